@@ -1,0 +1,1 @@
+"""Open-vocabulary part segmentation: where is the part these words name?"""

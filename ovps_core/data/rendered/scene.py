@@ -10,9 +10,11 @@ import numpy as np
 
 from ovps_core.data.rendered.bank import HIDDEN_GROUP, SHOWN_GROUP, Bank, Item
 from ovps_core.data.rendered.materials import draw_colour, draw_table_colour
+from ovps_core.data.rendered.objects_clutter import CLUTTER
 from ovps_core.data.rendered.rest import Rest
+from ovps_core.data.rendered.shape import Level
 
-COUNT_WEIGHTS = np.array([0.26, 0.27, 0.20, 0.13, 0.09, 0.05])
+COUNT_WEIGHTS = np.array([0.30, 0.27, 0.19, 0.12, 0.08, 0.04])
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,16 @@ def _yaw(angle: float) -> np.ndarray:
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
 
 
-def lay_out(items: Sequence[Item], rng: np.random.Generator) -> list[Placed]:
-    """Rest the items on the table close together, no footprint over another.
+def lay_out(
+    items: Sequence[Item], rng: np.random.Generator, standing: Sequence[Placed] = ()
+) -> list[Placed]:
+    """Rest the items on the table beside what stands there, no footprint over another.
 
     Each item is pushed from the middle along a random direction until it is free; one that
     finds no room within 0.45 m is left out.
     """
-    placed: list[Placed] = []
-    taken: list[np.ndarray] = []
+    placed = list(standing)
+    taken = [cv2.convexHull(p.points[:, :2].astype(np.float32))[:, 0] for p in placed]
     for item in items:
         rest: Rest = item.rests[int(rng.integers(len(item.rests)))]
         turn = _yaw(rng.uniform(0, 2 * np.pi))
@@ -115,14 +119,14 @@ def fit_camera(
 def sample_camera(placed: Sequence[Placed], rng: np.random.Generator, aspect: float) -> Camera:
     """A wrist or head camera of the tabletop level: 0.25 to 0.95 m off, objects fill the picture."""
     focus = [p.points for p in placed]
-    if len(placed) > 2 and rng.random() < 0.4:
+    if len(placed) > 2 and rng.random() < 0.5:
         keep = rng.permutation(len(placed))[: int(rng.integers(1, 3))]
         focus = [placed[i].points for i in keep]
     elevation = np.radians(rng.triangular(18, 48, 88))
     roll = rng.uniform(-0.15, 0.15) if rng.random() < 0.85 else rng.uniform(-np.pi, np.pi)
     return fit_camera(
         np.vstack(focus), rng.uniform(0, 2 * np.pi), elevation, rng.uniform(38, 58),
-        rng.uniform(0.9, 1.3), aspect, roll, rng.uniform(-0.1, 0.1, 2), 0.2, 0.95,
+        rng.uniform(0.85, 1.15), aspect, roll, rng.uniform(-0.08, 0.08, 2), 0.2, 0.8,
     )  # fmt: skip
 
 
@@ -180,7 +184,7 @@ def light(bank: Bank, rng: np.random.Generator, target: np.ndarray) -> None:
     model = bank.model
     warmth = rng.uniform(-0.07, 0.07)
     white = np.array([1 + warmth, 1.0, 1 - warmth])
-    power = (rng.uniform(0.45, 0.75), rng.uniform(0.12, 0.3), rng.uniform(0.08, 0.22))
+    power = (rng.uniform(0.35, 0.6), rng.uniform(0.18, 0.34), rng.uniform(0.12, 0.26))
     for i in range(3):
         azimuth, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 2.5)
         direction = -np.array([np.cos(azimuth), np.sin(azimuth), height])
@@ -189,5 +193,27 @@ def light(bank: Bank, rng: np.random.Generator, target: np.ndarray) -> None:
         model.light_pos[i] = target - direction * 1.5
         model.light_diffuse[i] = power[i] * white
         model.light_specular[i] = power[i] * 0.6
-        model.light_ambient[i] = (rng.uniform(0.22, 0.38) if i == 0 else 0.0) * white
+        model.light_ambient[i] = (rng.uniform(0.28, 0.42) if i == 0 else 0.0) * white
     model.light_castshadow[0] = rng.random() < 0.8
+
+
+def compose(
+    bank: Bank, level: Level, rng: np.random.Generator, aspect: float
+) -> tuple[list[Placed], Camera]:
+    """Set up one random scene in the bank's model; returns what stands there and the camera.
+
+    `aspect` is the picture's width / height.
+    """
+    named = [item for item in bank.items if item.object != CLUTTER]
+    clutter = [item for item in bank.items if item.object == CLUTTER]
+    n = 1 + int(rng.choice(len(COUNT_WEIGHTS), p=COUNT_WEIGHTS))
+    chosen = [named[i] for i in rng.permutation(len(named))[:n]]
+    placed = lay_out(chosen, rng)
+    camera = sample_camera(placed, rng, aspect)
+    if rng.random() < 0.3:
+        extra = [clutter[i] for i in rng.permutation(len(clutter))[: int(rng.integers(1, 3))]]
+        placed = lay_out(extra, rng, placed)
+    dress(bank, placed, rng)
+    show(bank, placed, camera)
+    light(bank, rng, np.zeros(3))
+    return placed, camera

@@ -25,9 +25,13 @@ NEAR, FAR = 0.02, 12.0
 
 @dataclass(frozen=True)
 class Item:
-    """One object of a bank: what it is, which geoms and mocap body carry it, how it can rest."""
+    """One object of a bank: what it is, which geoms and mocap body carry it, how it can rest.
+
+    `faces`: it has a front (towards -x) that a camera mostly looks at.
+    """
 
     object: str
+    faces: bool
     parts: tuple[PartMesh, ...]
     geoms: tuple[int, ...]
     mocap: int
@@ -84,6 +88,7 @@ def build_bank(
     items = tuple(
         Item(
             object=c.name,
+            faces=c.faces,
             parts=parts,
             geoms=tuple(geom_id(f"item{i}_{k}") for k in range(len(parts))),
             mocap=int(model.body_mocapid[model.body(f"item{i}").id]),
@@ -111,11 +116,11 @@ def _ids(model: Any, kind: Any) -> Any:
 def _set_visuals(spec: Any, width: int, height: int) -> None:
     spec.visual.global_.offwidth = width
     spec.visual.global_.offheight = height
-    spec.visual.quality.shadowsize = 1024
+    spec.visual.quality.shadowsize = 2048
     spec.visual.quality.offsamples = 4
     spec.visual.map.znear = NEAR
     spec.visual.map.zfar = FAR
-    spec.visual.map.shadowclip = 0.8
+    spec.visual.map.shadowclip = 0.5
     spec.visual.headlight.active = 0
     spec.stat.extent = 1.0
     spec.stat.center = [0.0, 0.0, 0.0]

@@ -99,8 +99,8 @@ def object_textures(rng: np.random.Generator, side: int = 96) -> dict[str, np.nd
     grain = np.sin(6 * ramp[:, None] + 1.4 * _noise(rng, side, side, (3, 14)))
     return {
         "plain": _image(np.full((4, 4), 1.0)),
-        "brushed": _image(0.85 + 0.08 * _noise(rng, side, side, (0.7, 12))),
-        "sheen": _image(0.8 + 0.2 * np.sin(2 * ramp[:, None] + _noise(rng, side, side, (9, 9)) * 0.5)),
+        "brushed": _image(0.9 + 0.05 * _noise(rng, side, side, (0.7, 12))),
+        "sheen": _image(0.86 + 0.12 * np.sin(2 * ramp[:, None] + _noise(rng, side, side, (9, 9)) * 0.5)),
         "speckle": _image(0.92 + 0.05 * _noise(rng, side, side, (0.8, 0.8))),
         "grain": _image(0.82 + 0.12 * grain + 0.03 * _noise(rng, side, side, (0.6, 5))),
         "grain_fine": _image(0.88 + 0.07 * _noise(rng, side, side, (1.0, 9))),

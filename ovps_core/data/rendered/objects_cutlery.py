@@ -157,14 +157,14 @@ def spatula(rng: ShapeRng) -> list[PartMesh]:
 
 def scissors(rng: ShapeRng) -> list[PartMesh]:
     opening = rng.uniform(6, 26)
-    blade_length = rng.latent(0.07, 0.13)
-    loop = rng.uniform(0.021, 0.029)
-    thick = rng.uniform(0.0045, 0.0065)
-    reach = rng.uniform(0.05, 0.07)
+    blade_length = rng.latent(0.085, 0.15)
+    loop = rng.uniform(0.016, 0.021)
+    thick = rng.uniform(0.0042, 0.0055)
+    reach = rng.uniform(0.045, 0.06)
     handles, blades = [], []
     s = np.linspace(0.0, 1.0, 10)
     for sign, z in ((1.0, 0.004), (-1.0, 0.0075)):
-        width = 0.016 * (1 - s**1.5) + 0.001
+        width = 0.018 * (1 - s**1.8) + 0.0012
         low, high = (-0.004 + 0 * s, width - 0.004) if sign > 0 else (0.004 - width, 0.004 + 0 * s)
         blade = slab(-blade_length * s + 0.012, low, high, 0.003, z, edge=0.5)
         angle = np.linspace(0, 2 * np.pi, 22, endpoint=False)

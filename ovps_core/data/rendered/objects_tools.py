@@ -45,14 +45,14 @@ def hammer(rng: ShapeRng) -> list[PartMesh]:
 
 def screwdriver(rng: ShapeRng) -> list[PartMesh]:
     shaft_length = rng.latent(0.055, 0.15)
-    radius = rng.uniform(0.0042, 0.006)
+    radius = rng.uniform(0.0048, 0.0068)
     handle_length = rng.uniform(0.08, 0.11)
     thick = rng.uniform(0.026, 0.034)
     x = np.array([0, 0.06, 0.16, 0.3, 0.6, 0.85, 0.97, 1.0]) * handle_length
     r = np.array([0.55, 0.75, 0.62, 0.95, 1.0, 0.92, 0.7, 0.3]) * thick / 2
     handle = sweep(np.stack([x, 0 * x, 0 * x], -1), r, sections=rng.choice((6, 8, 16)))
     shaft = stick(shaft_length + 0.002, radius, -shaft_length)
-    tip_length = rng.uniform(0.02, 0.028)
+    tip_length = rng.uniform(0.024, 0.036)
     s = np.linspace(0, 1, 6)
     if rng.chance(0.5):
         half = radius * (1.0 + 0.9 * np.sin(np.pi * np.clip(s * 1.1, 0, 1)) ** 0.8)
@@ -71,14 +71,14 @@ def screwdriver(rng: ShapeRng) -> list[PartMesh]:
 def marker(rng: ShapeRng) -> list[PartMesh]:
     """A thick felt pen, open with its cap on the tail, or the cap lying on its nose."""
     length = rng.latent(0.09, 0.13)
-    radius = rng.uniform(0.009, 0.013)
+    radius = rng.uniform(0.0095, 0.0145)
     body = stick(length, radius, 0.0)
     cap_length = length * rng.uniform(0.3, 0.42)
     if rng.chance(0.3):
         cap = stick(cap_length, radius * 1.12, -cap_length + 0.012)
         return [PartMesh("body", body, "plastic"), PartMesh("cap", cap, "plastic", "b")]
     cap = stick(cap_length, radius * 1.12, length - 0.012)
-    x = -np.array([-0.002, 0.006, 0.016, 0.022, 0.03])
+    x = -np.array([-0.002, 0.008, 0.02, 0.027, 0.036])
     tip = sweep(np.stack([x, 0 * x, 0 * x], -1), radius * np.array([0.9, 0.85, 0.6, 0.5, 0.3]))
     return [
         PartMesh("body", body, "plastic"),
@@ -128,5 +128,5 @@ def classes() -> list[ObjectClass]:
         ObjectClass("hammer", hammer, ("handle", "head"), level, 0.3, flat),
         ObjectClass("screwdriver", screwdriver, ("handle", "shaft", "tip"), level, 0.22, flat),
         ObjectClass("marker", marker, ("body", "cap", "tip"), level, 0.15, flat),
-        ObjectClass("drawer", drawer, ("body", "front", "knob", "handle"), level, 0.2, flat),
+        ObjectClass("drawer", drawer, ("body", "front", "knob", "handle"), level, 0.2, flat, faces=True),
     ]

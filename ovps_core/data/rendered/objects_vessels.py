@@ -46,7 +46,7 @@ def lid_and_knob(
     cap[-1, 0] = 0.0
     lid = revolve(np.vstack([[0.0, z], [radius * 0.97, z], [radius, z + 0.002], cap]))
     top = z + 0.004 + dome - 0.0015
-    size = float(np.clip(radius * rng.uniform(0.17, 0.26), 0.009, 0.02))
+    size = float(np.clip(radius * rng.uniform(0.22, 0.32), 0.0115, 0.022))
     style = rng.choice(("ball", "mushroom", "cylinder"))
     if style == "ball":
         profile = np.vstack(
@@ -268,7 +268,7 @@ def wine_glass(rng: ShapeRng) -> list[PartMesh]:
     bowl_height = radius * rng.latent(1.5, 2.9)
     stem_height = rng.uniform(0.06, 0.095)
     base_radius = radius * rng.uniform(0.85, 1.0)
-    stem_radius = rng.uniform(0.0045, 0.0065)
+    stem_radius = rng.uniform(0.005, 0.0075)
     base = revolve([(0, 0), (base_radius, 0), (base_radius, 0.004), (base_radius * 0.5, 0.007), (stem_radius * 1.5, 0.013), (0, 0.013)])
     stem = revolve([(0, 0.011), (stem_radius * 1.5, 0.011), (stem_radius, 0.025), (stem_radius, stem_height), (stem_radius * 1.6, stem_height + 0.012), (0, stem_height + 0.012)], sections=20)
     mouth = rng.uniform(0.75, 1.0)
@@ -314,7 +314,11 @@ def bowl(rng: ShapeRng) -> list[PartMesh]:
     body = vessel(wall, 0.004, sections=44)
     rim = ring(radius - 0.002, height - lip / 2, 0.0036, lip / 2 + 0.0005, sections=44)
     r_foot = radius * rng.uniform(0.42, 0.58)
-    base = revolve([(0, 0), (r_foot, 0), (r_foot * 0.95, foot + 0.004), (0, foot + 0.004)])
+    # The foot ends on the wall's outside, so that it never shows on the bowl's floor.
+    under = spline(np.vstack([[0.0, foot - 0.002], wall[:5]]), 24) + [0, 0.001]
+    under = under[under[:, 0] < r_foot]
+    under[0, 0] = 0.0
+    base = revolve(np.vstack([[0, 0], [r_foot, 0], [r_foot, under[-1, 1]], under[::-1]]))
     material = rng.choice(("ceramic", "ceramic", "wood", "steel", "enamel"))
     return [
         PartMesh("rim", rim, material, "b" if rng.chance(0.4) else "a"),

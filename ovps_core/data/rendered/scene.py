@@ -44,6 +44,17 @@ def _yaw(angle: float) -> np.ndarray:
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
 
 
+def apart(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two convex polygons [K, 2] and [M, 2] do not overlap (separating axes)."""
+    for polygon in (a, b):
+        edge = np.roll(polygon, -1, axis=0) - polygon
+        normal = np.stack([-edge[:, 1], edge[:, 0]])
+        pa, pb = a @ normal, b @ normal
+        if np.any((pa.max(0) < pb.min(0)) | (pb.max(0) < pa.min(0))):
+            return True
+    return False
+
+
 def lay_out(
     items: Sequence[Item], rng: np.random.Generator, standing: Sequence[Placed] = ()
 ) -> list[Placed]:
@@ -66,7 +77,7 @@ def lay_out(
         for distance in np.arange(0.0, 0.45, 0.012):
             where = middle + step * (distance + (gap if distance else 0.0))
             moved = (outline + where).astype(np.float32)
-            if all(cv2.intersectConvexConvex(moved, other)[0] <= 0 for other in taken):
+            if all(apart(moved, other) for other in taken):
                 pose = np.eye(4)
                 pose[:3, :3] = turn @ rest.rotation
                 pose[:3, 3] = (*where, rest.lift)
@@ -119,13 +130,17 @@ def fit_camera(
 def sample_camera(placed: Sequence[Placed], rng: np.random.Generator, aspect: float) -> Camera:
     """A wrist or head camera of the tabletop level: 0.25 to 0.95 m off, objects fill the picture."""
     focus = [p.points for p in placed]
-    if len(placed) > 2 and rng.random() < 0.5:
-        keep = rng.permutation(len(placed))[: int(rng.integers(1, 3))]
+    if len(placed) > 1 and rng.random() < 0.5:
+        keep = rng.permutation(len(placed))[: int(rng.integers(1, max(2, len(placed) // 2 + 1)))]
         focus = [placed[i].points for i in keep]
     elevation = np.radians(rng.triangular(18, 48, 88))
     roll = rng.uniform(-0.15, 0.15) if rng.random() < 0.85 else rng.uniform(-np.pi, np.pi)
+    azimuth = rng.uniform(0, 2 * np.pi)
+    fronts = [p.pose[:2, 0] for p in placed if p.item.faces]
+    if fronts and rng.random() < 0.85:
+        azimuth = np.arctan2(-fronts[0][1], -fronts[0][0]) + rng.uniform(-1.0, 1.0)
     return fit_camera(
-        np.vstack(focus), rng.uniform(0, 2 * np.pi), elevation, rng.uniform(38, 58),
+        np.vstack(focus), azimuth, elevation, rng.uniform(38, 58),
         rng.uniform(0.85, 1.15), aspect, roll, rng.uniform(-0.08, 0.08, 2), 0.2, 0.8,
     )  # fmt: skip
 
@@ -184,16 +199,16 @@ def light(bank: Bank, rng: np.random.Generator, target: np.ndarray) -> None:
     model = bank.model
     warmth = rng.uniform(-0.07, 0.07)
     white = np.array([1 + warmth, 1.0, 1 - warmth])
-    power = (rng.uniform(0.35, 0.6), rng.uniform(0.18, 0.34), rng.uniform(0.12, 0.26))
+    power = (rng.uniform(0.3, 0.5), rng.uniform(0.18, 0.34), rng.uniform(0.12, 0.26))
     for i in range(3):
-        azimuth, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 2.5)
+        azimuth, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.9, 3.0)
         direction = -np.array([np.cos(azimuth), np.sin(azimuth), height])
         direction /= np.linalg.norm(direction)
         model.light_dir[i] = direction
         model.light_pos[i] = target - direction * 1.5
         model.light_diffuse[i] = power[i] * white
         model.light_specular[i] = power[i] * 0.6
-        model.light_ambient[i] = (rng.uniform(0.28, 0.42) if i == 0 else 0.0) * white
+        model.light_ambient[i] = (rng.uniform(0.3, 0.45) if i == 0 else 0.0) * white
     model.light_castshadow[0] = rng.random() < 0.8
 
 

@@ -85,6 +85,7 @@ class ObjectClass:
         level: the first level it occurs at ("wild" scenes hold tabletop classes too).
         size: typical largest side in metres, for documentation and camera distance.
         poses: how it rests: "as_built", "side" (tipped over), "upside_down".
+        faces: it has a front, towards -x, that a camera mostly looks at.
     """
 
     name: str
@@ -93,3 +94,4 @@ class ObjectClass:
     level: Level
     size: float
     poses: tuple[str, ...] = ("as_built",)
+    faces: bool = False

@@ -120,7 +120,7 @@ def _set_visuals(spec: Any, width: int, height: int) -> None:
     spec.visual.quality.offsamples = 4
     spec.visual.map.znear = NEAR
     spec.visual.map.zfar = FAR
-    spec.visual.map.shadowclip = 0.5
+    spec.visual.map.shadowclip = 1.0
     spec.visual.headlight.active = 0
     spec.stat.extent = 1.0
     spec.stat.center = [0.0, 0.0, 0.0]

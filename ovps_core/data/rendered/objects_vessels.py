@@ -105,10 +105,12 @@ def pan(rng: ShapeRng) -> list[PartMesh]:
     body = vessel(profile, 0.0045, sections=48)
     rim = ring(radius - 0.002, height - lip / 2, 0.0045, lip / 2 + 0.0005, sections=48)
     length = rng.uniform(0.14, 0.2)
-    handle = grip(rng, length, rng.uniform(0.022, 0.032), rng.uniform(0.014, 0.02), x0=radius - 0.008, z=height - 0.014)
+    handle = grip(rng, length, rng.uniform(0.022, 0.032), rng.uniform(0.014, 0.02), x0=_radius_at(profile, height - 0.016) - 0.003, z=height - 0.016)
     tilt = rng.uniform(0, 12)
     shear = np.tan(np.radians(tilt))
     handle.vertices[:, 2] += np.clip(handle.vertices[:, 0] - radius, 0, None) * shear
+    cavity = revolve(np.vstack([[0, 0], profile - [0.002, 0], [0, height]]))
+    handle = cut(handle, cavity)
     metal = rng.choice(("steel", "iron", "iron", "enamel"))
     kind = metal if rng.chance(0.25) else rng.choice(GRIP_MATERIALS)
     return [

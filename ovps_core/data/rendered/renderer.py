@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib
 import os
 from typing import Any
 
@@ -18,22 +20,20 @@ _context: dict[tuple[int, int, int], Any] = {}
 
 
 def choose_backend() -> str:
-    """Set MUJOCO_GL to "egl" or "osmesa", whichever loads, unless the user has set it; return it.
-
-    It must run before mujoco is imported anywhere in the process.
+    """The user's MUJOCO_GL ("egl" or "osmesa"), else whichever of the two is installed.
 
     Raises:
-        BackendError: neither library is on this machine.
+        BackendError: neither library is on this machine, or MUJOCO_GL names something else.
     """
     import ctypes.util
 
     chosen = os.environ.get("MUJOCO_GL", "").lower()
-    if chosen:
+    if chosen in ("egl", "osmesa"):
         return chosen
+    if chosen:
+        raise BackendError(f"MUJOCO_GL={chosen!r} draws in a window. {_HOW_TO}")
     for name, library in (("osmesa", "OSMesa"), ("egl", "EGL")):
         if ctypes.util.find_library(library):
-            os.environ["MUJOCO_GL"] = name
-            os.environ.setdefault("PYOPENGL_PLATFORM", name)
             return name
     raise BackendError(f"No off-screen OpenGL library was found. {_HOW_TO}")
 
@@ -42,11 +42,14 @@ def _gl_context(width: int, height: int) -> Any:
     """The process's OpenGL context for this size; made once, because making one is slow."""
     key = (os.getpid(), width, height)
     if key not in _context:
-        choose_backend()
+        backend = choose_backend()
         try:
-            from mujoco.rendering.classic.gl_context import GLContext
-
-            _context[key] = GLContext(width, height)
+            # By module, because mujoco's own choice is made once, when it is first imported.
+            os.environ.setdefault("PYOPENGL_PLATFORM", backend)
+            module = importlib.import_module(f"mujoco.{backend}")
+            _context[key] = module.GLContext(width, height)
+            # OSMesa's own clean-up at interpreter exit comes too late to find its library.
+            atexit.register(_context[key].free)
         except Exception as error:
             raise BackendError(f"Off-screen OpenGL could not start ({error}). {_HOW_TO}") from error
     return _context[key]

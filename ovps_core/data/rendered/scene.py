@@ -200,8 +200,11 @@ def light(bank: Bank, rng: np.random.Generator, target: np.ndarray) -> None:
     warmth = rng.uniform(-0.07, 0.07)
     white = np.array([1 + warmth, 1.0, 1 - warmth])
     power = (rng.uniform(0.3, 0.5), rng.uniform(0.18, 0.34), rng.uniform(0.12, 0.26))
+    key = rng.uniform(0, 2 * np.pi)
     for i in range(3):
-        azimuth, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.9, 3.0)
+        # The second light fills what the first leaves dark.
+        azimuth = key + (0.0, np.pi + rng.uniform(-0.8, 0.8), rng.uniform(0, 2 * np.pi))[i]
+        height = rng.uniform(0.9, 3.0)
         direction = -np.array([np.cos(azimuth), np.sin(azimuth), height])
         direction /= np.linalg.norm(direction)
         model.light_dir[i] = direction

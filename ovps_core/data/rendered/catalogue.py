@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from ovps_core.data.rendered import objects_cutlery, objects_tools, objects_vessels
+from ovps_core.data.rendered import (
+    objects_cutlery,
+    objects_tools,
+    objects_vessels,
+    objects_wild_carry,
+    objects_wild_home,
+    objects_wild_tools,
+)
 from ovps_core.data.rendered.shape import Level, ObjectClass
 from ovps_core.errors import DatasetError
 
 OBJECT_CLASSES: dict[str, ObjectClass] = {
     c.name: c
-    for module in (objects_cutlery, objects_vessels, objects_tools)
+    for module in (
+        objects_cutlery,
+        objects_vessels,
+        objects_tools,
+        objects_wild_tools,
+        objects_wild_home,
+        objects_wild_carry,
+    )
     for c in module.classes()
 }
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ovps_core.data.rendered import objects_clutter
 from ovps_core.data.rendered.bank import Bank, build_bank
-from ovps_core.data.rendered.catalogue import HELD_OUT_PAIRS, PAIR_ID, PAIRS, classes_of
+from ovps_core.data.rendered.catalogue import HELD_OUT_PAIRS, PAIR_ID, classes_of, pairs_of
 from ovps_core.data.rendered.shape import LEVELS, SPLITS, Level, Split
 from ovps_core.errors import DatasetError
 
@@ -200,7 +200,7 @@ def _write_header(out: Path, settings: RenderSettings) -> None:
         "format": FORMAT,
         "settings": asdict(settings),
         "scenes_per_shard": SCENES_PER_SHARD,
-        "pairs": [list(pair) for pair in PAIRS],
+        "pairs": [list(pair) for pair in pairs_of(settings.level)],
         "held_out_pairs": [list(pair) for pair in HELD_OUT_PAIRS],
     }
     path = out / "scenes.json"

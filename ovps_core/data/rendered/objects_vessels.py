@@ -149,7 +149,7 @@ def pot(rng: ShapeRng) -> list[PartMesh]:
     return parts
 
 
-def _spout(
+def spout_of(
     profile: np.ndarray, low: float, tip: tuple[float, float], base: float, end: float, neck: bool
 ) -> trimesh.Trimesh:
     """A spout in the -x direction from the wall at height `low` to `tip` (distance, height)."""
@@ -175,7 +175,7 @@ def teapot(rng: ShapeRng) -> list[PartMesh]:
     body = vessel(profile, 0.004)
     lid, knob = lid_and_knob(rng, profile[-1, 0] * 1.05, height - 0.001, radius * rng.uniform(0.14, 0.32))
     handle = side_handle(profile, height * 0.2, height * 0.82, rng.uniform(0.03, 0.042), rng.uniform(0.0062, 0.0085), rng)
-    spout = _spout(profile, height * rng.uniform(0.25, 0.42), (radius + rng.uniform(0.045, 0.065), height * rng.uniform(0.85, 1.02)), rng.uniform(0.017, 0.022), rng.uniform(0.008, 0.011), True)
+    spout = spout_of(profile, height * rng.uniform(0.25, 0.42), (radius + rng.uniform(0.045, 0.065), height * rng.uniform(0.85, 1.02)), rng.uniform(0.017, 0.022), rng.uniform(0.008, 0.011), True)
     material = rng.choice(("ceramic", "ceramic", "enamel", "iron"))
     tint = "b" if rng.chance(0.25) else "a"
     return [
@@ -203,7 +203,7 @@ def kettle(rng: ShapeRng) -> list[PartMesh]:
     path = np.stack([curve[:, 0], np.zeros(30), curve[:, 1]], -1)
     thick = spline([(0, 0.006), (0.3, 0.008), (0.5, 0.0115), (0.7, 0.008), (1, 0.006)], 30)[:, 1]
     handle = sweep(path, np.stack([thick * 0.75, thick], -1), sections=12, up=(0, 1, 0))
-    spout = _spout(profile, height * rng.uniform(0.45, 0.6), (radius + rng.uniform(0.03, 0.055), height * rng.uniform(0.85, 1.0)), rng.uniform(0.022, 0.028), rng.uniform(0.011, 0.015), False)
+    spout = spout_of(profile, height * rng.uniform(0.45, 0.6), (radius + rng.uniform(0.03, 0.055), height * rng.uniform(0.85, 1.0)), rng.uniform(0.022, 0.028), rng.uniform(0.011, 0.015), False)
     metal = rng.choice(("steel", "enamel", "enamel"))
     kind = rng.choice(("plastic", "wood", metal))
     tint = "a" if kind == metal else "b"

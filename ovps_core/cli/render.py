@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=224, help="side of the square pictures, pixels")
     parser.add_argument("--depth", action="store_true", help="write metric depth too")
+    parser.add_argument(
+        "--backgrounds", type=Path, help="folder of photos for behind wild scenes (default: painted)"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet (PNG) of the first scenes")
 
@@ -28,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     settings = RenderSettings(
         level=args.level, split=args.split, count=args.count, seed=args.seed,
         size=args.size, depth=args.depth,
+        backgrounds=str(args.backgrounds or ""),
     )  # fmt: skip
     folder = generate(args.out, settings, workers=args.workers)
     print(f"{settings.count} scenes in {folder}")

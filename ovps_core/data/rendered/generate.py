@@ -33,6 +33,7 @@ class RenderSettings:
     seed: int = 0
     size: int = 224
     depth: bool = False
+    backgrounds: str = ""
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS or self.split not in SPLITS:
@@ -104,14 +105,13 @@ def label_maps(
 def render_shard(settings: RenderSettings, shard: int) -> list[Scene]:
     """All scenes of one shard, in order. The same settings and shard give the same scenes."""
     from ovps_core.data.rendered.renderer import Renderer
-    from ovps_core.data.rendered.scene import compose
 
     bank = shard_bank(settings, shard)
     renderer = Renderer(bank, settings.size, settings.size)
     first = shard * SCENES_PER_SHARD
     try:
         return [
-            _render_scene(settings, bank, renderer, _stream(settings, shard, 1 + i), compose)
+            _render_scene(settings, bank, renderer, _stream(settings, shard, 1 + i))
             for i in range(min(SCENES_PER_SHARD, settings.count - first))
         ]
     finally:
@@ -119,15 +119,26 @@ def render_shard(settings: RenderSettings, shard: int) -> list[Scene]:
 
 
 def _render_scene(
-    settings: RenderSettings, bank: Bank, renderer: Any, rng: np.random.Generator, compose: Any
+    settings: RenderSettings, bank: Bank, renderer: Any, rng: np.random.Generator
 ) -> Scene:
     from ovps_core.data.rendered.picture import develop
+    from ovps_core.data.rendered.scene import compose
+    from ovps_core.data.rendered.wild import compose_wild, finish
 
-    placed, camera = compose(bank, settings.level, rng, 1.0)
+    wild, held = settings.level == "wild", False
+    if wild:
+        placed, camera, held = compose_wild(bank, rng, 1.0)
+    else:
+        placed, camera = compose(bank, rng, 1.0)
     renderer.update()
-    rgb = develop(renderer.rgb(), rng, 0.3)
+    rgb = renderer.rgb()
     geoms, depth = renderer.geoms(settings.depth)
     parts, objects, instances = label_maps(bank, placed, geoms)
+    if wild:
+        behind = (geoms < 0) | (geoms == bank.table_geom) | (geoms == bank.floor_geom)
+        rgb, parts, objects = finish(rgb, parts, objects, behind, settings.backgrounds, held, rng)
+    else:
+        rgb = develop(rgb, rng, 0.3)
     intrinsics = camera.intrinsics(settings.size, settings.size)
     return Scene(rgb, parts, objects, depth, intrinsics, camera.pose, tuple(instances))
 

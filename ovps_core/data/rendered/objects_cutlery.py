@@ -220,13 +220,13 @@ def brush(rng: ShapeRng) -> list[PartMesh]:
 
 def classes() -> list[ObjectClass]:
     """The flat-lying classes of the tabletop level."""
-    flat = ("as_built",)
+    flat = ("settled",)
     return [
         ObjectClass("knife", knife, ("handle", "blade"), "tabletop", 0.28, flat),
         ObjectClass("fork", fork, ("handle", "head"), "tabletop", 0.2, flat),
         ObjectClass("spoon", spoon, ("handle", "bowl"), "tabletop", 0.19, flat),
-        ObjectClass("ladle", ladle, ("handle", "bowl"), "tabletop", 0.3, ("as_built", "side")),
+        ObjectClass("ladle", ladle, ("handle", "bowl"), "tabletop", 0.3, ("settled", "side")),
         ObjectClass("spatula", spatula, ("handle", "blade"), "tabletop", 0.3, flat),
         ObjectClass("scissors", scissors, ("handle", "blade"), "tabletop", 0.2, flat),
-        ObjectClass("brush", brush, ("handle", "head", "bristles"), "tabletop", 0.22, ("as_built", "side")),
+        ObjectClass("brush", brush, ("handle", "head", "bristles"), "tabletop", 0.22, ("settled", "lying")),
     ]

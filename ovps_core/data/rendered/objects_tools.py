@@ -123,10 +123,10 @@ def drawer(rng: ShapeRng) -> list[PartMesh]:
 
 def classes() -> list[ObjectClass]:
     """The tools of the tabletop level, and the drawer."""
-    flat, level = ("as_built",), "tabletop"
+    flat, level = ("settled",), "tabletop"
     return [
         ObjectClass("hammer", hammer, ("handle", "head"), level, 0.3, flat),
         ObjectClass("screwdriver", screwdriver, ("handle", "shaft", "tip"), level, 0.22, flat),
         ObjectClass("marker", marker, ("body", "cap", "tip"), level, 0.15, flat),
-        ObjectClass("drawer", drawer, ("body", "front", "knob", "handle"), level, 0.2, flat, faces=True),
+        ObjectClass("drawer", drawer, ("body", "front", "knob", "handle"), level, 0.2, ("as_built",), faces=True),
     ]

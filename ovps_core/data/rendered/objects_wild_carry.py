@@ -170,7 +170,7 @@ def suitcase(rng: ShapeRng) -> list[PartMesh]:
     body = box((width, depth, height), (0, 0, height / 2 + 0.04), 0.04)
     grooves = [box((0.012, depth * 1.02, height * 0.9), (x, 0, height / 2 + 0.04)) for x in np.linspace(-0.32, 0.32, 5) * width]
     wheels = [
-        place(revolve([(0, -0.014), (0.026, -0.014), (0.026, 0.014), (0, 0.014)], sections=20), (sx * width * 0.38, sy * depth * 0.34, 0.026), (1, 0, 0), 90)
+        place(revolve([(0, -0.014), (0.036, -0.016), (0.036, 0.016), (0, 0.014)], sections=20), (sx * width * 0.38, sy * depth * 0.34, 0.036), (1, 0, 0), 90)
         for sx in (1, -1)
         for sy in (1, -1)
     ]
@@ -232,5 +232,5 @@ def classes() -> list[ObjectClass]:
         ObjectClass("rolling pin", rolling_pin, ("handle", "body"), level, 0.45, up),
         ObjectClass("suitcase", suitcase, ("handle", "body", "wheel"), level, 0.8, tip),
         ObjectClass("soap dispenser", soap_dispenser, ("body", "neck", "head", "spout"), level, 0.22, tip),
-        ObjectClass("ice cream scoop", ice_cream_scoop, ("handle", "shaft", "bowl"), level, 0.22, up),
+        ObjectClass("ice cream scoop", ice_cream_scoop, ("handle", "shaft", "bowl"), level, 0.22, ("settled",)),
     ]

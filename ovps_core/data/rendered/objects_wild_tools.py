@@ -223,16 +223,16 @@ def dustpan(rng: ShapeRng) -> list[PartMesh]:
 
 def classes() -> list[ObjectClass]:
     """The wild level's tools."""
-    lie, drop, level = ("as_built",), ("as_built", "side"), "wild"
+    lie, roll, level = ("settled",), ("lying",), "wild"
     return [
         ObjectClass("wrench", wrench, ("handle", "jaw"), level, 0.2, lie),
         ObjectClass("pliers", pliers, ("handle", "jaw"), level, 0.18, lie),
-        ObjectClass("drill", drill, ("handle", "body", "trigger", "bit"), level, 0.25, drop),
-        ObjectClass("whisk", whisk, ("handle", "head"), level, 0.27, drop),
-        ObjectClass("toothbrush", toothbrush, ("handle", "head", "bristles"), level, 0.19, drop),
+        ObjectClass("drill", drill, ("handle", "body", "trigger", "bit"), level, 0.25, ("as_built", "side")),
+        ObjectClass("whisk", whisk, ("handle", "head"), level, 0.27, roll),
+        ObjectClass("toothbrush", toothbrush, ("handle", "head", "bristles"), level, 0.19, roll),
         ObjectClass("axe", axe, ("handle", "head"), level, 0.4, lie),
         ObjectClass("saw", saw, ("handle", "blade"), level, 0.5, lie),
-        ObjectClass("flashlight", flashlight, ("body", "head", "button"), level, 0.18, drop),
+        ObjectClass("flashlight", flashlight, ("body", "head", "button"), level, 0.18, roll),
         ObjectClass("trowel", trowel, ("handle", "shaft", "blade"), level, 0.3, lie),
         ObjectClass("broom", broom, ("handle", "head", "bristles"), level, 1.2, lie),
         ObjectClass("shovel", shovel, ("handle", "shaft", "blade"), level, 1.1, lie),

@@ -30,3 +30,22 @@ def develop(rgb: np.ndarray, rng: np.random.Generator, strength: float) -> np.nd
     cv2.setRNGSeed(int(rng.integers(1 << 30)))
     cv2.randn(noise, 0, sigma)
     return np.clip(picture.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+
+
+def photograph(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A picture from a poor camera, uint8 [H, W, 3]: shake, low resolution, noise, JPEG."""
+    height, width = rgb.shape[:2]
+    if rng.random() < 0.15:
+        length = int(rng.integers(3, 8))
+        kernel = np.zeros((length, length), np.float32)
+        cv2.line(kernel, (0, 0), tuple(int(v) for v in rng.integers(0, length, 2)), 1.0)
+        rgb = cv2.filter2D(rgb, -1, kernel / max(float(kernel.sum()), 1.0))
+    if rng.random() < 0.2:
+        scale = rng.uniform(0.4, 0.9)
+        small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        rgb = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    rgb = develop(np.ascontiguousarray(rgb), rng, rng.uniform(0.3, 1.0))
+    if rng.random() < 0.4:
+        _, code = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 92))])
+        rgb = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    return rgb

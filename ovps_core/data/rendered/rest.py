@@ -62,7 +62,10 @@ def settle(hull: np.ndarray, normals: np.ndarray, centre: np.ndarray, down: np.n
 
 
 def rests(vertices: np.ndarray, poses: tuple[str, ...], rng: np.random.Generator) -> list[Rest]:
-    """One `Rest` per named pose: "as_built", "side" or "upside_down".
+    """One `Rest` per named pose.
+
+    "as_built" as modelled; "settled" the stable pose nearest to that; "lying" settled after any
+    roll about the object's x axis; "side" tipped over; "upside_down".
 
     Args:
         vertices: [V, 3] all surface points of the object, metres.
@@ -78,6 +81,10 @@ def rests(vertices: np.ndarray, poses: tuple[str, ...], rng: np.random.Generator
     for pose in poses:
         if pose == "as_built":
             rotation = np.eye(3)
+        elif pose in ("settled", "lying"):
+            roll = rng.uniform(0, 2 * np.pi) if pose == "lying" else 0.0
+            down = np.array([0.0, np.sin(roll), -np.cos(roll)])
+            rotation = settle(points, normals, centre, down)
         elif pose == "upside_down":
             rotation = settle(points, normals, centre, np.array([0.0, 0.0, 1.0]))
         else:

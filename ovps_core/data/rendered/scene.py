@@ -12,7 +12,6 @@ from ovps_core.data.rendered.bank import HIDDEN_GROUP, SHOWN_GROUP, Bank, Item
 from ovps_core.data.rendered.materials import draw_colour, draw_table_colour
 from ovps_core.data.rendered.objects_clutter import CLUTTER
 from ovps_core.data.rendered.rest import Rest
-from ovps_core.data.rendered.shape import Level
 
 COUNT_WEIGHTS = np.array([0.30, 0.27, 0.19, 0.12, 0.08, 0.04])
 
@@ -56,12 +55,15 @@ def apart(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def lay_out(
-    items: Sequence[Item], rng: np.random.Generator, standing: Sequence[Placed] = ()
+    items: Sequence[Item],
+    rng: np.random.Generator,
+    standing: Sequence[Placed] = (),
+    reach: float = 0.45,
 ) -> list[Placed]:
     """Rest the items on the table beside what stands there, no footprint over another.
 
     Each item is pushed from the middle along a random direction until it is free; one that
-    finds no room within 0.45 m is left out.
+    finds no room within `reach` metres is left out.
     """
     placed = list(standing)
     taken = [cv2.convexHull(p.points[:, :2].astype(np.float32))[:, 0] for p in placed]
@@ -74,7 +76,7 @@ def lay_out(
         step = np.array([np.cos(angle), np.sin(angle)])
         gap = rng.uniform(0.0, 0.02) if placed else 0.0
         middle = -outline.mean(0)
-        for distance in np.arange(0.0, 0.45, 0.012):
+        for distance in np.arange(0.0, reach, 0.012):
             where = middle + step * (distance + (gap if distance else 0.0))
             moved = (outline + where).astype(np.float32)
             if all(apart(moved, other) for other in taken):
@@ -127,6 +129,15 @@ def fit_camera(
     return Camera(pose, fovy)
 
 
+def sample_azimuth(placed: Sequence[Placed], rng: np.random.Generator) -> float:
+    """Where the camera stands around the scene, radians; mostly before a front if there is one."""
+    azimuth = float(rng.uniform(0, 2 * np.pi))
+    fronts = [p.pose[:2, 0] for p in placed if p.item.faces]
+    if fronts and rng.random() < 0.85:
+        azimuth = float(np.arctan2(-fronts[0][1], -fronts[0][0]) + rng.uniform(-1.0, 1.0))
+    return azimuth
+
+
 def sample_camera(placed: Sequence[Placed], rng: np.random.Generator, aspect: float) -> Camera:
     """A wrist or head camera of the tabletop level: 0.25 to 0.95 m off, objects fill the picture."""
     focus = [p.points for p in placed]
@@ -135,12 +146,8 @@ def sample_camera(placed: Sequence[Placed], rng: np.random.Generator, aspect: fl
         focus = [placed[i].points for i in keep]
     elevation = np.radians(rng.triangular(18, 48, 88))
     roll = rng.uniform(-0.15, 0.15) if rng.random() < 0.85 else rng.uniform(-np.pi, np.pi)
-    azimuth = rng.uniform(0, 2 * np.pi)
-    fronts = [p.pose[:2, 0] for p in placed if p.item.faces]
-    if fronts and rng.random() < 0.85:
-        azimuth = np.arctan2(-fronts[0][1], -fronts[0][0]) + rng.uniform(-1.0, 1.0)
     return fit_camera(
-        np.vstack(focus), azimuth, elevation, rng.uniform(38, 58),
+        np.vstack(focus), sample_azimuth(placed, rng), elevation, rng.uniform(38, 58),
         rng.uniform(0.85, 1.15), aspect, roll, rng.uniform(-0.08, 0.08, 2), 0.2, 0.8,
     )  # fmt: skip
 
@@ -216,9 +223,9 @@ def light(bank: Bank, rng: np.random.Generator, target: np.ndarray) -> None:
 
 
 def compose(
-    bank: Bank, level: Level, rng: np.random.Generator, aspect: float
+    bank: Bank, rng: np.random.Generator, aspect: float
 ) -> tuple[list[Placed], Camera]:
-    """Set up one random scene in the bank's model; returns what stands there and the camera.
+    """Set up one tabletop scene in the bank's model; returns what stands there and the camera.
 
     `aspect` is the picture's width / height.
     """

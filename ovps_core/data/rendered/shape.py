@@ -84,7 +84,7 @@ class ObjectClass:
         parts: every part name a member may have, in a fixed order.
         level: the first level it occurs at ("wild" scenes hold tabletop classes too).
         size: typical largest side in metres, for documentation and camera distance.
-        poses: how it rests: "as_built", "side" (tipped over), "upside_down".
+        poses: how it rests, names that `rest.rests` explains.
         faces: it has a front, towards -x, that a camera mostly looks at.
     """
 

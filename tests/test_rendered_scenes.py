@@ -1,4 +1,4 @@
-"""Rendered scenes: the same seed gives the same pixels, every label is right, a cut run continues."""
+"""Rendered scenes: same seed same pixels, every label right, an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -159,3 +159,33 @@ def test_every_class_of_a_level_can_rest_on_the_table() -> None:
         for rest in rests(vertices, cls.poses, rng):
             assert abs(rest.points[:, 2].min()) < 1e-6
             np.testing.assert_allclose(rest.rotation @ rest.rotation.T, np.eye(3), atol=1e-6)
+
+
+def test_the_wild_vocabulary_is_wide_and_keeps_the_tabletop_pixel_values() -> None:
+    pairs = pairs_of("wild")
+    assert len({o for o, _ in pairs}) >= 40
+    assert len({p for _, p in pairs}) >= 25
+    assert pairs[: len(pairs_of("tabletop"))] == pairs_of("tabletop")
+    assert len(pairs) <= 255
+
+
+def test_wild_scenes_are_deterministic_and_use_the_named_photos(tmp_path) -> None:
+    import cv2
+
+    from ovps_core.data.rendered.generate import RenderSettings, render_shard
+
+    photo = np.zeros((80, 120, 3), np.uint8)
+    photo[..., 1] = 255
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "green.png"), photo)
+    settings = RenderSettings(
+        level="wild", count=24, size=64, seed=2, backgrounds=str(tmp_path / "photos")
+    )
+    first, again = render_shard(settings, 0), render_shard(settings, 0)
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a.rgb, b.rgb)
+        np.testing.assert_array_equal(a.parts, b.parts)
+    green = [(s.rgb[s.parts == 0].astype(int) @ [-1, 1, -1] > 60).mean() for s in first]
+    assert sum(share > 0.5 for share in green) >= 6
+    with pytest.raises(DatasetError, match="No .jpg"):
+        render_shard(RenderSettings(level="wild", count=24, backgrounds=str(tmp_path / "no")), 0)

@@ -11,17 +11,23 @@ from ovps_core.data.rendered.shape import LEVELS, SPLITS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `ovps render`."""
     parser.add_argument("--level", choices=LEVELS, default="tabletop", help="which world to render")
-    parser.add_argument("--split", choices=SPLITS, default="train", help="shapes and seeds of a split")
+    parser.add_argument(
+        "--split", choices=SPLITS, default="train", help="shapes and seeds of a split"
+    )
     parser.add_argument("--count", type=int, default=1024, help="number of scenes")
     parser.add_argument("--out", type=Path, required=True, help="folder to write or continue")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=224, help="side of the square pictures, pixels")
     parser.add_argument("--depth", action="store_true", help="write metric depth too")
     parser.add_argument(
-        "--backgrounds", type=Path, help="folder of photos for behind wild scenes (default: painted)"
+        "--backgrounds",
+        type=Path,
+        help="folder of photos for behind wild scenes (default: painted)",
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
-    parser.add_argument("--sheet", type=Path, help="also write a contact sheet (PNG) of the first scenes")
+    parser.add_argument(
+        "--sheet", type=Path, help="also write a contact sheet (PNG) of the first scenes"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""One compiled MuJoCo model with a bank of objects that are moved and recoloured between pictures."""
+"""One compiled MuJoCo model with a bank of objects, moved and recoloured between pictures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Bank:
-    """A compiled model and what is in it. `materials[kind]` and `tables` are MuJoCo material ids."""
+    """A compiled model and what is in it; `materials[kind]` and `tables` are material ids."""
 
     model: Any
     data: Any
@@ -126,9 +126,7 @@ def _set_visuals(spec: Any, width: int, height: int) -> None:
     spec.stat.center = [0.0, 0.0, 0.0]
 
 
-def _add_materials(
-    spec: Any, rng: np.random.Generator
-) -> tuple[dict[str, list[str]], list[str]]:
+def _add_materials(spec: Any, rng: np.random.Generator) -> tuple[dict[str, list[str]], list[str]]:
     """Textures and materials of a bank; the names per material kind, and those for tables."""
     import mujoco
 

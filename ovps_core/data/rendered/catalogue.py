@@ -1,12 +1,14 @@
-"""The table of object classes, the vocabulary of (object, part) pairs, and the pairs kept unseen."""
+"""The table of object classes, the (object, part) pairs, and the pairs kept unseen."""
 
 from __future__ import annotations
 
 from ovps_core.data.rendered import (
+    objects_containers,
     objects_cutlery,
     objects_tools,
     objects_vessels,
     objects_wild_carry,
+    objects_wild_doors,
     objects_wild_home,
     objects_wild_tools,
 )
@@ -18,9 +20,11 @@ OBJECT_CLASSES: dict[str, ObjectClass] = {
     for module in (
         objects_cutlery,
         objects_vessels,
+        objects_containers,
         objects_tools,
         objects_wild_tools,
         objects_wild_home,
+        objects_wild_doors,
         objects_wild_carry,
     )
     for c in module.classes()

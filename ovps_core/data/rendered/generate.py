@@ -207,7 +207,7 @@ def generate(out: str | Path, settings: RenderSettings, workers: int = 1) -> Pat
 
 
 def _write_header(out: Path, settings: RenderSettings) -> None:
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "settings": asdict(settings),
         "scenes_per_shard": SCENES_PER_SHARD,
@@ -218,9 +218,8 @@ def _write_header(out: Path, settings: RenderSettings) -> None:
     if path.exists():
         found = json.loads(path.read_text())
         # A longer run continues a shorter one when its last shard was full.
-        if {**found["settings"], "count": 0} != {**header["settings"], "count": 0} or found[
-            "pairs"
-        ] != header["pairs"]:
+        same = {**found["settings"], "count": settings.count} == header["settings"]
+        if not same or found["pairs"] != header["pairs"]:
             raise DatasetError(
                 f"{out} holds scenes of other settings ({found['settings']}); asked for "
                 f"{header['settings']}. Name another folder, or remove this one."

@@ -10,7 +10,16 @@ import numpy as np
 from ovps_core.data.rendered.bank import build_bank
 from ovps_core.data.rendered.catalogue import object_class
 from ovps_core.data.rendered.renderer import Renderer
-from ovps_core.data.rendered.scene import Camera, Placed, aim, dress, fit_camera, lay_out, light, show
+from ovps_core.data.rendered.scene import (
+    Camera,
+    Placed,
+    aim,
+    dress,
+    fit_camera,
+    lay_out,
+    light,
+    show,
+)
 from ovps_core.data.rendered.shape import Split
 from ovps_core.errors import DatasetError, ImageError
 
@@ -126,7 +135,7 @@ class LiveScene:
         return Frame(rgb, depth, camera.intrinsics(self.width, self.height), camera.pose, masks)
 
     def part_points(self, object: str, part: str, count: int = 4000) -> np.ndarray:
-        """True surface points float32 [count, 3] of a part, world frame, metres; "" takes the object.
+        """True surface points float32 [count, 3] of a part ("": all), world frame, metres.
 
         Raises:
             DatasetError: the scene has no such object or part; the message names those it has.

@@ -1,8 +1,9 @@
-"""Closed triangle meshes by loft, revolve, sweep and boolean: the clay of the parametric objects."""
+"""Closed triangle meshes by loft, revolve, sweep and boolean: the clay of all objects."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -149,7 +150,7 @@ def slab(
 def box(
     size: Sequence[float], centre: Sequence[float] = (0, 0, 0), bevel: float = 0.0
 ) -> trimesh.Trimesh:
-    """A box of full side lengths `size` about `centre`; `bevel` metres cut off its upright edges."""
+    """A box of side lengths `size` about `centre`; `bevel` metres cut off its upright edges."""
     sx, sy, sz = (s / 2 for s in size)
     b = min(bevel, 0.9 * sx, 0.9 * sy)
     if b > 0:
@@ -220,4 +221,5 @@ def join(*meshes: trimesh.Trimesh) -> trimesh.Trimesh:
 
 def cut(mesh: trimesh.Trimesh, *tools: trimesh.Trimesh) -> trimesh.Trimesh:
     """The mesh without what the tools cover (boolean difference by manifold3d)."""
-    return trimesh.boolean.difference([mesh, *tools], engine="manifold", check_volume=False)
+    solid = trimesh.boolean.difference([mesh, *tools], engine="manifold", check_volume=False)
+    return cast(trimesh.Trimesh, solid)

@@ -1,4 +1,4 @@
-"""Things no query names: boxes, balls, books and cloths that keep a model from calling all things parts."""
+"""Things no query names: boxes, balls, books, cloths, so that not all things are parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ CLUTTER = ""
 
 def _carton(rng: ShapeRng) -> list[PartMesh]:
     size = [rng.uniform(0.03, 0.14) for _ in range(3)]
-    return [PartMesh("", place(box(size), (0, 0, size[2] / 2)), rng.choice(("paint", "wood", "plastic")))]
+    return [
+        PartMesh(
+            "", place(box(size), (0, 0, size[2] / 2)), rng.choice(("paint", "wood", "plastic"))
+        )
+    ]
 
 
 def _book(rng: ShapeRng) -> list[PartMesh]:
@@ -32,7 +36,13 @@ def _ball(rng: ShapeRng) -> list[PartMesh]:
     squash = rng.uniform(0.75, 1.1)
     profile = arc((0, 0), radius, -90, 90, 14) * [1, squash]
     profile[[0, -1], 0] = 0.0
-    return [PartMesh("", place(revolve(profile), (0, 0, radius * squash)), rng.choice(("plastic", "rubber", "paint")))]
+    return [
+        PartMesh(
+            "",
+            place(revolve(profile), (0, 0, radius * squash)),
+            rng.choice(("plastic", "rubber", "paint")),
+        )
+    ]
 
 
 def _cloth(rng: ShapeRng) -> list[PartMesh]:

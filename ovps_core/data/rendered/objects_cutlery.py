@@ -1,4 +1,4 @@
-"""Parametric things with a handle that lie flat: knife, fork, spoon, ladle, spatula, scissors, brush."""
+"""Parametric things that lie flat: knife, fork, spoon, ladle, spatula, scissors, brush."""
 
 from __future__ import annotations
 
@@ -120,7 +120,9 @@ def ladle(rng: ShapeRng) -> list[PartMesh]:
     material = rng.choice(("steel", "plastic", "enamel", "wood"))
     bowl = place(dish(2 * radius, 2 * radius, depth, 0.003), (-radius, 0, 0))
     length = rng.uniform(0.18, 0.24)
-    path = spline([[-0.002, 0, -0.002], [0.025, 0, 0.018], [length, 0, rng.uniform(0.03, 0.07)]], 14)
+    path = spline(
+        [[-0.002, 0, -0.002], [0.025, 0, 0.018], [length, 0, rng.uniform(0.03, 0.07)]], 14
+    )
     radii = np.stack([np.linspace(0.006, 0.010, 14), np.linspace(0.004, 0.006, 14)], -1)
     handle = sweep(path, radii)
     if rng.chance(0.5):
@@ -170,11 +172,22 @@ def scissors(rng: ShapeRng) -> list[PartMesh]:
         angle = np.linspace(0, 2 * np.pi, 22, endpoint=False)
         centre = (reach, -sign * (loop * 0.85))
         ring_path = np.stack(
-            [centre[0] + loop * 1.25 * np.cos(angle), centre[1] + loop * 0.8 * np.sin(angle), 0 * angle + z],
+            [
+                centre[0] + loop * 1.25 * np.cos(angle),
+                centre[1] + loop * 0.8 * np.sin(angle),
+                0 * angle + z,
+            ],
             -1,
         )
         bow = sweep(ring_path, thick, closed=True, sections=8)
-        arm = sweep([[0.01, 0, z], [reach / 3, -sign * 0.004, z], [reach - loop * 1.1, -sign * loop * 0.6, z]], thick)
+        arm = sweep(
+            [
+                [0.01, 0, z],
+                [reach / 3, -sign * 0.004, z],
+                [reach - loop * 1.1, -sign * loop * 0.6, z],
+            ],
+            thick,
+        )
         for piece in (blade, bow, arm):
             place(piece, (0, 0, 0), (0, 0, 1), sign * opening / 2)
         blades.append(blade)
@@ -196,7 +209,11 @@ def brush(rng: ShapeRng) -> list[PartMesh]:
         length = rng.uniform(0.04, 0.06)
         flare = width / 2 * (0.95 + 0.1 * s)
         hair = slab(-0.034 - length * s, -flare, flare, depth * (0.85 - 0.55 * s), edge=0.1)
-        neck = sweep([[-0.002, 0, 0], [0.02, 0, 0], [0.045, 0, 0]], [[width / 2, depth / 2], [width * 0.3, depth * 0.45], [0.009, 0.007]], square=0.5)
+        neck = sweep(
+            [[-0.002, 0, 0], [0.02, 0, 0], [0.045, 0, 0]],
+            [[width / 2, depth / 2], [width * 0.3, depth * 0.45], [0.009, 0.007]],
+            square=0.5,
+        )
         handle = join(neck, grip(rng, rng.uniform(0.09, 0.13), 0.024, 0.014, x0=0.03))
         head_material = rng.choice(("steel", "brass"))
         return [
@@ -207,7 +224,9 @@ def brush(rng: ShapeRng) -> list[PartMesh]:
     length, width = rng.latent(0.06, 0.12), rng.uniform(0.035, 0.055)
     block = place(box((length, width, 0.016), bevel=0.012), (-length / 2, 0, 0))
     tuft_height = rng.uniform(0.022, 0.032)
-    hair = box((length * 0.92, width * 0.9, tuft_height), (-length / 2, 0, -0.007 - tuft_height / 2), 0.012)
+    hair = box(
+        (length * 0.92, width * 0.9, tuft_height), (-length / 2, 0, -0.007 - tuft_height / 2), 0.012
+    )
     place(hair, (0, 0, 0.0))
     handle = grip(rng, rng.uniform(0.11, 0.16), 0.024, 0.015, x0=-0.004)
     kind = rng.choice(("wood", "plastic"))
@@ -228,5 +247,7 @@ def classes() -> list[ObjectClass]:
         ObjectClass("ladle", ladle, ("handle", "bowl"), "tabletop", 0.3, ("settled", "side")),
         ObjectClass("spatula", spatula, ("handle", "blade"), "tabletop", 0.3, flat),
         ObjectClass("scissors", scissors, ("handle", "blade"), "tabletop", 0.2, flat),
-        ObjectClass("brush", brush, ("handle", "head", "bristles"), "tabletop", 0.22, ("settled", "lying")),
+        ObjectClass(
+            "brush", brush, ("handle", "head", "bristles"), "tabletop", 0.22, ("settled", "lying")
+        ),
     ]

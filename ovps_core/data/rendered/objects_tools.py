@@ -6,7 +6,7 @@ import numpy as np
 
 from ovps_core.data.rendered.meshes import box, cut, join, place, revolve, slab, spline, sweep
 from ovps_core.data.rendered.objects_cutlery import GRIP_MATERIALS, grip, stick
-from ovps_core.data.rendered.shape import ObjectClass, PartMesh, ShapeRng
+from ovps_core.data.rendered.shape import Level, ObjectClass, PartMesh, ShapeRng
 
 
 def hammer(rng: ShapeRng) -> list[PartMesh]:
@@ -19,23 +19,42 @@ def hammer(rng: ShapeRng) -> list[PartMesh]:
     radius = rng.uniform(0.012, 0.016)
     if kind == "mallet":
         radius = rng.uniform(0.024, 0.034)
-        head = sweep([[0, -reach / 2, 0], [0, 0, 0], [0, reach / 2, 0]], radius, sections=20)
+        y = reach * np.array([-0.5, 0, 0.5])
+        head = sweep(np.stack([0 * y, y, 0 * y], -1), radius, sections=20)
         material = rng.choice(("rubber", "wood", "plastic"))
-        return [PartMesh("handle", handle, rng.choice(GRIP_MATERIALS), "b"), PartMesh("head", head, material)]
+        return [
+            PartMesh("handle", handle, rng.choice(GRIP_MATERIALS), "b"),
+            PartMesh("head", head, material),
+        ]
+    y = reach * np.array([0, 0.22, 0.28, 0.42, 0.45])
     face = sweep(
-        [[0, 0, 0], [0, reach * 0.22, 0], [0, reach * 0.28, 0], [0, reach * 0.42, 0], [0, reach * 0.45, 0]],
+        np.stack([0 * y, y, 0 * y], -1),
         [radius * 0.95, radius * 0.8, radius * 0.8, radius * 1.15, radius * 1.05], sections=16,
     )  # fmt: skip
     pieces = [box((radius * 2.3, radius * 2.4, radius * 2.1), (0, 0, 0)), face]
     if kind == "peen":
         y = -reach * 0.4 * np.array([0.0, 0.4, 0.7, 0.9, 1.0])
-        pieces.append(sweep(np.stack([0 * y, y, 0 * y], -1), radius * np.array([0.95, 0.75, 0.9, 0.7, 0.2]), sections=16))
+        pieces.append(
+            sweep(
+                np.stack([0 * y, y, 0 * y], -1),
+                radius * np.array([0.95, 0.75, 0.9, 0.7, 0.2]),
+                sections=16,
+            )
+        )
     else:
         for sign in (1, -1):
-            curve = spline([(0, 0), (0.004, -reach * 0.2), (0.016, -reach * 0.4), (0.034, -reach * 0.55)], 10)
+            curve = spline(
+                [(0, 0), (0.004, -reach * 0.2), (0.016, -reach * 0.4), (0.034, -reach * 0.55)], 10
+            )
             offset = sign * np.linspace(0.35, 0.75, 10) * radius
             path = np.stack([curve[:, 0], curve[:, 1], offset], -1)
-            radii = np.stack([np.linspace(radius * 0.55, radius * 0.38, 10), np.linspace(radius * 0.85, 0.003, 10)], -1)
+            radii = np.stack(
+                [
+                    np.linspace(radius * 0.55, radius * 0.38, 10),
+                    np.linspace(radius * 0.85, 0.003, 10),
+                ],
+                -1,
+            )
             pieces.append(sweep(path, radii[:, ::-1], sections=10))
     return [
         PartMesh("handle", handle, rng.choice(GRIP_MATERIALS), "b"),
@@ -88,7 +107,7 @@ def marker(rng: ShapeRng) -> list[PartMesh]:
 
 
 def drawer(rng: ShapeRng) -> list[PartMesh]:
-    """A small chest with one drawer; its front stands towards -x and carries a knob or a bar handle."""
+    """A small chest with one drawer; its front, towards -x, carries a knob or a bar handle."""
     width, depth = rng.uniform(0.16, 0.22), rng.uniform(0.12, 0.16)
     height = width * rng.latent(0.42, 0.85)
     wall, pull = 0.008, rng.choice((0.0, rng.uniform(0.01, 0.05)))
@@ -100,7 +119,9 @@ def drawer(rng: ShapeRng) -> list[PartMesh]:
     )
     place(tray, (-pull, 0, 0))
     thick = 0.01
-    front = box((thick, width - 1.2 * wall, height - 1.2 * wall), (-depth / 2 - pull - 0.002, 0, height / 2))
+    front = box(
+        (thick, width - 1.2 * wall, height - 1.2 * wall), (-depth / 2 - pull - 0.002, 0, height / 2)
+    )
     face = -depth / 2 - pull - 0.002 - thick / 2
     wood = rng.choice(("wood", "wood", "paint"))
     parts = [
@@ -109,12 +130,28 @@ def drawer(rng: ShapeRng) -> list[PartMesh]:
     ]
     if rng.chance(0.5):
         size = rng.uniform(0.012, 0.018)
-        profile = [(0, 0), (size * 0.55, 0), (size * 0.5, size * 0.7), (size, size), (size, size * 1.4), (size * 0.6, size * 1.75), (0, size * 1.8)]
+        profile = [
+            (0, 0),
+            (size * 0.55, 0),
+            (size * 0.5, size * 0.7),
+            (size, size),
+            (size, size * 1.4),
+            (size * 0.6, size * 1.75),
+            (0, size * 1.8),
+        ]
         knob = place(revolve(profile, sections=24), (face + 0.001, 0, height / 2), (0, 1, 0), -90)
         parts.append(PartMesh("knob", knob, rng.choice(("brass", "steel", "wood", "ceramic")), "c"))
         return parts
     half, out = width * rng.uniform(0.18, 0.28), rng.uniform(0.02, 0.028)
-    curve = spline([(face + 0.001, -half), (face - out, -half * 0.9), (face - out, half * 0.9), (face + 0.001, half)], 22)
+    curve = spline(
+        [
+            (face + 0.001, -half),
+            (face - out, -half * 0.9),
+            (face - out, half * 0.9),
+            (face + 0.001, half),
+        ],
+        22,
+    )
     path = np.stack([curve[:, 0], curve[:, 1], np.full(22, height / 2)], -1)
     handle = sweep(path, rng.uniform(0.005, 0.0075), sections=10)
     parts.append(PartMesh("handle", handle, rng.choice(("brass", "steel", "iron")), "c"))
@@ -123,10 +160,19 @@ def drawer(rng: ShapeRng) -> list[PartMesh]:
 
 def classes() -> list[ObjectClass]:
     """The tools of the tabletop level, and the drawer."""
-    flat, level = ("settled",), "tabletop"
+    flat: tuple[str, ...] = ("settled",)
+    level: Level = "tabletop"
     return [
         ObjectClass("hammer", hammer, ("handle", "head"), level, 0.3, flat),
         ObjectClass("screwdriver", screwdriver, ("handle", "shaft", "tip"), level, 0.22, flat),
         ObjectClass("marker", marker, ("body", "cap", "tip"), level, 0.15, flat),
-        ObjectClass("drawer", drawer, ("body", "front", "knob", "handle"), level, 0.2, ("as_built",), faces=True),
+        ObjectClass(
+            "drawer",
+            drawer,
+            ("body", "front", "knob", "handle"),
+            level,
+            0.2,
+            ("as_built",),
+            faces=True,
+        ),
     ]

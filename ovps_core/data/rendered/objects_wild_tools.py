@@ -1,4 +1,4 @@
-"""Parametric hand tools of the wild level: wrench to flashlight, things with a handle that lie about."""
+"""Parametric hand tools of the wild level: wrench, pliers, drill, whisk, axe, saw, broom."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import trimesh
 
 from ovps_core.data.rendered.meshes import box, cut, join, place, ring, slab, spline, sweep
 from ovps_core.data.rendered.objects_cutlery import GRIP_MATERIALS, grip, stick
-from ovps_core.data.rendered.shape import ObjectClass, PartMesh, ShapeRng
+from ovps_core.data.rendered.shape import Level, ObjectClass, PartMesh, ShapeRng
 
 
 def wrench(rng: ShapeRng) -> list[PartMesh]:
@@ -44,7 +44,15 @@ def pliers(rng: ShapeRng) -> list[PartMesh]:
     handles, jaws = [], []
     s = np.linspace(0, 1, 8)
     for sign in (1.0, -1.0):
-        curve = spline([(0.004, 0), (0.03, -sign * 0.016), (reach * 0.6, -sign * 0.024), (reach, -sign * 0.018)], 14)
+        curve = spline(
+            [
+                (0.004, 0),
+                (0.03, -sign * 0.016),
+                (reach * 0.6, -sign * 0.024),
+                (reach, -sign * 0.018),
+            ],
+            14,
+        )
         path = np.stack([curve[:, 0], curve[:, 1], np.full(14, 0.0)], -1)
         arm = sweep(path, np.linspace(0.0055, 0.0075, 14), sections=10)
         low, high = (0 * s, 0.014 - 0.011 * s) if sign > 0 else (-0.014 + 0.011 * s, 0 * s)
@@ -72,10 +80,14 @@ def drill(rng: ShapeRng) -> list[PartMesh]:
     foot = box((0.11, 0.07, 0.045), (0.01, 0, 0.0225), 0.01)
     column = spline([(0.0, 0.04), (0.012, 0.09), (0.008, z - radius * 0.5)], 10)
     path = np.stack([column[:, 0], np.zeros(10), column[:, 1]], -1)
-    handle = sweep(path, np.stack([np.full(10, 0.022), np.full(10, 0.017)], -1), up=(0, 1, 0), square=0.4)
+    handle = sweep(
+        path, np.stack([np.full(10, 0.022), np.full(10, 0.017)], -1), up=(0, 1, 0), square=0.4
+    )
     trigger = box((0.02, 0.014, 0.034), (-0.022, 0, z - radius - 0.022), 0.004)
     nose = 0.05 - length
-    chuck = sweep([[nose + 0.004, 0, z], [nose - 0.02, 0, z], [nose - 0.034, 0, z]], [0.017, 0.015, 0.008])
+    chuck = sweep(
+        [[nose + 0.004, 0, z], [nose - 0.02, 0, z], [nose - 0.034, 0, z]], [0.017, 0.015, 0.008]
+    )
     bit = stick(rng.uniform(0.05, 0.09), 0.0042, nose - 0.03 - 0.09, z)
     place(bit, (0.09 - np.ptp(bit.vertices[:, 0]), 0, 0))
     return [
@@ -135,7 +147,12 @@ def saw(rng: ShapeRng) -> list[PartMesh]:
     teeth = 0.004 * (np.arange(60) % 2)
     blade = slab(-length * s, -height / 2 + teeth, height / 2 - height * 0.55 * s, 0.003, edge=0.02)
     grip_box = box((0.11, height * 1.15, 0.022), (0.045, 0, 0), 0.03)
-    hole = sweep([[0.045, 0, -0.05], [0.045, 0, 0], [0.045, 0, 0.05]], [[0.018, height * 0.3]] * 3, up=(1, 0, 0), sections=18)
+    hole = sweep(
+        [[0.045, 0, -0.05], [0.045, 0, 0], [0.045, 0, 0.05]],
+        [[0.018, height * 0.3]] * 3,
+        up=(1, 0, 0),
+        sections=18,
+    )
     return [
         PartMesh("handle", cut(grip_box, hole), rng.choice(("wood", "plastic")), "b"),
         PartMesh("blade", blade, "steel"),
@@ -178,7 +195,9 @@ def broom(rng: ShapeRng) -> list[PartMesh]:
     head = place(box((0.05, width, 0.036), bevel=0.012), (-0.02, 0, 0.02))
     s = np.linspace(0, 1, 5)
     flare = width / 2 * (0.96 + 0.14 * s)
-    hair = slab(-0.04 - rng.uniform(0.08, 0.14) * s, -flare, flare, 0.03 - 0.008 * s, 0.02, edge=0.05)
+    hair = slab(
+        -0.04 - rng.uniform(0.08, 0.14) * s, -flare, flare, 0.03 - 0.008 * s, 0.02, edge=0.05
+    )
     return [
         PartMesh("handle", handle, rng.choice(("wood", "plastic", "steel")), "b"),
         PartMesh("head", head, rng.choice(("wood", "plastic"))),
@@ -195,7 +214,13 @@ def shovel(rng: ShapeRng) -> list[PartMesh]:
     blade = slab(0.02 - length * s, -half, half, 0.005, 0.03 * (1 - s) ** 2)
     x = shaft_length
     bar = sweep([[x + 0.075, -0.06, 0.03], [x + 0.08, 0, 0.03], [x + 0.075, 0.06, 0.03]], 0.015)
-    arms = [sweep([[x - 0.01, 0, 0.03], [x + 0.03, sign * 0.03, 0.03], [x + 0.075, sign * 0.055, 0.03]], 0.01) for sign in (1, -1)]
+    arms = [
+        sweep(
+            [[x - 0.01, 0, 0.03], [x + 0.03, sign * 0.03, 0.03], [x + 0.075, sign * 0.055, 0.03]],
+            0.01,
+        )
+        for sign in (1, -1)
+    ]
     return [
         PartMesh("handle", join(bar, *arms), rng.choice(("plastic", "wood")), "b"),
         PartMesh("shaft", shaft, rng.choice(("wood", "wood", "paint")), "c"),
@@ -210,10 +235,17 @@ def dustpan(rng: ShapeRng) -> list[PartMesh]:
     back = box((wall, width, height), (-wall / 2, 0, height / 2))
     s = np.linspace(0, 1, 5)
     sides = [
-        place(slab(-depth * s, 0 * s, height * (1 - 0.8 * s), wall), (0, sign * (width - wall) / 2, 0), (1, 0, 0), 90)
+        place(
+            slab(-depth * s, 0 * s, height * (1 - 0.8 * s), wall),
+            (0, sign * (width - wall) / 2, 0),
+            (1, 0, 0),
+            90,
+        )
         for sign in (1, -1)
     ]
-    handle = place(grip(rng, rng.uniform(0.1, 0.14), 0.028, 0.018), (-0.004, 0, height * 0.7), (0, 1, 0), -12)
+    handle = place(
+        grip(rng, rng.uniform(0.1, 0.14), 0.028, 0.018), (-0.004, 0, height * 0.7), (0, 1, 0), -12
+    )
     kind = rng.choice(("plastic", "plastic", "zinc"))
     return [
         PartMesh("handle", handle, "plastic", "a" if kind == "plastic" else "b"),
@@ -223,11 +255,15 @@ def dustpan(rng: ShapeRng) -> list[PartMesh]:
 
 def classes() -> list[ObjectClass]:
     """The wild level's tools."""
-    lie, roll, level = ("settled",), ("lying",), "wild"
+    lie: tuple[str, ...] = ("settled",)
+    roll: tuple[str, ...] = ("lying",)
+    level: Level = "wild"
     return [
         ObjectClass("wrench", wrench, ("handle", "jaw"), level, 0.2, lie),
         ObjectClass("pliers", pliers, ("handle", "jaw"), level, 0.18, lie),
-        ObjectClass("drill", drill, ("handle", "body", "trigger", "bit"), level, 0.25, ("as_built", "side")),
+        ObjectClass(
+            "drill", drill, ("handle", "body", "trigger", "bit"), level, 0.25, ("as_built", "side")
+        ),
         ObjectClass("whisk", whisk, ("handle", "head"), level, 0.27, roll),
         ObjectClass("toothbrush", toothbrush, ("handle", "head", "bristles"), level, 0.19, roll),
         ObjectClass("axe", axe, ("handle", "head"), level, 0.4, lie),

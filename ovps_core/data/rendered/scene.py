@@ -117,7 +117,11 @@ def fit_camera(
     """
     target = (points.min(0) + points.max(0)) / 2
     back = np.array(
-        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
+        [
+            np.cos(elevation) * np.cos(azimuth),
+            np.cos(elevation) * np.sin(azimuth),
+            np.sin(elevation),
+        ]
     )
     pose = look_at(target + back, target, roll)
     local = (points - target) @ pose[:3, :3]
@@ -139,7 +143,7 @@ def sample_azimuth(placed: Sequence[Placed], rng: np.random.Generator) -> float:
 
 
 def sample_camera(placed: Sequence[Placed], rng: np.random.Generator, aspect: float) -> Camera:
-    """A wrist or head camera of the tabletop level: 0.25 to 0.95 m off, objects fill the picture."""
+    """A wrist or head camera of the tabletop level: 0.2 to 0.8 m off, objects fill the picture."""
     focus = [p.points for p in placed]
     if len(placed) > 1 and rng.random() < 0.5:
         keep = rng.permutation(len(placed))[: int(rng.integers(1, max(2, len(placed) // 2 + 1)))]
@@ -222,9 +226,7 @@ def light(bank: Bank, rng: np.random.Generator, target: np.ndarray) -> None:
     model.light_castshadow[0] = rng.random() < 0.8
 
 
-def compose(
-    bank: Bank, rng: np.random.Generator, aspect: float
-) -> tuple[list[Placed], Camera]:
+def compose(bank: Bank, rng: np.random.Generator, aspect: float) -> tuple[list[Placed], Camera]:
     """Set up one tabletop scene in the bank's model; returns what stands there and the camera.
 
     `aspect` is the picture's width / height.

@@ -1,4 +1,4 @@
-"""What a parametric object is: named parts, a shape stream with a band kept for testing, a class."""
+"""What a parametric object is: named parts, a shape drawn per split, a class."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ShapeRng:
 
 
 def shape_latent(rng: np.random.Generator, split: Split) -> float:
-    """A shape latent u of a split: outside TEST_BAND for train, in its lower half for val, upper for test."""
+    """A shape latent u: outside TEST_BAND for train, in its lower half for val, upper for test."""
     if split == "train":
         low, high = TEST_BAND
         u = float(rng.uniform(0.0, 1.0 - (high - low)))

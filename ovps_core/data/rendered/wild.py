@@ -1,4 +1,4 @@
-"""The wild level: any class, odd colours and light, any camera, photos behind, things in the way."""
+"""The wild level: any class, colour, light and camera, photos behind, things in the way."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _load(path: str) -> np.ndarray | None:
 
 
 def background(folder: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A picture uint8 [size, size, 3] for behind: a crop of a photo, or painted noise without one."""
+    """What is behind, uint8 [size, size, 3]: a crop of a photo, or painted noise without one."""
     if folder:
         files = background_files(folder)
         image = _load(files[int(rng.integers(len(files)))])
@@ -155,7 +155,7 @@ def background(folder: str, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def occluders(size: int, folder: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Smooth shapes in front of everything: their mask bool [size, size] and a picture to fill it."""
+    """Shapes in front of everything: their mask bool [size, size] and a picture to fill it."""
     mask = np.zeros((size, size), np.uint8)
     for _ in range(int(rng.integers(1, 3))):
         angle = np.sort(rng.uniform(0, 2 * np.pi, 7))
@@ -188,5 +188,3 @@ def finish(
         parts = np.where(mask, 0, parts).astype(np.uint8)
         objects = np.where(mask, 0, objects).astype(np.uint8)
     return photograph(rgb, rng), parts, objects
-
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -222,4 +221,4 @@ def join(*meshes: trimesh.Trimesh) -> trimesh.Trimesh:
 def cut(mesh: trimesh.Trimesh, *tools: trimesh.Trimesh) -> trimesh.Trimesh:
     """The mesh without what the tools cover (boolean difference by manifold3d)."""
     solid = trimesh.boolean.difference([mesh, *tools], engine="manifold", check_volume=False)
-    return cast(trimesh.Trimesh, solid)
+    return trimesh.Trimesh(solid.vertices, solid.faces, process=False)

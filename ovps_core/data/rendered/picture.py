@@ -15,6 +15,7 @@ def develop(rgb: np.ndarray, rng: np.random.Generator, strength: float) -> np.nd
     mean = float(rgb.mean())
     target = rng.uniform(128 - 45 * strength - 15, 128 + 40 * strength + 10)
     gain = (target / max(mean, 8.0)) ** rng.uniform(0.35, 0.7)
+    gain = max(gain, (75 - 40 * strength) / max(mean, 8.0))
     balance = 1.0 + strength * rng.uniform(-0.12, 0.12, 3)
     gamma = 1.0 + strength * rng.uniform(-0.3, 0.3)
     levels = np.linspace(0, 1, 256)[:, None] ** gamma * 255.0 * gain * balance

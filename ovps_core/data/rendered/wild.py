@@ -146,9 +146,10 @@ def background(folder: str, size: int, rng: np.random.Generator) -> np.ndarray:
             crop = image[y : y + side, x : x + side]
             crop = crop[:, ::-1] if rng.random() < 0.5 else crop
             return cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)
-    out = np.zeros((size, size, 3), np.float32) + rng.uniform(40, 215, 3)
+    out = np.full((size, size, 3), rng.uniform(60, 200), np.float32) + rng.uniform(-35, 35, 3)
     for cells in (2, 4, 9, 24):
         coarse = rng.uniform(-1, 1, (cells, cells, 3)).astype(np.float32)
+        coarse = 0.75 * coarse[..., :1] + 0.25 * coarse  # rooms vary more in light than in hue
         weight = rng.uniform(0, 110) / cells**0.6
         out += weight * cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     return np.clip(out, 0, 255).astype(np.uint8)

@@ -16,8 +16,18 @@ from torch import Tensor, nn
 
 from ovps_core.query import PartQuery
 
-Features = list[Tensor]
-"""A pyramid of feature maps; only the model that made it knows its layout."""
+
+@dataclass(frozen=True)
+class Features:
+    """A pyramid of feature maps; only the model that made it knows its layout.
+
+    Attributes:
+        levels: what the decoder reads.
+        grid: (rows, columns) of the grid that the levels lie on.
+    """
+
+    levels: tuple[Tensor, ...]
+    grid: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,14 @@ class PartLogits:
 
 
 @dataclass(frozen=True)
+class Readout:
+    """The maps that together answer one query: rows of ``PartLogits.names`` and of ``.pairs``."""
+
+    names: tuple[int, ...] = ()
+    pairs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class QueryPlan:
     """How a list of queries is asked of one model, made once when the list changes.
 
@@ -81,14 +99,6 @@ class QueryPlan:
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> QueryPlan:
         """The same plan with its conditions elsewhere."""
         return replace(self, conditions=self.conditions.to(device, dtype))
-
-
-@dataclass(frozen=True)
-class Readout:
-    """The maps that together answer one query: rows of ``PartLogits.names`` and of ``.pairs``."""
-
-    names: tuple[int, ...] = ()
-    pairs: tuple[int, ...] = ()
 
 
 def query_logits(logits: PartLogits, readout: Sequence[Readout]) -> Tensor:

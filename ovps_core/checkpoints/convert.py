@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ovps_core.checkpoints.file import CheckpointInfo, build_model, save_model
+from ovps_core.checkpoints.file import CheckpointInfo, check_fit, save_model
 from ovps_core.checkpoints.keymap import StateDict, from_original_clipseg, from_released
+from ovps_core.data.vocabulary import load_vocabulary
 from ovps_core.errors import CheckpointError
 from ovps_core.models.backbone import pretrained_clip
 from ovps_core.models.clipseg import CLIPSegConfig
@@ -56,9 +58,8 @@ def convert(
     else:
         first = ", ".join(sorted(state)[:5])
         raise CheckpointError(f"{source} is of an unknown model: its first tensors are {first}; {_EXPECTED}")
-    values = {**info.__dict__, "name": name or destination.stem, "source": source.name}
-    info = CheckpointInfo(**values)
-    build_model(info, ours, origin=str(source))
+    info = replace(info, name=name or destination.stem, source=source.name)
+    check_fit(info, ours, origin=str(source))
     return save_model(destination, ours, info)
 
 
@@ -144,7 +145,7 @@ def clipseg_values(state: StateDict, config: Mapping[str, Any]) -> dict[str, Any
             "vision_cfg": {
                 "layers": _layers(state, "clip.vision_model.encoder.layers"),
                 "width": width,
-                "head_width": width // vision.get("num_attention_heads", width // 64),
+                "head_width": width // vision.get("num_attention_heads", max(1, width // 64)),
                 "mlp_ratio": hidden / width,
                 "patch_size": patch_size,
                 "image_size": round((patches - 1) ** 0.5) * patch_size,
@@ -153,7 +154,7 @@ def clipseg_values(state: StateDict, config: Mapping[str, Any]) -> dict[str, Any
                 "context_length": context_length,
                 "vocab_size": vocabulary,
                 "width": text_width,
-                "heads": text.get("num_attention_heads", text_width // 64),
+                "heads": text.get("num_attention_heads", max(1, text_width // 64)),
                 "layers": _layers(state, "clip.text_model.encoder.layers"),
                 "mlp_ratio": text_hidden / text_width,
             },
@@ -177,9 +178,12 @@ def _clipseg(state: StateDict, config: dict[str, Any]) -> tuple[CheckpointInfo, 
 def _partclipseg(
     state: StateDict, config: dict[str, Any], vocabulary: str
 ) -> tuple[CheckpointInfo, dict[str, Tensor]]:
-    from ovps_core.data.vocabulary import load_vocabulary
-
-    pairs = load_vocabulary(vocabulary).seen().object_parts if vocabulary else ()
+    if not vocabulary:
+        raise CheckpointError(
+            "a PartCLIPSeg checkpoint does not say what it was trained on; name it: --vocabulary pascal_part_116, "
+            "ade20k_part_234 or partimagenet"
+        )
+    pairs = load_vocabulary(vocabulary).seen().object_parts
     part_config = PartCLIPSegConfig(
         **_derive(state, config), corrections=Corrections.released(), trained_pairs=tuple(pairs)
     )

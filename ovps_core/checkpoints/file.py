@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -108,13 +109,18 @@ def build_model(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) 
         CheckpointError: the tensors do not fit; lists the first of each kind that is wrong.
     """
     model = _MODELS[info.model][0](info.config)  # type: ignore[arg-type]
-    check_fit(state, model, origin)
+    _check_fit(state, model, origin)
     model.load_state_dict(state)
     return model.eval().requires_grad_(False)
 
 
-def check_fit(state: dict[str, Tensor], model: PartModel, origin: str) -> None:
-    """Raise CheckpointError unless ``state`` has exactly the tensors of ``model``."""
+def check_fit(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) -> None:
+    """Raise CheckpointError unless ``state`` has exactly the tensors of the network of ``info``."""
+    with torch.device("meta"):  # shapes only: no second copy of the weights
+        _check_fit(state, _MODELS[info.model][0](info.config), origin)  # type: ignore[arg-type]
+
+
+def _check_fit(state: dict[str, Tensor], model: PartModel, origin: str) -> None:
     expected = model.state_dict()
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]

@@ -1,1 +1,1 @@
-"""What networks learn from and are measured on: vocabularies, benchmark readers, recorded and rendered data."""
+"""Where pictures and labels come from: vocabularies, benchmark readers, recorded and rendered data."""

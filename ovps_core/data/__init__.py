@@ -1,0 +1,1 @@
+"""Where pictures and labels come from: vocabularies, benchmark readers, recorded and rendered data."""

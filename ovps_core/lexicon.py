@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from ovps_core.data.vocabulary import load_vocabulary, vocabulary_names
 from ovps_core.errors import QueryError
 
 _INVARIANT = {"scissors", "pliers", "bristles", "tines", "jaws", "shears", "glasses", "hairs", "keys"}
@@ -53,11 +54,11 @@ def lexicon() -> Lexicon:
     """
     words = _packaged("lexicon.yaml")
     parts, objects = _flat(words["parts"]), _flat(words["objects"])
-    for vocabulary in _vocabularies():
-        for name in vocabulary["objects"]:
+    for vocabulary in map(load_vocabulary, vocabulary_names()):
+        for name in vocabulary.objects:
             objects.setdefault(name.lower(), name.lower())
-        for pair in vocabulary["object_parts"]:
-            parts.setdefault(pair["part"].lower(), pair["part"].lower())
+        for name in vocabulary.parts:
+            parts.setdefault(name.lower(), name.lower())
     table = _packaged("affordances.yaml") | _users_affordances()
     affordances = {}
     for row in table.values():
@@ -94,13 +95,6 @@ def _flat(names: Mapping[str, list[str]]) -> dict[str, str]:
 
 def _packaged(file: str) -> dict[str, Any]:
     return yaml.safe_load((resources.files("ovps_core") / "resources" / file).read_text("utf-8"))
-
-
-def _vocabularies() -> list[dict[str, Any]]:
-    import json
-
-    folder = resources.files("ovps_core") / "data" / "vocabularies"
-    return [json.loads(path.read_text("utf-8")) for path in folder.iterdir() if path.name.endswith(".json")]
 
 
 def _users_affordances() -> dict[str, Any]:

@@ -7,7 +7,7 @@ of the object are joined, and modulated by their joined words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -130,30 +130,30 @@ class PartCLIPSeg(CLIPSeg):
     @torch.inference_mode()
     def plan(self, queries: Sequence[PartQuery]) -> QueryPlan:
         """Parts of an object ask head B inside head A's map of the object; the rest asks head A."""
-        rows = {name: row for row, name in enumerate(_names(queries))}
-        words = {name: row for row, name in enumerate([*rows, *self._stand_ins(queries)])}
         device = self.background.device
-        embedded = self.text.embed(list(words)).to(device) if words else self.background[:0]
+        names = list(dict.fromkeys(name for q in queries for name in (q.object, q.part) if name))
         pairs = list(dict.fromkeys((q.object, q.part) for q in queries if q.object and q.part))
-        part_rows = torch.tensor([rows[part] for _, part in pairs], dtype=torch.int64, device=device)
-        object_rows = torch.tensor([rows[object] for object, _ in pairs], dtype=torch.int64, device=device)
-        word_rows = torch.tensor(
-            [words[self._stand_in(object)] for object, _ in pairs], dtype=torch.int64, device=device
-        )
+        stand_ins = (self._stand_in(object) for object, _ in pairs)
+        words = list(dict.fromkeys([*names, *stand_ins]))
+        embedded = self.text.embed(words).to(device) if words else self.background[:0]
+
+        def rows(wanted: Iterable[str]) -> Tensor:
+            return torch.tensor([words.index(word) for word in wanted], dtype=torch.int64, device=device)
+
+        part_rows = rows(part for _, part in pairs)
+        object_rows = rows(object for object, _ in pairs)
+        word_rows = rows(self._stand_in(object) for object, _ in pairs)
         readout = []
         for query in queries:
             if query.object and query.part:
                 pair = pairs.index((query.object, query.part))
-                readout.append(Readout(names=(rows[query.object],), pairs=(pair,)))
+                readout.append(Readout(names=(words.index(query.object),), pairs=(pair,)))
             else:
-                readout.append(Readout(names=(rows[query.object or query.part],)))
+                readout.append(Readout(names=(words.index(query.object or query.part),)))
         conditions = Conditions(
-            embedded[: len(rows)], self.compose(embedded, part_rows, word_rows), part_rows, object_rows
+            embedded[: len(names)], self.compose(embedded, part_rows, word_rows), part_rows, object_rows
         )
         return QueryPlan(tuple(queries), conditions, tuple(readout))
-
-    def _stand_ins(self, queries: Sequence[PartQuery]) -> list[str]:
-        return [self._stand_in(query.object) for query in queries if query.object and query.part]
 
     def _stand_in(self, object: str) -> str:
         """The word that stands for an object in a pair.
@@ -166,8 +166,3 @@ class PartCLIPSeg(CLIPSeg):
         parts = sorted({part for _, part in self.config.trained_pairs})
         objects = sorted({name for name, _ in self.config.trained_pairs})
         return parts[objects.index(object)] if object in objects else object
-
-
-def _names(queries: Sequence[PartQuery]) -> list[str]:
-    """Every part and object asked for, once each, in the order asked."""
-    return list(dict.fromkeys(name for q in queries for name in (q.object, q.part) if name))

@@ -1,0 +1,105 @@
+"""The models a user can name, and where their weights are on this machine."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovps_core.checkpoints.convert import convert
+from ovps_core.errors import CheckpointError
+
+DEFAULT_MODEL = "ovps-tiny"
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A row of the table of models.
+
+    Attributes:
+        name: what a user types.
+        use: for what, in a few words.
+        licence: of the weights.
+        hub: Hugging Face repository to fetch on first use; empty where the user brings the file.
+        packaged: the weights are in the package.
+    """
+
+    name: str
+    use: str
+    licence: str
+    hub: str = ""
+    packaged: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Where the converted weights belong."""
+        if self.packaged:
+            return Path(__file__).parents[1] / "weights" / f"{self.name}.safetensors"
+        return models_folder() / f"{self.name}.safetensors"
+
+    def how_to_get(self) -> str:
+        """What to do when the weights are not there."""
+        if self.packaged:
+            return "they belong to the package: reinstall it"
+        if self.hub:
+            return f"they come from huggingface.co/{self.hub} on first use, which needs a network"
+        return f"convert the released file: `ovps convert RELEASED.pth {self.path}`"
+
+
+_MODELS = (
+    KnownModel(
+        "ovps-tiny", "works offline at once; tools and kitchenware", "Apache-2.0", packaged=True
+    ),
+    KnownModel(
+        "clipseg-rd64-refined",
+        "zero-shot on photographs",
+        "Apache-2.0",
+        hub="CIDAS/clipseg-rd64-refined",
+    ),
+    KnownModel("clipseg-rd64", "the same, coarser", "Apache-2.0", hub="CIDAS/clipseg-rd64"),
+    KnownModel("partclipseg-pascal116", "the paper, Pascal-Part-116", "MIT"),
+    KnownModel("partclipseg-ade234", "the paper, ADE20K-Part-234", "MIT"),
+    KnownModel("partclipseg-partimagenet", "the paper, PartImageNet", "MIT"),
+)
+
+
+def known_models() -> tuple[KnownModel, ...]:
+    """Every model that has a name."""
+    return _MODELS
+
+
+def models_folder() -> Path:
+    """Where converted weights are kept: ``$OVPS_MODELS``, else ``~/.cache/ovps/models``."""
+    return Path(os.environ.get("OVPS_MODELS") or Path.home() / ".cache" / "ovps" / "models")
+
+
+def find_weights(name: str) -> Path:
+    """The file of a model given by name or path; hub models are fetched and converted on first use.
+
+    Raises:
+        CheckpointError: an unknown name, or weights that are not there; says how to get them.
+    """
+    if name.endswith(".safetensors") or Path(name).is_file():
+        return Path(name)
+    model = next((model for model in _MODELS if model.name == name), None)
+    if model is None:
+        names = [model.name for model in _MODELS]
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(names)}"
+        raise CheckpointError(f"no model and no file is called {name!r}{hint}")
+    if not model.path.is_file():
+        if not model.hub:
+            raise CheckpointError(f"the weights of {name} are not at {model.path}: {model.how_to_get()}")
+        convert(_fetch(model), model.path, name=name)
+    return model.path
+
+
+def _fetch(model: KnownModel) -> Path:
+    from huggingface_hub import snapshot_download
+
+    wanted = ["config.json", "preprocessor_config.json", "model.safetensors"]
+    try:
+        return Path(snapshot_download(model.hub, allow_patterns=wanted))
+    except Exception as error:  # the hub's client raises a dozen unrelated kinds
+        raise CheckpointError(f"cannot fetch {model.name}: {error}; {model.how_to_get()}") from error

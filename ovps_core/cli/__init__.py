@@ -1,0 +1,53 @@
+"""The command ``ovps``: a table of subcommands, each a file of its own."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+
+from ovps_core.errors import OvpsError
+
+COMMANDS = {
+    "segment": "find parts in a picture by name",
+    "models": "list the models that can be named and where their weights are",
+    "convert": "convert released weights into a file of ours",
+    "evaluate": "score a model on a benchmark or on your own annotated pictures",
+}
+
+
+def parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """The argument parser; only the chosen subcommand's arguments are filled in, so that others need no import."""
+    top = argparse.ArgumentParser(
+        prog="ovps", description="Open-vocabulary part segmentation: where is the part these words name?"
+    )
+    top.add_argument("-v", "--verbose", action="store_true", help="say which engine runs and why")
+    subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, help_line in COMMANDS.items():
+        sub = subs.add_parser(
+            name,
+            help=help_line,
+            description=help_line.capitalize() + ".",
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        if name == chosen:
+            importlib.import_module(f"ovps_core.cli.{name}").add_arguments(sub)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; errors a person can act on are one line, not a traceback."""
+    words = sys.argv[1:] if arguments is None else arguments
+    chosen = next((word for word in words if word in COMMANDS), None)
+    args = parser(chosen).parse_args(words)
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s"
+    )
+    try:
+        return importlib.import_module(f"ovps_core.cli.{args.command}").run(args)
+    except OvpsError as error:
+        print(f"ovps {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,38 @@
+"""``ovps convert SRC DST``: released weights into our file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ovps_core.checkpoints import convert
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``ovps convert``."""
+    parser.add_argument(
+        "source",
+        type=Path,
+        help="a released PartCLIPSeg .pth, a Hugging Face CLIPSeg directory, or an original CLIPSeg decoder .pth",
+    )
+    parser.add_argument("destination", type=Path, help="the .safetensors file to write")
+    parser.add_argument(
+        "--vocabulary",
+        default="",
+        choices=["", "pascal_part_116", "ade20k_part_234", "partimagenet"],
+        help="for PartCLIPSeg: the benchmark the weights were trained on",
+    )
+    parser.add_argument("--name", default="", help="what to call the model; else the file's name")
+    parser.add_argument(
+        "--clip", default="openai", help="for original decoder files: open_clip's tag of the CLIP weights"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, then say what was written."""
+    info = convert(
+        args.source, args.destination, vocabulary=args.vocabulary, name=args.name, clip=args.clip
+    )
+    size = args.destination.stat().st_size / 1e6
+    print(f"{info.model} {info.name}: {size:.0f} MB at {args.destination}, sha256 {info.digest}")
+    return 0

@@ -1,0 +1,5 @@
+"""Ways to run a network, all behind :class:`ovps_core.engine.base.Engine`."""
+
+from ovps_core.engine.select import make_engine
+
+__all__ = ["make_engine"]

@@ -1,0 +1,1 @@
+"""How good a model is: benchmark protocols, folders of labelled photographs, reports."""

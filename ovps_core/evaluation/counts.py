@@ -1,0 +1,89 @@
+"""What a benchmark run adds up per setting: the clean counts, and those of the released evaluator."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovps_core.data.label_files import IGNORE
+from ovps_core.data.vocabulary import Vocabulary
+from ovps_core.evaluation.protocols import Setting
+from ovps_core.evaluation.released import boundary_confusion, released_figures
+from ovps_core.evaluation.results import SettingFigures, class_figures, setting_figures
+from ovps_core.metrics import confusion_matrix, mask_boundary, mean_of_valid
+
+
+class CleanCounts:
+    """Confusion and boundaries of one setting, over labelled pixels only; memory does not grow."""
+
+    def __init__(self, setting: Setting, vocabulary: Vocabulary) -> None:
+        classes = len(vocabulary.object_parts)
+        self.setting, self.vocabulary = setting, vocabulary
+        self.confusion = np.zeros((classes + 1, classes + 1), dtype=np.int64)
+        self.boundary_overlap = np.zeros(classes, dtype=np.int64)
+        self.boundary_union = np.zeros(classes, dtype=np.int64)
+
+    def add(self, predicted: NDArray[np.int32], truth: NDArray[np.int32]) -> None:
+        """Count one item: ``predicted`` int32 [H, W] in 0..T (T = background), ``truth`` with IGNORE."""
+        labelled = truth != IGNORE
+        classes = len(self.boundary_union)
+        self.confusion += confusion_matrix(predicted[labelled], truth[labelled], classes + 1)
+        shown = np.where(labelled, predicted, IGNORE)
+        for row in np.union1d(truth[labelled], shown[labelled]):
+            if row == classes:
+                continue
+            claimed, true = mask_boundary(shown == row), mask_boundary(truth == row)
+            self.boundary_overlap[row] += np.count_nonzero(claimed & true)
+            self.boundary_union[row] += np.count_nonzero(claimed | true)
+
+    def figures(self) -> SettingFigures:
+        """Figures of all items so far."""
+        return setting_figures(
+            self.setting, self.vocabulary, self.confusion, self.boundary_overlap, self.boundary_union
+        )
+
+
+class ReleasedCounts:
+    """Confusion matrices of one setting as the released evaluator keeps them."""
+
+    def __init__(self, setting: Setting, vocabulary: Vocabulary) -> None:
+        classes = len(vocabulary.object_parts)
+        self.setting, self.vocabulary = setting, vocabulary
+        self.confusion = np.zeros((classes + 1, classes + 1), dtype=np.int64)
+        self.boundary = np.zeros_like(self.confusion)
+
+    def add(self, predicted: NDArray[np.int32], truth: NDArray[np.int32]) -> None:
+        """Count one item; unlabelled pixels become the last class on both sides."""
+        void = len(self.confusion) - 1
+        unlabelled = truth == IGNORE
+        claimed, true = np.where(unlabelled, void, predicted), np.where(unlabelled, void, truth)
+        self.confusion += confusion_matrix(claimed, true, void + 1)
+        self.boundary += boundary_confusion(claimed, true, void + 1)
+
+    def figures(self) -> SettingFigures:
+        """The released figures under our names."""
+        vocabulary, names = self.vocabulary, self.vocabulary.pair_names
+        raw = released_figures(
+            self.confusion, self.boundary, self.setting, names, vocabulary.seen_indices.tolist()
+        )
+        per_class = {
+            key: np.array([raw[f"{prefix}-{name}"] for name in names])
+            for key, prefix in (("iou", "IoU"), ("recall", "Recall"), ("boundary_iou", "BoundaryIoU"))
+        }
+        return SettingFigures(
+            setting=self.setting.value,
+            miou=raw["mIoU"],
+            seen_miou=raw["mIoU-base"],
+            unseen_miou=raw["mIoU-unbase"],
+            harmonic_miou=raw["h-IoU"],
+            mean_recall=raw["mRecall"],
+            seen_mean_recall=raw["mRecall-base"],
+            unseen_mean_recall=raw["mRecall-unbase"],
+            harmonic_mean_recall=raw["h-Recall"],
+            pixel_accuracy=raw["pACC"],
+            boundary_iou=mean_of_valid(per_class["boundary_iou"]),
+            seen_boundary_iou=raw["Boundary-mIoU-base"],
+            unseen_boundary_iou=raw["Boundary-mIoU-unbase"],
+            harmonic_boundary_iou=raw["h-bIoU"],
+            classes=class_figures(vocabulary, per_class, self.confusion[:, :-1].sum(axis=0)),
+        )

@@ -1,0 +1,56 @@
+"""Images in: files and arrays checked, then resized and normalised as the network was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ovps_core.errors import ImageError
+from ovps_core.models.base import Preprocessing
+
+RgbImage = NDArray[np.uint8]
+"""uint8 [H, W, 3], red first."""
+
+
+def load_image(path: str | Path) -> RgbImage:
+    """Read a file as RGB, turned upright as its EXIF says.
+
+    Raises:
+        ImageError: no such file, or not an image.
+    """
+    if not Path(path).is_file():
+        raise ImageError(f"no image at {path}")
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ImageError(f"{path} cannot be read as an image; expected JPEG, PNG or another OpenCV format")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def check_image(image: RgbImage) -> None:
+    """Raise ImageError unless ``image`` is uint8 [H, W, 3] with at least one pixel."""
+    shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
+    if dtype != np.uint8 or shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise ImageError(f"image of shape {shape} and type {dtype}; expected uint8 [H, W, 3] in RGB order")
+
+
+def to_pixels(image: RgbImage, preprocessing: Preprocessing, device: torch.device | str = "cpu") -> Tensor:
+    """RGB uint8 [H, W, 3] -> normalised pixels float32 [1, 3, h, w].
+
+    The filter is antialiased bilinear on 8 bits, as Pillow's ``BILINEAR``; on a CUDA device only the bytes of
+    the image cross the bus.
+    """
+    mean = torch.tensor(preprocessing.mean, device=device).view(3, 1, 1) * 255
+    std = torch.tensor(preprocessing.std, device=device).view(3, 1, 1) * 255
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device, non_blocking=True)
+    pixels = pixels.permute(2, 0, 1).unsqueeze(0)
+    if pixels.is_cuda:
+        pixels = pixels.float()  # the 8-bit kernel exists on CPU only
+    if tuple(pixels.shape[-2:]) != preprocessing.size:
+        pixels = F.interpolate(pixels, size=preprocessing.size, mode="bilinear", antialias=True)
+    return (pixels.float() - mean) / std

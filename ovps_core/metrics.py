@@ -1,0 +1,108 @@
+"""How well masks and label maps agree: confusion matrix, IoU, recall, accuracy, boundary IoU.
+
+Pure functions on NumPy arrays. A confusion matrix has a row a *predicted* class and a column a *true* one.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+BOUNDARY_RATIO = 0.02
+"""Width of a boundary, in image diagonals (Cheng et al. 2021)."""
+
+
+def confusion_matrix(
+    predicted: NDArray[np.integer], truth: NDArray[np.integer], num_classes: int
+) -> NDArray[np.int64]:
+    """Count pixels by (predicted class, true class).
+
+    Args:
+        predicted, truth: class indices 0..num_classes-1, of the same shape.
+
+    Returns:
+        int64 [num_classes, num_classes], rows = predicted, columns = true.
+
+    Example:
+        >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
+        [[1, 0], [1, 1]]
+    """
+    cells = num_classes * predicted.astype(np.int64).ravel() + truth.astype(np.int64).ravel()
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Element by element, NaN where the denominator is 0."""
+    result = np.full(numerator.shape, np.nan)
+    np.divide(numerator, denominator, out=result, where=denominator > 0)
+    return result
+
+
+def iou_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """TP / (TP + FP + FN), float [C] in 0..1; NaN for a class that is never true.
+
+    Example:
+        >>> iou_per_class(np.array([[1, 0], [1, 1]])).tolist()
+        [0.5, 0.5]
+    """
+    hits, true = np.diag(confusion), confusion.sum(axis=0)
+    iou = _ratio(hits, true + confusion.sum(axis=1) - hits)
+    iou[true == 0] = np.nan
+    return iou
+
+
+def recall_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """TP / (TP + FN), float [C] in 0..1; NaN for a class that is never true."""
+    return _ratio(np.diag(confusion), confusion.sum(axis=0))
+
+
+def pixel_accuracy(confusion: NDArray[np.int64]) -> float:
+    """The share of pixels whose class is right, 0..1; NaN without pixels."""
+    total = confusion.sum()
+    return float(np.trace(confusion) / total) if total else float("nan")
+
+
+def mean_of_valid(values: NDArray[np.float64]) -> float:
+    """Mean of the values that are not NaN; NaN where there is none."""
+    valid = values[~np.isnan(values)]
+    return float(valid.mean()) if valid.size else float("nan")
+
+
+def harmonic_miou(seen: float, unseen: float) -> float:
+    """2ab / (a + b), which is near the smaller of the two; 0 where both are 0, NaN where either is.
+
+    Example:
+        >>> harmonic_miou(60.0, 30.0)
+        40.0
+    """
+    return 2 * seen * unseen / (seen + unseen) if seen + unseen != 0 else 0.0
+
+
+def mask_iou(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Intersection over union of two masks bool [H, W]; 1 where both are empty."""
+    union = np.count_nonzero(predicted | truth)
+    return np.count_nonzero(predicted & truth) / union if union else 1.0
+
+
+def mask_boundary(mask: NDArray[np.bool_], ratio: float = BOUNDARY_RATIO) -> NDArray[np.bool_]:
+    """The mask's pixels within ``ratio`` image diagonals of its contour, bool [H, W].
+
+    The image's own border counts as a contour (Cheng et al., "Boundary IoU", CVPR 2021).
+    """
+    distance = max(1, round(ratio * float(np.hypot(*mask.shape))))
+    boundary = np.zeros_like(mask)
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    cut = mask[y : y + height, x : x + width]
+    if cut.size:
+        inside = cv2.copyMakeBorder(cut.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+        inside = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=distance)[1:-1, 1:-1]
+        boundary[y : y + height, x : x + width] = cut & (inside == 0)
+    return boundary
+
+
+def boundary_iou(
+    predicted: NDArray[np.bool_], truth: NDArray[np.bool_], ratio: float = BOUNDARY_RATIO
+) -> float:
+    """IoU of the two masks' boundaries, 0..1 (Cheng et al. 2021); 1 where both masks are empty."""
+    return mask_iou(mask_boundary(predicted, ratio), mask_boundary(truth, ratio))

@@ -1,0 +1,1 @@
+"""Networks: PartCLIPSeg, CLIPSeg, and what they are made of."""

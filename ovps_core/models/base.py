@@ -1,0 +1,167 @@
+"""The contract of a model: encode an image once, then decode any number of queries from it.
+
+A frame travels through two calls. ``encode`` sees only pixels and runs once per image. ``decode`` sees
+features and *conditions* (encoded words) and answers all queries at once. Words are turned into conditions
+when a query changes, never per frame.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ovps_core.query import PartQuery
+
+
+@dataclass(frozen=True)
+class Features:
+    """A pyramid of feature maps; only the model that made it knows its layout.
+
+    Attributes:
+        levels: what the decoder reads.
+        grid: (rows, columns) of the grid that the levels lie on.
+    """
+
+    levels: tuple[Tensor, ...]
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The encoded words of one decoder call.
+
+    Attributes:
+        names: float [C, D], one row a name: parts, objects, and last the background where the model has one.
+        pairs: float [T, D], one row an (object, part) composition; T may be 0.
+        part_index: int64 [T], the row of ``names`` that holds the pair's part.
+        object_index: int64 [T], the row of ``names`` that holds the pair's object.
+    """
+
+    names: Tensor
+    pairs: Tensor
+    part_index: Tensor
+    object_index: Tensor
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditions:
+        """The same conditions elsewhere; ``dtype`` changes the embeddings only."""
+        return replace(
+            self,
+            names=self.names.to(device, dtype),
+            pairs=self.pairs.to(device, dtype),
+            part_index=self.part_index.to(device),
+            object_index=self.object_index.to(device),
+        )
+
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """In the order in which :meth:`PartModel.forward` and exported graphs take them."""
+        return self.names, self.pairs, self.part_index, self.object_index
+
+
+@dataclass(frozen=True)
+class PartLogits:
+    """What a decoder says: one map a name and one map a pair.
+
+    Attributes:
+        names: float [B, C, h, w], logit that a pixel shows the name (part, object, background).
+        pairs: float [B, T, h, w], logit that a pixel shows the part of that object.
+    """
+
+    names: Tensor
+    pairs: Tensor
+
+
+@dataclass(frozen=True)
+class Readout:
+    """The maps that together answer one query: rows of ``PartLogits.names`` and of ``.pairs``."""
+
+    names: tuple[int, ...] = ()
+    pairs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class QueryPlan:
+    """How a list of queries is asked of one model, made once when the list changes.
+
+    Attributes:
+        queries: as the user gave them; two names for one thing stay two queries.
+        conditions: what the decoder is given.
+        readout: per query the rows that answer it; a pixel must show *all* of them.
+    """
+
+    queries: tuple[PartQuery, ...]
+    conditions: Conditions
+    readout: tuple[Readout, ...]
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> QueryPlan:
+        """The same plan with its conditions elsewhere."""
+        return replace(self, conditions=self.conditions.to(device, dtype))
+
+
+def query_logits(logits: PartLogits, readout: Sequence[Readout]) -> Tensor:
+    """Logits per query, float [B, Q, h, w]: the least of the maps that the query needs.
+
+    The minimum is the fuzzy "and": a pixel of the knife's handle is on a handle of a knife *and* on a knife,
+    so an absent object gives no mask (DESIGN: object presence first, then parts inside it).
+    """
+    maps = []
+    for rows in readout:
+        needed = [logits.names[:, i] for i in rows.names] + [logits.pairs[:, i] for i in rows.pairs]
+        maps.append(needed[0] if len(needed) == 1 else torch.stack(needed).amin(dim=0))
+    if not maps:
+        return logits.names.new_zeros((logits.names.shape[0], 0, *logits.names.shape[-2:]))
+    return torch.stack(maps, dim=1)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an RGB image becomes pixels.
+
+    The image is squashed to ``size`` (aspect ratio not kept) with an antialiased bilinear filter, scaled to
+    0..1 and normalised.
+
+    Attributes:
+        size: (height, width) of the network's input.
+        mean, std: per channel RGB, of values in 0..1.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class PartModel(nn.Module, ABC):
+    """Base of every network here; pipeline code never asks which one answers.
+
+    Attributes:
+        preprocessing: what :class:`ovps_core.segmenter.PartSegmenter` does to an image first.
+    """
+
+    preprocessing: Preprocessing
+
+    @abstractmethod
+    def encode(self, pixels: Tensor) -> Features:
+        """Normalised pixels float [B, 3, H, W] -> features; once per image, whatever is asked."""
+
+    @abstractmethod
+    def decode(self, features: Features, conditions: Conditions) -> PartLogits:
+        """All names and pairs at once."""
+
+    @abstractmethod
+    def plan(self, queries: Sequence[PartQuery]) -> QueryPlan:
+        """Encode the words of ``queries``.
+
+        Raises:
+            QueryError: the model cannot ask for one of them; the message names it.
+        """
+
+    def forward(
+        self, pixels: Tensor, names: Tensor, pairs: Tensor, part_index: Tensor, object_index: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The whole frame path on bare tensors, as engines export it; see :class:`Conditions`."""
+        conditions = Conditions(names, pairs, part_index, object_index)
+        logits = self.decode(self.encode(pixels), conditions)
+        return logits.names, logits.pairs

@@ -1,0 +1,145 @@
+"""Words into queries: "the mug's rim" is the part "rim" of the object "mug"."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ovps_core.errors import QueryError
+from ovps_core.lexicon import lexicon, singular
+
+MAX_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class PartQuery:
+    """One thing to look for: a part, most often of an object.
+
+    Attributes:
+        text: what the user said, trimmed.
+        object: "knife"; empty for a part of any object.
+        part: "handle"; empty for the whole object.
+        threshold: least score to report, 0..1; 0 takes the segmenter's.
+        max_parts: best n only; 0 for all.
+    """
+
+    text: str
+    object: str = ""
+    part: str = ""
+    threshold: float = 0.0
+    max_parts: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.object and not self.part:
+            parsed = parse_query(self.text)
+            object.__setattr__(self, "object", parsed[0])
+            object.__setattr__(self, "part", parsed[1])
+        if not 0.0 <= self.threshold <= 1.0:
+            raise QueryError(f"the threshold of {self.text!r} is {self.threshold}; expected 0 to 1")
+        if self.max_parts < 0:
+            raise QueryError(f"max_parts of {self.text!r} is {self.max_parts}; expected 0 (all) or more")
+
+
+def parse_queries(text: str | Iterable[str | PartQuery]) -> tuple[PartQuery, ...]:
+    """Queries from text or a list; texts may hold several, separated by comma, semicolon or newline.
+
+    Two names for one thing stay two queries; the same text twice is one.
+
+        >>> [(q.object, q.part) for q in parse_queries("knife handle; the mug's rim")]
+        [('knife', 'handle'), ('mug', 'rim')]
+
+    Raises:
+        QueryError: a text is empty, too long, or holds control characters; quotes it.
+    """
+    items = [text] if isinstance(text, str) else list(text)
+    queries: list[PartQuery] = []
+    for item in items:
+        if isinstance(item, PartQuery):
+            queries.append(item)
+        else:
+            pieces = [piece for piece in re.split(r"[,;\n]", item) if piece.strip()]
+            queries += [PartQuery(piece.strip()) for piece in pieces or [item]]
+    return tuple(dict.fromkeys(queries))
+
+
+def parse_query(text: str) -> tuple[str, str]:
+    """(object, part) of one phrase; either may be empty, not both.
+
+    Understood are "knife handle", "handle of the knife", "the knife's handle", "handle", "knife", and verbs of
+    the table of affordances: "cut with the knife", "something to pour from".
+
+    Raises:
+        QueryError: see :func:`parse_queries`.
+    """
+    phrase = _normalise(text)
+    by_verb = _affordance(phrase)
+    if by_verb is not None:
+        return by_verb
+    of = re.match(r"(.+?) (?:of|on|from) (.+)", phrase)
+    if of:
+        return singular(_bare(of[2])), singular(_bare(of[1]))
+    object, part = _split_noun_phrase(_bare(phrase))
+    possessive = re.match(r"(.+?)(?:'s|(?<=s)') (.+)", phrase)
+    if possessive and object not in lexicon().objects:  # "chef's knife" is a name
+        return singular(_bare(possessive[1])), singular(_bare(possessive[2]))
+    return object, part
+
+
+def _normalise(text: str) -> str:
+    """Lower case, plain quotes gone, single spaces; raises QueryError for what no one would say."""
+    shown = text if len(text) <= 60 else f"{text[:60]}..."
+    if len(text) > MAX_LENGTH:
+        raise QueryError(f"query of {len(text)} characters, at most {MAX_LENGTH} are read: {shown!r}")
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Co") for char in text.strip()):
+        raise QueryError(f"query with control characters: {shown!r}; expected words like 'knife handle'")
+    phrase = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
+    phrase = re.sub(r"[\"“”«»`()\[\]{}!?]|\.$", " ", phrase)
+    phrase = re.sub(r"(?<!\w)'|'(?!\w)(?<!s')", " ", phrase)
+    phrase = " ".join(phrase.replace("_", " ").split())
+    if not re.search(r"\w", phrase):
+        raise QueryError(f"query without words: {shown!r}; expected words like 'knife handle'")
+    return phrase
+
+
+def _bare(phrase: str) -> str:
+    """Without leading articles and pointing words."""
+    bare = re.sub(r"^(?:(?:the|a|an|this|that|my|your|its|one|some|any|all|each) )+", "", phrase)
+    return bare.strip() or phrase
+
+
+def _affordance(phrase: str) -> tuple[str, str] | None:
+    """(object, part) when the phrase is a verb of the table, alone or with an object."""
+    request = re.sub(
+        r"^(?:please |(?:find |show me )?(?:something|anything|a thing|where) (?:to |i can |you can |for )|to )+",
+        "",
+        phrase,
+    )
+    table = lexicon().affordances
+    for verb in sorted(table, key=len, reverse=True):
+        if request == verb and request != phrase:
+            return "", table[verb].part
+        if request.startswith(f"{verb} "):
+            thing = _bare(request[len(verb) + 1 :])
+            thing = _bare(re.sub(r"^(?:with|from) ", "", thing))
+            said = re.match(r"(.+?) (?:by|at) (?:the|its) (.+)", thing)
+            object, part = (said[1], singular(said[2])) if said else _split_noun_phrase(thing)
+            if object and not part:
+                return object, table[verb].part_of(object)
+            return object, part
+    return None
+
+
+def _split_noun_phrase(phrase: str) -> tuple[str, str]:
+    """The longest known part at the end is the part, what stands before it the object."""
+    known = lexicon()
+    phrase = singular(phrase)
+    if phrase in known.objects:
+        return phrase, ""
+    words = phrase.split()
+    for start in range(len(words)):
+        part = " ".join(words[start:])
+        if part in known.parts or singular(part) in known.parts:
+            return singular(" ".join(words[:start])), singular(part)
+    return phrase, ""

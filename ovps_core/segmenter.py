@@ -1,0 +1,149 @@
+"""The product in one object: give it an image and words, get part masks."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ovps_core.checkpoints import CheckpointInfo, find_weights, load_model
+from ovps_core.checkpoints.registry import DEFAULT_MODEL
+from ovps_core.engine import make_engine
+from ovps_core.engine.base import Engine, EngineShape
+from ovps_core.images import RgbImage, check_image, load_image, to_pixels
+from ovps_core.models.base import Conditions, PartLogits, PartModel, QueryPlan, query_logits
+from ovps_core.postprocess import SegmentOptions, part_masks
+from ovps_core.query import PartQuery, parse_queries
+from ovps_core.results import PartMasks
+from ovps_core.text import EmbeddingCache
+
+Queries = str | Iterable[str | PartQuery] | QueryPlan
+_PLANS = 32  # lists of queries kept ready
+
+
+class PartSegmenter:
+    """Segments images for queries; holds no state between calls but caches.
+
+        >>> segmenter = PartSegmenter.from_pretrained("ovps-tiny")
+        >>> masks = segmenter.segment(image, ["knife handle", "mug rim"])
+
+    Args:
+        model: the network, for turning words into conditions.
+        info: what its weights are.
+        engine: what runs it.
+    """
+
+    def __init__(self, model: PartModel, info: CheckpointInfo, engine: Engine) -> None:
+        self.model = model
+        self.info = info
+        self.engine = engine
+        self._plan = functools.lru_cache(_PLANS)(model.plan)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str = DEFAULT_MODEL,
+        *,
+        backend: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> PartSegmenter:
+        """A segmenter with the weights of a named model or file (see ``ovps models``).
+
+        Raises:
+            CheckpointError: the weights are not there, damaged or of another model.
+            BackendError: the backend, device or precision cannot be had.
+        """
+        model, info = load_model(find_weights(name))
+        text = getattr(model, "text", None)
+        if text is not None:
+            text.cache = EmbeddingCache(info.digest, cache_folder() / "text.sqlite")
+        engine = make_engine(model, backend=backend, device=device, precision=precision)
+        return cls(model, info, engine)
+
+    @property
+    def name(self) -> str:
+        """Name and digest of the weights."""
+        return str(self.info)
+
+    def plan(self, queries: Queries) -> QueryPlan:
+        """Read and encode queries; do it once when they change, not per frame.
+
+        Raises:
+            QueryError: a text cannot be read, or the model cannot ask for it.
+        """
+        if isinstance(queries, QueryPlan):
+            return queries
+        return self._plan(parse_queries(queries))
+
+    def warm_up(self, *, batch: int = 1, max_queries: int = 16) -> None:
+        """Let the engine compile and allocate before the first frame."""
+        size = self.model.preprocessing.size
+        self.engine.prepare(EngineShape(batch=batch, size=size, max_queries=max_queries))
+
+    def segment(
+        self, image: RgbImage | str | Path, queries: Queries, options: SegmentOptions | None = None
+    ) -> PartMasks:
+        """Find parts in one image.
+
+        Args:
+            image: RGB uint8 [H, W, 3], or a file.
+            queries: text, list of texts or :class:`PartQuery`, or what :meth:`plan` gave.
+            options: thresholds.
+
+        Raises:
+            ImageError: not an image.
+            QueryError: see :meth:`plan`.
+        """
+        if isinstance(image, str | Path):
+            image = load_image(image)
+        return self.segment_batch([image], queries, options)[0]
+
+    def segment_batch(
+        self, images: Sequence[RgbImage], queries: Queries, options: SegmentOptions | None = None
+    ) -> list[PartMasks]:
+        """The same for several images, of any sizes, in one pass of the network."""
+        plan = self.plan(queries)
+        maps = self._query_maps(images, plan)
+        return [
+            part_masks(one, plan.queries, *image.shape[:2], options or SegmentOptions(), self.name)
+            for image, one in zip(images, maps, strict=True)
+        ]
+
+    def probabilities(self, image: RgbImage, queries: Queries) -> NDArray[np.float32]:
+        """Probability per query and pixel, float32 [Q, H, W]."""
+        maps = torch.from_numpy(self._query_maps([image], self.plan(queries)))
+        return _resize(maps, image.shape[0], image.shape[1])[0].sigmoid().numpy()
+
+    def logits(self, image: RgbImage, conditions: Conditions) -> PartLogits:
+        """All maps of both heads at the image's own size, as the benchmarks' protocols read them."""
+        check_image(image)
+        logits = self.engine.run(to_pixels(image, self.model.preprocessing), conditions)
+        height, width = image.shape[:2]
+        return PartLogits(
+            _resize(logits.names.cpu(), height, width), _resize(logits.pairs.cpu(), height, width)
+        )
+
+    def _query_maps(self, images: Sequence[RgbImage], plan: QueryPlan) -> NDArray[np.float32]:
+        """Coarse logits float32 [B, Q, h, w]."""
+        for image in images:
+            check_image(image)
+        if not plan.queries:
+            return np.zeros((len(images), 0, 1, 1), dtype=np.float32)
+        pixels = torch.cat([to_pixels(image, self.model.preprocessing) for image in images])
+        return query_logits(self.engine.run(pixels, plan.conditions), plan.readout).cpu().numpy()
+
+
+def cache_folder() -> Path:
+    """Where text embeddings and built engines are kept: ``$OVPS_CACHE``, else ``~/.cache/ovps``."""
+    return Path(os.environ.get("OVPS_CACHE") or Path.home() / ".cache" / "ovps")
+
+
+def _resize(maps: Tensor, height: int, width: int) -> Tensor:
+    return torch.nn.functional.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ovps_core.data.rendered.shape import LEVELS, SPLITS
+from ovps_core.data.rendered.settings import (
+    LEVELS,
+    SPLITS,
+    RenderSettings,
+    require_render_extra,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `ovps render`."""
     parser.add_argument("--level", choices=LEVELS, default="tabletop", help="which world to render")
-    parser.add_argument(
-        "--split", choices=SPLITS, default="train", help="shapes and seeds of a split"
-    )
+    parser.add_argument("--split", choices=SPLITS, default="train", help="shapes and seeds of a split")
     parser.add_argument("--count", type=int, default=1024, help="number of scenes")
     parser.add_argument("--out", type=Path, required=True, help="folder to write or continue")
     parser.add_argument("--seed", type=int, default=0)
@@ -25,14 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of photos for behind wild scenes (default: painted)",
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
-    parser.add_argument(
-        "--sheet", type=Path, help="also write a contact sheet (PNG) of the first scenes"
-    )
+    parser.add_argument("--sheet", type=Path, help="also write a contact sheet (PNG) of the first scenes")
 
 
 def run(args: argparse.Namespace) -> int:
     """Render the folder, then the contact sheet when one is asked for."""
-    from ovps_core.data.rendered.generate import RenderSettings, generate
+    require_render_extra()
+    from ovps_core.data.rendered.generate import generate
 
     settings = RenderSettings(
         level=args.level, split=args.split, count=args.count, seed=args.seed,

@@ -15,7 +15,8 @@ from ovps_core.data.rendered.materials import (
     table_textures,
 )
 from ovps_core.data.rendered.rest import Rest, rests
-from ovps_core.data.rendered.shape import ObjectClass, PartMesh, ShapeRng, Split
+from ovps_core.data.rendered.settings import Split
+from ovps_core.data.rendered.shape import ObjectClass, PartMesh, ShapeRng
 
 SHOWN_GROUP, HIDDEN_GROUP = 0, 4
 TABLE_HALF = (0.9, 0.7)
@@ -76,9 +77,7 @@ def build_bank(
     eye = world.add_body(name="eye", mocap=True)
     eye.add_camera(name="eye")
     for i in range(3):
-        world.add_light(
-            name=f"light{i}", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=i == 0
-        )
+        world.add_light(name=f"light{i}", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=i == 0)
     drawn = [(c, tuple(c.build(ShapeRng(rng, split)))) for c in classes]
     for i, (_, parts) in enumerate(drawn):
         _add_object(spec, f"item{i}", parts)

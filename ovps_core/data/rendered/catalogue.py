@@ -12,7 +12,8 @@ from ovps_core.data.rendered import (
     objects_wild_home,
     objects_wild_tools,
 )
-from ovps_core.data.rendered.shape import Level, ObjectClass
+from ovps_core.data.rendered.settings import Level
+from ovps_core.data.rendered.shape import ObjectClass
 from ovps_core.errors import DatasetError
 
 OBJECT_CLASSES: dict[str, ObjectClass] = {

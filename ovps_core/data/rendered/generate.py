@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,58 +16,8 @@ import numpy as np
 from ovps_core.data.rendered import objects_clutter
 from ovps_core.data.rendered.bank import Bank, build_bank
 from ovps_core.data.rendered.catalogue import HELD_OUT_PAIRS, PAIR_ID, classes_of, pairs_of
-from ovps_core.data.rendered.shape import LEVELS, SPLITS, Level, Split
+from ovps_core.data.rendered.settings import FORMAT, LEVELS, SCENES_PER_SHARD, SPLITS, RenderSettings, Scene
 from ovps_core.errors import DatasetError
-
-SCENES_PER_SHARD = 64
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class RenderSettings:
-    """Everything that decides a folder's pixels; a folder is resumed only under equal settings."""
-
-    level: Level = "tabletop"
-    split: Split = "train"
-    count: int = 1024
-    seed: int = 0
-    size: int = 224
-    depth: bool = False
-    backgrounds: str = ""
-
-    def __post_init__(self) -> None:
-        if self.level not in LEVELS or self.split not in SPLITS:
-            raise DatasetError(
-                f"Rendered scenes have levels {LEVELS} and splits {SPLITS}; "
-                f"given {self.level!r} and {self.split!r}."
-            )
-        if self.count < 1 or not 32 <= self.size <= 1024:
-            raise DatasetError(
-                f"Give at least 1 scene of 32 to 1024 pixels; given {self.count} of {self.size}."
-            )
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One rendered scene.
-
-    Attributes:
-        rgb: uint8 [H, W, 3].
-        parts: uint8 [H, W]; 0 background, i + 1 the pair PAIRS[i].
-        objects: uint8 [H, W]; 0 background, else the instance's number, counted from 1.
-        depth: float32 [H, W] metres along the optical axis, or None when not asked for.
-        intrinsics: float64 [3, 3].
-        camera_pose: float64 [4, 4], optical frame to world.
-        instances: per instance its object name and pose float64 [4, 4], object frame to world.
-    """
-
-    rgb: np.ndarray
-    parts: np.ndarray
-    objects: np.ndarray
-    depth: np.ndarray | None
-    intrinsics: np.ndarray
-    camera_pose: np.ndarray
-    instances: tuple[tuple[str, np.ndarray], ...]
 
 
 def _stream(settings: RenderSettings, shard: int, scene: int) -> np.random.Generator:
@@ -118,9 +68,7 @@ def render_shard(settings: RenderSettings, shard: int) -> list[Scene]:
         renderer.close()
 
 
-def _render_scene(
-    settings: RenderSettings, bank: Bank, renderer: Any, rng: np.random.Generator
-) -> Scene:
+def _render_scene(settings: RenderSettings, bank: Bank, renderer: Any, rng: np.random.Generator) -> Scene:
     from ovps_core.data.rendered.picture import develop
     from ovps_core.data.rendered.scene import compose
     from ovps_core.data.rendered.wild import compose_wild, finish
@@ -191,9 +139,7 @@ def generate(out: str | Path, settings: RenderSettings, workers: int = 1) -> Pat
     shards = range(-(-settings.count // SCENES_PER_SHARD))
     missing = [s for s in shards if not (out / f"shard_{s:05d}").exists()]
     tasks = [(settings, str(out), s) for s in missing]
-    done = settings.count - sum(
-        min(SCENES_PER_SHARD, settings.count - s * SCENES_PER_SHARD) for s in missing
-    )
+    done = settings.count - sum(min(SCENES_PER_SHARD, settings.count - s * SCENES_PER_SHARD) for s in missing)
     with tqdm(total=settings.count, initial=done, unit="scene", desc=f"{settings.level}") as bar:
         if workers <= 1:
             for task in tasks:

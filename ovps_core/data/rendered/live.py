@@ -20,7 +20,7 @@ from ovps_core.data.rendered.scene import (
     light,
     show,
 )
-from ovps_core.data.rendered.shape import Split
+from ovps_core.data.rendered.settings import Split
 from ovps_core.errors import DatasetError, ImageError
 
 FOVY = 45.0

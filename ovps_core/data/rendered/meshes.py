@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -38,9 +39,7 @@ def loft(rings: Points, closed: bool = False) -> trimesh.Trimesh:
         faces.append(np.stack([np.full_like(i, last), top + i, top + j], -1))
     triangles = np.vstack(faces)
     corners = vertices[triangles]
-    area2 = np.linalg.norm(
-        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
-    )
+    area2 = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     mesh = trimesh.Trimesh(vertices, triangles[area2 > 1e-12], process=False)
     mesh.merge_vertices()
     if mesh.volume < 0:
@@ -76,14 +75,10 @@ def spline(points: Points, n: int = 20) -> np.ndarray:
     return PchipInterpolator(t, points)(np.linspace(0.0, t[-1], n))
 
 
-def arc(
-    centre: Sequence[float], radius: float, start: float, stop: float, n: int = 16
-) -> np.ndarray:
+def arc(centre: Sequence[float], radius: float, start: float, stop: float, n: int = 16) -> np.ndarray:
     """Points [n, 2] on a circle from angle `start` to `stop` in degrees."""
     angle = np.radians(np.linspace(start, stop, n))
-    return np.stack(
-        [centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)], axis=-1
-    )
+    return np.stack([centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)], axis=-1)
 
 
 def sweep(
@@ -106,10 +101,10 @@ def sweep(
     radii = np.asarray(radii, dtype=np.float64)
     if radii.ndim < 2:
         radii = np.broadcast_to(radii.reshape(-1, 1), (len(path), 2))
+    around = np.vstack([path[-1:], path, path[:1]]) if closed else path
+    tangent = np.gradient(around, axis=0)
     if closed:
-        tangent = np.roll(path, -1, axis=0) - np.roll(path, 1, axis=0)
-    else:
-        tangent = np.gradient(path, axis=0)
+        tangent = tangent[1:-1]
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
     side = np.cross(np.asarray(up, dtype=np.float64), tangent)
     side /= np.linalg.norm(side, axis=1, keepdims=True)
@@ -136,8 +131,7 @@ def slab(
     """
     x = np.asarray(x, dtype=np.float64)
     low, high, t, mid = (
-        np.broadcast_to(np.asarray(v, dtype=np.float64), x.shape)
-        for v in (lower, upper, thickness, z)
+        np.broadcast_to(np.asarray(v, dtype=np.float64), x.shape) for v in (lower, upper, thickness, z)
     )
     bevel = np.minimum(edge * (high - low) / 2, t * 3)
     y = np.stack([low, low + bevel, high - bevel, high, high, high - bevel, low + bevel, low], -1)
@@ -146,9 +140,7 @@ def slab(
     return loft(rings)
 
 
-def box(
-    size: Sequence[float], centre: Sequence[float] = (0, 0, 0), bevel: float = 0.0
-) -> trimesh.Trimesh:
+def box(size: Sequence[float], centre: Sequence[float] = (0, 0, 0), bevel: float = 0.0) -> trimesh.Trimesh:
     """A box of side lengths `size` about `centre`; `bevel` metres cut off its upright edges."""
     sx, sy, sz = (s / 2 for s in size)
     b = min(bevel, 0.9 * sx, 0.9 * sy)
@@ -183,9 +175,7 @@ def ring(
     return revolve(profile, closed=True, sections=sections)
 
 
-def dish(
-    length: float, width: float, depth: float, wall: float, egg: float = 0.0
-) -> trimesh.Trimesh:
+def dish(length: float, width: float, depth: float, wall: float, egg: float = 0.0) -> trimesh.Trimesh:
     """The bowl of a spoon: an oval dish about the origin, its lip at z = 0, sagging to -depth.
 
     `egg` above 0 makes the end towards +x narrower.
@@ -215,7 +205,7 @@ def place(
 
 def join(*meshes: trimesh.Trimesh) -> trimesh.Trimesh:
     """Several closed pieces as one mesh of one part."""
-    return trimesh.util.concatenate(list(meshes))
+    return cast(trimesh.Trimesh, trimesh.util.concatenate(list(meshes)))
 
 
 def cut(mesh: trimesh.Trimesh, *tools: trimesh.Trimesh) -> trimesh.Trimesh:

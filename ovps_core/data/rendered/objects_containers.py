@@ -6,7 +6,8 @@ import numpy as np
 import trimesh
 
 from ovps_core.data.rendered.meshes import revolve, ring, spline, sweep, vessel
-from ovps_core.data.rendered.shape import Level, ObjectClass, PartMesh, ShapeRng
+from ovps_core.data.rendered.settings import Level
+from ovps_core.data.rendered.shape import ObjectClass, PartMesh, ShapeRng
 from ovps_core.data.rendered.vessel_parts import lid_and_knob
 
 
@@ -62,9 +63,7 @@ def bucket(rng: ShapeRng) -> list[PartMesh]:
     rim = ring(radius, height - lip / 2, 0.006, lip / 2 + 0.001, sections=44)
     bail = radius + 0.007
     angle = np.radians(np.linspace(0, 180, 26))
-    path = np.stack(
-        [bail * np.cos(angle), np.zeros(26), bail * rng.uniform(0.85, 1.1) * np.sin(angle)], -1
-    )
+    path = np.stack([bail * np.cos(angle), np.zeros(26), bail * rng.uniform(0.85, 1.1) * np.sin(angle)], -1)
     handle = sweep(path, rng.uniform(0.0042, 0.006), sections=10, up=(0, 1, 0))
     lean = rng.choice((0.0, 25.0, 60.0, 97.0)) + rng.uniform(-8, 8)
     turn = trimesh.transformations.rotation_matrix(np.radians(lean), (1, 0, 0))
@@ -117,7 +116,7 @@ def wine_glass(rng: ShapeRng) -> list[PartMesh]:
         ],
         16,
     )
-    bowl = vessel(shape + [0, z0], 0.0025)
+    bowl = vessel(shape + np.array([0, z0]), 0.0025)
     material = rng.choice(("glass", "glass", "steel", "ceramic"))
     stem_tint = "b" if rng.chance(0.2) else "a"
     return [
@@ -167,15 +166,13 @@ def bowl(rng: ShapeRng) -> list[PartMesh]:
     height = radius * rng.latent(0.5, 1.0)
     foot, lip = rng.uniform(0.009, 0.014), rng.uniform(0.008, 0.012)
     t = np.radians(np.linspace(15, 90, 10))
-    wall = np.stack(
-        [radius * np.sin(t), foot + (height - lip - foot) * (1 - np.cos(t)) - 0.002], -1
-    )
+    wall = np.stack([radius * np.sin(t), foot + (height - lip - foot) * (1 - np.cos(t)) - 0.002], -1)
     wall[-1, 1] = height - lip
     body = vessel(wall, 0.004, sections=44)
     rim = ring(radius - 0.002, height - lip / 2, 0.0036, lip / 2 + 0.0005, sections=44)
     r_foot = radius * rng.uniform(0.42, 0.58)
     # The foot ends on the wall's outside, so that it never shows on the bowl's floor.
-    under = spline(np.vstack([[0.0, foot - 0.002], wall[:5]]), 24) + [0, 0.001]
+    under = spline(np.vstack([[0.0, foot - 0.002], wall[:5]]), 24) + np.array([0, 0.001])
     under = under[under[:, 0] < r_foot]
     under[0, 0] = 0.0
     base = revolve(np.vstack([[0, 0], [r_foot, 0], [r_foot, under[-1, 1]], under[::-1]]))
@@ -192,9 +189,7 @@ def vase(rng: ShapeRng) -> list[PartMesh]:
     height = rng.uniform(0.1, 0.15)
     neck_height = rng.latent(0.03, 0.075)
     neck_radius = radius * rng.uniform(0.35, 0.5)
-    shape = spline(
-        [(radius * 0.55, 0), (radius, height * rng.uniform(0.4, 0.6)), (neck_radius, height)], 14
-    )
+    shape = spline([(radius * 0.55, 0), (radius, height * rng.uniform(0.4, 0.6)), (neck_radius, height)], 14)
     body = revolve(np.vstack([[0, 0], shape, [0, height]]))
     lip_z = height + neck_height
     neck_outer = spline(
@@ -205,7 +200,7 @@ def vase(rng: ShapeRng) -> list[PartMesh]:
         ],
         8,
     )
-    neck = vessel(neck_outer + [0, height - 0.001], 0.0035, sections=32)
+    neck = vessel(neck_outer + np.array([0, height - 0.001]), 0.0035, sections=32)
     rim = ring(neck_radius * 1.15, lip_z, 0.0055, rng.uniform(0.005, 0.007), sections=32)
     material = rng.choice(("ceramic", "ceramic", "glass"))
     return [

@@ -6,7 +6,8 @@ import numpy as np
 
 from ovps_core.data.rendered.meshes import box, cut, join, place, revolve, slab, spline, sweep
 from ovps_core.data.rendered.objects_cutlery import GRIP_MATERIALS, grip, stick
-from ovps_core.data.rendered.shape import Level, ObjectClass, PartMesh, ShapeRng
+from ovps_core.data.rendered.settings import Level
+from ovps_core.data.rendered.shape import ObjectClass, PartMesh, ShapeRng
 
 
 def hammer(rng: ShapeRng) -> list[PartMesh]:
@@ -43,9 +44,7 @@ def hammer(rng: ShapeRng) -> list[PartMesh]:
         )
     else:
         for sign in (1, -1):
-            curve = spline(
-                [(0, 0), (0.004, -reach * 0.2), (0.016, -reach * 0.4), (0.034, -reach * 0.55)], 10
-            )
+            curve = spline([(0, 0), (0.004, -reach * 0.2), (0.016, -reach * 0.4), (0.034, -reach * 0.55)], 10)
             offset = sign * np.linspace(0.35, 0.75, 10) * radius
             path = np.stack([curve[:, 0], curve[:, 1], offset], -1)
             radii = np.stack(
@@ -119,9 +118,7 @@ def drawer(rng: ShapeRng) -> list[PartMesh]:
     )
     place(tray, (-pull, 0, 0))
     thick = 0.01
-    front = box(
-        (thick, width - 1.2 * wall, height - 1.2 * wall), (-depth / 2 - pull - 0.002, 0, height / 2)
-    )
+    front = box((thick, width - 1.2 * wall, height - 1.2 * wall), (-depth / 2 - pull - 0.002, 0, height / 2))
     face = -depth / 2 - pull - 0.002 - thick / 2
     wood = rng.choice(("wood", "wood", "paint"))
     parts = [

@@ -6,7 +6,8 @@ import numpy as np
 
 from ovps_core.data.rendered.meshes import cut, join, revolve, ring, spline, sweep, vessel
 from ovps_core.data.rendered.objects_cutlery import GRIP_MATERIALS, grip
-from ovps_core.data.rendered.shape import Level, ObjectClass, PartMesh, ShapeRng
+from ovps_core.data.rendered.settings import Level
+from ovps_core.data.rendered.shape import ObjectClass, PartMesh, ShapeRng
 from ovps_core.data.rendered.vessel_parts import lid_and_knob, radius_at, side_handle, spout_of
 
 
@@ -116,9 +117,7 @@ def teapot(rng: ShapeRng) -> list[PartMesh]:
     )
     profile = spline(np.stack([np.asarray(ratios) * radius, np.linspace(0, height, 5)], -1), 18)
     body = vessel(profile, 0.004)
-    lid, knob = lid_and_knob(
-        rng, profile[-1, 0] * 1.05, height - 0.001, radius * rng.uniform(0.14, 0.32)
-    )
+    lid, knob = lid_and_knob(rng, profile[-1, 0] * 1.05, height - 0.001, radius * rng.uniform(0.14, 0.32))
     handle = side_handle(
         profile,
         height * 0.2,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ovps_core.data.rendered.generate import FORMAT, Scene
+from ovps_core.data.rendered.settings import FORMAT, Scene
 from ovps_core.errors import DatasetError
 
 
@@ -60,9 +60,7 @@ class RenderedScenes:
     def _shard(self, shard: int) -> dict[str, Any]:
         if shard not in self._open:
             path = self._path(shard)
-            arrays: dict[str, Any] = {
-                f.stem: np.load(f, mmap_mode="r") for f in sorted(path.glob("*.npy"))
-            }
+            arrays: dict[str, Any] = {f.stem: np.load(f, mmap_mode="r") for f in sorted(path.glob("*.npy"))}
             arrays["records"] = json.loads((path / "scenes.json").read_text())
             self._open[shard] = arrays
         return self._open[shard]

@@ -47,9 +47,7 @@ def _holds(points: np.ndarray, centre: np.ndarray) -> bool:
     return cv2.pointPolygonTest(hull, tuple(map(float, centre[:2] * 1000)), True) > 0.5
 
 
-def settle(
-    hull: np.ndarray, normals: np.ndarray, centre: np.ndarray, down: np.ndarray
-) -> np.ndarray:
+def settle(hull: np.ndarray, normals: np.ndarray, centre: np.ndarray, down: np.ndarray) -> np.ndarray:
     """The stable rotation [3, 3] whose underside is nearest to direction `down` of the object.
 
     Args:
@@ -95,5 +93,5 @@ def rests(vertices: np.ndarray, poses: tuple[str, ...], rng: np.random.Generator
         turned = points @ rotation.T
         lift = -float(turned[:, 2].min())
         footprint = cv2.convexHull(turned[:, :2].astype(np.float32))[:, 0]
-        found.append(Rest(rotation, lift, footprint, turned + [0, 0, lift]))
+        found.append(Rest(rotation, lift, footprint, turned + np.array([0, 0, lift])))
     return found

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import trimesh
 
-Split = Literal["train", "val", "test"]
-Level = Literal["tabletop", "wild"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
-LEVELS: tuple[Level, ...] = ("tabletop", "wild")
+from ovps_core.data.rendered.settings import Level, Split
+
+if TYPE_CHECKING:
+    import trimesh
 
 # Training never draws a shape latent inside the band; validation and test draw nowhere else.
 TEST_BAND = (0.45, 0.60)

@@ -187,3 +187,23 @@ def test_wild_scenes_are_deterministic_and_use_the_named_photos(tmp_path) -> Non
     assert sum(share > 0.5 for share in green) >= 6
     with pytest.raises(DatasetError, match="background folder"):
         render_shard(RenderSettings(level="wild", count=24, backgrounds=str(tmp_path / "no")), 0)
+
+
+def test_a_folder_of_part_split_meshes_adds_members_to_wild_training(tmp_path) -> None:
+    from ovps_core.data.rendered.assets import asset_classes
+    from ovps_core.data.rendered.settings import RenderSettings
+
+    folder = tmp_path / "object_sim" / "knife"
+    folder.mkdir(parents=True)
+    for part in OBJECT_CLASSES["knife"].build(ShapeRng(np.random.default_rng(0))):
+        part.mesh.export(folder / f"knife_{part.part}.stl")
+    (knife,) = asset_classes(str(tmp_path))
+    parts = knife.build(ShapeRng(np.random.default_rng(1)))
+    assert [p.part for p in parts] == ["handle", "blade"]
+    assert min(p.mesh.vertices[:, 2].min() for p in parts) == pytest.approx(0, abs=1e-6)
+    with pytest.raises(DatasetError, match="object_sim/knife"):
+        asset_classes(str(tmp_path / "empty"))
+    with pytest.raises(DatasetError, match="only training"):
+        RenderSettings(level="wild", split="test", assets=str(tmp_path))
+    with pytest.raises(DatasetError, match="wild level"):
+        RenderSettings(level="tabletop", backgrounds=str(tmp_path))

@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder of photos for behind wild scenes (default: painted)",
     )
+    parser.add_argument(
+        "--assets", type=Path, help="folder of part-split meshes to add to wild training scenes"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet (PNG) of the first scenes")
 
@@ -40,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         level=args.level, split=args.split, count=args.count, seed=args.seed,
         size=args.size, depth=args.depth,
         backgrounds=str(args.backgrounds or ""),
+        assets=str(args.assets or ""),
     )  # fmt: skip
     folder = generate(args.out, settings, workers=args.workers)
     print(f"{settings.count} scenes in {folder}")

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,12 @@ def _stream(settings: RenderSettings, shard: int, scene: int) -> np.random.Gener
 def shard_bank(settings: RenderSettings, shard: int) -> Bank:
     """The objects that all scenes of a shard choose from: one of each class, and clutter."""
     rng = _stream(settings, shard, 0)
-    classes = classes_of(settings.level)
-    return build_bank(
-        [*classes, *objects_clutter.classes()], rng, settings.split, settings.size, settings.size
-    )
+    classes = [*classes_of(settings.level), *objects_clutter.classes()]
+    if settings.assets:
+        from ovps_core.data.rendered.assets import asset_classes
+
+        classes += asset_classes(settings.assets)
+    return build_bank(classes, rng, settings.split, settings.size, settings.size)
 
 
 def label_maps(
@@ -164,8 +166,8 @@ def _write_header(out: Path, settings: RenderSettings) -> None:
     if path.exists():
         found = json.loads(path.read_text())
         # A longer run continues a shorter one when its last shard was full.
-        same = {**found["settings"], "count": settings.count} == header["settings"]
-        if not same or found["pairs"] != header["pairs"]:
+        known = RenderSettings(**found["settings"])
+        if replace(known, count=settings.count) != settings or found["pairs"] != header["pairs"]:
             raise DatasetError(
                 f"{out} holds scenes of other settings ({found['settings']}); asked for "
                 f"{header['settings']}. Name another folder, or remove this one."

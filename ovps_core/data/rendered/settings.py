@@ -20,7 +20,14 @@ LEVELS: tuple[Level, ...] = ("tabletop", "wild")
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """Everything that decides a folder's pixels; a folder is resumed only under equal settings."""
+    """Everything that decides a folder's pixels; a folder is resumed only under equal settings.
+
+    Attributes:
+        count, seed, size: scenes, seed, side of the square pictures in pixels.
+        depth: write metric depth too.
+        backgrounds: folder of photos for behind wild scenes; "" paints them.
+        assets: folder with the part-split meshes of `assets.ASSETS`, for wild training scenes.
+    """
 
     level: Level = "tabletop"
     split: Split = "train"
@@ -29,6 +36,7 @@ class RenderSettings:
     size: int = 224
     depth: bool = False
     backgrounds: str = ""
+    assets: str = ""
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS or self.split not in SPLITS:
@@ -39,6 +47,13 @@ class RenderSettings:
         if self.count < 1 or not 32 <= self.size <= 1024:
             raise DatasetError(
                 f"Give at least 1 scene of 32 to 1024 pixels; given {self.count} of {self.size}."
+            )
+        if self.level != "wild" and (self.backgrounds or self.assets):
+            raise DatasetError("Backgrounds and assets are for the wild level; leave them out here.")
+        if self.split != "train" and self.assets:
+            raise DatasetError(
+                "Assets have one shape each, so only training may see them; leave them out for "
+                f"{self.split!r}."
             )
 
 

@@ -23,7 +23,7 @@ from ovps_core.data.rendered.shape import ObjectClass, PartMesh, ShapeRng
 from ovps_core.data.rendered.vessel_parts import side_handle, spout_of
 
 
-def _arch(half: float, base_z: float, rise: float, thick: float, n: int = 26) -> np.ndarray:
+def _arch(half: float, base_z: float, rise: float, n: int = 26) -> np.ndarray:
     """Points [n, 3] of an arch over the x axis from (-half, base_z) to (half, base_z)."""
     angle = np.linspace(np.pi, 0, n)
     return np.stack([half * np.cos(angle), np.zeros(n), base_z + rise * np.sin(angle)], -1)
@@ -37,7 +37,7 @@ def basket(rng: ShapeRng) -> list[PartMesh]:
     body = [ring(r, z, 0.009, 0.0105) for r, z in shape[:-1]]
     floor = revolve([(0, 0), (shape[0, 0], 0), (shape[0, 0], 0.01), (0, 0.01)])
     rim = ring(radius, height, 0.013, 0.013)
-    path = _arch(radius, height, rng.uniform(1.0, 1.5) * radius, 0.01)
+    path = _arch(radius, height, rng.uniform(1.0, 1.5) * radius)
     handle = sweep(path, np.stack([np.full(26, 0.009), np.full(26, 0.014)], -1), up=(0, 1, 0))
     tint = rng.choice(("a", "b"))
     return [
@@ -124,7 +124,7 @@ def bag(rng: ShapeRng) -> list[PartMesh]:
     loops = []
     half, rise = width * rng.uniform(0.2, 0.28), rng.uniform(0.1, 0.2)
     for sign in (1, -1):
-        path = _arch(half, height - 0.01, rise, 0.01) + np.array([0, sign * depth * 0.22, 0])
+        path = _arch(half, height - 0.01, rise) + np.array([0, sign * depth * 0.22, 0])
         path[:, 1] += sign * rng.uniform(0.0, 0.03) * np.sin(np.linspace(0, np.pi, 26))
         loops.append(sweep(path, [[0.004, 0.012]] * 26, up=(0, 1, 0), square=0.6))
     kind = rng.choice(("cloth", "cloth", "rubber", "paint"))

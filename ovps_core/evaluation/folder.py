@@ -104,6 +104,8 @@ def evaluate_folder(
         probabilities = segmenter.probabilities(image, plan)
         for category, query, probability in zip(folder.categories, queries, probabilities, strict=True):
             mask, truth = found.mask_of(query), truths.get(category)
+            if truth is not None and not truth.any():
+                continue  # annotated, but smaller than a pixel: neither answer would be wrong
             iou = figures.add(query, mask, probability, truth)
             if watch is not None:
                 watch(AnsweredQuery(entry.name, query, iou, image, truth, mask))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ovps_core.cli.options import add_model_options, open_segmenter
 from ovps_core.data.ade20k_part import ADE20KPart234
 from ovps_core.data.benchmark_reader import BenchmarkReader
 from ovps_core.data.coco_folder import CocoFolder
@@ -43,29 +44,34 @@ examples:
 """
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults shown, the epilog's lines kept as they are."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``ovps evaluate``."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = _Help
     parser.epilog = EPILOG
-    parser.add_argument("dataset", choices=[*READERS, "folder"], metavar="DATASET", help="what to measure on: "
-                        + ", ".join(READERS) + ", or folder")
-    parser.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="the folder, after 'folder'")
-    parser.add_argument("--model", default="ovps-tiny", help="name or path of the weights (%(default)s)")
-    parser.add_argument("--backend", default="torch", help="engine that runs the network (%(default)s)")
+    names = ", ".join(READERS)
     parser.add_argument(
-        "--root", type=Path, help="folder above the benchmarks ($DETECTRON2_DATASETS, else ./datasets)"
+        "dataset", choices=[*READERS, "folder"], metavar="DATASET", help=f"one of {names}; or: folder DIR"
+    )
+    parser.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="the folder, after 'folder'")
+    add_model_options(parser)
+    parser.add_argument(
+        "--root", type=Path, help="the benchmarks are in it; else $DETECTRON2_DATASETS, else ./datasets"
     )
     parser.add_argument(
         "--setting",
         choices=list(SETTINGS),
         default="both",
-        help="pred-all knows nothing of the image, oracle-obj its objects (%(default)s)",
+        help="what the model is told: nothing (pred-all), or which objects are there (oracle-obj)",
     )
     parser.add_argument(
         "--released",
         action="store_true",
-        help="emulate the released PartCLIPSeg evaluation: labels shifted by a pixel, items without parts "
-        "replaced at random, its boundary figure; to compare with published numbers",
+        help="emulate the released PartCLIPSeg evaluation, to compare with published numbers: labels moved "
+        "by a pixel, items without parts replaced at random, its own boundary figure",
     )
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N items; 0 for all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
@@ -82,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if (args.dataset == "folder") != (args.directory is not None):
         raise OvpsError("Say 'ovps evaluate folder DIR', or the name of a benchmark alone with --root.")
-    segmenter = PartSegmenter.from_pretrained(args.model, backend=args.backend)
+    segmenter = open_segmenter(args)
     return _run_folder(args, segmenter) if args.dataset == "folder" else _run_benchmark(args, segmenter)
 
 
@@ -95,7 +101,7 @@ def _run_benchmark(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         settings=SETTINGS[args.setting],
         released=args.released,
         limit=args.limit,
-        model=args.model,
+        model=segmenter.name,
         watch=gallery.item if args.report else None,
     )
     print(benchmark_heading(result))
@@ -116,10 +122,10 @@ def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         CocoFolder(args.directory),
         segmenter,
         limit=args.limit,
-        model=args.model,
+        model=segmenter.name,
         watch=gallery.answer if args.report else None,
     )
-    heading = f"{args.model} on {result.directory}: {result.images} images"
+    heading = f"{segmenter.name} on {result.directory}: {result.images} images"
     print(heading)
     print(folder_table(result))
     if args.json:

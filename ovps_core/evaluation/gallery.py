@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import heapq
 import html
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovps_core.data.label_files import IGNORE
+from ovps_core.drawing import colours
 from ovps_core.evaluation.benchmark import ScoredItem
 from ovps_core.evaluation.folder import AnsweredQuery
 
@@ -28,6 +28,9 @@ table { border-collapse: collapse; } td, th { padding: 2px 12px 2px 0; text-alig
 figure { display: inline-block; margin: 0 1em 1em 0; vertical-align: top; max-width: 100%; }
 figure img { display: block; max-width: 100%; } figcaption span { margin-right: .8em; }
 """
+
+
+Palette = Sequence[tuple[int, int, int]]
 
 
 @dataclass(frozen=True, order=True)
@@ -49,6 +52,7 @@ class Gallery:
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self._names = names
+        self._colours = colours(max(1, len(names)))
         self._order = count()
         self._best: list[_Picture] = []
         self._worst: list[_Picture] = []
@@ -58,8 +62,8 @@ class Gallery:
 
         def draw() -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
             rows = sorted({int(row) for row in np.union1d(item.truth, item.predicted)} - {IGNORE})
-            legend = tuple((self._names[row], _css(class_colour(row))) for row in rows)
-            return _side_by_side(item.image, item.truth, item.predicted), legend
+            legend = tuple((self._names[row], _css(self._colours[row])) for row in rows)
+            return _side_by_side(item.image, item.truth, item.predicted, self._colours), legend
 
         self._offer(f"{item.name}, {item.setting.value}", item.miou, draw)
 
@@ -71,7 +75,7 @@ class Gallery:
 
         def draw() -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
             labels = [np.where(mask, 0, IGNORE).astype(np.int32) for mask in (truth, answer.mask)]
-            return _side_by_side(answer.image, *labels), ()
+            return _side_by_side(answer.image, *labels, self._colours), ()
 
         self._offer(f"{answer.name}: {answer.query.text}", answer.iou, draw)
 
@@ -117,12 +121,6 @@ class Gallery:
         return page
 
 
-def class_colour(row: int) -> tuple[int, int, int]:
-    """An RGB colour for a class; neighbours in the list differ in hue (golden-ratio steps)."""
-    red, green, blue = colorsys.hsv_to_rgb((0.62 + 0.618034 * row) % 1.0, 0.75, 0.95)
-    return round(255 * red), round(255 * green), round(255 * blue)
-
-
 def _css(colour: tuple[int, int, int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
@@ -137,26 +135,25 @@ def _figure(path: str, picture: _Picture) -> str:
 
 
 def _side_by_side(
-    image: NDArray[np.uint8], truth: NDArray[np.int32], predicted: NDArray[np.int32]
+    image: NDArray[np.uint8], truth: NDArray[np.int32], predicted: NDArray[np.int32], palette: Palette
 ) -> NDArray[np.uint8]:
     scale = LONG_EDGE / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    halves = [_overlay(small, labels, size) for labels in (truth, predicted)]
+    halves = [_overlay(small, labels, palette) for labels in (truth, predicted)]
     gap = np.full((size[1], 4, 3), 255, dtype=np.uint8)
     return np.hstack([halves[0], gap, halves[1]])
 
 
 def _overlay(
-    image: NDArray[np.uint8], labels: NDArray[np.int32], size: tuple[int, int]
+    image: NDArray[np.uint8], labels: NDArray[np.int32], palette: Palette
 ) -> NDArray[np.uint8]:
-    """The image with its classes tinted and outlined."""
-    shrunk = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+    """The image with its classes tinted and outlined; labels are shrunk to its size."""
+    shrunk = cv2.resize(labels, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     tinted = image.copy()
     for row in np.unique(shrunk[shrunk != IGNORE]):
-        mask = shrunk == row
-        colour = np.array(class_colour(int(row)))
-        tinted[mask] = (0.5 * tinted[mask] + 0.5 * colour).astype(np.uint8)
+        mask, colour = shrunk == row, palette[int(row)]
+        tinted[mask] = (0.5 * tinted[mask] + 0.5 * np.array(colour)).astype(np.uint8)
         contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(tinted, contours, -1, [int(c) for c in colour], 1, cv2.LINE_AA)
+        cv2.drawContours(tinted, contours, -1, colour, 1, cv2.LINE_AA)
     return tinted

@@ -121,9 +121,7 @@ def write_ade(root: Path) -> Path:
             for n, (name, segmentation) in enumerate(instances)
         ]
         entry = {"id": 7, "file_name": f"{stem}.jpg", "height": HEIGHT, "width": WIDTH}
-        write_json(
-            base / f"ade20k_instance_{split}.json", {"images": [entry], "annotations": annotations}
-        )
+        write_json(base / f"ade20k_instance_{split}.json", {"images": [entry], "annotations": annotations})
     return base
 
 

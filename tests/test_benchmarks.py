@@ -81,9 +81,8 @@ def test_ade_has_an_item_for_each_instance_and_unseen_ones_of_training_images(tm
     write_ade(tmp_path)
     reader = ADE20KPart234(tmp_path)
     items = [item.read() for item in reader.evaluation_items()]
-    shown = [
-        {reader.vocabulary.pair_names[row] for row in np.unique(item.parts) if row != IGNORE} for item in items
-    ]
+    names = reader.vocabulary.pair_names
+    shown = [{names[row] for row in np.unique(item.parts) if row != IGNORE} for item in items]
     assert shown == [{"chair back"}, {"chair seat"}, {"bench seat"}]
     (training,) = [item.read() for item in reader.training_items()]
     seen = reader.vocabulary.seen()

@@ -35,7 +35,7 @@ class PartCategory:
 
     @property
     def name(self) -> str:
-        """"mug handle", "mug", or "handle"."""
+        """ "mug handle", "mug", or "handle"."""
         return f"{self.object} {self.part}".strip()
 
 
@@ -119,12 +119,11 @@ class CocoFolder:
             )
         if not annotation.get("segmentation") and not annotation.get("mask"):
             raise DatasetError(
-                f"{self._table}: annotation {annotation.get('id', '?')} has neither a segmentation nor a mask."
+                f"{self._table}: annotation {annotation.get('id', '?')} has neither a segmentation nor a "
+                "mask."
             )
 
-    def _mask(
-        self, annotation: dict[str, Any], height: int, width: int, source: str
-    ) -> NDArray[np.bool_]:
+    def _mask(self, annotation: dict[str, Any], height: int, width: int, source: str) -> NDArray[np.bool_]:
         if not annotation.get("mask"):
             return decode_segmentation(annotation["segmentation"], height, width, source)
         mask = read_labels(self.directory / annotation["mask"]) != 0

@@ -74,8 +74,8 @@ class Gallery:
             return
 
         def draw() -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
-            labels = [np.where(mask, 0, IGNORE).astype(np.int32) for mask in (truth, answer.mask)]
-            return _side_by_side(answer.image, *labels, self._colours), ()
+            there, answered = (np.where(mask, 0, IGNORE).astype(np.int32) for mask in (truth, answer.mask))
+            return _side_by_side(answer.image, there, answered, self._colours), ()
 
         self._offer(f"{answer.name}: {answer.query.text}", answer.iou, draw)
 
@@ -139,15 +139,13 @@ def _side_by_side(
 ) -> NDArray[np.uint8]:
     scale = LONG_EDGE / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     halves = [_overlay(small, labels, palette) for labels in (truth, predicted)]
     gap = np.full((size[1], 4, 3), 255, dtype=np.uint8)
     return np.hstack([halves[0], gap, halves[1]])
 
 
-def _overlay(
-    image: NDArray[np.uint8], labels: NDArray[np.int32], palette: Palette
-) -> NDArray[np.uint8]:
+def _overlay(image: NDArray[np.uint8], labels: NDArray[np.int32], palette: Palette) -> NDArray[np.uint8]:
     """The image with its classes tinted and outlined; labels are shrunk to its size."""
     shrunk = cv2.resize(labels, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     tinted = image.copy()

@@ -18,8 +18,10 @@ from miniatures import (
     write_partimagenet,
     write_pascal,
 )
+from models import write_small
 from PIL import Image
 
+from ovps_core.cli import main
 from ovps_core.data.ade20k_part import ADE20KPart234
 from ovps_core.data.label_files import IGNORE
 from ovps_core.data.partimagenet import PartImageNet
@@ -199,6 +201,26 @@ def test_a_model_of_another_vocabulary_is_refused(tmp_path):
     other, nothing = load_vocabulary("partimagenet"), np.full((60, 80), IGNORE)
     with pytest.raises(OvpsError, match="pascal_part_116 needs"):
         evaluate_benchmark(PascalPart116(tmp_path), lambda image: logits_of(other, nothing, nothing))
+
+
+@pytest.mark.parametrize(("write", "reader_type"), BENCHMARKS)
+def test_the_command_measures_a_real_network(tmp_path, capsys, write, reader_type):
+    write(tmp_path)
+    weights, out = write_small("partclipseg", tmp_path / "small.safetensors"), tmp_path / "out"
+    words = ["evaluate", reader_type.name, "--root", str(tmp_path), "--model", str(weights)]
+    assert main([*words, "--json", str(out / "figures.json"), "--report", str(out)]) == 0
+    assert "harmonic" in capsys.readouterr().out
+    figures = json.loads((out / "figures.json").read_text())
+    assert figures["dataset"] == reader_type.name
+    assert [entry["setting"] for entry in figures["settings"]] == ["pred-all", "oracle-obj"]
+    assert (out / "index.html").is_file()
+
+
+def test_a_model_without_background_is_sent_to_folders(tmp_path, capsys):
+    write_pascal(tmp_path)
+    weights = write_small("clipseg", tmp_path / "small.safetensors")
+    assert main(["evaluate", "pascal_part_116", "--root", str(tmp_path), "--model", str(weights)]) == 1
+    assert "ovps evaluate folder" in capsys.readouterr().err
 
 
 CODES = {

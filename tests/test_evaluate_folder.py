@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
 import pytest
 from miniatures import box, plain_run_lengths, polygon, run_lengths, write_image, write_json, write_noise
+from models import write_small
 
-from ovps_core.cli import evaluate as command
+from ovps_core.cli import main
 from ovps_core.data.coco_folder import CocoFolder
-from ovps_core.errors import DatasetError, OvpsError
+from ovps_core.errors import DatasetError
 from ovps_core.evaluation.folder import evaluate_folder
 from ovps_core.evaluation.queries import THRESHOLDS, QueryAccumulator, iou_curve
 from ovps_core.query import PartQuery
@@ -138,21 +138,18 @@ def test_a_folder_without_annotations_says_what_is_expected(tmp_path):
         CocoFolder(tmp_path)
 
 
-def test_the_command_prints_writes_and_draws(photos, tmp_path, monkeypatch, capsys):
-    class Named(Answers):
-        name = "answers"
-
-    monkeypatch.setattr(command, "open_segmenter", lambda args: Named(HANDLE))
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    out = tmp_path / "out"
-    args = ["folder", str(photos), "--json", str(out / "figures.json"), "--report", str(out)]
-    assert command.run(parser.parse_args(args)) == 0
+def test_the_command_prints_writes_and_draws(photos, tmp_path, capsys):
+    weights, out = write_small("clipseg", tmp_path / "small.safetensors"), tmp_path / "out"
+    words = ["evaluate", "folder", str(photos), "--model", str(weights)]
+    assert main([*words, "--json", str(out / "figures.json"), "--report", str(out)]) == 0
     assert "mug handle" in capsys.readouterr().out
     figures = json.loads((out / "figures.json").read_text())
-    assert {"mean_iou", "cumulative_iou", "best_threshold_iou", "precision_50", "false_alarm_rate"} < set(
-        figures
-    )
+    wanted = {"mean_iou", "cumulative_iou", "best_threshold_iou", "precision_50", "false_alarm_rate"}
+    assert wanted < set(figures)
+    assert all(wanted < set(category) for category in figures["per_category"].values())
     assert (out / "index.html").read_text().count("<img") == 6
-    with pytest.raises(OvpsError, match="folder DIR"):
-        command.run(parser.parse_args(["folder"]))
+
+
+def test_a_folder_must_be_named(capsys):
+    assert main(["evaluate", "folder"]) == 1
+    assert "ovps evaluate folder DIR" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from ovps_core.data.benchmark_reader import BenchmarkReader
 from ovps_core.data.coco_folder import CocoFolder
 from ovps_core.data.partimagenet import PartImageNet
 from ovps_core.data.pascal_part import PascalPart116
+from ovps_core.data.vocabulary import load_vocabulary
 from ovps_core.errors import OvpsError
 from ovps_core.evaluation.benchmark import evaluate_benchmark, predictor
 from ovps_core.evaluation.folder import evaluate_folder
@@ -102,6 +103,7 @@ def _run_benchmark(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         released=args.released,
         limit=args.limit,
         model=segmenter.name,
+        trained_on=_trained_on(segmenter),
         watch=gallery.item if args.report else None,
     )
     print(benchmark_heading(result))
@@ -114,6 +116,13 @@ def _run_benchmark(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         tables = [benchmark_table(result, "html"), *(class_table(f, "html") for f in result.settings)]
         print(f"Report: {gallery.write(args.report, benchmark_heading(result), tables)}")
     return 0
+
+
+def _trained_on(segmenter: PartSegmenter) -> str:
+    """The benchmark whose seen pairs the weights were trained on, "" where it is none or unknown."""
+    pairs = getattr(segmenter.info.config, "trained_pairs", ())
+    seen = {name: load_vocabulary(name).seen().object_parts for name in READERS}
+    return next((name for name in seen if seen[name] == pairs), "")
 
 
 def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:

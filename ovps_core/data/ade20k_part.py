@@ -95,7 +95,7 @@ class ADE20KPart234(BenchmarkReader):
         raw_objects = np.full(image.shape[:2], ignore, dtype=np.int32)
         for instance in instances:
             source = f"{self.base.name}, {split} annotation {instance['id']}"
-            mask = decode_segmentation(instance["segmentation"], *image.shape[:2], source)
+            mask = decode_segmentation(instance["segmentation"], image.shape[0], image.shape[1], source)
             raw_objects[mask] = instance["category_id"]
         objects = relabel(raw_objects, self.object_table(target), ignore, path)
         parts = relabel(raw_parts, self.part_table(target), ignore, path)

@@ -120,7 +120,7 @@ class QueryAccumulator:
                 sums.alarms += found
             return 0.0 if found else 1.0
         iou, curve = mask_iou(mask, truth), iou_curve(probability, truth)
-        overlap, union = np.count_nonzero(mask & truth), np.count_nonzero(mask | truth)
+        overlap, union = int(np.sum(mask & truth)), int(np.sum(mask | truth))
         for sums in (self._all, category):
             sums.present += 1
             sums.iou += iou

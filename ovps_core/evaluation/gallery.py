@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -30,7 +30,7 @@ figure img { display: block; max-width: 100%; } figcaption span { margin-right: 
 """
 
 
-Palette = Sequence[tuple[int, int, int]]
+Palette = Mapping[int, tuple[int, int, int]]
 
 
 @dataclass(frozen=True, order=True)
@@ -52,7 +52,6 @@ class Gallery:
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self._names = names
-        self._colours = colours(max(1, len(names)))
         self._order = count()
         self._best: list[_Picture] = []
         self._worst: list[_Picture] = []
@@ -62,8 +61,9 @@ class Gallery:
 
         def draw() -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
             rows = sorted({int(row) for row in np.union1d(item.truth, item.predicted)} - {IGNORE})
-            legend = tuple((self._names[row], _css(self._colours[row])) for row in rows)
-            return _side_by_side(item.image, item.truth, item.predicted, self._colours), legend
+            palette = dict(zip(rows, colours(len(rows)), strict=True))
+            legend = tuple((self._names[row], _css(palette[row])) for row in rows)
+            return _side_by_side(item.image, item.truth, item.predicted, palette), legend
 
         self._offer(f"{item.name}, {item.setting.value}", item.miou, draw)
 
@@ -75,7 +75,7 @@ class Gallery:
 
         def draw() -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
             there, answered = (np.where(mask, 0, IGNORE).astype(np.int32) for mask in (truth, answer.mask))
-            return _side_by_side(answer.image, there, answered, self._colours), ()
+            return _side_by_side(answer.image, there, answered, {0: colours(1)[0]}), ()
 
         self._offer(f"{answer.name}: {answer.query.text}", answer.iou, draw)
 

@@ -94,6 +94,18 @@ def test_present_and_absent_queries_are_counted(photos):
     json.dumps(content, allow_nan=False)
 
 
+def test_the_same_word_as_object_and_as_part_is_two_queries(photos):
+    content = json.loads((photos / "annotations.json").read_text())
+    content["categories"].append({"id": 4, "object": "rim", "part": ""})
+    write_json(photos / "annotations.json", content)
+    result = evaluate_folder(CocoFolder(photos), Answers(HANDLE))
+    rims = {key: figures for key, figures in result.figures.categories() if "rim" in key}
+    assert rims["", "rim"].present == 1
+    assert rims["", "rim"].false_alarm_rate == 0
+    assert {"rim", "rim (object)"} < set(result.as_dict()["per_category"])
+    assert (rims["rim", ""].absent, rims["rim", ""].false_alarm_rate) == (2, 1)
+
+
 def test_the_threshold_curve_is_what_cutting_the_map_gives():
     random = np.random.default_rng(0)
     probability = random.random((40, 50), dtype=np.float32)

@@ -139,9 +139,13 @@ class QueryAccumulator:
         return [(key, self._by_category[key].figures()) for key in sorted(self._by_category)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Overall figures, and under ``per_category`` the same by name, with its object and part."""
-        per_category = {
-            f"{name} {part}".strip(): {"object": name, "part": part, **vars(figures)}
-            for (name, part), figures in self.categories()
-        }
+        """Overall figures, and under ``per_category`` the same by name, with its object and part.
+
+        Where a word is asked both as a part and as an object, the object's key is "rim (object)".
+        """
+        per_category: dict[str, Any] = {}
+        for (name, part), figures in self.categories():
+            key = f"{name} {part}".strip()
+            key = f"{key} (object)" if key in per_category else key
+            per_category[key] = {"object": name, "part": part, **vars(figures)}
         return {**vars(self.figures()), "per_category": per_category}

@@ -76,6 +76,13 @@ def test_polygons_run_lengths_and_mask_files_are_read(photos):
         np.testing.assert_array_equal(by_name[name], expected)
 
 
+def test_images_may_be_in_a_folder_of_their_own(photos):
+    (photos / "images").mkdir()
+    (photos / "a.png").rename(photos / "images/a.png")
+    folder = CocoFolder(photos)
+    assert folder.read(folder.images[0]).shape == (60, 80, 3)
+
+
 def test_present_and_absent_queries_are_counted(photos):
     result = evaluate_folder(CocoFolder(photos), Answers(box(10, 10, 30, 20)), model="half a handle")
     content = result.as_dict()

@@ -18,7 +18,7 @@ from ovps_core.data.vocabulary import Vocabulary
 from ovps_core.errors import OvpsError
 from ovps_core.models.base import PartLogits
 
-GROUP = 32
+GROUP = 16
 """Classes that are at the image's size at a time."""
 
 

@@ -16,7 +16,17 @@ import yaml
 from ovps_core.data.vocabulary import load_vocabulary, vocabulary_names
 from ovps_core.errors import QueryError
 
-_INVARIANT = {"scissors", "pliers", "bristles", "tines", "jaws", "shears", "glasses", "hairs", "keys"}
+_INVARIANT = {
+    "scissors",
+    "pliers",
+    "bristles",
+    "tines",
+    "jaws",
+    "shears",
+    "glasses",
+    "hairs",
+    "keys",
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,9 @@ def singular(phrase: str) -> str:
     head, _, word = phrase.rpartition(" ")
     if word in _INVARIANT or len(word) < 4 or not word.endswith("s") or word.endswith("ss"):
         return phrase
-    candidates = [re.sub(pattern, ending, word) for pattern, ending in _PLURALS if re.search(pattern, word)]
+    candidates = [
+        re.sub(pattern, ending, word) for pattern, ending in _PLURALS if re.search(pattern, word)
+    ]
     prefix = f"{head} " if head else ""
     for candidate in candidates:
         if prefix + candidate in known.parts or prefix + candidate in known.objects:
@@ -86,7 +98,13 @@ def singular(phrase: str) -> str:
 
 
 # Most special first; the last that fits is taken for unknown words.
-_PLURALS = ((r"ves$", "fe"), (r"ves$", "f"), (r"ies$", "y"), (r"(?<=[sxz])es$|(?<=ch)es$|(?<=sh)es$", ""), (r"s$", ""))
+_PLURALS = (
+    (r"ves$", "fe"),
+    (r"ves$", "f"),
+    (r"ies$", "y"),
+    (r"(?<=[sxz])es$|(?<=ch)es$|(?<=sh)es$", ""),
+    (r"s$", ""),
+)
 
 
 def _flat(names: Mapping[str, list[str]]) -> dict[str, str]:

@@ -111,8 +111,9 @@ class PartSegmenter:
         """The same for several images, of any sizes, in one pass of the network."""
         plan = self.plan(queries)
         maps = self._query_maps(images, plan)
+        options = options or SegmentOptions()
         return [
-            part_masks(one, plan.queries, *image.shape[:2], options or SegmentOptions(), self.name)
+            part_masks(one, plan.queries, image.shape[0], image.shape[1], options, self.name)
             for image, one in zip(images, maps, strict=True)
         ]
 
@@ -146,4 +147,6 @@ def cache_folder() -> Path:
 
 
 def _resize(maps: Tensor, height: int, width: int) -> Tensor:
-    return torch.nn.functional.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)
+    return torch.nn.functional.interpolate(
+        maps, size=(height, width), mode="bilinear", align_corners=False
+    )

@@ -16,7 +16,14 @@ SMALL_CLIP = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 2},
     "quick_gelu": True,
 }
-SMALL = {"clip": SMALL_CLIP, "taps": (1, 2, 3), "image_size": 96, "dim": 16, "heads": 4, "mlp_dim": 32}
+SMALL = {
+    "clip": SMALL_CLIP,
+    "taps": (1, 2, 3),
+    "image_size": 96,
+    "dim": 16,
+    "heads": 4,
+    "mlp_dim": 32,
+}
 
 
 def small_clipseg() -> CLIPSeg:

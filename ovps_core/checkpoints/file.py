@@ -56,7 +56,12 @@ def save_model(path: Path, state: dict[str, Tensor], info: CheckpointInfo) -> Ch
     Returns:
         ``info`` with the digest of what was written.
     """
-    header = {"name": info.name, "model": info.model, "licence": info.licence, "source": info.source}
+    header = {
+        "name": info.name,
+        "model": info.model,
+        "licence": info.licence,
+        "source": info.source,
+    }
     metadata = {_HEADER: json.dumps({**header, "config": asdict(info.config)})}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
@@ -72,7 +77,9 @@ def read_info(path: Path) -> CheckpointInfo:
         CheckpointError: no such file, not safetensors, or not written by ``ovps convert``.
     """
     if not path.is_file():
-        raise CheckpointError(f"no weights at {path}; `ovps models` lists the names and files there are")
+        raise CheckpointError(
+            f"no weights at {path}; `ovps models` lists the names and files there are"
+        )
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

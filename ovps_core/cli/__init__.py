@@ -19,9 +19,10 @@ COMMANDS = {
 
 
 def parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """The argument parser; only the chosen subcommand's arguments are filled in, so that others need no import."""
+    """The argument parser; only the chosen subcommand is filled in, so that others cost no import."""
     top = argparse.ArgumentParser(
-        prog="ovps", description="Open-vocabulary part segmentation: where is the part these words name?"
+        prog="ovps",
+        description="Open-vocabulary part segmentation: where is the part these words name?",
     )
     top.add_argument("-v", "--verbose", action="store_true", help="say which engine runs and why")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")

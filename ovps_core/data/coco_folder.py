@@ -3,7 +3,7 @@
 ::
 
     DIR/annotations.json
-    DIR/*.jpg ...          as "file_name" says, relative to DIR
+    DIR/*.jpg ...          as "file_name" says, relative to DIR or to DIR/images
 
 A category has ``object`` and ``part`` in place of ``name``; either may be empty: {"id": 3, "object": "mug",
 "part": "handle"}. An annotation has a ``segmentation`` (polygons or run lengths) or a ``mask``, the path of
@@ -35,7 +35,7 @@ class PartCategory:
 
     @property
     def name(self) -> str:
-        """"mug handle", "mug", or "handle"."""
+        """ "mug handle", "mug", or "handle"."""
         return f"{self.object} {self.part}".strip()
 
 
@@ -78,7 +78,7 @@ class CocoFolder:
             self._check(annotation)
             by_image[annotation["image_id"]].append(annotation)
         self.images = tuple(
-            FolderImage(entry["file_name"], self.directory / entry["file_name"], tuple(by_image[entry["id"]]))
+            FolderImage(entry["file_name"], self._place(entry["file_name"]), tuple(by_image[entry["id"]]))
             for entry in content["images"]
         )
         require_each([image.path for image in self.images], f"{ANNOTATIONS} lists it")
@@ -101,6 +101,10 @@ class CocoFolder:
             masks[category] = masks[category] | mask if category in masks else mask
         return masks
 
+    def _place(self, file_name: str) -> Path:
+        below = self.directory / "images" / file_name
+        return below if below.is_file() else self.directory / file_name
+
     def _read_category(self, entry: dict[str, Any]) -> PartCategory:
         category = PartCategory(str(entry.get("object", "")).strip(), str(entry.get("part", "")).strip())
         if not category.name:
@@ -119,12 +123,11 @@ class CocoFolder:
             )
         if not annotation.get("segmentation") and not annotation.get("mask"):
             raise DatasetError(
-                f"{self._table}: annotation {annotation.get('id', '?')} has neither a segmentation nor a mask."
+                f"{self._table}: annotation {annotation.get('id', '?')} has neither a segmentation nor a "
+                "mask."
             )
 
-    def _mask(
-        self, annotation: dict[str, Any], height: int, width: int, source: str
-    ) -> NDArray[np.bool_]:
+    def _mask(self, annotation: dict[str, Any], height: int, width: int, source: str) -> NDArray[np.bool_]:
         if not annotation.get("mask"):
             return decode_segmentation(annotation["segmentation"], height, width, source)
         mask = read_labels(self.directory / annotation["mask"]) != 0

@@ -23,7 +23,9 @@ class EagerEngine(Engine):
 
     def __init__(self, model: PartModel, *, device: str = "cpu", precision: str = "fp32") -> None:
         if device.startswith("cuda") and not torch.cuda.is_available():
-            raise BackendError(f"device {device!r} was asked for, but PyTorch sees no CUDA device; use cpu")
+            raise BackendError(
+                f"device {device!r} was asked for, but PyTorch sees no CUDA device; use cpu"
+            )
         if precision not in _DTYPES:
             raise BackendError(f"torch runs in {', '.join(_DTYPES)}, not {precision!r}")
         self.model = model.to(device)

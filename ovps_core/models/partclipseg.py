@@ -44,12 +44,16 @@ class PartCLIPSeg(CLIPSeg):
 
     def __init__(self, config: PartCLIPSegConfig) -> None:
         super().__init__(config)
-        widths = set(self.backbone.widths)  # one adapter serves all taps; a pyramid's stages share no width
+        widths = set(
+            self.backbone.widths
+        )  # one adapter serves all taps; a pyramid's stages share no width
         self.adapter = VisualAdapter(widths.pop()) if len(widths) == 1 else nn.Identity()
         dim, condition_dim = config.dim, self.condition_dim
         background = torch.randn(1, condition_dim) * condition_dim**-0.5
         self.background: Tensor
-        self.register_buffer("background", background)  # random, never trained (spec of the release)
+        self.register_buffer(
+            "background", background
+        )  # random, never trained (spec of the release)
         self.pair_maps = nn.Linear(2 * dim, dim)
         self.pair_words = nn.Linear(2 * condition_dim, condition_dim)
         nn.init.zeros_(self.pair_maps.bias)
@@ -138,7 +142,9 @@ class PartCLIPSeg(CLIPSeg):
         embedded = self.text.embed(words).to(device) if words else self.background[:0]
 
         def rows(wanted: Iterable[str]) -> Tensor:
-            return torch.tensor([words.index(word) for word in wanted], dtype=torch.int64, device=device)
+            return torch.tensor(
+                [words.index(word) for word in wanted], dtype=torch.int64, device=device
+            )
 
         part_rows = rows(part for _, part in pairs)
         object_rows = rows(object for object, _ in pairs)
@@ -151,7 +157,10 @@ class PartCLIPSeg(CLIPSeg):
             else:
                 readout.append(Readout(names=(words.index(query.object or query.part),)))
         conditions = Conditions(
-            embedded[: len(names)], self.compose(embedded, part_rows, word_rows), part_rows, object_rows
+            embedded[: len(names)],
+            self.compose(embedded, part_rows, word_rows),
+            part_rows,
+            object_rows,
         )
         return QueryPlan(tuple(queries), conditions, tuple(readout))
 

@@ -81,7 +81,9 @@ def build_bank(
     eye = world.add_body(name="eye", mocap=True)
     eye.add_camera(name="eye")
     for i in range(3):
-        world.add_light(name=f"light{i}", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=i == 0)
+        world.add_light(
+            name=f"light{i}", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=i == 0
+        )
     drawn = [(c, tuple(c.build(ShapeRng(rng, split)))) for c in classes]
     for i, (_, parts) in enumerate(drawn):
         _add_object(spec, f"item{i}", parts)

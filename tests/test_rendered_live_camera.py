@@ -28,7 +28,9 @@ def test_a_frame_has_picture_depth_and_a_mask_for_each_part(scene) -> None:
     assert frame.rgb.shape == (240, 320, 3) and frame.rgb.dtype == np.uint8
     assert frame.depth.shape == (240, 320) and frame.depth.dtype == np.float32
     assert frame.intrinsics.shape == (3, 3) and frame.camera_pose.shape == (4, 4)
-    assert {("knife", "handle"), ("knife", "blade"), ("mug", "rim"), ("pan", "")} <= set(frame.masks)
+    assert {("knife", "handle"), ("knife", "blade"), ("mug", "rim"), ("pan", "")} <= set(
+        frame.masks
+    )
     for (name, part), mask in frame.masks.items():
         assert mask.shape == (240, 320) and mask.dtype == bool
         assert not (mask & ~frame.masks[name, ""]).any()

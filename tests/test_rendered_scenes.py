@@ -178,7 +178,9 @@ def test_wild_scenes_are_deterministic_and_use_the_named_photos(tmp_path) -> Non
     photo[..., 1] = 255
     (tmp_path / "photos").mkdir()
     cv2.imwrite(str(tmp_path / "photos" / "green.png"), photo)
-    settings = RenderSettings(level="wild", count=24, size=64, seed=2, backgrounds=str(tmp_path / "photos"))
+    settings = RenderSettings(
+        level="wild", count=24, size=64, seed=2, backgrounds=str(tmp_path / "photos")
+    )
     first, again = render_shard(settings, 0), render_shard(settings, 0)
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a.rgb, b.rgb)

@@ -16,7 +16,9 @@ from ovps_core.data.rendered.settings import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `ovps render`."""
     parser.add_argument("--level", choices=LEVELS, default="tabletop", help="which world to render")
-    parser.add_argument("--split", choices=SPLITS, default="train", help="shapes and seeds of a split")
+    parser.add_argument(
+        "--split", choices=SPLITS, default="train", help="shapes and seeds of a split"
+    )
     parser.add_argument("--count", type=int, default=1024, help="number of scenes")
     parser.add_argument("--out", type=Path, required=True, help="folder to write or continue")
     parser.add_argument("--seed", type=int, default=0)
@@ -31,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--assets", type=Path, help="folder of part-split meshes to add to wild training scenes"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
-    parser.add_argument("--sheet", type=Path, help="also write a contact sheet (PNG) of the first scenes")
+    parser.add_argument(
+        "--sheet", type=Path, help="also write a contact sheet (PNG) of the first scenes"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -48,7 +48,10 @@ ASSETS: tuple[AssetObject, ...] = (
     AssetObject(
         "scissors",
         "object_sim/scissors",
-        (("handle", ("scissors_head",), ("plastic", "rubber")), ("blade", ("scissors_stem",), ("steel",))),
+        (
+            ("handle", ("scissors_head",), ("plastic", "rubber")),
+            ("blade", ("scissors_stem",), ("steel",)),
+        ),
     ),
     AssetObject(
         "microwave",

@@ -58,12 +58,16 @@ def build_bank(
     split: Split,
     width: int,
     height: int,
+    samples: int = 4,
 ) -> Bank:
-    """Draw one member of each given class (repeat a class for several members) and compile them."""
+    """Draw one member of each given class (repeat a class for several members) and compile them.
+
+    `samples` per pixel smooth the edges of RGB; 0 halves the time of a picture.
+    """
     import mujoco
 
     spec = mujoco.MjSpec()
-    _set_visuals(spec, width, height)
+    _set_visuals(spec, width, height, samples)
     kinds, tables = _add_materials(spec, rng)
     world = spec.worldbody
     world.add_geom(
@@ -77,7 +81,9 @@ def build_bank(
     eye = world.add_body(name="eye", mocap=True)
     eye.add_camera(name="eye")
     for i in range(3):
-        world.add_light(name=f"light{i}", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=i == 0)
+        world.add_light(
+            name=f"light{i}", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=i == 0
+        )
     drawn = [(c, tuple(c.build(ShapeRng(rng, split)))) for c in classes]
     for i, (_, parts) in enumerate(drawn):
         _add_object(spec, f"item{i}", parts)
@@ -112,11 +118,11 @@ def _ids(model: Any, kind: Any) -> Any:
     return lambda name: mujoco.mj_name2id(model, kind, name)
 
 
-def _set_visuals(spec: Any, width: int, height: int) -> None:
+def _set_visuals(spec: Any, width: int, height: int, samples: int) -> None:
     spec.visual.global_.offwidth = width
     spec.visual.global_.offheight = height
     spec.visual.quality.shadowsize = 2048
-    spec.visual.quality.offsamples = 4
+    spec.visual.quality.offsamples = samples
     spec.visual.map.znear = NEAR
     spec.visual.map.zfar = FAR
     spec.visual.map.shadowclip = 1.0

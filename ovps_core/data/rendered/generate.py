@@ -16,7 +16,14 @@ import numpy as np
 from ovps_core.data.rendered import objects_clutter
 from ovps_core.data.rendered.bank import Bank, build_bank
 from ovps_core.data.rendered.catalogue import HELD_OUT_PAIRS, PAIR_ID, classes_of, pairs_of
-from ovps_core.data.rendered.settings import FORMAT, LEVELS, SCENES_PER_SHARD, SPLITS, RenderSettings, Scene
+from ovps_core.data.rendered.settings import (
+    FORMAT,
+    LEVELS,
+    SCENES_PER_SHARD,
+    SPLITS,
+    RenderSettings,
+    Scene,
+)
 from ovps_core.errors import DatasetError
 
 
@@ -70,7 +77,9 @@ def render_shard(settings: RenderSettings, shard: int) -> list[Scene]:
         renderer.close()
 
 
-def _render_scene(settings: RenderSettings, bank: Bank, renderer: Any, rng: np.random.Generator) -> Scene:
+def _render_scene(
+    settings: RenderSettings, bank: Bank, renderer: Any, rng: np.random.Generator
+) -> Scene:
     from ovps_core.data.rendered.picture import develop
     from ovps_core.data.rendered.scene import compose
     from ovps_core.data.rendered.wild import compose_wild, finish
@@ -141,7 +150,9 @@ def generate(out: str | Path, settings: RenderSettings, workers: int = 1) -> Pat
     shards = range(-(-settings.count // SCENES_PER_SHARD))
     missing = [s for s in shards if not (out / f"shard_{s:05d}").exists()]
     tasks = [(settings, str(out), s) for s in missing]
-    done = settings.count - sum(min(SCENES_PER_SHARD, settings.count - s * SCENES_PER_SHARD) for s in missing)
+    done = settings.count - sum(
+        min(SCENES_PER_SHARD, settings.count - s * SCENES_PER_SHARD) for s in missing
+    )
     with tqdm(total=settings.count, initial=done, unit="scene", desc=f"{settings.level}") as bar:
         if workers <= 1:
             for task in tasks:

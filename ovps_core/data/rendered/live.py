@@ -85,7 +85,7 @@ class LiveScene:
         classes = [object_class(name) for name in objects]
         self.width, self.height = width, height
         rng = np.random.default_rng([seed, len(objects)])
-        self._bank = build_bank(classes, rng, split, width, height)
+        self._bank = build_bank(classes, rng, split, width, height, samples=0)
         self._placed = self._lay_out(rng)
         self._points = np.vstack([p.points for p in self._placed])
         self._start = rng.uniform(0, 2 * np.pi)

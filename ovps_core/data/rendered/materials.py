@@ -63,7 +63,11 @@ def draw_colour(kind: str, rng: np.random.Generator) -> RGBA:
     elif kind == "wood":
         rgb = _hsv(u(0.055, 0.11), u(0.35, 0.7), u(0.35, 0.88))
     elif kind == "bristle":
-        rgb = _hsv(u(0.05, 0.14), u(0.05, 0.5), u(0.2, 0.95)) if u(0, 1) < 0.7 else _hsv(u(0, 1), 0.7, 0.7)
+        rgb = (
+            _hsv(u(0.05, 0.14), u(0.05, 0.5), u(0.2, 0.95))
+            if u(0, 1) < 0.7
+            else _hsv(u(0, 1), 0.7, 0.7)
+        )
     elif kind == "rubber":
         rgb = (
             _hsv(u(0, 1), u(0, 0.15), u(0.1, 0.3))
@@ -89,7 +93,9 @@ def draw_colour(kind: str, rng: np.random.Generator) -> RGBA:
     return (*rgb, MATERIAL_KINDS[kind].alpha)
 
 
-def _noise(rng: np.random.Generator, height: int, width: int, sigma: tuple[float, float]) -> np.ndarray:
+def _noise(
+    rng: np.random.Generator, height: int, width: int, sigma: tuple[float, float]
+) -> np.ndarray:
     """Periodic smooth noise [height, width] with mean 0 and deviation 1."""
     from scipy.ndimage import gaussian_filter
 
@@ -108,7 +114,9 @@ def object_textures(rng: np.random.Generator, side: int = 96) -> dict[str, np.nd
     return {
         "plain": _image(np.full((4, 4), 1.0)),
         "brushed": _image(0.9 + 0.05 * _noise(rng, side, side, (0.7, 12))),
-        "sheen": _image(0.86 + 0.12 * np.sin(2 * ramp[:, None] + _noise(rng, side, side, (9, 9)) * 0.5)),
+        "sheen": _image(
+            0.86 + 0.12 * np.sin(2 * ramp[:, None] + _noise(rng, side, side, (9, 9)) * 0.5)
+        ),
         "speckle": _image(0.92 + 0.05 * _noise(rng, side, side, (0.8, 0.8))),
         "grain": _image(0.82 + 0.12 * grain + 0.03 * _noise(rng, side, side, (0.6, 5))),
         "grain_fine": _image(0.88 + 0.07 * _noise(rng, side, side, (1.0, 9))),
@@ -158,5 +166,7 @@ def add_texture(spec: Any, name: str, image: np.ndarray, cube: bool) -> None:
     width = image.shape[1]
     pixels = np.concatenate([image] * 6) if cube else image
     kind = mujoco.mjtTexture.mjTEXTURE_CUBE if cube else mujoco.mjtTexture.mjTEXTURE_2D
-    texture = spec.add_texture(name=name, type=kind, width=width, height=pixels.shape[0], nchannel=3)
+    texture = spec.add_texture(
+        name=name, type=kind, width=width, height=pixels.shape[0], nchannel=3
+    )
     texture.data = pixels.tobytes()

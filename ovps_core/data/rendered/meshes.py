@@ -39,7 +39,9 @@ def loft(rings: Points, closed: bool = False) -> trimesh.Trimesh:
         faces.append(np.stack([np.full_like(i, last), top + i, top + j], -1))
     triangles = np.vstack(faces)
     corners = vertices[triangles]
-    area2 = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    area2 = np.linalg.norm(
+        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+    )
     mesh = trimesh.Trimesh(vertices, triangles[area2 > 1e-12], process=False)
     mesh.merge_vertices()
     if mesh.volume < 0:
@@ -75,10 +77,14 @@ def spline(points: Points, n: int = 20) -> np.ndarray:
     return PchipInterpolator(t, points)(np.linspace(0.0, t[-1], n))
 
 
-def arc(centre: Sequence[float], radius: float, start: float, stop: float, n: int = 16) -> np.ndarray:
+def arc(
+    centre: Sequence[float], radius: float, start: float, stop: float, n: int = 16
+) -> np.ndarray:
     """Points [n, 2] on a circle from angle `start` to `stop` in degrees."""
     angle = np.radians(np.linspace(start, stop, n))
-    return np.stack([centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)], axis=-1)
+    return np.stack(
+        [centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)], axis=-1
+    )
 
 
 def sweep(
@@ -131,7 +137,8 @@ def slab(
     """
     x = np.asarray(x, dtype=np.float64)
     low, high, t, mid = (
-        np.broadcast_to(np.asarray(v, dtype=np.float64), x.shape) for v in (lower, upper, thickness, z)
+        np.broadcast_to(np.asarray(v, dtype=np.float64), x.shape)
+        for v in (lower, upper, thickness, z)
     )
     bevel = np.minimum(edge * (high - low) / 2, t * 3)
     y = np.stack([low, low + bevel, high - bevel, high, high, high - bevel, low + bevel, low], -1)
@@ -140,7 +147,9 @@ def slab(
     return loft(rings)
 
 
-def box(size: Sequence[float], centre: Sequence[float] = (0, 0, 0), bevel: float = 0.0) -> trimesh.Trimesh:
+def box(
+    size: Sequence[float], centre: Sequence[float] = (0, 0, 0), bevel: float = 0.0
+) -> trimesh.Trimesh:
     """A box of side lengths `size` about `centre`; `bevel` metres cut off its upright edges."""
     sx, sy, sz = (s / 2 for s in size)
     b = min(bevel, 0.9 * sx, 0.9 * sy)
@@ -175,7 +184,9 @@ def ring(
     return revolve(profile, closed=True, sections=sections)
 
 
-def dish(length: float, width: float, depth: float, wall: float, egg: float = 0.0) -> trimesh.Trimesh:
+def dish(
+    length: float, width: float, depth: float, wall: float, egg: float = 0.0
+) -> trimesh.Trimesh:
     """The bowl of a spoon: an oval dish about the origin, its lip at z = 0, sagging to -depth.
 
     `egg` above 0 makes the end towards +x narrower.

@@ -13,7 +13,11 @@ CLUTTER = ""
 
 def _carton(rng: ShapeRng) -> list[PartMesh]:
     size = [rng.uniform(0.03, 0.14) for _ in range(3)]
-    return [PartMesh("", place(box(size), (0, 0, size[2] / 2)), rng.choice(("paint", "wood", "plastic")))]
+    return [
+        PartMesh(
+            "", place(box(size), (0, 0, size[2] / 2)), rng.choice(("paint", "wood", "plastic"))
+        )
+    ]
 
 
 def _book(rng: ShapeRng) -> list[PartMesh]:
@@ -49,4 +53,7 @@ def _cloth(rng: ShapeRng) -> list[PartMesh]:
 
 def classes() -> list[ObjectClass]:
     """The unlabelled classes; their name and part name are empty."""
-    return [ObjectClass(CLUTTER, build, ("",), "tabletop", 0.2) for build in (_carton, _book, _ball, _cloth)]
+    return [
+        ObjectClass(CLUTTER, build, ("",), "tabletop", 0.2)
+        for build in (_carton, _book, _ball, _cloth)
+    ]

@@ -63,7 +63,9 @@ def bucket(rng: ShapeRng) -> list[PartMesh]:
     rim = ring(radius, height - lip / 2, 0.006, lip / 2 + 0.001, sections=44)
     bail = radius + 0.007
     angle = np.radians(np.linspace(0, 180, 26))
-    path = np.stack([bail * np.cos(angle), np.zeros(26), bail * rng.uniform(0.85, 1.1) * np.sin(angle)], -1)
+    path = np.stack(
+        [bail * np.cos(angle), np.zeros(26), bail * rng.uniform(0.85, 1.1) * np.sin(angle)], -1
+    )
     handle = sweep(path, rng.uniform(0.0042, 0.006), sections=10, up=(0, 1, 0))
     lean = rng.choice((0.0, 25.0, 60.0, 97.0)) + rng.uniform(-8, 8)
     turn = trimesh.transformations.rotation_matrix(np.radians(lean), (1, 0, 0))
@@ -166,7 +168,9 @@ def bowl(rng: ShapeRng) -> list[PartMesh]:
     height = radius * rng.latent(0.5, 1.0)
     foot, lip = rng.uniform(0.009, 0.014), rng.uniform(0.008, 0.012)
     t = np.radians(np.linspace(15, 90, 10))
-    wall = np.stack([radius * np.sin(t), foot + (height - lip - foot) * (1 - np.cos(t)) - 0.002], -1)
+    wall = np.stack(
+        [radius * np.sin(t), foot + (height - lip - foot) * (1 - np.cos(t)) - 0.002], -1
+    )
     wall[-1, 1] = height - lip
     body = vessel(wall, 0.004, sections=44)
     rim = ring(radius - 0.002, height - lip / 2, 0.0036, lip / 2 + 0.0005, sections=44)
@@ -189,7 +193,9 @@ def vase(rng: ShapeRng) -> list[PartMesh]:
     height = rng.uniform(0.1, 0.15)
     neck_height = rng.latent(0.03, 0.075)
     neck_radius = radius * rng.uniform(0.35, 0.5)
-    shape = spline([(radius * 0.55, 0), (radius, height * rng.uniform(0.4, 0.6)), (neck_radius, height)], 14)
+    shape = spline(
+        [(radius * 0.55, 0), (radius, height * rng.uniform(0.4, 0.6)), (neck_radius, height)], 14
+    )
     body = revolve(np.vstack([[0, 0], shape, [0, height]]))
     lip_z = height + neck_height
     neck_outer = spline(

@@ -103,7 +103,9 @@ def spoon(rng: ShapeRng) -> list[PartMesh]:
     length = rng.uniform(0.05, 0.075)
     width = length * rng.latent(0.55, 0.85)
     depth = rng.uniform(0.008, 0.014)
-    bowl = place(dish(length, width, depth, 0.002, egg=rng.uniform(-0.15, 0.15)), (-length / 2, 0, 0))
+    bowl = place(
+        dish(length, width, depth, 0.002, egg=rng.uniform(-0.15, 0.15)), (-length / 2, 0, 0)
+    )
     handle = _cutlery_handle(rng, rng.uniform(0.10, 0.15), 0.001)
     if handle.material == "wood":
         return [handle, PartMesh("bowl", bowl, "wood", "b")]
@@ -116,7 +118,9 @@ def ladle(rng: ShapeRng) -> list[PartMesh]:
     material = rng.choice(("steel", "plastic", "enamel", "wood"))
     bowl = place(dish(2 * radius, 2 * radius, depth, 0.003), (-radius, 0, 0))
     length = rng.uniform(0.18, 0.24)
-    path = spline([[-0.002, 0, -0.002], [0.025, 0, 0.018], [length, 0, rng.uniform(0.03, 0.07)]], 14)
+    path = spline(
+        [[-0.002, 0, -0.002], [0.025, 0, 0.018], [length, 0, rng.uniform(0.03, 0.07)]], 14
+    )
     radii = np.stack([np.linspace(0.006, 0.010, 14), np.linspace(0.004, 0.006, 14)], -1)
     handle = sweep(path, radii)
     if rng.chance(0.5):
@@ -218,7 +222,9 @@ def brush(rng: ShapeRng) -> list[PartMesh]:
     length, width = rng.latent(0.06, 0.12), rng.uniform(0.035, 0.055)
     block = place(box((length, width, 0.016), bevel=0.012), (-length / 2, 0, 0))
     tuft_height = rng.uniform(0.022, 0.032)
-    hair = box((length * 0.92, width * 0.9, tuft_height), (-length / 2, 0, -0.007 - tuft_height / 2), 0.012)
+    hair = box(
+        (length * 0.92, width * 0.9, tuft_height), (-length / 2, 0, -0.007 - tuft_height / 2), 0.012
+    )
     place(hair, (0, 0, 0.0))
     handle = grip(rng, rng.uniform(0.11, 0.16), 0.024, 0.015, x0=-0.004)
     kind = rng.choice(("wood", "plastic"))
@@ -239,5 +245,7 @@ def classes() -> list[ObjectClass]:
         ObjectClass("ladle", ladle, ("handle", "bowl"), "tabletop", 0.3, ("settled", "side")),
         ObjectClass("spatula", spatula, ("handle", "blade"), "tabletop", 0.3, flat),
         ObjectClass("scissors", scissors, ("handle", "blade"), "tabletop", 0.2, flat),
-        ObjectClass("brush", brush, ("handle", "head", "bristles"), "tabletop", 0.22, ("settled", "lying")),
+        ObjectClass(
+            "brush", brush, ("handle", "head", "bristles"), "tabletop", 0.22, ("settled", "lying")
+        ),
     ]

@@ -44,7 +44,9 @@ def hammer(rng: ShapeRng) -> list[PartMesh]:
         )
     else:
         for sign in (1, -1):
-            curve = spline([(0, 0), (0.004, -reach * 0.2), (0.016, -reach * 0.4), (0.034, -reach * 0.55)], 10)
+            curve = spline(
+                [(0, 0), (0.004, -reach * 0.2), (0.016, -reach * 0.4), (0.034, -reach * 0.55)], 10
+            )
             offset = sign * np.linspace(0.35, 0.75, 10) * radius
             path = np.stack([curve[:, 0], curve[:, 1], offset], -1)
             radii = np.stack(
@@ -118,7 +120,9 @@ def drawer(rng: ShapeRng) -> list[PartMesh]:
     )
     place(tray, (-pull, 0, 0))
     thick = 0.01
-    front = box((thick, width - 1.2 * wall, height - 1.2 * wall), (-depth / 2 - pull - 0.002, 0, height / 2))
+    front = box(
+        (thick, width - 1.2 * wall, height - 1.2 * wall), (-depth / 2 - pull - 0.002, 0, height / 2)
+    )
     face = -depth / 2 - pull - 0.002 - thick / 2
     wood = rng.choice(("wood", "wood", "paint"))
     parts = [

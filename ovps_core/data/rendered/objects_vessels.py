@@ -117,7 +117,9 @@ def teapot(rng: ShapeRng) -> list[PartMesh]:
     )
     profile = spline(np.stack([np.asarray(ratios) * radius, np.linspace(0, height, 5)], -1), 18)
     body = vessel(profile, 0.004)
-    lid, knob = lid_and_knob(rng, profile[-1, 0] * 1.05, height - 0.001, radius * rng.uniform(0.14, 0.32))
+    lid, knob = lid_and_knob(
+        rng, profile[-1, 0] * 1.05, height - 0.001, radius * rng.uniform(0.14, 0.32)
+    )
     handle = side_handle(
         profile,
         height * 0.2,

@@ -23,7 +23,7 @@ from ovps_core.data.rendered.shape import ObjectClass, PartMesh, ShapeRng
 from ovps_core.data.rendered.vessel_parts import side_handle, spout_of
 
 
-def _arch(half: float, base_z: float, rise: float, thick: float, n: int = 26) -> np.ndarray:
+def _arch(half: float, base_z: float, rise: float, n: int = 26) -> np.ndarray:
     """Points [n, 3] of an arch over the x axis from (-half, base_z) to (half, base_z)."""
     angle = np.linspace(np.pi, 0, n)
     return np.stack([half * np.cos(angle), np.zeros(n), base_z + rise * np.sin(angle)], -1)
@@ -37,7 +37,7 @@ def basket(rng: ShapeRng) -> list[PartMesh]:
     body = [ring(r, z, 0.009, 0.0105) for r, z in shape[:-1]]
     floor = revolve([(0, 0), (shape[0, 0], 0), (shape[0, 0], 0.01), (0, 0.01)])
     rim = ring(radius, height, 0.013, 0.013)
-    path = _arch(radius, height, rng.uniform(1.0, 1.5) * radius, 0.01)
+    path = _arch(radius, height, rng.uniform(1.0, 1.5) * radius)
     handle = sweep(path, np.stack([np.full(26, 0.009), np.full(26, 0.014)], -1), up=(0, 1, 0))
     tint = rng.choice(("a", "b"))
     return [
@@ -50,13 +50,17 @@ def basket(rng: ShapeRng) -> list[PartMesh]:
 def watering_can(rng: ShapeRng) -> list[PartMesh]:
     radius = rng.uniform(0.08, 0.1)
     height = radius * rng.latent(1.3, 2.3)
-    profile = spline([(radius, 0), (radius, height * 0.6), (radius * rng.uniform(0.75, 1.0), height)], 14)
+    profile = spline(
+        [(radius, 0), (radius, height * 0.6), (radius * rng.uniform(0.75, 1.0), height)], 14
+    )
     body = vessel(profile, 0.004)
     tip = (radius + rng.uniform(0.13, 0.18), height * rng.uniform(1.0, 1.2))
     spout = spout_of(profile, height * 0.25, tip, 0.018, 0.012, False)
     aim = np.array([tip[0] - radius, tip[1] - height * 0.25])
     angle = np.degrees(np.arctan2(aim[0], aim[1]))
-    rose = revolve([(0, -0.01), (0.012, -0.01), (0.034, 0.024), (0.034, 0.03), (0, 0.034)], sections=24)
+    rose = revolve(
+        [(0, -0.01), (0.012, -0.01), (0.034, 0.024), (0.034, 0.03), (0, 0.034)], sections=24
+    )
     place(rose, (-tip[0], 0, tip[1]), (0, 1, 0), -angle * 0.8)
     handle = side_handle(profile, height * 0.2, height * 0.9, rng.uniform(0.05, 0.07), 0.0085, rng)
     kind = rng.choice(("zinc", "plastic", "enamel"))
@@ -71,15 +75,21 @@ def watering_can(rng: ShapeRng) -> list[PartMesh]:
 def jug(rng: ShapeRng) -> list[PartMesh]:
     radius = rng.uniform(0.05, 0.065)
     height = radius * rng.latent(2.2, 3.8)
-    ratios = rng.choice(((0.8, 1.0, 0.9, 0.7, 0.85), (0.9, 1.0, 1.0, 0.95, 1.0), (0.7, 1.05, 0.85, 0.6, 0.8)))
+    ratios = rng.choice(
+        ((0.8, 1.0, 0.9, 0.7, 0.85), (0.9, 1.0, 1.0, 0.95, 1.0), (0.7, 1.05, 0.85, 0.6, 0.8))
+    )
     lip = 0.011
-    profile = spline(np.stack([np.asarray(ratios) * radius, np.linspace(0, height - lip, 5)], -1), 18)
+    profile = spline(
+        np.stack([np.asarray(ratios) * radius, np.linspace(0, height - lip, 5)], -1), 18
+    )
     body = vessel(profile, 0.004)
     rim = ring(profile[-1, 0] - 0.002, height - lip / 2, 0.0035, lip / 2 + 0.0005)
     # The pouring lip: the rim drawn out towards -x.
     pull = np.clip(-rim.vertices[:, 0] / profile[-1, 0] - 0.7, 0, None) / 0.3
     rim.vertices[:, 0] -= 0.016 * pull
-    handle = side_handle(profile, height * 0.2, height * 0.86, rng.uniform(0.032, 0.045), 0.0075, rng)
+    handle = side_handle(
+        profile, height * 0.2, height * 0.86, rng.uniform(0.032, 0.045), 0.0075, rng
+    )
     kind = rng.choice(("ceramic", "glass", "enamel", "steel"))
     return [
         PartMesh("handle", handle, kind, "b" if rng.chance(0.2) else "a"),
@@ -124,7 +134,7 @@ def bag(rng: ShapeRng) -> list[PartMesh]:
     loops = []
     half, rise = width * rng.uniform(0.2, 0.28), rng.uniform(0.1, 0.2)
     for sign in (1, -1):
-        path = _arch(half, height - 0.01, rise, 0.01) + np.array([0, sign * depth * 0.22, 0])
+        path = _arch(half, height - 0.01, rise) + np.array([0, sign * depth * 0.22, 0])
         path[:, 1] += sign * rng.uniform(0.0, 0.03) * np.sin(np.linspace(0, np.pi, 26))
         loops.append(sweep(path, [[0.004, 0.012]] * 26, up=(0, 1, 0), square=0.6))
     kind = rng.choice(("cloth", "cloth", "rubber", "paint"))
@@ -161,7 +171,9 @@ def tray(rng: ShapeRng) -> list[PartMesh]:
 def rolling_pin(rng: ShapeRng) -> list[PartMesh]:
     length, radius = rng.latent(0.2, 0.32), rng.uniform(0.022, 0.03)
     x = np.array([-0.5, -0.48, 0, 0.48, 0.5]) * length
-    body = sweep(np.stack([x, 0 * x, 0 * x], -1), radius * np.array([0.85, 1, 1, 1, 0.85]), sections=24)
+    body = sweep(
+        np.stack([x, 0 * x, 0 * x], -1), radius * np.array([0.85, 1, 1, 1, 0.85]), sections=24
+    )
     handles = [
         place(grip(rng, 0.085, radius * 0.95, radius * 0.95), (length / 2 - 0.003, 0, 0)),
         place(
@@ -204,7 +216,9 @@ def suitcase(rng: ShapeRng) -> list[PartMesh]:
     ]
     handle = join(
         *(box((0.018, 0.014, reach + 0.02), (s * half, 0, posts_z + reach / 2)) for s in (1, -1)),
-        sweep([[-half - 0.01, 0, bar[1][2]], [0, 0, bar[1][2]], [half + 0.01, 0, bar[1][2]]], 0.016),
+        sweep(
+            [[-half - 0.01, 0, bar[1][2]], [0, 0, bar[1][2]], [half + 0.01, 0, bar[1][2]]], 0.016
+        ),
     )
     kind = rng.choice(("plastic", "paint", "cloth"))
     return [
@@ -217,7 +231,9 @@ def suitcase(rng: ShapeRng) -> list[PartMesh]:
 def soap_dispenser(rng: ShapeRng) -> list[PartMesh]:
     """A pump bottle: body, neck, and the head one presses, with its little spout."""
     radius, height = rng.uniform(0.03, 0.042), rng.latent(0.09, 0.17)
-    body = revolve([(0, 0), (radius, 0), (radius, height * 0.85), (radius * 0.45, height), (0, height)])
+    body = revolve(
+        [(0, 0), (radius, 0), (radius, height * 0.85), (radius * 0.45, height), (0, height)]
+    )
     neck = revolve(
         [
             (0, height - 0.001),
@@ -268,14 +284,18 @@ def classes() -> list[ObjectClass]:
     level: Level = "wild"
     return [
         ObjectClass("basket", basket, ("handle", "rim", "body"), level, 0.35, up),
-        ObjectClass("watering can", watering_can, ("handle", "spout", "head", "body"), level, 0.4, up),
+        ObjectClass(
+            "watering can", watering_can, ("handle", "spout", "head", "body"), level, 0.4, up
+        ),
         ObjectClass("jug", jug, ("handle", "rim", "body"), level, 0.22, tip),
         ObjectClass("cutting board", cutting_board, ("handle", "body"), level, 0.38, up),
         ObjectClass("bag", bag, ("handle", "body"), level, 0.5, up),
         ObjectClass("tray", tray, ("handle", "rim", "body"), level, 0.5, up),
         ObjectClass("rolling pin", rolling_pin, ("handle", "body"), level, 0.45, up),
         ObjectClass("suitcase", suitcase, ("handle", "body", "wheel"), level, 0.8, tip),
-        ObjectClass("soap dispenser", soap_dispenser, ("body", "neck", "head", "spout"), level, 0.22, tip),
+        ObjectClass(
+            "soap dispenser", soap_dispenser, ("body", "neck", "head", "spout"), level, 0.22, tip
+        ),
         ObjectClass(
             "ice cream scoop",
             ice_cream_scoop,

@@ -10,7 +10,9 @@ from ovps_core.data.rendered.settings import Level
 from ovps_core.data.rendered.shape import ObjectClass, PartMesh, ShapeRng
 
 
-def _bar(rng: ShapeRng, face: float, y: float, z: float, length: float, upright: bool) -> trimesh.Trimesh:
+def _bar(
+    rng: ShapeRng, face: float, y: float, z: float, length: float, upright: bool
+) -> trimesh.Trimesh:
     """A bow handle on a front at x = face that looks towards -x."""
     out, half = rng.uniform(0.03, 0.045), length / 2
     curve = spline(
@@ -63,9 +65,13 @@ def microwave(rng: ShapeRng) -> list[PartMesh]:
     for i in range(rng.choice((3, 4))):
         for j in range(rng.choice((2, 3))):
             y = -w / 2 + panel_w * (0.28 + 0.24 * j)
-            buttons.append(box((0.008, panel_w * 0.16, h * 0.07), (face - 0.022, y, h * (0.15 + 0.12 * i))))
+            buttons.append(
+                box((0.008, panel_w * 0.16, h * 0.07), (face - 0.022, y, h * (0.15 + 0.12 * i)))
+            )
     door, pane = place(door, centre), place(pane, centre)
-    _swing([door, pane, handle], (face - 0.011, w / 2), -rng.choice((0.0, 0.0, rng.uniform(15, 75))))
+    _swing(
+        [door, pane, handle], (face - 0.011, w / 2), -rng.choice((0.0, 0.0, rng.uniform(15, 75)))
+    )
     kind = rng.choice(("steel", "plastic", "paint"))
     return [
         PartMesh("body", join(body, panel), kind),
@@ -138,7 +144,9 @@ def cabinet(rng: ShapeRng) -> list[PartMesh]:
     return [
         PartMesh("body", body, kind),
         PartMesh("door", join(*doors), kind, rng.choice(("a", "b"))),
-        PartMesh("knob" if knob else "handle", join(*pulls), rng.choice(("brass", "steel", "iron")), "c"),
+        PartMesh(
+            "knob" if knob else "handle", join(*pulls), rng.choice(("brass", "steel", "iron")), "c"
+        ),
     ]
 
 
@@ -147,7 +155,9 @@ def door(rng: ShapeRng) -> list[PartMesh]:
     opening = box((0.5, w + 0.006, h + 0.006), (0, 0, h / 2))
     frame = cut(box((0.1, w + 0.16, h + 0.08), (0, 0, (h + 0.08) / 2)), opening)
     panel = place(box((t, w, h)), (0, 0, h / 2))
-    inset = [box((0.012, w * 0.6, h * f), (-t / 2, 0, h * z)) for f, z in ((0.3, 0.72), (0.36, 0.28))]
+    inset = [
+        box((0.012, w * 0.6, h * f), (-t / 2, 0, h * z)) for f, z in ((0.3, 0.72), (0.36, 0.28))
+    ]
     y, z = -w / 2 + 0.07, h * 0.48
     plate = box((0.01, 0.045, 0.16), (-t / 2 - 0.004, y, z))
     if rng.chance(0.6):

@@ -10,7 +10,9 @@ from ovps_core.data.rendered.settings import Level
 from ovps_core.data.rendered.shape import ObjectClass, PartMesh, ShapeRng
 
 
-def _legs(rng: ShapeRng, width: float, depth: float, height: float, thick: float) -> trimesh.Trimesh:
+def _legs(
+    rng: ShapeRng, width: float, depth: float, height: float, thick: float
+) -> trimesh.Trimesh:
     splay, taper = rng.uniform(0.0, 0.12), rng.uniform(0.6, 1.0)
     square = rng.choice((0.0, 0.9))
     legs = []
@@ -19,7 +21,9 @@ def _legs(rng: ShapeRng, width: float, depth: float, height: float, thick: float
             top = np.array([sx * (width / 2 - thick), sy * (depth / 2 - thick), height])
             foot = top * [1 + splay, 1 + splay, 0]
             path = np.stack([foot, (top + foot) / 2, top])
-            legs.append(sweep(path, thick * np.array([taper, 0.95, 1.0]), up=(1, 0, 0), square=square))
+            legs.append(
+                sweep(path, thick * np.array([taper, 0.95, 1.0]), up=(1, 0, 0), square=square)
+            )
     return join(*legs)
 
 
@@ -37,7 +41,10 @@ def chair(rng: ShapeRng) -> list[PartMesh]:
     if rng.chance(0.5):
         panel = [box((0.02, width - 2 * thick, back_h * 0.55), (x, 0, seat_z + back_h * 0.68))]
     else:
-        panel = [box((0.018, width - thick, 0.06), (x, 0, seat_z + back_h * f)) for f in (0.35, 0.65, 0.93)]
+        panel = [
+            box((0.018, width - thick, 0.06), (x, 0, seat_z + back_h * f))
+            for f in (0.35, 0.65, 0.93)
+        ]
     kind = rng.choice(("wood", "wood", "paint", "plastic"))
     seat_kind = rng.choice((kind, kind, "cloth"))
     return [
@@ -76,7 +83,9 @@ def table(rng: ShapeRng) -> list[PartMesh]:
     else:
         r = depth / 2
         width = depth
-        top = revolve([(0, height), (r, height), (r, height + thick), (0, height + thick)], sections=48)
+        top = revolve(
+            [(0, height), (r, height), (r, height + thick), (0, height + thick)], sections=48
+        )
     kind = rng.choice(("wood", "wood", "paint", "glass"))
     legs = _legs(rng, width * 0.94, depth * 0.9, height + 0.002, rng.uniform(0.022, 0.035))
     leg_kind = "steel" if kind == "glass" else rng.choice((kind, "steel"))
@@ -88,7 +97,9 @@ def table(rng: ShapeRng) -> list[PartMesh]:
 
 def lamp(rng: ShapeRng) -> list[PartMesh]:
     height, base_r = rng.uniform(0.25, 0.36), rng.uniform(0.06, 0.085)
-    base = revolve([(0, 0), (base_r, 0), (base_r, 0.012), (base_r * 0.6, 0.025), (0.014, 0.035), (0, 0.035)])
+    base = revolve(
+        [(0, 0), (base_r, 0), (base_r, 0.012), (base_r * 0.6, 0.025), (0.014, 0.035), (0, 0.035)]
+    )
     shaft = revolve(
         [
             (0, 0.03),
@@ -172,7 +183,9 @@ def faucet(rng: ShapeRng) -> list[PartMesh]:
     )
     handles = []
     for sign in (1, -1) if rng.chance(0.5) else (1,):
-        stem = sweep([[0, sign * 0.01, 0.045], [0, sign * 0.04, 0.05], [0, sign * 0.05, 0.055]], 0.011)
+        stem = sweep(
+            [[0, sign * 0.01, 0.045], [0, sign * 0.04, 0.05], [0, sign * 0.05, 0.055]], 0.011
+        )
         lever = sweep(
             [[0, sign * 0.045, 0.05], [0, sign * 0.075, 0.07], [0, sign * 0.115, 0.08]],
             [0.009, 0.008, 0.01],

@@ -81,10 +81,14 @@ def drill(rng: ShapeRng) -> list[PartMesh]:
     foot = box((0.11, 0.07, 0.045), (0.01, 0, 0.0225), 0.01)
     column = spline([(0.0, 0.04), (0.012, 0.09), (0.008, z - radius * 0.5)], 10)
     path = np.stack([column[:, 0], np.zeros(10), column[:, 1]], -1)
-    handle = sweep(path, np.stack([np.full(10, 0.022), np.full(10, 0.017)], -1), up=(0, 1, 0), square=0.4)
+    handle = sweep(
+        path, np.stack([np.full(10, 0.022), np.full(10, 0.017)], -1), up=(0, 1, 0), square=0.4
+    )
     trigger = box((0.02, 0.014, 0.034), (-0.022, 0, z - radius - 0.022), 0.004)
     nose = 0.05 - length
-    chuck = sweep([[nose + 0.004, 0, z], [nose - 0.02, 0, z], [nose - 0.034, 0, z]], [0.017, 0.015, 0.008])
+    chuck = sweep(
+        [[nose + 0.004, 0, z], [nose - 0.02, 0, z], [nose - 0.034, 0, z]], [0.017, 0.015, 0.008]
+    )
     bit = stick(rng.uniform(0.05, 0.09), 0.0042, nose - 0.03 - 0.09, z)
     place(bit, (0.09 - np.ptp(bit.vertices[:, 0]), 0, 0))
     return [
@@ -192,7 +196,9 @@ def broom(rng: ShapeRng) -> list[PartMesh]:
     head = place(box((0.05, width, 0.036), bevel=0.012), (-0.02, 0, 0.02))
     s = np.linspace(0, 1, 5)
     flare = width / 2 * (0.96 + 0.14 * s)
-    hair = slab(-0.04 - rng.uniform(0.08, 0.14) * s, -flare, flare, 0.03 - 0.008 * s, 0.02, edge=0.05)
+    hair = slab(
+        -0.04 - rng.uniform(0.08, 0.14) * s, -flare, flare, 0.03 - 0.008 * s, 0.02, edge=0.05
+    )
     return [
         PartMesh("handle", handle, rng.choice(("wood", "plastic", "steel")), "b"),
         PartMesh("head", head, rng.choice(("wood", "plastic"))),
@@ -238,7 +244,9 @@ def dustpan(rng: ShapeRng) -> list[PartMesh]:
         )
         for sign in (1, -1)
     ]
-    handle = place(grip(rng, rng.uniform(0.1, 0.14), 0.028, 0.018), (-0.004, 0, height * 0.7), (0, 1, 0), -12)
+    handle = place(
+        grip(rng, rng.uniform(0.1, 0.14), 0.028, 0.018), (-0.004, 0, height * 0.7), (0, 1, 0), -12
+    )
     kind = rng.choice(("plastic", "plastic", "zinc"))
     return [
         PartMesh("handle", handle, "plastic", "a" if kind == "plastic" else "b"),
@@ -254,7 +262,9 @@ def classes() -> list[ObjectClass]:
     return [
         ObjectClass("wrench", wrench, ("handle", "jaw"), level, 0.2, lie),
         ObjectClass("pliers", pliers, ("handle", "jaw"), level, 0.18, lie),
-        ObjectClass("drill", drill, ("handle", "body", "trigger", "bit"), level, 0.25, ("as_built", "side")),
+        ObjectClass(
+            "drill", drill, ("handle", "body", "trigger", "bit"), level, 0.25, ("as_built", "side")
+        ),
         ObjectClass("whisk", whisk, ("handle", "head"), level, 0.27, roll),
         ObjectClass("toothbrush", toothbrush, ("handle", "head", "bristles"), level, 0.19, roll),
         ObjectClass("axe", axe, ("handle", "head"), level, 0.4, lie),

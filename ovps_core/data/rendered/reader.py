@@ -60,7 +60,9 @@ class RenderedScenes:
     def _shard(self, shard: int) -> dict[str, Any]:
         if shard not in self._open:
             path = self._path(shard)
-            arrays: dict[str, Any] = {f.stem: np.load(f, mmap_mode="r") for f in sorted(path.glob("*.npy"))}
+            arrays: dict[str, Any] = {
+                f.stem: np.load(f, mmap_mode="r") for f in sorted(path.glob("*.npy"))
+            }
             arrays["records"] = json.loads((path / "scenes.json").read_text())
             self._open[shard] = arrays
         return self._open[shard]

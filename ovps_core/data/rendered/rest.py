@@ -47,7 +47,9 @@ def _holds(points: np.ndarray, centre: np.ndarray) -> bool:
     return cv2.pointPolygonTest(hull, tuple(map(float, centre[:2] * 1000)), True) > 0.5
 
 
-def settle(hull: np.ndarray, normals: np.ndarray, centre: np.ndarray, down: np.ndarray) -> np.ndarray:
+def settle(
+    hull: np.ndarray, normals: np.ndarray, centre: np.ndarray, down: np.ndarray
+) -> np.ndarray:
     """The stable rotation [3, 3] whose underside is nearest to direction `down` of the object.
 
     Args:

@@ -49,7 +49,9 @@ class RenderSettings:
                 f"Give at least 1 scene of 32 to 1024 pixels; given {self.count} of {self.size}."
             )
         if self.level != "wild" and (self.backgrounds or self.assets):
-            raise DatasetError("Backgrounds and assets are for the wild level; leave them out here.")
+            raise DatasetError(
+                "Backgrounds and assets are for the wild level; leave them out here."
+            )
         if self.split != "train" and self.assets:
             raise DatasetError(
                 "Assets have one shape each, so only training may see them; leave them out for "

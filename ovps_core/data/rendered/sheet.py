@@ -16,7 +16,9 @@ def pair_colours() -> np.ndarray:
     """One colour per pixel value of a part map, uint8 [256, 3]; 0 is black, neighbours differ."""
     colours = np.zeros((256, 3), np.uint8)
     for i in range(1, 256):
-        rgb = colorsys.hsv_to_rgb(i * 0.381966 % 1.0, 0.55 + 0.4 * (i % 3) / 2, 0.95 - 0.3 * (i % 2))
+        rgb = colorsys.hsv_to_rgb(
+            i * 0.381966 % 1.0, 0.55 + 0.4 * (i % 3) / 2, 0.95 - 0.3 * (i % 2)
+        )
         colours[i] = (np.array(rgb) * 255).astype(np.uint8)
     return colours
 
@@ -36,7 +38,9 @@ def contact_sheet(scenes: Sequence[Scene], columns: int = 4) -> np.ndarray:
             x, y = 4 + (k % 3) * (2 * side // 3), side + 11 + (k // 3) * 12
             cv2.rectangle(cell, (x, y - 7), (x + 7, y), colours[value].tolist(), -1)
             text = f"{' '.join(PAIRS[value - 1])} {pixels}"
-            cv2.putText(cell, text, (x + 11, y), cv2.FONT_HERSHEY_SIMPLEX, 0.33, (0, 0, 0), 1, cv2.LINE_AA)
+            cv2.putText(
+                cell, text, (x + 11, y), cv2.FONT_HERSHEY_SIMPLEX, 0.33, (0, 0, 0), 1, cv2.LINE_AA
+            )
         cells.append(cell)
     while len(cells) % columns:
         cells.append(np.full_like(cells[0], 255))

@@ -52,7 +52,9 @@ def lid_and_knob(
     size = float(np.clip(radius * rng.uniform(0.22, 0.32), 0.0115, 0.022))
     style = rng.choice(("ball", "mushroom", "cylinder"))
     if style == "ball":
-        profile = np.vstack([[0, top], [size * 0.5, top], arc((0, top + size * 1.15), size, -60, 90, 9)])
+        profile = np.vstack(
+            [[0, top], [size * 0.5, top], arc((0, top + size * 1.15), size, -60, 90, 9)]
+        )
     elif style == "mushroom":
         profile = np.array(
             [[0, top], [size * 0.55, top], [size * 0.5, top + size * 0.6], [size * 1.2, top + size],

@@ -31,7 +31,9 @@ LARGE = 0.55
 COUNT_WEIGHTS = np.array([0.34, 0.26, 0.18, 0.11, 0.07, 0.04])
 
 
-def compose_wild(bank: Bank, rng: np.random.Generator, aspect: float) -> tuple[list[Placed], Camera, bool]:
+def compose_wild(
+    bank: Bank, rng: np.random.Generator, aspect: float
+) -> tuple[list[Placed], Camera, bool]:
     """Set up one wild scene in the bank's model.
 
     Returns:
@@ -113,7 +115,9 @@ def _relight(bank: Bank, rng: np.random.Generator) -> None:
 @lru_cache(maxsize=4)
 def background_files(folder: str) -> tuple[str, ...]:
     """Every picture below a folder, sorted; raises DatasetError when there is none."""
-    names = sorted(str(p) for p in Path(folder).rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    names = sorted(
+        str(p) for p in Path(folder).rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png")
+    )
     if not names:
         raise DatasetError(f"No .jpg or .png pictures below the background folder {folder!r}.")
     return tuple(names)

@@ -8,8 +8,9 @@ multiplication. Softmaxes make absent things cheap: what is there takes the prob
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +55,13 @@ class TinyConfig:
     dim: int = 64
     scale: float = 1.0
     shift: float = 0.0
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TinyConfig:
+        """From the header of a checkpoint, where tuples have become lists."""
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        pairs = tuple((name, part) for name, part in values["pairs"])
+        return cls(**{**values, **lists, "pairs": pairs})
 
 
 class _Residual(nn.Module):

@@ -55,7 +55,9 @@ class TinyRecipe:
         values = yaml.safe_load(path.read_text()) or {}
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
-            raise SystemExit(f"{path} has unknown keys {sorted(unknown)}; known are {[f.name for f in fields(cls)]}")
+            raise SystemExit(
+                f"{path} has unknown keys {sorted(unknown)}; known are {[f.name for f in fields(cls)]}"
+            )
         if "phases" in values:
             values["phases"] = tuple((float(a), int(b), int(c)) for a, b, c in values["phases"])
         return cls(**values)
@@ -76,14 +78,23 @@ def tiny_config(level: str) -> TinyConfig:
 class TinyTraining(L.LightningModule):
     """Dense cross entropy and Dice on the three softmaxes."""
 
-    def __init__(self, config: TinyConfig, recipe: TinyRecipe, table: LabelTable, timer: Timer, seconds: float) -> None:
+    def __init__(
+        self,
+        config: TinyConfig,
+        recipe: TinyRecipe,
+        table: LabelTable,
+        timer: Timer,
+        seconds: float,
+    ) -> None:
         super().__init__()
         self.model = TinyParts(config).to(memory_format=torch.channels_last)
         self.recipe = recipe
         self.timer, self.seconds = timer, seconds
         self.stride = recipe.phases[0][2]
         for name in ("objects", "parts", "pairs"):
-            self.register_buffer(f"table_{name}", torch.from_numpy(getattr(table, name)), persistent=False)
+            self.register_buffer(
+                f"table_{name}", torch.from_numpy(getattr(table, name)), persistent=False
+            )
 
     def labels(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pair ids int64 [B, H, W] -> rows of the three softmaxes."""
@@ -116,13 +127,17 @@ class TinyTraining(L.LightningModule):
         for name, score, label in names:
             size = label.shape[-2:]
             guess = F.interpolate(score.float(), size=size, mode="bilinear").argmax(1)
-            self.log(f"val/{name}_miou", scene_miou(guess, label), prog_bar=True, batch_size=len(images))
+            self.log(
+                f"val/{name}_miou", scene_miou(guess, label), prog_bar=True, batch_size=len(images)
+            )
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         heavy = [p for p in self.model.parameters() if p.ndim > 1]
         light = [p for p in self.model.parameters() if p.ndim <= 1]
         groups = [{"params": heavy}, {"params": light, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
+        return torch.optim.AdamW(
+            groups, self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
+        )
 
     def on_train_batch_start(self, *_: object) -> None:
         used = min(1.0, self.timer.time_elapsed("train") / self.seconds)
@@ -164,26 +179,39 @@ def scene_miou(guess: Tensor, label: Tensor) -> Tensor:
 
 def main() -> None:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="rendered training scenes (`ovps render`)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="rendered training scenes (`ovps render`)"
+    )
     parser.add_argument("--val", type=Path, required=True, help="rendered scenes of the split val")
     parser.add_argument("--out", type=Path, required=True, help="checkpoints and TensorBoard logs")
     parser.add_argument("--config", type=Path, default=Path("training/config/tiny.yaml"))
-    parser.add_argument("--minutes", type=float, default=80.0, help="time to train, all runs together")
+    parser.add_argument(
+        "--minutes", type=float, default=80.0, help="time to train, all runs together"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from OUT/last.ckpt")
-    parser.add_argument("--overfit", type=int, default=0, help="train on that many scenes only, to find faults")
+    parser.add_argument(
+        "--overfit", type=int, default=0, help="train on that many scenes only, to find faults"
+    )
     args = parser.parse_args()
     L.seed_everything(0)
     recipe = TinyRecipe.from_yaml(args.config)
     config, scenes = tiny_config(recipe.level), RenderedScenes(args.data)
     timer = Timer({"minutes": args.minutes}, interval="step")
-    module = TinyTraining(config, recipe, LabelTable.of(config, scenes.pairs), timer, args.minutes * 60)
+    module = TinyTraining(
+        config, recipe, LabelTable.of(config, scenes.pairs), timer, args.minutes * 60
+    )
     crops = SceneCrops(scenes, recipe.phases[0][1], augment=not args.overfit)
     if args.overfit:
         crops.scenes = Subset(scenes, range(args.overfit))  # type: ignore[assignment]
     val = Subset(SceneCrops(RenderedScenes(args.val), 192, augment=False), range(128))
     checkpoints = ModelCheckpoint(
-        args.out, save_last=True, save_top_k=0, train_time_interval=__import__("datetime").timedelta(minutes=5)
+        args.out,
+        save_last=True,
+        save_top_k=0,
+        train_time_interval=__import__("datetime").timedelta(minutes=5),
     )
     trainer = L.Trainer(
         max_epochs=-1,

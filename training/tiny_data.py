@@ -65,8 +65,20 @@ class SceneCrops(Dataset[tuple[Tensor, Tensor]]):
         rgb, ids, _ = self.scenes.arrays(index)
         matrix = self._draw(rgb.shape[0]) if self.augment else _scaling(rgb.shape[0], self.size)
         shape = (self.size, self.size)
-        rgb = cv2.warpAffine(np.asarray(rgb), matrix, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        ids = cv2.warpAffine(np.asarray(ids), matrix, shape, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
+        rgb = cv2.warpAffine(
+            np.asarray(rgb),
+            matrix,
+            shape,
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        ids = cv2.warpAffine(
+            np.asarray(ids),
+            matrix,
+            shape,
+            flags=cv2.INTER_NEAREST,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
         return torch.from_numpy(rgb).permute(2, 0, 1), torch.from_numpy(ids.astype(np.int64))
 
     def _draw(self, side: int) -> NDArray[np.float64]:

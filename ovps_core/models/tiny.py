@@ -96,18 +96,25 @@ class TinyParts(PartModel):
         self.preprocessing = Preprocessing(size=config.size, mean=(0.5,) * 3, std=(0.25,) * 3)
         half = config.widths[0] // 2
         self.stem = nn.Sequential(
-            _conv(3, half, 3, 2), nn.ReLU(inplace=True), _conv(half, config.widths[0], 3, 2), nn.ReLU(inplace=True)
+            _conv(3, half, 3, 2),
+            nn.ReLU(inplace=True),
+            _conv(half, config.widths[0], 3, 2),
+            nn.ReLU(inplace=True),
         )
         stages, inputs = [], config.widths[0]
         for level, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
-            blocks = [_Residual(inputs if i == 0 else width, width, 2 if level and i == 0 else 1) for i in range(depth)]
+            blocks = [
+                _Residual(inputs if i == 0 else width, width, 2 if level and i == 0 else 1)
+                for i in range(depth)
+            ]
             stages.append(nn.Sequential(*blocks))
             inputs = width
         self.stages = nn.ModuleList(stages)
         self.global_context = nn.Conv2d(inputs, inputs, 1)
         self.laterals = nn.ModuleList(nn.Conv2d(width, config.dim, 1) for width in config.widths)
         self.merges = nn.ModuleList(
-            nn.Sequential(_conv(config.dim, config.dim, 3), nn.ReLU(inplace=True)) for _ in config.widths[1:]
+            nn.Sequential(_conv(config.dim, config.dim, 3), nn.ReLU(inplace=True))
+            for _ in config.widths[1:]
         )
         self.refine = nn.Sequential(_conv(config.dim, 2 * config.dim, 3), nn.ReLU(inplace=True))
         counts = len(config.objects) + 1, len(config.parts) + 1, len(config.pairs) + 1
@@ -148,7 +155,9 @@ class TinyParts(PartModel):
         product = names[:, conditions.part_index] * names[:, conditions.object_index]
         composed = torch.einsum("bkhw,tk->bthw", pairs.softmax(1)[:, 1:], conditions.pairs)
         seen = conditions.pairs.sum(dim=1)[:, None, None]
-        return PartLogits(self._logit(names), self._logit((1 - 0.5 * seen) * product + 0.5 * composed))
+        return PartLogits(
+            self._logit(names), self._logit((1 - 0.5 * seen) * product + 0.5 * composed)
+        )
 
     def _logit(self, probability: Tensor) -> Tensor:
         clamped = probability.clamp(_TINY, 1 - _TINY)
@@ -182,7 +191,9 @@ class TinyParts(PartModel):
         indices = torch.tensor(list(pairs), dtype=torch.int64).reshape(-1, 2)
         conditions = Conditions(
             names=torch.stack(rows) if rows else torch.zeros(0, width),
-            pairs=torch.stack(compositions) if compositions else torch.zeros(0, len(self.config.pairs)),
+            pairs=torch.stack(compositions)
+            if compositions
+            else torch.zeros(0, len(self.config.pairs)),
             part_index=indices[:, 0],
             object_index=indices[:, 1],
         )
@@ -202,5 +213,7 @@ class TinyParts(PartModel):
     def _composition(self, part: Tensor, object: Tensor) -> Tensor:
         """The known pairs that a part and an object compose, float [pairs]."""
         objects, parts, offset = self.config.objects, self.config.parts, len(self.config.objects)
-        weights = [object[objects.index(o)] * part[offset + parts.index(p)] for o, p in self.config.pairs]
+        weights = [
+            object[objects.index(o)] * part[offset + parts.index(p)] for o, p in self.config.pairs
+        ]
         return torch.stack(weights) if weights else torch.zeros(0)

@@ -110,7 +110,7 @@ class PartSegmenter:
     ) -> list[PartMasks]:
         """The same for several images, of any sizes, in one pass of the network."""
         plan = self.plan(queries)
-        maps = self._query_maps(images, plan)
+        maps = self.query_maps(images, plan)
         options = options or SegmentOptions()
         return [
             part_masks(one, plan.queries, image.shape[0], image.shape[1], options, self.name)
@@ -119,7 +119,7 @@ class PartSegmenter:
 
     def probabilities(self, image: RgbImage, queries: Queries) -> NDArray[np.float32]:
         """Probability per query and pixel, float32 [Q, H, W]."""
-        maps = torch.from_numpy(self._query_maps([image], self.plan(queries)))
+        maps = torch.from_numpy(self.query_maps([image], self.plan(queries)))
         return _resize(maps, image.shape[0], image.shape[1])[0].sigmoid().numpy()
 
     def logits(self, image: RgbImage, conditions: Conditions) -> PartLogits:
@@ -131,7 +131,7 @@ class PartSegmenter:
             _resize(logits.names.cpu(), height, width), _resize(logits.pairs.cpu(), height, width)
         )
 
-    def _query_maps(self, images: Sequence[RgbImage], plan: QueryPlan) -> NDArray[np.float32]:
+    def query_maps(self, images: Sequence[RgbImage], plan: QueryPlan) -> NDArray[np.float32]:
         """Coarse logits float32 [B, Q, h, w]."""
         for image in images:
             check_image(image)

@@ -141,7 +141,7 @@ def evaluate_rendered(
     groups: dict[Group, GroupFigures] = {}
     total = min(count, len(scenes))
     for index in tqdm(range(total), unit="scene", disable=None):
-        rgb, parts = (np.asarray(array) for array in scenes.arrays(index)[:2])
+        rgb, parts = (np.array(array) for array in scenes.arrays(index)[:2])
         if parts.max() > len(scenes.pairs):
             raise DatasetError(
                 f"{scenes.folder}: scene {index} has pair {parts.max()}, {len(scenes.pairs)} are listed"

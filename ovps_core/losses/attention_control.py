@@ -43,19 +43,6 @@ class PartAttention:
     of_object: Tensor
 
 
-def fold_attention(attention: Tensor, names: int) -> Tensor:
-    """Mean over heads, with the batch and the names apart.
-
-    Args:
-        attention: float [B * names, heads, L, L] after the softmax, images outermost.
-
-    Returns:
-        float [B, names, L, L].
-    """
-    mean = at_least_float32(attention).mean(dim=1)
-    return mean.reshape(-1, names, *mean.shape[1:])
-
-
 def pair_attention(attention: Tensor, index: PairIndex, pairs: Tensor) -> Tensor:
     """A_t, the mean of the part's and of the object's attention.
 
@@ -81,7 +68,7 @@ def attention_of_objects(
     """Every object in every image that has a part in its image.
 
     Args:
-        attention: float [B, C, L, L], see :func:`fold_attention`; tokens in front of the grid are
+        attention: float [B, C, L, L], mean over heads; tokens in front of the grid are
             dropped.
         targets: labels at the size of the logits.
         index: rows of the names.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -67,26 +66,3 @@ def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
     # float64 holds every id, and torch has no integer resize for int64
     resized = functional.interpolate(flat.double(), size=size, mode="nearest")
     return resized.to(labels.dtype).reshape(*labels.shape[:-2], *size)
-
-
-def relabel(labels: Tensor, ids: Sequence[int]) -> Tensor:
-    """Data set ids into rows: a pixel of id ``ids[row]`` gets ``row``, every other :data:`IGNORE`.
-
-    With ``ids`` the objects that have parts, in the order the model is asked for them, this turns
-    the object map of a data set into the objects of :class:`PartTargets`.
-
-    Args:
-        labels: integer, any shape; ids of the data set, 255 or 65535 or -1 where nothing is.
-        ids: distinct ids, at least 0.
-
-    Returns:
-        int64, the shape of ``labels``.
-    """
-    known = torch.as_tensor(list(ids), dtype=torch.int64, device=labels.device)
-    largest = int(known.max()) + 1 if known.numel() else 0
-    table = torch.full((largest + 1,), IGNORE, dtype=torch.int64, device=labels.device)
-    table[known] = torch.arange(known.numel(), device=labels.device)
-    # everything unknown falls on the last row, which holds IGNORE
-    index = labels.long()
-    index = torch.where((index < 0) | (index > largest), largest, index)
-    return table[index]

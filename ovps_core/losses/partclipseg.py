@@ -11,12 +11,11 @@ from ovps_core.losses.attention_control import (
     attention_of_objects,
     enhancement,
     enhancement_released,
-    fold_attention,
     separation,
     separation_released,
 )
 from ovps_core.losses.labels import PairIndex, PartTargets
-from ovps_core.losses.mask_supervision import mask_supervision
+from ovps_core.losses.mask_supervision import at_least_float32, mask_supervision
 from ovps_core.models.base import PartLogits
 from ovps_core.models.corrections import Corrections
 
@@ -79,8 +78,8 @@ class PartCLIPSegLoss:
         Args:
             logits: names [B, P + O + 1, h, w] (parts, objects, background) and pairs [B, T + 1, h,
                 w] (object-parts, background).
-            attention: float [B * (P + O + 1), heads, L, L], softmaxed self-attention of the last
-                decoder block.
+            attention: float [B, P + O + 1, heads, L, L], softmaxed self-attention of the last decoder
+                block (rows are queries).
             targets: labels of any size; they are resized to the logits.
             index: rows of the names for every object-part.
             grid: (rows, columns) of the attention's tokens.
@@ -94,7 +93,7 @@ class PartCLIPSegLoss:
             index,
             empty_background_is_nan=released,
         )
-        per_name = fold_attention(attention, logits.names.shape[1])
+        per_name = at_least_float32(attention).mean(dim=2)
         apart, strong = self._attention_control(per_name, sized, index, grid)
         weights = self.weights
         total = (

@@ -23,24 +23,29 @@ class ModelRecipe:
     """The network.
 
     Attributes:
-        backbone: an open_clip or timm name; empty with ``weights``, which know theirs.
-        pretrained: of the backbone: an open_clip tag, true (timm) or empty for random weights.
-        weights: a file or name to start from instead of a bare backbone.
-        image_size: height and width that images are squashed to.
-        depth, patch_size: of a timm backbone trained from nothing; 0 keeps its own.
-        reduce_dim, decoder_mlp: width of the decoder and of its MLPs.
-        train_backbone: also train the image tower, needed when it starts from random weights.
+        weights: a model's name or file to start from; what it fixes (``clip``, ``backbone``, sizes of the
+            decoder) is then not read from here.
+        clip: an open_clip model, or its configuration as a mapping for towers of any size.
+        pretrained: open_clip tag of ``clip``'s weights; empty starts them at random.
+        backbone: a timm image tower in place of ``clip``'s.
+        backbone_pretrained: take the published weights of ``backbone``.
+        image_size: height and width that images are squashed to, pixels.
+        taps: layers that the decoder reads; empty for the tower's default.
+        dim, heads, mlp_dim: of the decoder's blocks.
+        train_towers: also train the image and text towers, as random ones need.
     """
 
-    backbone: str = "ViT-B-16-quickgelu"
-    pretrained: str = "openai"
     weights: str = ""
+    clip: str | dict = "ViT-B-16-quickgelu"  # type: ignore[type-arg]
+    pretrained: str = "openai"
+    backbone: str = ""
+    backbone_pretrained: bool = True
     image_size: int = 352
-    depth: int = 0
-    patch_size: int = 0
-    reduce_dim: int = 64
-    decoder_mlp: int = 2048
-    train_backbone: bool = False
+    taps: tuple[int, ...] = ()
+    dim: int = 64
+    heads: int = 4
+    mlp_dim: int = 2048
+    train_towers: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,6 @@ class DataRecipe:
         flip: chance of a horizontal mirror; 0 where parts are named left and right.
         min_crop: least share of the image's area that a random crop keeps; 1 for no crop.
         colour_jitter: strength of random brightness, contrast and saturation; 0 for none.
-        shortest_edge: resize to it first (longest at most 1333), then squash; 0 to squash at once.
         workers: processes that read images.
     """
 
@@ -64,7 +68,6 @@ class DataRecipe:
     flip: float = 0.5
     min_crop: float = 0.5
     colour_jitter: float = 0.2
-    shortest_edge: int = 0
     workers: int = 2
 
 
@@ -167,5 +170,5 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is tuple and isinstance(value, list):
         return tuple(_value(get_args(kind)[0], item, where) for item in value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise RecipeError(f"{where} should be {kind.__name__}, got {value!r}")
+        raise RecipeError(f"{where} should be {getattr(kind, '__name__', kind)}, got {value!r}")
     return value

@@ -20,8 +20,7 @@ from ovps_core.models.partclipseg import PartCLIPSeg
 from training.partclipseg import parameter_groups, trainable_names
 
 SEEDS = sorted(
-    path.name.removesuffix("_losses.json")
-    for path in (FIXTURES / "partclipseg").glob("seed*_losses.json")
+    path.name.removesuffix("_losses.json") for path in (FIXTURES / "partclipseg").glob("seed*_losses.json")
 )
 LOSSES = {
     "loss_part_obj_fg": "pair_foreground",
@@ -40,9 +39,7 @@ pytestmark = pytest.mark.parity
 
 
 def recorded(seed: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(
-        (FIXTURES / "partclipseg" / f"{seed}_losses.json").read_text()
-    )
+    content: dict[str, Any] = json.loads((FIXTURES / "partclipseg" / f"{seed}_losses.json").read_text())
     return content
 
 

@@ -16,7 +16,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ovps_core.data.ade20k_part import ADE20KPart234
-from ovps_core.data.benchmark_reader import LabelledImage
+from ovps_core.data.benchmark_reader import BenchmarkReader, LabelledImage
 from ovps_core.data.coco_folder import CocoFolder, FolderImage
 from ovps_core.data.label_files import IGNORE
 from ovps_core.data.partimagenet import PartImageNet
@@ -26,7 +26,7 @@ from ovps_core.errors import DatasetError
 from ovps_core.models.base import Preprocessing
 from training.recipe import DataRecipe, OptimRecipe, Recipe, RecipeError
 
-_BENCHMARKS = {
+_BENCHMARKS: dict[str, Callable[[Path | None], BenchmarkReader]] = {
     "pascal-part-116": PascalPart116,
     "ade20k-part-234": ADE20KPart234,
     "partimagenet": PartImageNet,
@@ -164,9 +164,7 @@ class PartImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return pixels.as_subclass(Tensor), pairs, objects
 
 
-def _transforms(
-    recipe: DataRecipe | None, size: tuple[int, int], unshifted: bool
-) -> v2.Transform:
+def _transforms(recipe: DataRecipe | None, size: tuple[int, int], unshifted: bool) -> v2.Transform:
     steps: list[torch.nn.Module] = []
     if not unshifted:
         steps.append(v2.Resize(800, max_size=1333))

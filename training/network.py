@@ -14,9 +14,7 @@ from ovps_core.models.partclipseg import PartCLIPSeg, PartCLIPSegConfig
 from training.recipe import ModelRecipe, RecipeError
 
 
-def build_network(
-    recipe: ModelRecipe, corrections: Corrections, vocabulary: Vocabulary
-) -> PartCLIPSeg:
+def build_network(recipe: ModelRecipe, corrections: Corrections, vocabulary: Vocabulary) -> PartCLIPSeg:
     """A PartCLIPSeg to train, on the CPU, with the vocabulary it will know in its configuration.
 
     Raises:
@@ -60,9 +58,7 @@ def _from_weights(name: str, corrections: Corrections, vocabulary: Vocabulary) -
         raise CheckpointError(f"{info} is a {info.model}; training starts from a CLIPSeg or PartCLIPSeg")
     shared = {f.name: getattr(info.config, f.name) for f in dataclasses.fields(CLIPSegConfig)}
     pairs = vocabulary.object_parts
-    model = PartCLIPSeg(
-        PartCLIPSegConfig(**shared, corrections=corrections, trained_pairs=pairs)
-    )
+    model = PartCLIPSeg(PartCLIPSegConfig(**shared, corrections=corrections, trained_pairs=pairs))
     model.load_state_dict(old.state_dict(), strict=False)
     if not isinstance(old, PartCLIPSeg):
         model.start_pair_head()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
-import lightning as L
+import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from ovps_core.data.vocabulary import Vocabulary
 from ovps_core.losses.labels import IGNORE, PairIndex, PartTargets
 from ovps_core.losses.partclipseg import Losses, LossWeights, PartCLIPSegLoss
 from ovps_core.models.base import PartLogits
 from ovps_core.models.partclipseg import PartCLIPSeg
 from training.recipe import OptimRecipe
-from ovps_core.data.vocabulary import Vocabulary
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Pixels float [B, 3, H, W], pairs int64 [B, H, W], objects int64 [B, H, W]."""
@@ -45,7 +45,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
         if isinstance(module, (nn.LayerNorm, nn.Embedding))
         for parameter in module.parameters(recurse=False)
     }
-    decayed, undecayed = [], []
+    decayed: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             plain = id(parameter) in still or name.endswith("positional_embedding")
@@ -56,7 +57,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
     ]
 
 
-class PartCLIPSegTraining(L.LightningModule):
+class PartCLIPSegTraining(pl.LightningModule):
     """One optimiser step: words and image through the network, losses on its maps and attention.
 
     Args:
@@ -104,7 +105,8 @@ class PartCLIPSegTraining(L.LightningModule):
         features = self.model.encode(pixels)
         logits, attentions = self.model.decode_with_attention(features, conditions)
         targets = PartTargets(pairs, objects)
-        losses = self.criterion(logits, attentions[-1], targets, index, features.grid)
+        with torch.autocast(pixels.device.type, enabled=False):  # sums over maps need full precision
+            losses = self.criterion(logits, attentions[-1], targets, index, features.grid)
         return losses, logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -121,8 +123,7 @@ class PartCLIPSegTraining(L.LightningModule):
         pairs = len(self.vocabulary.object_parts)
         counts = {"chosen": pairs + 1, "masked": pairs}
         self._hits = {
-            name: torch.zeros(3, n, dtype=torch.int64, device=self.device)
-            for name, n in counts.items()
+            name: torch.zeros(3, n, dtype=torch.int64, device=self.device) for name, n in counts.items()
         }
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -142,7 +143,9 @@ class PartCLIPSegTraining(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Mean IoU over the parts that occur; ``part_miou`` counts background as a choice."""
         for name, counts in self._hits.items():
-            hit, shown, true = self.all_gather(counts).reshape(-1, *counts.shape).sum(0)
+            gathered = self.all_gather(counts)
+            assert isinstance(gathered, Tensor)  # a tensor in, a tensor out
+            hit, shown, true = gathered.reshape(-1, *counts.shape).sum(0)
             union = shown + true - hit
             parts = torch.arange(len(hit), device=hit.device) < len(self.vocabulary.object_parts)
             seen = (true > 0) & parts

@@ -13,6 +13,9 @@ from ovps_core.errors import OvpsError
 from ovps_core.losses.partclipseg import LossWeights
 from ovps_core.models.corrections import Corrections
 
+RECIPES = Path(__file__).parent / "config"
+"""Recipes that come along."""
+
 
 class RecipeError(OvpsError, ValueError):
     """A recipe file cannot be read; the message names the file, the key and what is allowed."""

@@ -15,7 +15,7 @@ from training.data import PartImages
 from training.partclipseg import PartCLIPSegTraining
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (the backend comes first)
+from matplotlib import pyplot as plt
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -54,9 +54,7 @@ def plot_curves(curves: dict[str, Curve], path: Path) -> None:
 
 
 @torch.no_grad()
-def draw_answers(
-    training: PartCLIPSegTraining, images: PartImages, path: Path, count: int = 12
-) -> None:
+def draw_answers(training: PartCLIPSegTraining, images: PartImages, path: Path, count: int = 12) -> None:
     """Per image a column: photograph, true parts, answered parts (the best map a pixel)."""
     training.eval()
     count = min(count, len(images))
@@ -76,8 +74,9 @@ def draw_answers(
         axes[0, column].imshow((pixels[0] * std + mean).clamp(0, 1).permute(1, 2, 0))
         for row, shown in ((1, truth), (2, answer)):
             seen = np.ma.masked_equal(shown.numpy(), IGNORE)
-            axes[row, column].imshow(seen, cmap="tab20", vmin=0, vmax=max(pairs - 1, 1),
-                                     interpolation="nearest")
+            axes[row, column].imshow(
+                seen, cmap="tab20", vmin=0, vmax=max(pairs - 1, 1), interpolation="nearest"
+            )
     figure.tight_layout(pad=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import (
     EMAWeightAveraging,
     LearningRateMonitor,
     ModelCheckpoint,
+    TQDMProgressBar,
 )
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
@@ -22,10 +23,8 @@ from ovps_core.errors import OvpsError
 from training.data import PartImagesModule, open_data
 from training.network import build_network
 from training.partclipseg import PartCLIPSegTraining
-from training.recipe import Recipe, RecipeError, as_dict, load_recipe
+from training.recipe import RECIPES, Recipe, RecipeError, as_dict, load_recipe
 from training.report import draw_answers, first_and_last, plot_curves, read_curves
-
-RECIPES = Path(__file__).parent / "config"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,9 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def train(
-    recipe: Recipe, data_path: Path | None, output: Path, *, resume: bool = False
-) -> dict[str, float]:
+def train(recipe: Recipe, data_path: Path | None, output: Path, *, resume: bool = False) -> dict[str, float]:
     """One run from data to ``output/NAME/model.safetensors``.
 
     Args:
@@ -78,8 +75,11 @@ def train(
     scores = {}
     if scored:
         trainer.validate(training, images, verbose=False)
-        scores = {name: float(value) for name, value in trainer.callback_metrics.items()
-                  if name.startswith("score/")}
+        scores = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("score/")
+        }
     _finish(recipe, training, images, folder, scores)
     return scores
 
@@ -89,6 +89,7 @@ def _trainer(recipe: Recipe, folder: Path, *, scored: bool) -> pl.Trainer:
     callbacks: list[Callback] = [
         ModelCheckpoint(folder, save_last=True, save_top_k=0, every_n_train_steps=min(1000, optim.steps)),
         LearningRateMonitor("step"),
+        TQDMProgressBar(refresh_rate=10),
     ]
     if optim.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=optim.ema_decay))
@@ -140,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.train",
         description="Train PartCLIPSeg. Weights, curves and pictures go to OUTPUT/NAME.",
-        epilog=f"Recipes that come along, in {RECIPES.name}/: {names}. Every key they may hold is "
+        epilog=f"Recipes that come along, in {RECIPES.parent.name}/{RECIPES.name}: {names}. Every key they may hold is "
         "described in training/recipe.py. Watch a run: tensorboard --logdir OUTPUT.",
     )
     parser.add_argument("--config", type=Path, required=True, help="the recipe, a YAML file")

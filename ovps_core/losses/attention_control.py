@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovps_core.losses.labels import IGNORE, PairIndex, PartTargets
-from ovps_core.losses.mask_supervision import at_least_float32
 
 SMOOTHING_SIGMA = 0.5
 SOFTNESS = 0.1
@@ -84,9 +83,7 @@ def attention_of_objects(
             continue
         inside = small.pairs[image] == present[:, None, None]
         maps = pair_attention(attention[image], index, present)
-        paid = torch.einsum(
-            "kq,kqp->kp", inside.flatten(1).to(maps.dtype), maps[:, prefix:, prefix:]
-        )
+        paid = torch.einsum("kq,kqp->kp", inside.flatten(1).to(maps.dtype), maps[:, prefix:, prefix:])
         objects = _labels_in(targets.objects[image])
         if drop_last and not bool((targets.objects[image] == IGNORE).any()):
             objects = objects[:-1]

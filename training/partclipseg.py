@@ -85,6 +85,7 @@ class PartCLIPSegTraining(pl.LightningModule):
         learned = set(trainable_names(model, towers=train_towers))
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in learned)
+        model.backbone.train(train_towers)  # a frozen tower keeps its running statistics
         tokens = model.text.tokenizer([*vocabulary.parts, *vocabulary.objects_with_parts])
         self.tokens: Tensor
         self.register_buffer("tokens", tokens, persistent=False)

@@ -70,8 +70,6 @@ def train(recipe: Recipe, data_path: Path | None, output: Path, *, resume: bool 
     (folder / "recipe.yaml").write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False))
     trainer = _trainer(recipe, folder, scored=scored)
     trainer.fit(training, images, ckpt_path=last if resume else None, weights_only=True)
-    if not trainer.is_global_zero:
-        return {}
     scores = {}
     if scored:
         trainer.validate(training, images, verbose=False)
@@ -80,8 +78,19 @@ def train(recipe: Recipe, data_path: Path | None, output: Path, *, resume: bool 
             for name, value in trainer.callback_metrics.items()
             if name.startswith("score/")
         }
-    _finish(recipe, training, images, folder, scores)
+    if trainer.is_global_zero:
+        _finish(recipe, training, images, folder, scores)
     return scores
+
+
+class _Progress(TQDMProgressBar):
+    """Lightning's bar without the name of its logger."""
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        items = super().get_metrics(trainer, pl_module)
+        return {name: value for name, value in items.items() if name != "v_num"}
 
 
 def _trainer(recipe: Recipe, folder: Path, *, scored: bool) -> pl.Trainer:
@@ -89,13 +98,15 @@ def _trainer(recipe: Recipe, folder: Path, *, scored: bool) -> pl.Trainer:
     callbacks: list[Callback] = [
         ModelCheckpoint(folder, save_last=True, save_top_k=0, every_n_train_steps=min(1000, optim.steps)),
         LearningRateMonitor("step"),
-        TQDMProgressBar(refresh_rate=10),
+        _Progress(refresh_rate=10),
     ]
     if optim.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=optim.ema_decay))
     every = optim.score_every or optim.steps
     return pl.Trainer(
         max_steps=optim.steps,
+        # random towers are trained whole, also layers that no tap reads
+        strategy="ddp_find_unused_parameters_true" if torch.cuda.device_count() > 1 else "auto",
         precision=optim.precision,  # type: ignore[arg-type]
         gradient_clip_val=optim.clip_norm or None,
         callbacks=callbacks,
@@ -141,8 +152,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.train",
         description="Train PartCLIPSeg. Weights, curves and pictures go to OUTPUT/NAME.",
-        epilog=f"Recipes that come along, in {RECIPES.parent.name}/{RECIPES.name}: {names}. Every key they may hold is "
-        "described in training/recipe.py. Watch a run: tensorboard --logdir OUTPUT.",
+        epilog=f"Recipes that come along, in {RECIPES.parent.name}/{RECIPES.name}: {names}. Every key they "
+        "may hold is described in training/recipe.py. Watch a run: tensorboard --logdir OUTPUT.",
     )
     parser.add_argument("--config", type=Path, required=True, help="the recipe, a YAML file")
     parser.add_argument(

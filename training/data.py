@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -190,8 +190,11 @@ class PartImagesModule(pl.LightningDataModule):
             "rgb": recipe.corrections.rgb_training,
             "unshifted": recipe.corrections.unshifted_labels,
         }
-        self.train_images = PartImages(data.train, recipe.data, preprocessing, **flags)
-        scored = data.train if recipe.score_on == "train" else data.val
+        cached = recipe.data.cache
+        kept: list[Read] = [lru_cache(maxsize=1)(read) for read in data.train[:cached]]
+        train = (*kept, *data.train[cached:])
+        self.train_images = PartImages(train, recipe.data, preprocessing, **flags)
+        scored = train if recipe.score_on == "train" else data.val
         self.score_images = PartImages(scored, None, preprocessing)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor, Tensor]]:

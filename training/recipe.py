@@ -63,6 +63,7 @@ class DataRecipe:
         min_crop: least share of the image's area that a random crop keeps; 1 for no crop.
         colour_jitter: strength of random brightness, contrast and saturation; 0 for none.
         workers: processes that read images.
+        cache: so many images stay decoded in memory, in every worker.
     """
 
     format: str = "coco-folder"
@@ -72,6 +73,7 @@ class DataRecipe:
     min_crop: float = 0.5
     colour_jitter: float = 0.2
     workers: int = 2
+    cache: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import yaml
 from ovps_core.checkpoints import load_model
 from ovps_core.data.coco_folder import CocoFolder
 from ovps_core.errors import DatasetError
+from ovps_core.models.base import Preprocessing
 from ovps_core.models.corrections import Corrections
 from ovps_core.models.partclipseg import PartCLIPSeg
 from training.data import PartImages, open_data
@@ -59,6 +60,7 @@ SMALL = {
         "precision": "32-true",
         "score_every": 0,
     },
+    "losses": {"enhancement": 2.0},
     "score_on": "train",
 }
 
@@ -142,10 +144,6 @@ def test_a_coco_file_with_names_only_is_the_parts_of_the_named_object(mugs: Path
 def test_released_training_swaps_colours_and_keeps_labels_with_pixels(mugs: Path) -> None:
     data = open_data(DataRecipe(object="mug"), mugs)
     recipe = DataRecipe(flip=1.0, min_crop=1.0, colour_jitter=0.0)
-    model_input = load_recipe(RECIPES / "overfit.yaml")
-    assert model_input.corrections.rgb_training
-    from ovps_core.models.base import Preprocessing
-
     preprocessing = Preprocessing((SIZE, SIZE), (0, 0, 0), (1, 1, 1))
     straight, pairs, objects = PartImages(data.train, None, preprocessing)[0]
     flipped, flipped_pairs, _ = PartImages(data.train, recipe, preprocessing)[0]

@@ -33,6 +33,15 @@ def read_curves(metrics: Path) -> dict[str, Curve]:
     return {name: (np.array(steps), np.array(values)) for name, (steps, values) in curves.items()}
 
 
+def join_curves(earlier: dict[str, Curve], later: dict[str, Curve]) -> dict[str, Curve]:
+    """A resumed run's curves behind those from before it."""
+    nothing: Curve = (np.zeros(0), np.zeros(0))
+    pairs = {name: (earlier.get(name, nothing), later.get(name, nothing)) for name in {**earlier, **later}}
+    return {
+        name: (np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]])) for name, (a, b) in pairs.items()
+    }
+
+
 def first_and_last(curve: Curve, count: int = 5) -> tuple[float, float]:
     """Means of the first and of the last ``count`` values."""
     return float(curve[1][:count].mean()), float(curve[1][-count:].mean())

@@ -24,7 +24,7 @@ from training.data import PartImagesModule, open_data
 from training.network import build_network
 from training.partclipseg import PartCLIPSegTraining
 from training.recipe import RECIPES, Recipe, RecipeError, as_dict, load_recipe
-from training.report import draw_answers, first_and_last, plot_curves, read_curves
+from training.report import Curve, draw_answers, first_and_last, join_curves, plot_curves, read_curves
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,6 +69,8 @@ def train(recipe: Recipe, data_path: Path | None, output: Path, *, resume: bool 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False))
     trainer = _trainer(recipe, folder, scored=scored)
+    metrics = folder / "csv" / "metrics.csv"
+    earlier = read_curves(metrics) if resume and metrics.is_file() else {}  # the logger starts a new file
     trainer.fit(training, images, ckpt_path=last if resume else None, weights_only=True)
     scores = {}
     if scored:
@@ -79,7 +81,8 @@ def train(recipe: Recipe, data_path: Path | None, output: Path, *, resume: bool 
             if name.startswith("score/")
         }
     if trainer.is_global_zero:
-        _finish(recipe, training, images, folder, scores)
+        curves = join_curves(earlier, read_curves(metrics))
+        _finish(recipe, training, images, folder, scores, curves)
     return scores
 
 
@@ -96,7 +99,13 @@ class _Progress(TQDMProgressBar):
 def _trainer(recipe: Recipe, folder: Path, *, scored: bool) -> pl.Trainer:
     optim = recipe.optim
     callbacks: list[Callback] = [
-        ModelCheckpoint(folder, save_last=True, save_top_k=0, every_n_train_steps=min(1000, optim.steps)),
+        ModelCheckpoint(
+            folder,
+            save_last=True,
+            save_top_k=0,
+            every_n_train_steps=min(1000, optim.steps),
+            enable_version_counter=False,
+        ),
         LearningRateMonitor("step"),
         _Progress(refresh_rate=10),
     ]
@@ -130,12 +139,12 @@ def _finish(
     images: PartImagesModule,
     folder: Path,
     scores: dict[str, float],
+    curves: dict[str, Curve],
 ) -> None:
     """Weights, curves and pictures into the run's folder, and a few lines for the person."""
     state = {name: t.detach().cpu().contiguous() for name, t in training.model.state_dict().items()}
     info = CheckpointInfo(recipe.name, "partclipseg", training.model.config, source="training")
     info = save_model(folder / "model.safetensors", state, info)
-    curves = read_curves(folder / "csv" / "metrics.csv")
     plot_curves(curves, folder / "curves.png")
     for name in ("loss/total", "loss/separation", "loss/enhancement"):
         first, last = first_and_last(curves[name])

@@ -75,7 +75,9 @@ def open_data(recipe: DataRecipe, path: Path | None) -> TrainingData:
     folder = CocoFolder(path, object=recipe.object)
     vocabulary = _vocabulary_of(folder)
     others = [path.with_name(name) for name in ("val.json", "test.json")]
-    beside = next((other for other in others if path.name == "train.json" and other.is_file()), None)
+    beside = next(
+        (other for other in others if path.name == "train.json" and other.is_file()), None
+    )
     val = CocoFolder(beside, object=recipe.object) if beside else None
     return TrainingData(
         vocabulary,

@@ -14,7 +14,9 @@ from ovps_core.models.partclipseg import PartCLIPSeg, PartCLIPSegConfig
 from training.recipe import ModelRecipe, RecipeError
 
 
-def build_network(recipe: ModelRecipe, corrections: Corrections, vocabulary: Vocabulary) -> PartCLIPSeg:
+def build_network(
+    recipe: ModelRecipe, corrections: Corrections, vocabulary: Vocabulary
+) -> PartCLIPSeg:
     """A PartCLIPSeg to train, on the CPU, with the vocabulary it will know in its configuration.
 
     Raises:
@@ -55,7 +57,9 @@ def _from_weights(name: str, corrections: Corrections, vocabulary: Vocabulary) -
     """Go on from a PartCLIPSeg, or begin from a CLIPSeg as the paper does."""
     old, info = load_model(find_weights(name))
     if not isinstance(old, CLIPSeg):
-        raise CheckpointError(f"{info} is a {info.model}; training starts from a CLIPSeg or PartCLIPSeg")
+        raise CheckpointError(
+            f"{info} is a {info.model}; training starts from a CLIPSeg or PartCLIPSeg"
+        )
     shared = {f.name: getattr(info.config, f.name) for f in dataclasses.fields(CLIPSegConfig)}
     pairs = vocabulary.object_parts
     model = PartCLIPSeg(PartCLIPSegConfig(**shared, corrections=corrections, trained_pairs=pairs))

@@ -106,7 +106,9 @@ class PartCLIPSegTraining(pl.LightningModule):
         features = self.model.encode(pixels)
         logits, attentions = self.model.decode_with_attention(features, conditions)
         targets = PartTargets(pairs, objects)
-        with torch.autocast(pixels.device.type, enabled=False):  # sums over maps need full precision
+        with torch.autocast(
+            pixels.device.type, enabled=False
+        ):  # sums over maps need full precision
             losses = self.criterion(logits, attentions[-1], targets, index, features.grid)
         return losses, logits
 
@@ -124,7 +126,8 @@ class PartCLIPSegTraining(pl.LightningModule):
         pairs = len(self.vocabulary.object_parts)
         counts = {"chosen": pairs + 1, "masked": pairs}
         self._hits = {
-            name: torch.zeros(3, n, dtype=torch.int64, device=self.device) for name, n in counts.items()
+            name: torch.zeros(3, n, dtype=torch.int64, device=self.device)
+            for name, n in counts.items()
         }
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -36,15 +36,19 @@ def read_curves(metrics: Path) -> dict[str, Curve]:
 def join_curves(earlier: dict[str, Curve], later: dict[str, Curve]) -> dict[str, Curve]:
     """A resumed run's curves behind those from before it."""
     nothing: Curve = (np.zeros(0), np.zeros(0))
-    pairs = {name: (earlier.get(name, nothing), later.get(name, nothing)) for name in {**earlier, **later}}
+    pairs = {
+        name: (earlier.get(name, nothing), later.get(name, nothing))
+        for name in {**earlier, **later}
+    }
     return {
-        name: (np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]])) for name, (a, b) in pairs.items()
+        name: (np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]]))
+        for name, (a, b) in pairs.items()
     }
 
 
 def first_and_last(curve: Curve, count: int = 5) -> tuple[float, float]:
-    """Means of the first and of the last ``count`` values."""
-    return float(curve[1][:count].mean()), float(curve[1][-count:].mean())
+    """The first logged value and the mean of the last ``count``."""
+    return float(curve[1][0]), float(curve[1][-count:].mean())
 
 
 def plot_curves(curves: dict[str, Curve], path: Path) -> None:
@@ -63,7 +67,9 @@ def plot_curves(curves: dict[str, Curve], path: Path) -> None:
 
 
 @torch.no_grad()
-def draw_answers(training: PartCLIPSegTraining, images: PartImages, path: Path, count: int = 12) -> None:
+def draw_answers(
+    training: PartCLIPSegTraining, images: PartImages, path: Path, count: int = 12
+) -> None:
     """Per image a column: photograph, true parts, answered parts (the best map a pixel)."""
     training.eval()
     count = min(count, len(images))

@@ -24,7 +24,14 @@ from training.data import PartImagesModule, open_data
 from training.network import build_network
 from training.partclipseg import PartCLIPSegTraining
 from training.recipe import RECIPES, Recipe, RecipeError, as_dict, load_recipe
-from training.report import Curve, draw_answers, first_and_last, join_curves, plot_curves, read_curves
+from training.report import (
+    Curve,
+    draw_answers,
+    first_and_last,
+    join_curves,
+    plot_curves,
+    read_curves,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,7 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def train(recipe: Recipe, data_path: Path | None, output: Path, *, resume: bool = False) -> dict[str, float]:
+def train(
+    recipe: Recipe, data_path: Path | None, output: Path, *, resume: bool = False
+) -> dict[str, float]:
     """One run from data to ``output/NAME/model.safetensors``.
 
     Args:
@@ -70,7 +79,9 @@ def train(recipe: Recipe, data_path: Path | None, output: Path, *, resume: bool 
     (folder / "recipe.yaml").write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False))
     trainer = _trainer(recipe, folder, scored=scored)
     metrics = folder / "csv" / "metrics.csv"
-    earlier = read_curves(metrics) if resume and metrics.is_file() else {}  # the logger starts a new file
+    earlier = (
+        read_curves(metrics) if resume and metrics.is_file() else {}
+    )  # the logger starts a new file
     trainer.fit(training, images, ckpt_path=last if resume else None, weights_only=True)
     scores = {}
     if scored:

@@ -171,7 +171,9 @@ class TinyParts(PartModel):
         """
         names: dict[tuple[str, str], int] = {}
         pairs: dict[tuple[int, int], int] = {}
-        rows, compositions, readout = [], [], []
+        rows: list[Tensor] = []
+        compositions: list[Tensor] = []
+        readout: list[Readout] = []
         for query in queries:
             asked = []
             for kind, word in (("part", query.part), ("object", query.object)):

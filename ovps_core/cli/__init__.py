@@ -13,6 +13,7 @@ COMMANDS = {
     "segment": "find parts in a picture by name",
     "models": "list the models that can be named and where their weights are",
     "convert": "convert released weights into a file of ours",
+    "render": "make a folder of rendered scenes with exact part masks",
     "evaluate": "score a model on a benchmark or on your own annotated pictures",
 }
 

@@ -18,7 +18,7 @@ OK, WARN, ERROR = (
     for level in (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
 )
 _REMEMBER = 5.0  # seconds for which a fault is shown after it was last seen
-_LOGGED = 200  # different messages that are logged once each
+_LOGGED = 200  # most lines that faults may add to the log
 
 
 @dataclass
@@ -66,16 +66,18 @@ class Faults:
         self._faults: dict[str, _Fault] = {}
         self._logged: set[tuple[str, str]] = set()
 
-    def report(self, name: str, level: bytes, message: str, hint: str = "") -> None:
-        """Count a fault; its first message of each wording is logged too."""
+    def report(
+        self, name: str, level: bytes, message: str, hint: str = "", *, kind: str = ""
+    ) -> None:
+        """Count a fault; the first of each ``kind`` is logged too."""
         with self._lock:
             fault = self._faults.setdefault(name, _Fault(level, message, hint, 0.0))
             fault.level, fault.message, fault.hint = level, message, hint
             fault.seen = time.monotonic()
             fault.count += 1
-            new = (name, message) not in self._logged and len(self._logged) < _LOGGED
+            new = (name, kind) not in self._logged and len(self._logged) < _LOGGED
             if new:
-                self._logged.add((name, message))
+                self._logged.add((name, kind))
         if new:
             self._log(level, f"{name}: {message}" + (f" ({hint})" if hint else ""))
 

@@ -171,10 +171,11 @@ def _descriptor(meta: Any) -> ParameterDescriptor:
 
 
 def _typed(default: Any) -> Any:
-    """An empty list has no type; ours hold texts."""
-    return Parameter.Type.STRING_ARRAY if default == [] else default
+    """To rclpy an empty list is one of bytes; ours hold texts, and an empty text is none."""
+    return [""] if default == [] else default
 
 
 def _plain(value: Any) -> Any:
-    """What rclpy gives for arrays, as a list; None is a text array that was never set."""
-    return [] if value is None else list(value) if not isinstance(value, str | bool | int | float) else value
+    if isinstance(value, str | bool | int | float):
+        return value
+    return [item for item in value if item != ""]

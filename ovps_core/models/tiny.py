@@ -152,7 +152,8 @@ class TinyParts(PartModel):
         training never saw: then the product of its object's and its part's probability answers alone.
         """
         softmaxes = (
-            scores.softmax(1)[:, 1:] for scores in features.levels[0].float().split(self.splits, dim=1)
+            scores.softmax(1)[:, 1:]
+            for scores in features.levels[0].float().split(self.splits, dim=1)
         )
         known = torch.cat(list(softmaxes), dim=1)
         names = torch.einsum("bkhw,ck->bchw", known, conditions.names)
@@ -193,10 +194,8 @@ class TinyParts(PartModel):
                 readout.append(Readout(names=(asked[0],)))
         indices = torch.tensor(list(pairs), dtype=torch.int64).reshape(-1, 2)
         conditions = Conditions(
-            names=torch.stack(rows) if rows else torch.zeros(0, width),
-            pairs=torch.stack(compositions)
-            if compositions
-            else torch.zeros(0, len(self.config.pairs)),
+            names=torch.stack(rows) if rows else torch.zeros(0, self.condition_dim),
+            pairs=torch.stack(compositions) if compositions else torch.zeros(0, self.condition_dim),
             part_index=indices[:, 0],
             object_index=indices[:, 1],
         )

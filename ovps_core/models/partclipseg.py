@@ -7,9 +7,9 @@ of the object are joined, and modulated by their joined words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,18 @@ class PartCLIPSegConfig(CLIPSegConfig):
 
     corrections: Corrections = Corrections()
     trained_pairs: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PartCLIPSegConfig:
+        """From the header of a checkpoint, where tuples have become lists."""
+        return cls(
+            **{
+                **values,
+                "taps": tuple(values["taps"]),
+                "corrections": Corrections(**values["corrections"]),
+                "trained_pairs": tuple((name, part) for name, part in values["trained_pairs"]),
+            }
+        )
 
 
 class PartCLIPSeg(CLIPSeg):

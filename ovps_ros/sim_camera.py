@@ -112,7 +112,7 @@ class SimCamera(Node):
         self.declare_parameter("width", 640)
         self.declare_parameter("height", 480)
         self.declare_parameter("rate", 30.0)
-        self.declare_parameter("frames", 45)
+        self.declare_parameter("frames", 30)
         self.declare_parameter("photo", "")
         self._rate = self._value("rate")
         self._images = self.create_publisher(Image, "image", qos_profile_system_default)

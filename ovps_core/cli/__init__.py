@@ -15,6 +15,7 @@ COMMANDS = {
     "convert": "convert released weights into a file of ours",
     "render": "make a folder of rendered scenes with exact part masks",
     "evaluate": "score a model on a benchmark or on your own annotated pictures",
+    "bag": "make a data set from a recording, or find parts in one",
 }
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import rclpy
-from ovps_ros.msg import PartMasks
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
@@ -22,6 +21,7 @@ from ovps_core.images import RgbImage
 from ovps_core.postprocess import SegmentOptions
 from ovps_core.segmenter import PartSegmenter
 from ovps_ros.messages import image_message, nanoseconds
+from ovps_ros.msg import PartMasks
 from ovps_ros.processes import Programs, stay_local
 
 QUERIES = "knife handle, mug handle"

@@ -16,7 +16,6 @@ from typing import Any
 import cv2
 import numpy as np
 import rclpy
-from ovps_ros.msg import PartMasks as PartMasksMsg
 from PIL import Image as Picture
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -32,6 +31,7 @@ from ovps_core.images import RgbImage
 from ovps_core.query import PartQuery
 from ovps_core.results import PartMasks
 from ovps_ros.messages import image_rgb, masks_value, nanoseconds
+from ovps_ros.msg import PartMasks as PartMasksMsg
 from ovps_ros.processes import Programs, stay_local
 from ovps_ros.record import MaskRecorder
 

@@ -12,11 +12,6 @@ import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from numpy.typing import NDArray
-from ovps_ros.msg import Part3D as Part3DMsg
-from ovps_ros.msg import PartMask as PartMaskMsg
-from ovps_ros.msg import PartMasks as PartMasksMsg
-from ovps_ros.msg import PartQuery as PartQueryMsg
-from ovps_ros.msg import Parts3D as Parts3DMsg
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
@@ -25,6 +20,11 @@ from ovps_core.geometry import CameraModel, Part3D
 from ovps_core.images import RgbImage
 from ovps_core.query import PartQuery
 from ovps_core.results import PartMask, PartMasks, Roi
+from ovps_ros.msg import Part3D as Part3DMsg
+from ovps_ros.msg import PartMask as PartMaskMsg
+from ovps_ros.msg import PartMasks as PartMasksMsg
+from ovps_ros.msg import PartQuery as PartQueryMsg
+from ovps_ros.msg import Parts3D as Parts3DMsg
 
 _ENCODINGS = {(np.dtype("u1"), 3): "rgb8", (np.dtype("u1"), 1): "mono8", (np.dtype("u2"), 1): "16UC1"}
 _ENCODINGS[np.dtype("f4"), 1] = "32FC1"

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from geometry_msgs.msg import Point, Vector3
 from numpy.typing import NDArray
-from ovps_ros.msg import PartMasks, Parts3D
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -25,6 +24,7 @@ from ovps_ros.messages import (
     parts_3d_message,
     pose_message,
 )
+from ovps_ros.msg import PartMasks, Parts3D
 from ovps_ros.pipeline import Answer, Space
 
 TOPICS = (

@@ -7,11 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ovps_ros.msg import PartMasks
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from ovps_core.bags.messages import PART_MASKS, typestore
+from ovps_ros.msg import PartMasks
 
 _BAG_VERSION = 9
 

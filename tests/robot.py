@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2: pip install '.[ros]' or a sourced installation")
 pytest.importorskip("ovps_ros.msg", reason="needs the messages: pip install --no-build-isolation .")
 
-from ovps_ros.processes import stay_local  # noqa: E402
+from ovps_ros.processes import stay_local
 
 stay_local()
 

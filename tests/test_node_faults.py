@@ -9,15 +9,15 @@ import pytest
 
 pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
 
-from lifecycle_msgs.srv import GetState  # noqa: E402
-from ovps_ros.msg import PartQuery, Parts3D  # noqa: E402
-from ovps_ros.srv import SetQueries  # noqa: E402
-from robot import NODE_STARTS, Robot  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from lifecycle_msgs.srv import GetState
+from ovps_ros.msg import PartQuery, Parts3D
+from ovps_ros.srv import SetQueries
+from robot import NODE_STARTS, Robot
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
-from ovps_ros.messages import image_message  # noqa: E402
-from ovps_ros.processes import Programs  # noqa: E402
+from ovps_ros.messages import image_message
+from ovps_ros.processes import Programs
 
 pytestmark = pytest.mark.ros
 PICTURE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)

@@ -74,7 +74,9 @@ class Settings:
         0.05, "Longest wait for the transform at the stamp, seconds.", low=0.0, high=2.0
     )
     tracking: bool = _parameter(True, "Give a part the same track_id while it stays in view.")
-    track_iou: float = _parameter(0.3, "Least overlap with the frame before to be the same part.", low=0.0, high=1.0)
+    track_iou: float = _parameter(
+        0.3, "Least overlap with the frame before to be the same part.", low=0.0, high=1.0
+    )
     overlay_alpha: float = _parameter(0.5, "Strength of the overlay's tint.", low=0.0, high=1.0)
     publish_tf: bool = _parameter(False, "Send a TF frame for every part. Needs tf2_ros.", takes=CONFIGURE)
     tf_prefix: str = _parameter("part/", "Start of those frames' names.")

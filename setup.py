@@ -1,5 +1,77 @@
-"""The metadata is in pyproject.toml."""
+"""pip's build of the ROS messages; the metadata is in pyproject.toml, colcon reads CMakeLists.txt."""
 
-from setuptools import setup
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
-setup()
+from setuptools import Distribution, setup
+from setuptools.command.build_py import build_py
+
+HERE = Path(__file__).resolve().parent
+SHARED = (".so", ".msg", ".srv", ".action", ".idl", ".json", ".xml", ".py", ".yaml", ".rviz")
+
+
+def ros_prefix():
+    """The prefix that holds the rosidl generators, or None."""
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    prefixes += [sys.prefix]
+    prefixes += [str(Path(path).parents[2]) for path in sys.path if path.endswith("-packages")]
+    return next(
+        (p for p in prefixes if p and (Path(p) / "share/rosidl_default_generators").is_dir()), None
+    )
+
+
+class BuildWithMessages(build_py):
+    """Generate and compile msg/, srv/ and action/ with CMake, then add them to the wheel."""
+
+    def run(self):
+        super().run()
+        prefix = ros_prefix()
+        if prefix is None or self.editable_mode:
+            self.announce("no rosidl, or an editable install: no ROS messages are built", level=3)
+            return
+        work = Path(self.get_finalized_command("build").build_temp).resolve()
+        stage = work / "stage"
+        # pip's build isolation hides the ROS wheels behind PYTHONPATH
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        env.update(AMENT_PREFIX_PATH=prefix, CMAKE_PREFIX_PATH=prefix)
+        env["LD_LIBRARY_PATH"] = os.pathsep.join([f"{prefix}/lib", env.get("LD_LIBRARY_PATH", "")])
+        configure = [
+            *("cmake", "-S", HERE, "-B", work, "-DBUILD_TESTING=OFF"),
+            f"-DCMAKE_INSTALL_PREFIX={stage}",
+            f"-DPython3_EXECUTABLE={sys.executable}",
+            f"-DCMAKE_PROJECT_INCLUDE={HERE}/cmake/drop_missing_includes.cmake",
+        ]
+        subprocess.run(configure, check=True, env=env)
+        jobs = str(os.cpu_count() or 1)  # a bare -j starts every compiler at once
+        build = ["cmake", "--build", work, "--target", "install", "-j", jobs]
+        subprocess.run(build, check=True, env=env)
+        self.add_staged(stage)
+
+    def add_staged(self, stage):
+        """Generated Python goes into the package, libraries and shares beside it."""
+        site = next(stage.glob("lib/python3*/*-packages"))
+        shutil.copytree(
+            site / "ovps_ros",
+            Path(self.build_lib) / "ovps_ros",
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("__pycache__", "*.c"),
+        )
+        files = [p for p in stage.rglob("*") if p.is_file() and site not in p.parents]
+        self.distribution.data_files += [
+            (str(p.parent.relative_to(stage)), [str(p)])
+            for p in files
+            if p.suffix in SHARED or "ament_index" in p.parts or p.parent == stage / "lib/ovps_ros"
+        ]
+
+
+class BinaryDistribution(Distribution):
+    """With messages the wheel holds compiled code."""
+
+    def has_ext_modules(self):
+        return ros_prefix() is not None
+
+
+setup(data_files=[], cmdclass={"build_py": BuildWithMessages}, distclass=BinaryDistribution)

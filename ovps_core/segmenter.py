@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ovps_core.checkpoints import CheckpointInfo, find_weights, load_model
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engine import make_engine
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.images import RgbImage, check_image, load_image, to_pixels
-from ovps_core.models.base import Conditions, PartLogits, PartModel, QueryPlan, query_logits
+from ovps_core.models.base import PartModel, QueryPlan, query_logits
 from ovps_core.postprocess import SegmentOptions, part_masks
 from ovps_core.query import PartQuery, parse_queries
 from ovps_core.results import PartMasks
@@ -120,19 +119,13 @@ class PartSegmenter:
     def probabilities(self, image: RgbImage, queries: Queries) -> NDArray[np.float32]:
         """Probability per query and pixel, float32 [Q, H, W]."""
         maps = torch.from_numpy(self.query_maps([image], self.plan(queries)))
-        return _resize(maps, image.shape[0], image.shape[1])[0].sigmoid().numpy()
-
-    def logits(self, image: RgbImage, conditions: Conditions) -> PartLogits:
-        """All maps of both heads at the image's own size, as the benchmarks' protocols read them."""
-        check_image(image)
-        logits = self.engine.run(to_pixels(image, self.model.preprocessing), conditions)
-        height, width = image.shape[:2]
-        return PartLogits(
-            _resize(logits.names.cpu(), height, width), _resize(logits.pairs.cpu(), height, width)
+        fine = torch.nn.functional.interpolate(
+            maps, size=image.shape[:2], mode="bilinear", align_corners=False
         )
+        return fine[0].sigmoid().numpy()
 
     def query_maps(self, images: Sequence[RgbImage], plan: QueryPlan) -> NDArray[np.float32]:
-        """Coarse logits float32 [B, Q, h, w]."""
+        """Logits per query at the network's own resolution, float32 [B, Q, h, w]."""
         for image in images:
             check_image(image)
         if not plan.queries:
@@ -144,9 +137,3 @@ class PartSegmenter:
 def cache_folder() -> Path:
     """Where text embeddings and built engines are kept: ``$OVPS_CACHE``, else ``~/.cache/ovps``."""
     return Path(os.environ.get("OVPS_CACHE") or Path.home() / ".cache" / "ovps")
-
-
-def _resize(maps: Tensor, height: int, width: int) -> Tensor:
-    return torch.nn.functional.interpolate(
-        maps, size=(height, width), mode="bilinear", align_corners=False
-    )

@@ -8,6 +8,9 @@
 A category has ``object`` and ``part`` in place of ``name``; either may be empty: {"id": 3, "object": "mug",
 "part": "handle"}. An annotation has a ``segmentation`` (polygons or run lengths) or a ``mask``, the path of
 a PNG relative to DIR whose pixels are not 0 on the part.
+
+Files whose categories have only a ``name`` (``front_left_door``) can be read as parts of one object that the
+caller names.
 """
 
 from __future__ import annotations
@@ -51,6 +54,11 @@ class FolderImage:
 class CocoFolder:
     """A folder of photographs with COCO annotations of parts.
 
+    Args:
+        directory: the folder, or a COCO file beside its images or beside a folder of its own name.
+        object: what categories without ``object`` and ``part`` are parts of; their ``name`` is the part's,
+            underscores read as spaces, and a background category is left out.
+
     Attributes:
         categories: every (object, part) that the file knows, sorted.
         images: in the order of the file.
@@ -59,9 +67,12 @@ class CocoFolder:
         DatasetError: the folder, its annotations or its images are not as the module describes.
     """
 
-    def __init__(self, directory: str | Path) -> None:
-        self.directory = Path(directory)
-        self._table = self.directory / ANNOTATIONS
+    def __init__(self, directory: str | Path, *, object: str = "") -> None:
+        path = Path(directory)
+        self._table = path if path.suffix == ".json" else path / ANNOTATIONS
+        beside = self._table.with_suffix("")  # train.json with its images in train/ or next to it
+        self.directory = beside if beside.is_dir() else self._table.parent
+        self._object = object.strip()
         if not self._table.is_file():
             raise DatasetError(
                 f"{self._table} is missing. Expected a folder of images with a COCO {ANNOTATIONS} whose "
@@ -71,7 +82,11 @@ class CocoFolder:
         absent = {"images", "annotations", "categories"} - set(content)
         if absent:
             raise DatasetError(f"{self._table} has no {', '.join(sorted(absent))}: it is not a COCO file.")
-        self._category = {entry["id"]: self._read_category(entry) for entry in content["categories"]}
+        self._category = {
+            entry["id"]: self._read_category(entry)
+            for entry in content["categories"]
+            if not _is_background(entry)
+        }
         self.categories = tuple(sorted(set(self._category.values())))
         by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for annotation in content["annotations"]:
@@ -107,11 +122,14 @@ class CocoFolder:
 
     def _read_category(self, entry: dict[str, Any]) -> PartCategory:
         category = PartCategory(str(entry.get("object", "")).strip(), str(entry.get("part", "")).strip())
+        if self._object and not category.name:
+            category = PartCategory(self._object, str(entry.get("name", "")).replace("_", " ").strip())
         if not category.name:
             raise DatasetError(
                 f"{self._table}: category {entry} names neither an object nor a part. Write it as "
                 '{"id": 1, "object": "mug", "part": "handle"}; leave one of the two empty for a whole object '
-                "or for a part of any object."
+                "or for a part of any object. Categories with a name only can be read as the parts of one "
+                "object that you name."
             )
         return category
 
@@ -136,3 +154,7 @@ class CocoFolder:
                 f"{source}: {annotation['mask']} is {mask.shape}, the image ({height}, {width})."
             )
         return mask
+
+
+def _is_background(entry: dict[str, Any]) -> bool:
+    return str(entry.get("name", "")).strip("_ ").lower() == "background"

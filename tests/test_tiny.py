@@ -52,11 +52,12 @@ def test_names_are_probabilities_and_leave_room_for_background(model: TinyParts)
     assert (total > 0).all() and (total < 1 + 1e-3).all()
 
 
-def test_a_pair_needs_its_object_and_its_part(model: TinyParts) -> None:
+def test_a_pair_never_trained_lies_between_its_object_and_its_part(model: TinyParts) -> None:
     plan = model.plan(parse_queries(["pot knob", "pot", "knob"]))
     logits = model.decode(model.encode(torch.randn(1, 3, 64, 96)), plan.conditions)
     pair, pot, knob = query_logits(logits, plan.readout)[0]
-    assert (pair <= torch.minimum(pot, knob) + 1e-4).all()  # never trained: their product
+    assert (pair <= torch.maximum(pot, knob) + 1e-4).all()  # never trained: between the two
+    assert (pair >= torch.minimum(pot, knob) - 1e-4).all()
 
 
 def test_an_unknown_word_is_refused_and_the_message_names_known_ones(model: TinyParts) -> None:

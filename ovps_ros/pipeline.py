@@ -93,6 +93,9 @@ class Pipeline:
     ) -> list[Answer]:
         """Answers to every frame that can be read, in one pass of the network."""
         readable = [(frame, rgb) for frame in frames if (rgb := self._read(frame)) is not None]
+        for frame, _ in readable:
+            if frame.camera in self._depth:  # newer ones would push it out while the model runs
+                self._depth[frame.camera].hold(nanoseconds(frame.message.header.stamp))
         images = [rgb for _, rgb in readable]
         results = self.segmenter.segment_batch(images, plan, settings.options) if images else []
         return [

@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
 
-from sensor_msgs.msg import Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
-from ovps_ros.messages import image_message, nanoseconds  # noqa: E402
-from ovps_ros.sync import DepthBuffer  # noqa: E402
+from ovps_ros.messages import image_message, nanoseconds
+from ovps_ros.sync import DepthBuffer
 
 FRAME_NS = 33_333_333
 SLOP = 0.02

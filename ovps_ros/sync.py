@@ -50,7 +50,10 @@ class DepthBuffer:
         apart = nanoseconds(best.header.stamp) - stamp_ns
         if abs(apart) > limit:
             side = "older" if apart < 0 else "newer"
-            return None, f"the nearest depth image is {abs(apart) / 1e9:.3f} s {side} than the colour image"
+            return (
+                None,
+                f"the nearest depth image is {abs(apart) / 1e9:.3f} s {side} than the colour image",
+            )
         return best, ""
 
     def _newest_ns(self) -> int:

@@ -133,7 +133,10 @@ class Finder:
             if goal is None or goal.result is not None:
                 return CancelResponse.REJECT
             # the state changes after this returns, the goal must be concluded after that
-            goal.timer, old = self._node.create_timer(0.0, lambda: self._cancelled(goal)), goal.timer
+            goal.timer, old = (
+                self._node.create_timer(0.0, lambda: self._cancelled(goal)),
+                goal.timer,
+            )
             if old is not None:
                 self._node.destroy_timer(old)
         return CancelResponse.ACCEPT

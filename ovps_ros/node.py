@@ -186,7 +186,8 @@ class OvpsNode(LifecycleNode):
         return self._transforms.place(header, parts, self._settings.tf_timeout)
 
     def _exhausted(self) -> None:
-        self.executor.create_task(self.trigger_deactivate)
+        if self.executor is not None:
+            self.executor.create_task(self.trigger_deactivate)
 
     # Queries and parameters
 

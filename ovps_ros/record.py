@@ -35,9 +35,7 @@ class MaskRecorder:
 
     def __enter__(self) -> MaskRecorder:
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._writer = Writer(
-            self._folder, version=_BAG_VERSION, storage_plugin=StoragePlugin.MCAP
-        )
+        self._writer = Writer(self._folder, version=_BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
         self._connection = self._writer.add_connection(
             "/ovps/masks", PART_MASKS, typestore=typestore()

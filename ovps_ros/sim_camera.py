@@ -90,7 +90,7 @@ def photo_shots(folder: Path) -> list[Shot]:
 
 
 def _truth(masks: dict[tuple[str, str], np.ndarray], width: int, height: int) -> PartMasks:
-    parts = []
+    parts: list[PartMask] = []
     for (thing, part), mask in masks.items():
         if not mask.any():
             continue

@@ -107,7 +107,9 @@ def test_labels_masks_indices_and_cloud_agree(robot: Robot) -> None:
     everything = (labels, clouds, spaces, overlays)
     for _ in range(60):
         message = robot.answer(PICTURE, DEPTH)
-        same = [next((m for m in heard if m.header == message.header), None) for heard in everything]
+        same = [
+            next((m for m in heard if m.header == message.header), None) for heard in everything
+        ]
         if all(same):
             break
     label, cloud, space, overlay = same

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ovps_core.cache import cache_folder
 from ovps_core.checkpoints import CheckpointInfo, find_weights, load_model
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engine import make_engine
@@ -138,11 +138,6 @@ class PartSegmenter:
             return np.zeros((len(images), 0, 1, 1), dtype=np.float32)
         pixels = torch.cat([to_pixels(image, self.model.preprocessing) for image in images])
         return query_logits(self.engine.run(pixels, plan.conditions), plan.readout).cpu().numpy()
-
-
-def cache_folder() -> Path:
-    """Where text embeddings and built engines are kept: ``$OVPS_CACHE``, else ``~/.cache/ovps``."""
-    return Path(os.environ.get("OVPS_CACHE") or Path.home() / ".cache" / "ovps")
 
 
 def _resize(maps: Tensor, height: int, width: int) -> Tensor:

@@ -95,3 +95,21 @@ def with_a_pair(conditions: Conditions) -> Conditions:
     zero = torch.zeros(1, dtype=torch.int64, device=conditions.names.device)
     none = torch.zeros_like(conditions.names[:1])
     return replace(conditions, pairs=none, part_index=zero, object_index=zero)
+
+
+def bucket(count: int) -> int:
+    """``count`` rounded up to a power of two: as many recorded graphs as an engine keeps."""
+    return 1 << (count - 1).bit_length() if count else 0
+
+
+def rounded_up(conditions: Conditions) -> Conditions:
+    """The same with rows of zeros up to the next power of two of names and of pairs (none stay none)."""
+    names, pairs = conditions.names.shape[0], conditions.pairs.shape[0]
+    more_names, more_pairs = bucket(names) - names, bucket(pairs) - pairs
+    pad = torch.nn.functional.pad
+    return Conditions(
+        pad(conditions.names, (0, 0, 0, more_names)),
+        pad(conditions.pairs, (0, 0, 0, more_pairs)),
+        pad(conditions.part_index, (0, more_pairs)),
+        pad(conditions.object_index, (0, more_pairs)),
+    )

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from ovps_core.engine.base import EngineShape
+from ovps_core.engine.chunks import bucket, rounded_up
 from ovps_core.engine.eager import EagerEngine
 from ovps_core.errors import BackendError
 from ovps_core.models.base import Conditions, Features, PartLogits, PartModel
-
-_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class CompiledEngine(EagerEngine):
@@ -36,7 +35,7 @@ class CompiledEngine(EagerEngine):
         """Compile both halves now; the GPU also records its graph for one query and for the most."""
         super().prepare(shape)
         pixels = torch.zeros(shape.batch, 3, *shape.size, device=self.device)
-        counts = sorted({_bucket(1), _bucket(shape.max_queries)}) if self._on_gpu else [3, 5]
+        counts = sorted({bucket(1), bucket(shape.max_queries)}) if self._on_gpu else [3, 5]
         try:
             for count in counts * 3:  # a CUDA graph warms up, records, then replays
                 rows = torch.zeros(count, dtype=torch.int64)
@@ -68,20 +67,3 @@ class CompiledEngine(EagerEngine):
         if self._on_gpu and self.dtype is torch.float32:
             both = both[0].clone(), both[1].clone()
         return PartLogits(*both)
-
-
-def rounded_up(conditions: Conditions) -> Conditions:
-    """The same with rows of zeros up to the next power of two of names and of pairs (none stay none)."""
-    names, pairs = conditions.names.shape[0], conditions.pairs.shape[0]
-    more_names, more_pairs = _bucket(names) - names, (_bucket(pairs) - pairs) if pairs else 0
-    pad = torch.nn.functional.pad
-    return Conditions(
-        pad(conditions.names, (0, 0, 0, more_names)),
-        pad(conditions.pairs, (0, 0, 0, more_pairs)),
-        pad(conditions.part_index, (0, more_pairs)),
-        pad(conditions.object_index, (0, more_pairs)),
-    )
-
-
-def _bucket(count: int) -> int:
-    return next((size for size in _BUCKETS if size >= count), count)

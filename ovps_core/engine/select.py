@@ -57,7 +57,7 @@ def make_engine(
 def _fastest(device: str, precision: str) -> tuple[str, str]:
     """A backend that is here, and why it."""
     if device.startswith("cuda"):
-        from ovps_core.engine.tensorrt import runtime_name
+        from ovps_core.engine.tensorrt_build import runtime_name
 
         if precision in ("auto", "fp16") and runtime_name():
             return "tensorrt", f"{runtime_name()} is installed"

@@ -13,6 +13,9 @@ COMMANDS = {
     "segment": "find parts in a picture by name",
     "models": "list the models that can be named and where their weights are",
     "convert": "convert released weights into a file of ours",
+    "bench": "measure how fast each engine is here, and whether its masks stay the same",
+    "profile": "show where a frame's time goes",
+    "export": "write a model as an ONNX, OpenVINO or TensorRT graph",
     "evaluate": "score a model on a benchmark or on your own annotated pictures",
 }
 

@@ -6,7 +6,6 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from models import small_clipseg, small_partclipseg
@@ -107,7 +106,9 @@ def agreement(found: Tensor, expected: Tensor) -> tuple[float, float]:
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("count", [1, 4, 16, 40])
-def test_same_inputs_same_masks(engine: Engine, model: PartModel, count: int, batch: int, record_property) -> None:
+def test_same_inputs_same_masks(
+    engine: Engine, model: PartModel, count: int, batch: int, record_property
+) -> None:
     images, asked = pixels(model, batch), conditions(model, count)
     expected = reference(model, images, asked)
     found = engine.run(images, asked)

@@ -18,11 +18,11 @@ from ovps_core.bench.models import RANDOM, open_model, pictures, queries
 from ovps_core.bench.peer import HuggingFacePeer
 from ovps_core.engine import make_engine
 from ovps_core.engine.base import Engine, EngineShape
+from ovps_core.engine.chunks import decode_in_chunks
+from ovps_core.engine.postprocess_cuda import occupied_maps
 from ovps_core.errors import BackendError
 from ovps_core.images import RgbImage, to_pixels
 from ovps_core.models.base import PartModel, QueryPlan, query_logits
-from ovps_core.engine.chunks import decode_in_chunks
-from ovps_core.engine.postprocess_cuda import occupied_maps
 from ovps_core.postprocess import SegmentOptions, part_masks
 
 STAGES = ("preprocess", "encode", "decode", "postprocess")
@@ -134,7 +134,9 @@ class Case:
 class PeerCase:
     """The peer on the same pixels and phrases; only its network is timed."""
 
-    def __init__(self, result: Result, peer: HuggingFacePeer, model: PartModel, reference: Tensor, pixels: Tensor):
+    def __init__(
+        self, result: Result, peer: HuggingFacePeer, model: PartModel, reference: Tensor, pixels: Tensor
+    ):
         self.result = result
         self.peer = peer
         self.pixels = pixels
@@ -244,4 +246,3 @@ def _memory(engine: Engine) -> int:
     import psutil
 
     return psutil.Process().memory_info().rss
-

@@ -35,9 +35,7 @@ def open_model(name: str) -> PartModel:
         raise CheckpointError(f"no random model {name!r}; there are {', '.join(RANDOM_MODELS)}")
     torch.manual_seed(0)
     model = (
-        PartCLIPSeg(PartCLIPSegConfig(taps=_TAPS))
-        if "part" in name
-        else CLIPSeg(CLIPSegConfig(taps=_TAPS))
+        PartCLIPSeg(PartCLIPSegConfig(taps=_TAPS)) if "part" in name else CLIPSeg(CLIPSegConfig(taps=_TAPS))
     )
     return model.eval().requires_grad_(False)
 

@@ -18,7 +18,10 @@ from ovps_core.images import load_image
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps bench``."""
     parser.add_argument(
-        "rest", nargs="*", metavar="ros", help="`ros` measures the node over DDS instead; see `ovps bench ros -h`"
+        "rest",
+        nargs="*",
+        metavar="ros",
+        help="`ros` measures the node over DDS instead; see `ovps bench ros -h`",
     )
     parser.add_argument(
         "--models",
@@ -46,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibrate", type=Path, help="a folder of pictures to calibrate int8 with; else synthetic ones"
     )
-    parser.add_argument("-o", "--output", type=Path, help="write bench.md, bench.json, bench.png into this folder")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="write bench.md, bench.json, bench.png into this folder"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

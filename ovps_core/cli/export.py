@@ -67,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
         path.write_bytes(plan)
         path.with_suffix(".json").write_text(json.dumps(asdict(report), indent=1))
     height, width = model.preprocessing.size
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; pixels are float32 [batch, 3, {height}, {width}], RGB,")
+    print(
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB; pixels are float32 [batch, 3, {height}, {width}], RGB,"
+    )
     print(f"scaled to 0..1, less {model.preprocessing.mean}, over {model.preprocessing.std}")
     return 0

@@ -58,8 +58,12 @@ def run(args: argparse.Namespace) -> int:
         for _ in range(args.frames):
             frame()
     averages = seen.key_averages()
-    stages = {event.key: event.cpu_time_total / args.frames / 1e3 for event in averages if event.key in _STAGES}
-    print(tabulate(sorted(stages.items()), headers=[f"{engine}, {args.queries} queries", "ms"], floatfmt=".2f"))
+    stages = {
+        event.key: event.cpu_time_total / args.frames / 1e3 for event in averages if event.key in _STAGES
+    }
+    print(
+        tabulate(sorted(stages.items()), headers=[f"{engine}, {args.queries} queries", "ms"], floatfmt=".2f")
+    )
     if args.rows:
         order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
         print(averages.table(sort_by=order, row_limit=args.rows, max_name_column_width=45))

@@ -1,4 +1,4 @@
-"""What a network is shown while it is quantised: pictures and everyday queries."""
+"""What a network is shown while it is quantised: pictures."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import cv2
 import numpy as np
 
 from ovps_core.images import RgbImage
-from ovps_core.models.base import Conditions, PartModel
-from ovps_core.query import parse_queries
 
-_QUERIES = ("knife handle", "knife blade", "mug handle", "mug rim", "bottle cap", "spoon", "drawer handle")
-_SYNTHETIC = 12
+_SYNTHETIC = 8
 _MOST = 64
 
 
@@ -23,11 +20,6 @@ def calibration_images(images: Sequence[RgbImage]) -> list[RgbImage]:
         step = max(1, len(images) // _MOST)
         return list(images[::step][:_MOST])
     return [_shapes(seed) for seed in range(_SYNTHETIC)]
-
-
-def calibration_conditions(model: PartModel) -> Conditions:
-    """Conditions of everyday queries."""
-    return model.plan(parse_queries(_QUERIES)).conditions
 
 
 def images_digest(images: Sequence[RgbImage]) -> str:

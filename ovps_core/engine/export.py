@@ -120,7 +120,7 @@ def require_onnx() -> None:
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise BackendError(
-            f"{' and '.join(missing)} not installed; install what writes graphs: pip install \"ovps[onnx]\""
+            f'{" and ".join(missing)} not installed; install what writes graphs: pip install "ovps[onnx]"'
         )
 
 

@@ -33,7 +33,9 @@ class OnnxRuntimeEngine(Engine):
     def __init__(self, model: PartModel, *, precision: str = "fp32") -> None:
         super().__init__()
         if precision != "fp32":
-            raise BackendError(f"onnxruntime runs in fp32 here, not {precision!r}; openvino has bf16 and int8")
+            raise BackendError(
+                f"onnxruntime runs in fp32 here, not {precision!r}; openvino has bf16 and int8"
+            )
         _import()
         self.precision = precision
         self._model = model

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ovps_core.engine.artefacts import cached, model_key
 from ovps_core.engine.base import Engine, EngineShape
-from ovps_core.engine.calibration import calibration_conditions, calibration_images, images_digest
 from ovps_core.engine.chunks import with_a_pair
 from ovps_core.engine.export import export_onnx
+from ovps_core.engine.quantise import quantise, recipe, require_nncf
 from ovps_core.errors import BackendError
-from ovps_core.images import RgbImage, to_pixels
+from ovps_core.images import RgbImage
 from ovps_core.models.base import Conditions, Features, PartLogits, PartModel
 
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -49,6 +49,8 @@ class OpenVinoEngine(Engine):
             raise BackendError(f"openvino runs in {', '.join(PRECISIONS)}, not {precision!r}")
         if precision == "bf16" and not has_bf16():
             raise BackendError("this processor has no bf16 instructions; use openvino in fp32 or int8")
+        if precision == "int8":
+            require_nncf()
         self.precision = precision
         self._model = model
         self._images = images
@@ -59,7 +61,7 @@ class OpenVinoEngine(Engine):
         """See :meth:`Engine.prepare`. The batch stays free; a new size is another graph."""
         self.max_queries = shape.max_queries
         encode, _ = self._halves(shape.size)
-        encode.infer([torch.zeros(shape.batch, 3, *shape.size).numpy()])
+        encode.infer([torch.zeros(shape.batch, 3, *shape.size).numpy()], share_inputs=True)
 
     def encode(self, pixels: Tensor) -> Features:
         """See :meth:`Engine.encode`."""
@@ -88,10 +90,11 @@ class OpenVinoEngine(Engine):
             key = graph_key(self._model, size)
             folder = cached("openvino", key, lambda to: self._export(to, size))
             if self.precision == "int8":
-                images = images_digest(self._images)
-                key |= {"precision": "int8", "images": images, "openvino": _version()}
                 floating = folder
-                folder = cached("openvino-int8", key, lambda to: self._quantise(floating, to, size))
+                key |= recipe(self._images)
+                folder = cached(
+                    "openvino-int8", key, lambda to: quantise(self._model, floating, to, self._images)
+                )
             requests = [self._compile(folder / f"{half}.xml") for half in HALVES]
             self._requests[size] = requests[0], requests[1]
             log.info("openvino ready for %dx%d in %.1f s", *size, time.perf_counter() - started)
@@ -113,32 +116,6 @@ class OpenVinoEngine(Engine):
     def _export(self, folder: Path, size: tuple[int, int]) -> None:
         for half in HALVES:
             export_ir(self._model, folder / f"{half}.xml", part=half, size=size)
-
-    def _quantise(self, floating: Path, folder: Path, size: tuple[int, int]) -> None:
-        """int8 graphs of both halves; the second is calibrated on what the floating first one gives."""
-        import openvino as ov
-
-        nncf = _nncf()
-        started = time.perf_counter()
-        twin = OpenVinoEngine(self._model)
-        frames = [to_pixels(image, self._model.preprocessing) for image in calibration_images(self._images)]
-        conditions = calibration_conditions(self._model)
-        asked = conditions.tensors() if self._model.has_pairs else (conditions.names,)
-        words = [tensor.numpy() for tensor in asked]
-        samples: dict[str, list[Any]] = {"encode": [[frame.numpy()] for frame in frames], "decode": []}
-        for frame in frames:
-            features = twin.encode(frame)
-            samples["decode"].append([level.numpy().copy() for level in features.levels] + words)
-        for half in HALVES:
-            graph = nncf.quantize(
-                self._core.read_model(floating / f"{half}.xml"),
-                nncf.Dataset(samples[half]),
-                model_type=nncf.ModelType.TRANSFORMER,
-                preset=nncf.QuantizationPreset.MIXED,
-                subset_size=len(frames),
-            )
-            ov.save_model(graph, folder / f"{half}.xml", compress_to_fp16=False)
-        log.info("quantised to int8 in %.0f s", time.perf_counter() - started)
 
 
 def graph_key(model: PartModel, size: tuple[int, int]) -> dict[str, str]:
@@ -175,18 +152,3 @@ def _core() -> Any:
     except ImportError as error:
         raise BackendError('openvino is not installed: pip install "ovps[openvino]"') from error
     return openvino.Core()
-
-
-def _version() -> str:
-    import openvino
-
-    return openvino.__version__
-
-
-def _nncf() -> Any:
-    try:
-        import nncf
-    except ImportError as error:
-        raise BackendError('int8 needs nncf: pip install "ovps[openvino]"') from error
-    nncf.set_log_level(logging.ERROR)
-    return nncf

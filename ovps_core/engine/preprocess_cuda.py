@@ -42,7 +42,9 @@ def _with_torch(image: Tensor, preprocessing: Preprocessing) -> Tensor:
     pixels = image.permute(2, 0, 1).unsqueeze(0).float()
     if tuple(pixels.shape[-2:]) != preprocessing.size:
         pixels = F.interpolate(pixels, size=preprocessing.size, mode="bilinear", antialias=True)
-    mean, std = (_row(values, image.device).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    mean, std = (
+        _row(values, image.device).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+    )
     return (pixels - mean) / std
 
 

@@ -48,7 +48,9 @@ def make_engine(
     if backend == "auto":
         backend, why = _fastest(device, precision)
     if device != "cpu" and backend in ("openvino", "onnxruntime"):
-        raise BackendError(f"{backend} runs on the CPU here, not on {device!r}; use tensorrt, compiled or torch")
+        raise BackendError(
+            f"{backend} runs on the CPU here, not on {device!r}; use tensorrt, compiled or torch"
+        )
     engine = _MAKERS[backend](model, device, precision, calibration)
     log.info("engine: %s on %s in %s (%s)", engine.name, device, engine.precision, why)
     return engine

@@ -52,7 +52,9 @@ class TensorRtEngine(Engine):
         if precision not in PRECISIONS:
             raise BackendError(f"tensorrt runs in {' or '.join(PRECISIONS)}, not {precision!r}")
         if not device.startswith("cuda") or not torch.cuda.is_available():
-            raise BackendError(f"tensorrt needs a CUDA device, not {device!r}; use openvino or torch on a CPU")
+            raise BackendError(
+                f"tensorrt needs a CUDA device, not {device!r}; use openvino or torch on a CPU"
+            )
         self.device = torch.device(device)
         self.precision = precision
         self._model = model

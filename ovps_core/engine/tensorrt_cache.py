@@ -37,7 +37,12 @@ def plan_key(
 
 
 def plans(
-    model: PartModel, key: Mapping[str, str], *, size: tuple[int, int], profile: Profile, progress: Progress | None
+    model: PartModel,
+    key: Mapping[str, str],
+    *,
+    size: tuple[int, int],
+    profile: Profile,
+    progress: Progress | None,
 ) -> Path:
     """The folder with ``encode.plan`` and ``decode.plan`` for ``key`` and a report of each build.
 

@@ -1,13 +1,15 @@
-# `make demo` runs the main job, `make test` passes the tests; both install what they need into .venv.
+# `make demo` runs the main job, `make test` passes the tests; both first install what they need into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+EXTRAS := render,train,bags,onnx,openvino,tensorrt-rtx,bench,dev
+MESSAGES := $(wildcard msg/*.msg srv/*.srv action/*.action)
 
 .PHONY: demo test check clean
 
 demo: $(INSTALLED)
-	$(BIN)/python -m ovps_core segment tests/data/desk.png "knife handle" "mug handle" --output out/demo.png
+	$(BIN)/python -m ovps_ros.demo --out out/demo
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
@@ -17,11 +19,13 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml setup.py CMakeLists.txt $(MESSAGES)
+	./scripts/system_packages
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable ".[dev,render,train,bags,onnx,openvino,bench]"
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --group ros-build
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation ".[$(EXTRAS)]"
 	touch $@
 
 clean:
-	rm -rf .venv build out runs
+	rm -rf .venv build out runs *.egg-info

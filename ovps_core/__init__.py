@@ -24,7 +24,15 @@ _HOMES = {
     "SegmentOptions": "postprocess",
     "parse_queries": "query",
 }
-__all__ = ["PartMask", "PartMasks", "PartQuery", "PartSegmenter", "Roi", "SegmentOptions", "parse_queries"]
+__all__ = [
+    "PartMask",
+    "PartMasks",
+    "PartQuery",
+    "PartSegmenter",
+    "Roi",
+    "SegmentOptions",
+    "parse_queries",
+]
 
 
 def __getattr__(name: str) -> Any:

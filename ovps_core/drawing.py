@@ -39,7 +39,9 @@ def draw_masks(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImag
         window = canvas[part.roi.slices]
         tint = (1 - alpha) * window[part.mask] + alpha * np.array(colour)
         window[part.mask] = tint.astype(np.uint8)
-        outlines, _ = cv2.findContours(part.mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        outlines, _ = cv2.findContours(
+            part.mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+        )
         offset = (part.roi.x_offset, part.roi.y_offset)
         cv2.drawContours(canvas, outlines, -1, colour, line, cv2.LINE_AA, offset=offset)
     _draw_legend(canvas, masks, palette)
@@ -57,7 +59,9 @@ def _draw_legend(canvas: RgbImage, masks: PartMasks, palette: dict) -> None:  # 
         (wide, _), _ = cv2.getTextSize(text, _FONT, scale, 1)
         top = 6 + row * step
         cv2.rectangle(canvas, (6, top), (18 + step + wide, top + step), (24, 24, 24), cv2.FILLED)
-        cv2.rectangle(canvas, (10, top + 4), (6 + step - 4, top + step - 4), palette[query], cv2.FILLED)
+        cv2.rectangle(
+            canvas, (10, top + 4), (6 + step - 4, top + step - 4), palette[query], cv2.FILLED
+        )
         cv2.putText(
             canvas, text, (12 + step, top + step - 9), _FONT, scale, (255, 255, 255), 1, cv2.LINE_AA
         )

@@ -28,18 +28,24 @@ def load_image(path: str | Path) -> RgbImage:
         raise ImageError(f"no image at {path}")
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise ImageError(f"{path} cannot be read as an image; expected JPEG, PNG or another OpenCV format")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        raise ImageError(
+            f"{path} cannot be read as an image; expected JPEG, PNG or another OpenCV format"
+        )
+    return np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
 
 
 def check_image(image: RgbImage) -> None:
     """Raise ImageError unless ``image`` is uint8 [H, W, 3] with at least one pixel."""
     shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
     if dtype != np.uint8 or shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape:
-        raise ImageError(f"image of shape {shape} and type {dtype}; expected uint8 [H, W, 3] in RGB order")
+        raise ImageError(
+            f"image of shape {shape} and type {dtype}; expected uint8 [H, W, 3] in RGB order"
+        )
 
 
-def to_pixels(image: RgbImage, preprocessing: Preprocessing, device: torch.device | str = "cpu") -> Tensor:
+def to_pixels(
+    image: RgbImage, preprocessing: Preprocessing, device: torch.device | str = "cpu"
+) -> Tensor:
     """RGB uint8 [H, W, 3] -> normalised pixels float32 [1, 3, h, w].
 
     The filter is antialiased bilinear on 8 bits, as Pillow's ``BILINEAR``; on a CUDA device only the bytes of

@@ -16,7 +16,17 @@ import yaml
 from ovps_core.data.vocabulary import load_vocabulary, vocabulary_names
 from ovps_core.errors import QueryError
 
-_INVARIANT = {"scissors", "pliers", "bristles", "tines", "jaws", "shears", "glasses", "hairs", "keys"}
+_INVARIANT = {
+    "scissors",
+    "pliers",
+    "bristles",
+    "tines",
+    "jaws",
+    "shears",
+    "glasses",
+    "hairs",
+    "keys",
+}
 
 
 @dataclass(frozen=True)
@@ -38,11 +48,17 @@ class Lexicon:
     Attributes:
         parts, objects: name or synonym -> name.
         affordances: verb phrase -> what it asks for.
+        groups: word for several objects -> their names.
+        instead: name -> the name that stands for it in a model that does not know it.
+        others: things that are none of the objects, though they are called or look like one.
     """
 
     parts: Mapping[str, str]
     objects: Mapping[str, str]
     affordances: Mapping[str, Affordance]
+    groups: Mapping[str, tuple[str, ...]]
+    instead: Mapping[str, str]
+    others: frozenset[str]
 
 
 @functools.cache
@@ -64,7 +80,9 @@ def lexicon() -> Lexicon:
     for row in table.values():
         for verb in row["verbs"]:
             affordances[verb] = Affordance(row["part"], row.get("of", {}))
-    return Lexicon(parts, objects, affordances)
+    groups = {name: tuple(members) for name, members in words["groups"].items()}
+    instead = words["instead"]["parts"] | words["instead"]["objects"]
+    return Lexicon(parts, objects, affordances, groups, instead, frozenset(words["others"]))
 
 
 def singular(phrase: str) -> str:
@@ -75,7 +93,9 @@ def singular(phrase: str) -> str:
     head, _, word = phrase.rpartition(" ")
     if word in _INVARIANT or len(word) < 4 or not word.endswith("s") or word.endswith("ss"):
         return phrase
-    candidates = [re.sub(pattern, ending, word) for pattern, ending in _PLURALS if re.search(pattern, word)]
+    candidates = [
+        re.sub(pattern, ending, word) for pattern, ending in _PLURALS if re.search(pattern, word)
+    ]
     prefix = f"{head} " if head else ""
     for candidate in candidates:
         if prefix + candidate in known.parts or prefix + candidate in known.objects:
@@ -86,7 +106,13 @@ def singular(phrase: str) -> str:
 
 
 # Most special first; the last that fits is taken for unknown words.
-_PLURALS = ((r"ves$", "fe"), (r"ves$", "f"), (r"ies$", "y"), (r"(?<=[sxz])es$|(?<=ch)es$|(?<=sh)es$", ""), (r"s$", ""))
+_PLURALS = (
+    (r"ves$", "fe"),
+    (r"ves$", "f"),
+    (r"ies$", "y"),
+    (r"(?<=[sxz])es$|(?<=ch)es$|(?<=sh)es$", ""),
+    (r"s$", ""),
+)
 
 
 def _flat(names: Mapping[str, list[str]]) -> dict[str, str]:

@@ -55,7 +55,9 @@ def part_masks(
         pieces = _pieces(coarse, height, width, options)
         least = query.threshold or options.score_threshold
         pieces = sorted((p for p in pieces if p[0] >= least), key=lambda piece: -piece[0])
-        found += [(score, query, roi, mask) for score, roi, mask in pieces[: query.max_parts or None]]
+        found += [
+            (score, query, roi, mask) for score, roi, mask in pieces[: query.max_parts or None]
+        ]
     found.sort(key=lambda part: -part[0])
     parts = tuple(
         PartMask(id=i, query=query, score=score, roi=roi, mask=mask)
@@ -92,7 +94,8 @@ def _region(
     """Rows and columns of the full image outside which no sample can be above ``threshold``."""
     above = coarse > threshold
     spans = []
-    for hits, full in ((above.any(axis=1), height), (above.any(axis=0), width)):
+    for axis, full in ((1, height), (0, width)):
+        hits = np.asarray(above.any(axis=axis))
         if not hits.any():
             return slice(0, 0), slice(0, 0)
         first, last = int(hits.argmax()), len(hits) - int(hits[::-1].argmax())
@@ -113,7 +116,7 @@ def sample_bilinear(
     top, bottom, down = _taps(rows, coarse.shape[0], height)
     left, right, across = _taps(columns, coarse.shape[1], width)
     band = coarse[top] * (1 - down[:, None]) + coarse[bottom] * down[:, None]
-    return band[:, left] * (1 - across) + band[:, right] * across
+    return (band[:, left] * (1 - across) + band[:, right] * across).astype(np.float32, copy=False)
 
 
 def _taps(

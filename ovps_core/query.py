@@ -39,7 +39,9 @@ class PartQuery:
         if not 0.0 <= self.threshold <= 1.0:
             raise QueryError(f"the threshold of {self.text!r} is {self.threshold}; expected 0 to 1")
         if self.max_parts < 0:
-            raise QueryError(f"max_parts of {self.text!r} is {self.max_parts}; expected 0 (all) or more")
+            raise QueryError(
+                f"max_parts of {self.text!r} is {self.max_parts}; expected 0 (all) or more"
+            )
 
 
 def parse_queries(text: str | Iterable[str | PartQuery]) -> tuple[PartQuery, ...]:
@@ -91,9 +93,13 @@ def _normalise(text: str) -> str:
     """Lower case, plain quotes gone, single spaces; raises QueryError for what no one would say."""
     shown = text if len(text) <= 60 else f"{text[:60]}..."
     if len(text) > MAX_LENGTH:
-        raise QueryError(f"query of {len(text)} characters, at most {MAX_LENGTH} are read: {shown!r}")
+        raise QueryError(
+            f"query of {len(text)} characters, at most {MAX_LENGTH} are read: {shown!r}"
+        )
     if any(unicodedata.category(char) in ("Cc", "Cs", "Co") for char in text.strip()):
-        raise QueryError(f"query with control characters: {shown!r}; expected words like 'knife handle'")
+        raise QueryError(
+            f"query with control characters: {shown!r}; expected words like 'knife handle'"
+        )
     phrase = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
     phrase = re.sub(r"[\"“”«»`()\[\]{}!?]|\.$", " ", phrase)
     phrase = re.sub(r"(?<!\w)'|'(?!\w)(?<!s')", " ", phrase)
@@ -141,5 +147,14 @@ def _split_noun_phrase(phrase: str) -> tuple[str, str]:
     for start in range(len(words)):
         part = " ".join(words[start:])
         if part in known.parts or singular(part) in known.parts:
-            return singular(" ".join(words[:start])), singular(part)
+            object, part = singular(" ".join(words[:start])), singular(part)
+            a_kind_of_it = object and part in known.objects and not _names_a_thing(object)
+            return (phrase, "") if a_kind_of_it else (object, part)
     return phrase, ""
+
+
+def _names_a_thing(phrase: str) -> bool:
+    """Whether it ends in an object's name: the door of a "gas oven", but a "kitchen drawer" is a drawer."""
+    known, words = lexicon(), phrase.split()
+    tails = [" ".join(words[start:]) for start in range(len(words))]
+    return any(tail in known.objects or tail in known.others for tail in tails)

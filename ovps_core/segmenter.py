@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ovps_core.cache import cache_folder
 from ovps_core.checkpoints import CheckpointInfo, find_weights, load_model
@@ -19,7 +18,7 @@ from ovps_core.engine import make_engine
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.postprocess_cuda import occupied_maps
 from ovps_core.images import RgbImage, check_image, load_image, to_pixels
-from ovps_core.models.base import Conditions, PartLogits, PartModel, QueryPlan, query_logits
+from ovps_core.models.base import PartModel, QueryPlan, query_logits
 from ovps_core.postprocess import SegmentOptions, logit, part_masks
 from ovps_core.query import PartQuery, parse_queries
 from ovps_core.results import PartMasks
@@ -118,27 +117,21 @@ class PartSegmenter:
     ) -> list[PartMasks]:
         """The same for several images, of any sizes, in one pass of the network."""
         plan, options = self.plan(queries), options or SegmentOptions()
-        maps = self._query_maps(images, plan, logit(options.mask_threshold))
+        maps = self.query_maps(images, plan, logit(options.mask_threshold))
         return [
-            part_masks(one, plan.queries, *image.shape[:2], options, self.name)
+            part_masks(one, plan.queries, image.shape[0], image.shape[1], options, self.name)
             for image, one in zip(images, maps, strict=True)
         ]
 
     def probabilities(self, image: RgbImage, queries: Queries) -> NDArray[np.float32]:
         """Probability per query and pixel, float32 [Q, H, W]."""
-        maps = torch.from_numpy(self._query_maps([image], self.plan(queries)))
-        return _resize(maps, image.shape[0], image.shape[1])[0].sigmoid().numpy()
-
-    def logits(self, image: RgbImage, conditions: Conditions) -> PartLogits:
-        """All maps of both heads at the image's own size, as the benchmarks' protocols read them."""
-        check_image(image)
-        logits = self.engine.run(to_pixels(image, self.model.preprocessing), conditions)
-        height, width = image.shape[:2]
-        return PartLogits(
-            _resize(logits.names.cpu(), height, width), _resize(logits.pairs.cpu(), height, width)
+        maps = torch.from_numpy(self.query_maps([image], self.plan(queries)))
+        fine = torch.nn.functional.interpolate(
+            maps, size=image.shape[:2], mode="bilinear", align_corners=False
         )
+        return fine[0].sigmoid().numpy()
 
-    def _query_maps(
+    def query_maps(
         self, images: Sequence[RgbImage], plan: QueryPlan, threshold: float = -math.inf
     ) -> NDArray[np.float32]:
         """Coarse logits float32 [B, Q, h, w]; far from what is above ``threshold`` they need not be true."""
@@ -150,7 +143,3 @@ class PartSegmenter:
         pixels = torch.cat([to_pixels(image, preprocessing, device) for image in images])
         maps = query_logits(self.engine.run(pixels, plan.conditions), plan.readout)
         return occupied_maps(maps, threshold) if maps.is_cuda else maps.numpy()
-
-
-def _resize(maps: Tensor, height: int, width: int) -> Tensor:
-    return torch.nn.functional.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)

@@ -119,8 +119,12 @@ class TextTower(nn.Module):
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Embeddings float32 [N, D] on the CPU, one a text; encoded once, then taken from the cache."""
-        known = {text: self.cache.get(text) for text in set(texts)} if self.cache else {}
-        missing = [text for text in dict.fromkeys(texts) if known.get(text) is None]
+        known: dict[str, NDArray[np.float32]] = {}
+        for text in dict.fromkeys(texts):
+            cached = self.cache.get(text) if self.cache else None
+            if cached is not None:
+                known[text] = cached
+        missing = [text for text in dict.fromkeys(texts) if text not in known]
         if missing:
             device = next(self.tower.parameters()).device
             vectors = self.tower(self.tokenizer(missing).to(device)).float().cpu().numpy()

@@ -33,7 +33,9 @@ def load(stem: str) -> tuple[CLIPSeg, dict[str, torch.Tensor]]:
     config = json.loads((folder / f"{stem}_config.json").read_text())
     model = CLIPSeg(CLIPSegConfig(**clipseg_values(state, config)))
     model.load_state_dict(from_released(state))
-    arrays = {key: torch.from_numpy(value) for key, value in np.load(folder / f"{stem}.npz").items()}
+    arrays = {
+        key: torch.from_numpy(value) for key, value in np.load(folder / f"{stem}.npz").items()
+    }
     return model.eval(), arrays
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import FIXTURES
 
 from ovps_core.data.vocabulary import Vocabulary
 from ovps_core.evaluation.protocols import (
@@ -30,7 +29,6 @@ from ovps_core.models.base import PartLogits
 
 pytestmark = pytest.mark.parity
 
-FIXTURES = Path(os.environ.get("OVPS_FIXTURES", Path(__file__).parent / "fixtures"))
 MODELS = sorted((FIXTURES / "partclipseg").glob("seed*.npz"))
 RECORDS = sorted((FIXTURES / "evaluator").glob("seed*.npz"))
 UNSEEN = {"car", "dog"}

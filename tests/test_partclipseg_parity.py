@@ -29,7 +29,9 @@ def load(seed: str) -> tuple[PartCLIPSeg, Mapping[str, torch.Tensor]]:
     values = clipseg_values(state, {**toy["config"], "image_size": toy["input_size"]})
     model = PartCLIPSeg(PartCLIPSegConfig(**values, corrections=Corrections.released()))
     model.load_state_dict(from_released(state))
-    arrays = {key: torch.from_numpy(value) for key, value in np.load(folder / f"{seed}.npz").items()}
+    arrays = {
+        key: torch.from_numpy(value) for key, value in np.load(folder / f"{seed}.npz").items()
+    }
     return model.eval(), arrays
 
 
@@ -83,4 +85,6 @@ def test_corrected_object_prompt_changes_only_the_pairs(seed: str) -> None:
     after = corrected.decode(features, conditions(corrected, arrays, "test"))
     torch.testing.assert_close(before.names, after.names)
     assert (before.pairs[:, :-1] - after.pairs[:, :-1]).abs().max() > 1
-    torch.testing.assert_close(before.pairs[:, -1], after.pairs[:, -1])  # the background has no object prompt
+    torch.testing.assert_close(
+        before.pairs[:, -1], after.pairs[:, -1]
+    )  # the background has no object prompt

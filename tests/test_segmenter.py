@@ -26,7 +26,9 @@ def photo() -> np.ndarray:
 
 
 @pytest.fixture(scope="module", params=["clipseg", "partclipseg"])
-def segmenter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PartSegmenter:
+def segmenter(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> PartSegmenter:
     path = write_small(request.param, tmp_path_factory.mktemp("weights") / "small.safetensors")
     return PartSegmenter.from_pretrained(str(path))
 
@@ -72,7 +74,9 @@ def test_masks_lie_in_the_image(segmenter: PartSegmenter, photo: np.ndarray) -> 
         assert part.full(result.height, result.width).sum() == part.area
 
 
-def test_nothing_asked_and_nothing_found_are_answers(segmenter: PartSegmenter, photo: np.ndarray) -> None:
+def test_nothing_asked_and_nothing_found_are_answers(
+    segmenter: PartSegmenter, photo: np.ndarray
+) -> None:
     assert segmenter.segment(photo, []).parts == ()
     strict = SegmentOptions(mask_threshold=1.0)
     result = segmenter.segment(photo, ["knife handle"], strict)
@@ -87,7 +91,9 @@ def test_a_batch_equals_single_images(segmenter: PartSegmenter, photo: np.ndarra
         np.testing.assert_array_equal(result.label_image() > 0, alone.label_image() > 0)
 
 
-def test_probabilities_are_what_masks_are_cut_from(segmenter: PartSegmenter, photo: np.ndarray) -> None:
+def test_probabilities_are_what_masks_are_cut_from(
+    segmenter: PartSegmenter, photo: np.ndarray
+) -> None:
     (probability,) = segmenter.probabilities(photo, ["mug rim"])
     median = float(np.median(probability))
     options = SegmentOptions(score_threshold=0.0, mask_threshold=median, min_area=1, max_parts=1000)
@@ -125,7 +131,9 @@ def test_pieces_are_kept_by_area_score_and_number() -> None:
 
 def test_upsampling_a_window_equals_torch() -> None:
     coarse = np.random.default_rng(1).normal(size=(22, 30)).astype(np.float32)
-    whole = torch.nn.functional.interpolate(torch.from_numpy(coarse)[None, None], (480, 641), mode="bilinear")
+    whole = torch.nn.functional.interpolate(
+        torch.from_numpy(coarse)[None, None], (480, 641), mode="bilinear"
+    )
     window = sample_bilinear(coarse, 480, 641, slice(100, 222), slice(5, 600))
     np.testing.assert_allclose(window, whole[0, 0, 100:222, 5:600].numpy(), atol=1e-4)
 

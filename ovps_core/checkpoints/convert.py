@@ -1,4 +1,4 @@
-"""Other projects' weights into our file: released PartCLIPSeg, Hugging Face CLIPSeg, original CLIPSeg decoders."""
+"""Other projects' weights into our file: PartCLIPSeg, Hugging Face CLIPSeg, original CLIPSeg decoders."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def convert(
         info, ours = _clipseg(state, config)
     else:
         first = ", ".join(sorted(state)[:5])
-        raise CheckpointError(f"{source} is of an unknown model: its first tensors are {first}; {_EXPECTED}")
+        raise CheckpointError(
+            f"{source} is of an unknown model: its first tensors are {first}; {_EXPECTED}"
+        )
     info = replace(info, name=name or destination.stem, source=source.name)
     check_fit(info, ours, origin=str(source))
     return save_model(destination, ours, info)
@@ -79,13 +81,15 @@ def read_state(source: Path) -> StateDict:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path} cannot be read as weights ({reason}); the file is damaged, or holds Python objects that are "
-            "not loaded for safety"
+            f"{path} cannot be read as weights ({reason}); the file is damaged, or holds Python "
+            "objects that are not loaded for safety"
         ) from error
     while isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
     if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a state dict; {_EXPECTED}")
+        raise CheckpointError(
+            f"{path} holds a {type(content).__name__}, not a state dict; {_EXPECTED}"
+        )
     return {
         str(key).removeprefix(_RELEASED_PREFIX): torch.as_tensor(value)
         for key, value in content.items()
@@ -180,8 +184,8 @@ def _partclipseg(
 ) -> tuple[CheckpointInfo, dict[str, Tensor]]:
     if not vocabulary:
         raise CheckpointError(
-            "a PartCLIPSeg checkpoint does not say what it was trained on; name it: --vocabulary pascal_part_116, "
-            "ade20k_part_234 or partimagenet"
+            "a PartCLIPSeg checkpoint does not say what it was trained on; name it: "
+            "--vocabulary pascal_part_116, ade20k_part_234 or partimagenet"
         )
     pairs = load_vocabulary(vocabulary).seen().object_parts
     part_config = PartCLIPSegConfig(
@@ -205,7 +209,9 @@ def _derive(state: StateDict, config: dict[str, Any]) -> dict[str, Any]:
     try:
         return clipseg_values(state, config)
     except KeyError as error:
-        raise CheckpointError(f"the weights lack {error}, which every CLIPSeg has; {_EXPECTED}") from error
+        raise CheckpointError(
+            f"the weights lack {error}, which every CLIPSeg has; {_EXPECTED}"
+        ) from error
 
 
 def _layers(state: StateDict, stem: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from torch import Tensor
 from ovps_core.errors import CheckpointError
 from ovps_core.models.base import PartModel
 from ovps_core.models.clipseg import CLIPSeg, CLIPSegConfig
-from ovps_core.models.corrections import Corrections
 from ovps_core.models.partclipseg import PartCLIPSeg, PartCLIPSegConfig
+from ovps_core.models.tiny import TinyConfig, TinyParts
 
 _HEADER = "ovps"
-_MODELS: dict[str, tuple[type[CLIPSeg], type[CLIPSegConfig]]] = {
+_MODELS: dict[str, tuple[type[Any], type[Any]]] = {
     "clipseg": (CLIPSeg, CLIPSegConfig),
     "partclipseg": (PartCLIPSeg, PartCLIPSegConfig),
+    "tiny": (TinyParts, TinyConfig),
 }
 
 
@@ -33,7 +34,7 @@ class CheckpointInfo:
     Attributes:
         name: as a person names the model.
         model: the network's kind, a key of the table of networks.
-        config: its configuration.
+        config: its configuration, a frozen dataclass with ``from_json``.
         licence: SPDX identifier of the weights, or "unknown".
         source: where the weights came from.
         digest: sha256 of the whole file, hexadecimal; empty before it is written.
@@ -41,7 +42,7 @@ class CheckpointInfo:
 
     name: str
     model: str
-    config: CLIPSegConfig
+    config: Any
     licence: str = "unknown"
     source: str = ""
     digest: str = ""
@@ -56,7 +57,12 @@ def save_model(path: Path, state: dict[str, Tensor], info: CheckpointInfo) -> Ch
     Returns:
         ``info`` with the digest of what was written.
     """
-    header = {"name": info.name, "model": info.model, "licence": info.licence, "source": info.source}
+    header = {
+        "name": info.name,
+        "model": info.model,
+        "licence": info.licence,
+        "source": info.source,
+    }
     metadata = {_HEADER: json.dumps({**header, "config": asdict(info.config)})}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
@@ -72,7 +78,9 @@ def read_info(path: Path) -> CheckpointInfo:
         CheckpointError: no such file, not safetensors, or not written by ``ovps convert``.
     """
     if not path.is_file():
-        raise CheckpointError(f"no weights at {path}; `ovps models` lists the names and files there are")
+        raise CheckpointError(
+            f"no weights at {path}; `ovps models` lists the names and files there are"
+        )
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -86,7 +94,7 @@ def read_info(path: Path) -> CheckpointInfo:
     kind = header.pop("model")
     if kind not in _MODELS:
         raise CheckpointError(f"{path} holds a {kind!r}; this version knows {', '.join(_MODELS)}")
-    config = _config(_MODELS[kind][1], header.pop("config"))
+    config = _MODELS[kind][1].from_json(header.pop("config"))
     return CheckpointInfo(model=kind, config=config, digest=sha256(path), **header)
 
 
@@ -108,7 +116,7 @@ def build_model(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) 
     Raises:
         CheckpointError: the tensors do not fit; lists the first of each kind that is wrong.
     """
-    model = _MODELS[info.model][0](info.config)  # type: ignore[arg-type]
+    model: PartModel = _MODELS[info.model][0](info.config)
     _check_fit(state, model, origin)
     model.load_state_dict(state)
     return model.eval().requires_grad_(False)
@@ -117,7 +125,7 @@ def build_model(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) 
 def check_fit(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) -> None:
     """Raise CheckpointError unless ``state`` has exactly the tensors of the network of ``info``."""
     with torch.device("meta"):  # shapes only: no second copy of the weights
-        _check_fit(state, _MODELS[info.model][0](info.config), origin)  # type: ignore[arg-type]
+        _check_fit(state, _MODELS[info.model][0](info.config), origin)
 
 
 def _check_fit(state: dict[str, Tensor], model: PartModel, origin: str) -> None:
@@ -148,13 +156,3 @@ def sha256(path: Path) -> str:
             digest.update(block)
     return digest.hexdigest()
 
-
-def _config(cls: type[CLIPSegConfig], values: dict[str, Any]) -> CLIPSegConfig:
-    known = {field.name for field in fields(cls)}
-    values = {name: value for name, value in values.items() if name in known}
-    values["taps"] = tuple(values["taps"])
-    if "corrections" in values:
-        values["corrections"] = Corrections(**values["corrections"])
-    if "trained_pairs" in values:
-        values["trained_pairs"] = tuple((object, part) for object, part in values["trained_pairs"])
-    return cls(**values)

@@ -1,4 +1,4 @@
-"""Names of tensors: from the released PartCLIPSeg, Hugging Face CLIPSeg and original CLIPSeg files to ours."""
+"""Names of tensors: from released PartCLIPSeg, Hugging Face and original CLIPSeg files to ours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ StateDict = MutableMapping[str, Tensor]
 # Hugging Face CLIPSeg names, which the released PartCLIPSeg shares; first match wins.
 _RENAMES: tuple[tuple[str, str], ...] = (
     (r"clip\.text_model\.embeddings\.token_embedding\.", r"text.tower.token_embedding."),
-    (r"clip\.text_model\.embeddings\.position_embedding\.weight", r"text.tower.positional_embedding"),
+    (
+        r"clip\.text_model\.embeddings\.position_embedding\.weight",
+        r"text.tower.positional_embedding",
+    ),
     (r"clip\.text_model\.final_layer_norm\.", r"text.tower.ln_final."),
     (r"clip\.text_model\.encoder\.layers\.(\d+)\.", r"text.tower.transformer.resblocks.\1."),
     (r"clip\.vision_model\.embeddings\.class_embedding", r"backbone.tower.visual.class_embedding"),

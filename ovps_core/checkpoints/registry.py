@@ -90,7 +90,9 @@ def find_weights(name: str) -> Path:
         raise CheckpointError(f"no model and no file is called {name!r}{hint}")
     if not model.path.is_file():
         if not model.hub:
-            raise CheckpointError(f"the weights of {name} are not at {model.path}: {model.how_to_get()}")
+            raise CheckpointError(
+                f"the weights of {name} are not at {model.path}: {model.how_to_get()}"
+            )
         convert(_fetch(model), model.path, name=name)
     return model.path
 
@@ -102,4 +104,6 @@ def _fetch(model: KnownModel) -> Path:
     try:
         return Path(snapshot_download(model.hub, allow_patterns=wanted))
     except Exception as error:  # the hub's client raises a dozen unrelated kinds
-        raise CheckpointError(f"cannot fetch {model.name}: {error}; {model.how_to_get()}") from error
+        raise CheckpointError(
+            f"cannot fetch {model.name}: {error}; {model.how_to_get()}"
+        ) from error

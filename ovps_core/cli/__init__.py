@@ -16,14 +16,17 @@ COMMANDS = {
     "bench": "measure how fast each engine is here, and whether its masks stay the same",
     "profile": "show where a frame's time goes",
     "export": "write a model as an ONNX, OpenVINO or TensorRT graph",
+    "render": "make a folder of rendered scenes with exact part masks",
     "evaluate": "score a model on a benchmark or on your own annotated pictures",
+    "bag": "make a data set from a recording, or find parts in one",
 }
 
 
 def parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """The argument parser; only the chosen subcommand's arguments are filled in, so that others need no import."""
+    """The argument parser; only the chosen subcommand is filled in, so that others cost no import."""
     top = argparse.ArgumentParser(
-        prog="ovps", description="Open-vocabulary part segmentation: where is the part these words name?"
+        prog="ovps",
+        description="Open-vocabulary part segmentation: where is the part these words name?",
     )
     top.add_argument("-v", "--verbose", action="store_true", help="say which engine runs and why")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")

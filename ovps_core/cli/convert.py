@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         type=Path,
-        help="a released PartCLIPSeg .pth, a Hugging Face CLIPSeg directory, or an original CLIPSeg decoder .pth",
+        help="a released PartCLIPSeg .pth, a Hugging Face CLIPSeg directory, or an original decoder .pth",
     )
     parser.add_argument("destination", type=Path, help="the .safetensors file to write")
     parser.add_argument(
@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", default="", help="what to call the model; else the file's name")
     parser.add_argument(
-        "--clip", default="openai", help="for original decoder files: open_clip's tag of the CLIP weights"
+        "--clip",
+        default="openai",
+        help="for original decoder files: open_clip's tag of the CLIP weights",
     )
 
 

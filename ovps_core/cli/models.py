@@ -13,7 +13,9 @@ from ovps_core.checkpoints.registry import models_folder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps models``."""
-    parser.add_argument("--paths", action="store_true", help="also say where each file is or belongs")
+    parser.add_argument(
+        "--paths", action="store_true", help="also say where each file is or belongs"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,7 +10,9 @@ from ovps_core.segmenter import PartSegmenter
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Which model runs, and on what."""
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="a name from `ovps models`, or a file")
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, help="a name from `ovps models`, or a file"
+    )
     parser.add_argument("--backend", default="auto", help="what runs the network")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16 or int8")

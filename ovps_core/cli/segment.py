@@ -21,15 +21,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps segment``."""
     defaults = SegmentOptions()
     parser.add_argument("photo", type=Path, help="a picture: JPEG, PNG, ...")
-    parser.add_argument("queries", nargs="+", help='what to find: "mug handle", "rim of the mug", "knife"')
+    parser.add_argument(
+        "queries", nargs="+", help='what to find: "mug handle", "rim of the mug", "knife"'
+    )
     parser.add_argument("-o", "--output", type=Path, help="write the overlay here (.png or .jpg)")
     parser.add_argument("--masks", type=Path, help="write one 0/255 PNG per part into this folder")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     parser.add_argument(
-        "--score-threshold", type=float, default=defaults.score_threshold, help="least score of a part"
+        "--score-threshold",
+        type=float,
+        default=defaults.score_threshold,
+        help="least score of a part",
     )
     parser.add_argument(
-        "--mask-threshold", type=float, default=defaults.mask_threshold, help="least probability of a pixel"
+        "--mask-threshold",
+        type=float,
+        default=defaults.mask_threshold,
+        help="least probability of a pixel",
     )
     parser.add_argument(
         "--min-area", type=int, default=defaults.min_area, help="fewest pixels of a part"
@@ -41,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     """Segment one picture, write what was asked for, print what was found."""
     image = load_image(args.photo)
     options = SegmentOptions(
-        score_threshold=args.score_threshold, mask_threshold=args.mask_threshold, min_area=args.min_area
+        score_threshold=args.score_threshold,
+        mask_threshold=args.mask_threshold,
+        min_area=args.min_area,
     )
     masks = open_segmenter(args).segment(image, args.queries, options)
     if args.output:
@@ -51,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
             name = f"{part.id:02d} {part.query.text}".replace("/", " ")
             _write(args.masks / f"{name}.png", part.full(masks.height, masks.width) * 255)
     rows = _rows(masks)
-    print(json.dumps(rows, indent=2) if args.json else tabulate(rows, headers="keys", floatfmt=".2f"))
+    print(
+        json.dumps(rows, indent=2) if args.json else tabulate(rows, headers="keys", floatfmt=".2f")
+    )
     return 0
 
 
@@ -60,11 +72,18 @@ def _rows(masks: PartMasks) -> list[dict[str, object]]:
     for query in masks.queries:
         found = masks.of(query)
         if not found:
-            rows.append({"query": query.text, "score": None, "pixels": 0, "box x y w h": "not found"})
+            rows.append(
+                {"query": query.text, "score": None, "pixels": 0, "box x y w h": "not found"}
+            )
         for part in found:
             box = f"{part.roi.x_offset} {part.roi.y_offset} {part.roi.width} {part.roi.height}"
             rows.append(
-                {"query": query.text, "score": round(part.score, 3), "pixels": part.area, "box x y w h": box}
+                {
+                    "query": query.text,
+                    "score": round(part.score, 3),
+                    "pixels": part.area,
+                    "box x y w h": box,
+                }
             )
     return rows
 

@@ -22,6 +22,7 @@ from ovps_core.data.label_files import (
     require_each,
 )
 from ovps_core.data.vocabulary import Vocabulary
+from ovps_core.errors import DatasetError
 
 FOLDER_OF_SPLIT = {"train": "training", "val": "validation"}
 
@@ -78,6 +79,11 @@ class ADE20KPart234(BenchmarkReader):
         stems = {image["id"]: Path(image["file_name"]).stem for image in content["images"]}
         by_image: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for annotation in content["annotations"]:
+            if not 0 <= annotation["category_id"] < len(self.vocabulary.objects):
+                raise DatasetError(
+                    f"{self.base / table}: annotation {annotation['id']} has category_id "
+                    f"{annotation['category_id']}, which is not an object index 0..43."
+                )
             by_image[stems[annotation["image_id"]]].append(annotation)
         files = [place(split, stem) for place in (self._image, self._labels) for stem in by_image]
         require_each(files, f"{table} lists it")
@@ -95,7 +101,7 @@ class ADE20KPart234(BenchmarkReader):
         raw_objects = np.full(image.shape[:2], ignore, dtype=np.int32)
         for instance in instances:
             source = f"{self.base.name}, {split} annotation {instance['id']}"
-            mask = decode_segmentation(instance["segmentation"], *image.shape[:2], source)
+            mask = decode_segmentation(instance["segmentation"], image.shape[0], image.shape[1], source)
             raw_objects[mask] = instance["category_id"]
         objects = relabel(raw_objects, self.object_table(target), ignore, path)
         parts = relabel(raw_parts, self.part_table(target), ignore, path)

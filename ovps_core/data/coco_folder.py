@@ -3,11 +3,14 @@
 ::
 
     DIR/annotations.json
-    DIR/*.jpg ...          as "file_name" says, relative to DIR
+    DIR/*.jpg ...          as "file_name" says, relative to DIR or to DIR/images
 
 A category has ``object`` and ``part`` in place of ``name``; either may be empty: {"id": 3, "object": "mug",
 "part": "handle"}. An annotation has a ``segmentation`` (polygons or run lengths) or a ``mask``, the path of
 a PNG relative to DIR whose pixels are not 0 on the part.
+
+Files whose categories have only a ``name`` (``front_left_door``) can be read as parts of one object that the
+caller names.
 """
 
 from __future__ import annotations
@@ -20,7 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.data.label_files import decode_segmentation, read_json, read_labels, read_rgb, require_each
+from ovps_core.data.label_files import (
+    decode_segmentation,
+    read_json,
+    read_labels,
+    read_rgb,
+    require_each,
+)
 from ovps_core.errors import DatasetError
 
 ANNOTATIONS = "annotations.json"
@@ -35,7 +44,7 @@ class PartCategory:
 
     @property
     def name(self) -> str:
-        """"mug handle", "mug", or "handle"."""
+        """ "mug handle", "mug", or "handle"."""
         return f"{self.object} {self.part}".strip()
 
 
@@ -51,6 +60,11 @@ class FolderImage:
 class CocoFolder:
     """A folder of photographs with COCO annotations of parts.
 
+    Args:
+        directory: the folder, or a COCO file beside its images or beside a folder of its own name.
+        object: what categories without ``object`` and ``part`` are parts of; their ``name`` is the part's,
+            underscores read as spaces, and a background category is left out.
+
     Attributes:
         categories: every (object, part) that the file knows, sorted.
         images: in the order of the file.
@@ -59,9 +73,12 @@ class CocoFolder:
         DatasetError: the folder, its annotations or its images are not as the module describes.
     """
 
-    def __init__(self, directory: str | Path) -> None:
-        self.directory = Path(directory)
-        self._table = self.directory / ANNOTATIONS
+    def __init__(self, directory: str | Path, *, object: str = "") -> None:
+        path = Path(directory)
+        self._table = path if path.suffix == ".json" else path / ANNOTATIONS
+        beside = self._table.with_suffix("")  # train.json with its images in train/ or next to it
+        self.directory = beside if beside.is_dir() else self._table.parent
+        self._object = object.strip()
         if not self._table.is_file():
             raise DatasetError(
                 f"{self._table} is missing. Expected a folder of images with a COCO {ANNOTATIONS} whose "
@@ -71,14 +88,18 @@ class CocoFolder:
         absent = {"images", "annotations", "categories"} - set(content)
         if absent:
             raise DatasetError(f"{self._table} has no {', '.join(sorted(absent))}: it is not a COCO file.")
-        self._category = {entry["id"]: self._read_category(entry) for entry in content["categories"]}
+        self._category = {
+            entry["id"]: self._read_category(entry)
+            for entry in content["categories"]
+            if not _is_background(entry)
+        }
         self.categories = tuple(sorted(set(self._category.values())))
         by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for annotation in content["annotations"]:
             self._check(annotation)
             by_image[annotation["image_id"]].append(annotation)
         self.images = tuple(
-            FolderImage(entry["file_name"], self.directory / entry["file_name"], tuple(by_image[entry["id"]]))
+            FolderImage(entry["file_name"], self._place(entry["file_name"]), tuple(by_image[entry["id"]]))
             for entry in content["images"]
         )
         require_each([image.path for image in self.images], f"{ANNOTATIONS} lists it")
@@ -101,13 +122,20 @@ class CocoFolder:
             masks[category] = masks[category] | mask if category in masks else mask
         return masks
 
+    def _place(self, file_name: str) -> Path:
+        below = self.directory / "images" / file_name
+        return below if below.is_file() else self.directory / file_name
+
     def _read_category(self, entry: dict[str, Any]) -> PartCategory:
         category = PartCategory(str(entry.get("object", "")).strip(), str(entry.get("part", "")).strip())
+        if self._object and not category.name:
+            category = PartCategory(self._object, str(entry.get("name", "")).replace("_", " ").strip())
         if not category.name:
             raise DatasetError(
                 f"{self._table}: category {entry} names neither an object nor a part. Write it as "
                 '{"id": 1, "object": "mug", "part": "handle"}; leave one of the two empty for a whole object '
-                "or for a part of any object."
+                "or for a part of any object. Categories with a name only can be read as the parts of one "
+                "object that you name."
             )
         return category
 
@@ -119,12 +147,11 @@ class CocoFolder:
             )
         if not annotation.get("segmentation") and not annotation.get("mask"):
             raise DatasetError(
-                f"{self._table}: annotation {annotation.get('id', '?')} has neither a segmentation nor a mask."
+                f"{self._table}: annotation {annotation.get('id', '?')} has neither a segmentation nor a "
+                "mask."
             )
 
-    def _mask(
-        self, annotation: dict[str, Any], height: int, width: int, source: str
-    ) -> NDArray[np.bool_]:
+    def _mask(self, annotation: dict[str, Any], height: int, width: int, source: str) -> NDArray[np.bool_]:
         if not annotation.get("mask"):
             return decode_segmentation(annotation["segmentation"], height, width, source)
         mask = read_labels(self.directory / annotation["mask"]) != 0
@@ -133,3 +160,7 @@ class CocoFolder:
                 f"{source}: {annotation['mask']} is {mask.shape}, the image ({height}, {width})."
             )
         return mask
+
+
+def _is_background(entry: dict[str, Any]) -> bool:
+    return str(entry.get("name", "")).strip("_ ").lower() == "background"

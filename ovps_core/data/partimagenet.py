@@ -82,7 +82,7 @@ class PartImageNet(BenchmarkReader):
                     f"({part or 'unknown'}), which a {object_name} does not have."
                 )
             source = f"{path.name}, annotation {annotation['id']}"
-            mask = decode_segmentation(annotation["segmentation"], *image.shape[:2], source)
+            mask = decode_segmentation(annotation["segmentation"], image.shape[0], image.shape[1], source)
             parts[mask] = rows[object_name, part]
         row = target.objects_with_parts.index(object_name)
         return LabelledImage(image, np.where(parts == IGNORE, IGNORE, row).astype(np.int32), parts)

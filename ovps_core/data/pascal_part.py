@@ -71,8 +71,8 @@ class PascalPart116(BenchmarkReader):
         return self.base / f"annotations_detectron2_{kind}" / split / f"{stem}.png"
 
     def _require_split(self, split: str, *also: str) -> None:
-        folders = [f"{kind}/{split}" for kind in ("annotations_detectron2_obj", "annotations_detectron2_part")]
-        require(self.base, [f"images/{split}", *folders, *also], self.layout)
+        folders = ("images", "annotations_detectron2_obj", "annotations_detectron2_part")
+        require(self.base, [*(f"{folder}/{split}" for folder in folders), *also], self.layout)
 
     def _require_files(self, split: str, stems: Sequence[str], because: str) -> None:
         images = [self._image(split, stem) for stem in stems]

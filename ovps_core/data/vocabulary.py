@@ -74,7 +74,7 @@ class Vocabulary:
 
     @cached_property
     def pair_names(self) -> tuple[str, ...]:
-        """"knife handle" per pair, as a person would ask for it."""
+        """ "knife handle" per pair, as a person would ask for it."""
         return tuple(f"{name} {part}" for name, part in self.object_parts)
 
     def seen(self) -> Vocabulary:

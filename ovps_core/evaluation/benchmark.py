@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ovps_core.data.benchmark_reader import BenchmarkItem, BenchmarkReader, LabelledImage
 from ovps_core.data.label_files import IGNORE
 from ovps_core.data.vocabulary import Vocabulary
-from ovps_core.errors import DatasetError
+from ovps_core.errors import DatasetError, OvpsError
 from ovps_core.evaluation.counts import CleanCounts, ReleasedCounts
 from ovps_core.evaluation.protocols import (
     Setting,
@@ -25,6 +25,7 @@ from ovps_core.evaluation.protocols import (
 )
 from ovps_core.evaluation.released import RandomReplacement, shifted_labels
 from ovps_core.evaluation.results import BenchmarkResult
+from ovps_core.images import to_pixels
 from ovps_core.metrics import confusion_matrix, iou_per_class, mean_of_valid
 from ovps_core.models.base import PartLogits
 
@@ -53,9 +54,22 @@ class ScoredItem:
 
 
 def predictor(segmenter: PartSegmenter, vocabulary: Vocabulary) -> Predict:
-    """Ask ``segmenter`` for all names of ``vocabulary``; the words are encoded once."""
-    conditions = segmenter.model.vocabulary_conditions(vocabulary)
-    return lambda image: segmenter.logits(image, conditions)
+    """Ask ``segmenter`` for all names of ``vocabulary``; the words are encoded once.
+
+    Maps stay at the network's own resolution: the protocols enlarge them a few classes at a time.
+
+    Raises:
+        OvpsError: the model has no background, which the protocols need.
+    """
+    model = segmenter.model
+    encode = getattr(model, "vocabulary_conditions", None)
+    if encode is None:
+        raise OvpsError(
+            f"{segmenter.name} has no map for the background, so it cannot be asked all names of "
+            f"{vocabulary.name} at once. Use a PartCLIPSeg model, or 'ovps evaluate folder'."
+        )
+    conditions = encode(vocabulary)
+    return lambda image: segmenter.engine.run(to_pixels(image, model.preprocessing), conditions)
 
 
 def evaluate_benchmark(

@@ -7,7 +7,7 @@ in groups of classes, so that memory does not grow with the vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from enum import Enum
 
 import torch
@@ -18,7 +18,7 @@ from ovps_core.data.vocabulary import Vocabulary
 from ovps_core.errors import OvpsError
 from ovps_core.models.base import PartLogits
 
-GROUP = 32
+GROUP = 16
 """Classes that are at the image's size at a time."""
 
 
@@ -55,8 +55,9 @@ def predicted_objects(logits: PartLogits, vocabulary: Vocabulary, size: tuple[in
     Returns:
         Positions in ``vocabulary.objects_with_parts``; O stands for background.
     """
-    rows = logits.names[:, len(vocabulary.parts) :]
-    return _best(torch.sigmoid(maps) for maps in _groups(rows, size))
+    objects = logits.names[:, len(vocabulary.parts) :]
+    rows = torch.arange(objects.shape[1], device=objects.device)
+    return _best(_scores(objects, rows, size), rows, size)
 
 
 def oracle_obj_scores(
@@ -67,14 +68,19 @@ def oracle_obj_scores(
     Args:
         objects: positions in ``vocabulary.objects_with_parts`` of the objects in the item.
     """
-    return torch.cat(list(_oracle_obj(logits, vocabulary, objects, size)))
+    scores = logits.pairs.new_zeros((len(vocabulary.object_parts), *size))
+    rows = _parts_of(logits, vocabulary, objects)
+    if len(rows):
+        scores[rows] = torch.cat(list(_scores(logits.pairs, rows, size)))
+    return scores
 
 
 def oracle_obj_prediction(
     logits: PartLogits, vocabulary: Vocabulary, objects: Collection[int], size: tuple[int, int]
 ) -> Tensor:
     """The best object-part of every pixel, int64 [H, W]; there is no background in this setting."""
-    return _best(_oracle_obj(logits, vocabulary, objects, size))
+    rows = _parts_of(logits, vocabulary, objects)
+    return _best(_scores(logits.pairs, rows, size), rows, size)
 
 
 def pred_all_scores(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int, int]) -> Tensor:
@@ -82,49 +88,65 @@ def pred_all_scores(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int,
 
     A part's score is 0 where another object is predicted, the background's where any object is.
     """
-    return torch.cat(list(_pred_all(logits, vocabulary, size)))
+    shown = predicted_objects(logits, vocabulary, size)
+    scores = logits.pairs.new_zeros((len(vocabulary.object_parts) + 1, *size))
+    rows = _parts_of(logits, vocabulary, shown.unique().tolist())
+    scores[rows] = torch.cat(list(_scores_inside(logits, vocabulary, rows, shown)))
+    return scores
 
 
 def pred_all_prediction(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int, int]) -> Tensor:
     """The best object-part of every pixel, or T for background, int64 [H, W]."""
-    return _best(_pred_all(logits, vocabulary, size))
-
-
-def _oracle_obj(
-    logits: PartLogits, vocabulary: Vocabulary, objects: Collection[int], size: tuple[int, int]
-) -> Iterator[Tensor]:
-    owners = torch.as_tensor(vocabulary.object_index, device=logits.pairs.device)
-    present = torch.tensor(sorted(objects), dtype=torch.int64, device=owners.device)
-    allowed = torch.isin(owners, present)
-    groups = _groups(logits.pairs[:, :-1], size)
-    for maps, keep in zip(groups, allowed.split(GROUP), strict=True):
-        yield torch.sigmoid(maps) * keep[:, None, None]
-
-
-def _pred_all(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int, int]) -> Iterator[Tensor]:
     shown = predicted_objects(logits, vocabulary, size)
+    rows = _parts_of(logits, vocabulary, shown.unique().tolist())
+    return _best(_scores_inside(logits, vocabulary, rows, shown), rows, size)
+
+
+def _owners(logits: PartLogits, vocabulary: Vocabulary) -> Tensor:
+    """The object of each row of ``logits.pairs``, int64 [T+1]; O for the background."""
     background = len(vocabulary.objects_with_parts)
-    owners = torch.as_tensor([*vocabulary.object_index, background], device=logits.pairs.device)
-    for maps, owner in zip(_groups(logits.pairs, size), owners.split(GROUP), strict=True):
-        yield torch.sigmoid(maps) * (shown[None] == owner[:, None, None])
+    return torch.as_tensor([*vocabulary.object_index, background], device=logits.pairs.device)
 
 
-def _groups(maps: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
-    """Logits float [1, C, h, w] in groups of classes at ``size``, each [<=GROUP, H, W]."""
-    for group in maps.split(GROUP, dim=1):
-        if group.shape[-2:] != size:
-            group = functional.interpolate(group, size=size, mode="bilinear", align_corners=False)
-        yield group[0]
+def _parts_of(logits: PartLogits, vocabulary: Vocabulary, objects: Collection[int]) -> Tensor:
+    """Rows of ``logits.pairs`` that belong to ``objects``; all others score 0 and need no map."""
+    owners = _owners(logits, vocabulary)
+    wanted = torch.tensor(sorted(objects), dtype=owners.dtype, device=owners.device)
+    return torch.isin(owners, wanted).nonzero()[:, 0]
 
 
-def _best(groups: Iterator[Tensor]) -> Tensor:
-    """Index of the highest score over all groups, the first of equals."""
-    first = next(groups)
-    best, index = first.max(dim=0)
-    seen = len(first)
-    for scores in groups:
+def _grouped(rows: Tensor) -> Sequence[Tensor]:
+    return rows.split(GROUP) if len(rows) else ()
+
+
+def _scores(maps: Tensor, rows: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
+    """Probabilities of some rows of logits [1, C, h, w] at ``size``, in groups [<=GROUP, H, W]."""
+    for group in _grouped(rows):
+        chosen = maps[:, group]
+        if chosen.shape[-2:] != size:
+            chosen = functional.interpolate(chosen, size=size, mode="bilinear", align_corners=False)
+        yield torch.sigmoid(chosen[0])
+
+
+def _scores_inside(
+    logits: PartLogits, vocabulary: Vocabulary, rows: Tensor, shown: Tensor
+) -> Iterator[Tensor]:
+    """The same for pairs, each 0 off its own object of ``shown``, int64 [H, W]."""
+    owners = _owners(logits, vocabulary)[rows]
+    size = (shown.shape[0], shown.shape[1])
+    for scores, owner in zip(_scores(logits.pairs, rows, size), _grouped(owners), strict=True):
+        yield scores * (shown[None] == owner[:, None, None])
+
+
+def _best(groups: Iterator[Tensor], rows: Tensor, size: tuple[int, int]) -> Tensor:
+    """The row with the highest score over all groups, int64 ``size``; the first of equals.
+
+    Rows that are left out would score 0, so where nothing scores more the first row of all wins.
+    """
+    best = torch.zeros(size, device=rows.device)
+    index = torch.zeros(size, dtype=torch.int64, device=rows.device)
+    for scores, group in zip(groups, _grouped(rows), strict=True):
         value, position = scores.max(dim=0)
         better = value > best
-        best, index = torch.where(better, value, best), torch.where(better, position + seen, index)
-        seen += len(scores)
+        best, index = torch.where(better, value, best), torch.where(better, group[position], index)
     return index

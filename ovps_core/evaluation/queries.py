@@ -120,7 +120,7 @@ class QueryAccumulator:
                 sums.alarms += found
             return 0.0 if found else 1.0
         iou, curve = mask_iou(mask, truth), iou_curve(probability, truth)
-        overlap, union = np.count_nonzero(mask & truth), np.count_nonzero(mask | truth)
+        overlap, union = int(np.sum(mask & truth)), int(np.sum(mask | truth))
         for sums in (self._all, category):
             sums.present += 1
             sums.iou += iou
@@ -139,9 +139,13 @@ class QueryAccumulator:
         return [(key, self._by_category[key].figures()) for key in sorted(self._by_category)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Overall figures, and under ``per_category`` the same by name, with its object and part."""
-        per_category = {
-            f"{name} {part}".strip(): {"object": name, "part": part, **vars(figures)}
-            for (name, part), figures in self.categories()
-        }
+        """Overall figures, and under ``per_category`` the same by name, with its object and part.
+
+        Where a word is asked both as a part and as an object, the object's key is "rim (object)".
+        """
+        per_category: dict[str, Any] = {}
+        for (name, part), figures in self.categories():
+            key = f"{name} {part}".strip()
+            key = f"{key} (object)" if key in per_category else key
+            per_category[key] = {"object": name, "part": part, **vars(figures)}
         return {**vars(self.figures()), "per_category": per_category}

@@ -15,6 +15,8 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ovps_core.errors import CheckpointError
+
 ClipSpec = str | Mapping[str, Any]
 """An open_clip model name ("ViT-B-16-quickgelu"), or an open_clip configuration as a mapping."""
 
@@ -23,10 +25,16 @@ def build_clip(spec: ClipSpec) -> CustomTextCLIP:
     """An open_clip model with its image tower at ``.visual`` and its text tower at ``.text``, random weights.
 
     Raises:
-        RuntimeError: open_clip does not know the name.
+        CheckpointError: open_clip does not know the name.
     """
     if isinstance(spec, str):
-        return open_clip.create_model(spec, force_custom_text=True)
+        known = open_clip.get_model_config(spec)
+        if known is None:
+            raise CheckpointError(
+                f"open_clip has no model {spec!r}; `python -c 'import open_clip; print(open_clip.list_models())'` "
+                "prints those it has"
+            )
+        spec = {key: value for key, value in known.items() if key != "custom_text"}
     return CustomTextCLIP(**spec)
 
 
@@ -91,21 +99,27 @@ class Backbone(nn.Module):
 
     def __init__(self, tower: nn.Module, taps: Sequence[int] = ()) -> None:
         super().__init__()
-        trunk = getattr(tower, "trunk", tower)
+        trunk: Any = getattr(tower, "trunk", tower)
         self.is_clip_vit = isinstance(trunk, VisionTransformer)
         self.is_pyramid = False
+        self.taps: tuple[int, ...]
+        self.widths: tuple[int, ...]
+        self.stride: int
+        self.prefix: int
         if self.is_clip_vit:
             depth = len(trunk.transformer.resblocks)
             self.taps = tuple(taps) or _relative_taps(depth)
             self.widths = (trunk.transformer.width,) * len(self.taps)
             self.stride = trunk.patch_size[0]
             self.prefix = 1
-            self.tower: nn.Module = _Taps(trunk)
+            self.tower: Any = _Taps(trunk)
             return
         strides = [level["reduction"] for level in trunk.feature_info]
         self.is_pyramid = len(set(strides)) > 1
         last_stages = tuple(range(len(strides)))[-3:]
-        self.taps = tuple(taps) or (last_stages if self.is_pyramid else _relative_taps(len(strides)))
+        self.taps = tuple(taps) or (
+            last_stages if self.is_pyramid else _relative_taps(len(strides))
+        )
         self.widths = tuple(trunk.feature_info[i]["num_chs"] for i in self.taps)
         self.stride = sorted(strides[i] for i in self.taps)[len(self.taps) // 2]
         self.prefix = 0 if self.is_pyramid else trunk.num_prefix_tokens
@@ -126,7 +140,10 @@ class Backbone(nn.Module):
                 self.tower, {"visual.positional_embedding": positions}, (pixels, list(self.taps))
             )
             prefixes = out["image_intermediates_prefix"]
-            return [torch.cat(pair, 1) for pair in zip(prefixes, out["image_intermediates"], strict=True)]
+            return [
+                torch.cat(pair, 1)
+                for pair in zip(prefixes, out["image_intermediates"], strict=True)
+            ]
         taps = self.tower.forward_intermediates(
             pixels,
             indices=list(self.taps),
@@ -147,10 +164,10 @@ class Backbone(nn.Module):
 
 def _relative_taps(depth: int) -> tuple[int, ...]:
     """The layers of a ``depth``-layer ViT that lie where 3, 6 and 9 lie in one of 12."""
-    return tuple(round((i + 1) * depth / 12) - 1 for i in (3, 6, 9))
+    return tuple(round(i * depth / 12) for i in (3, 6, 9))
 
 
-def _any_size(trunk: nn.Module) -> nn.Module:
+def _any_size(trunk: Any) -> Any:
     """The same network taking any input size: timm's ViTs fix theirs unless told otherwise when built."""
     if getattr(trunk, "dynamic_img_size", True):
         return trunk

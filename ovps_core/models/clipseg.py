@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import open_clip
 import torch
@@ -45,6 +46,11 @@ class CLIPSegConfig:
     heads: int = 4
     mlp_dim: int = 2048
     refined_upsampling: bool = True
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> CLIPSegConfig:
+        """From the header of a checkpoint, where tuples have become lists."""
+        return cls(**{**values, "taps": tuple(values["taps"])})
 
 
 class CLIPSeg(PartModel):

@@ -133,7 +133,7 @@ class FilmDecoder(nn.Module):
             hidden = self.film(tap, conditions) if hidden is None else hidden + tap
             tokens = hidden.flatten(0, 1)
             if keep_attention:
-                tokens, attention = block.with_attention(tokens)
+                tokens, attention = block.with_attention(tokens)  # type: ignore[operator]
                 attentions.append(attention.unflatten(0, shape))
             else:
                 tokens = block(tokens)

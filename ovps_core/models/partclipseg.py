@@ -7,9 +7,9 @@ of the object are joined, and modulated by their joined words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,18 @@ class PartCLIPSegConfig(CLIPSegConfig):
     corrections: Corrections = Corrections()
     trained_pairs: tuple[tuple[str, str], ...] = ()
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PartCLIPSegConfig:
+        """From the header of a checkpoint, where tuples have become lists."""
+        return cls(
+            **{
+                **values,
+                "taps": tuple(values["taps"]),
+                "corrections": Corrections(**values["corrections"]),
+                "trained_pairs": tuple((name, part) for name, part in values["trained_pairs"]),
+            }
+        )
+
 
 class PartCLIPSeg(CLIPSeg):
     """CLIPSeg with an adapter on its image tokens, a background condition, and the object-part head."""
@@ -45,12 +57,16 @@ class PartCLIPSeg(CLIPSeg):
 
     def __init__(self, config: PartCLIPSegConfig) -> None:
         super().__init__(config)
-        widths = set(self.backbone.widths)  # one adapter serves all taps; a pyramid's stages share no width
+        widths = set(
+            self.backbone.widths
+        )  # one adapter serves all taps; a pyramid's stages share no width
         self.adapter = VisualAdapter(widths.pop()) if len(widths) == 1 else nn.Identity()
         dim, condition_dim = config.dim, self.condition_dim
         background = torch.randn(1, condition_dim) * condition_dim**-0.5
         self.background: Tensor
-        self.register_buffer("background", background)  # random, never trained (spec of the release)
+        self.register_buffer(
+            "background", background
+        )  # random, never trained (spec of the release)
         self.pair_maps = nn.Linear(2 * dim, dim)
         self.pair_words = nn.Linear(2 * condition_dim, condition_dim)
         nn.init.zeros_(self.pair_maps.bias)
@@ -139,7 +155,9 @@ class PartCLIPSeg(CLIPSeg):
         embedded = self.text.embed(words).to(device) if words else self.background[:0]
 
         def rows(wanted: Iterable[str]) -> Tensor:
-            return torch.tensor([words.index(word) for word in wanted], dtype=torch.int64, device=device)
+            return torch.tensor(
+                [words.index(word) for word in wanted], dtype=torch.int64, device=device
+            )
 
         part_rows = rows(part for _, part in pairs)
         object_rows = rows(object for object, _ in pairs)
@@ -152,7 +170,10 @@ class PartCLIPSeg(CLIPSeg):
             else:
                 readout.append(Readout(names=(words.index(query.object or query.part),)))
         conditions = Conditions(
-            embedded[: len(names)], self.compose(embedded, part_rows, word_rows), part_rows, object_rows
+            embedded[: len(names)],
+            self.compose(embedded, part_rows, word_rows),
+            part_rows,
+            object_rows,
         )
         return QueryPlan(tuple(queries), conditions, tuple(readout))
 

@@ -1,0 +1,1 @@
+"""Rendered scenes with exact part masks: parametric objects, MuJoCo pictures, training folders."""

@@ -1,0 +1,157 @@
+"""A page with the best and the worst pictures of an evaluation: truth on the left, answer on the right."""
+
+from __future__ import annotations
+
+import heapq
+import html
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ovps_core.data.label_files import IGNORE
+from ovps_core.drawing import colours
+from ovps_core.evaluation.benchmark import ScoredItem
+from ovps_core.evaluation.folder import AnsweredQuery
+
+PICTURES = 12
+LONG_EDGE = 420
+"""Pixels of the longer side of each half picture."""
+
+STYLE = """\
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
+table { border-collapse: collapse; } td, th { padding: 2px 12px 2px 0; text-align: left; }
+figure { display: inline-block; margin: 0 1em 1em 0; vertical-align: top; max-width: 100%; }
+figure img { display: block; max-width: 100%; } figcaption span { margin-right: .8em; }
+"""
+
+
+Palette = Mapping[int, tuple[int, int, int]]
+
+
+@dataclass(frozen=True, order=True)
+class _Picture:
+    rank: float
+    order: int
+    title: str = field(compare=False)
+    score: float = field(compare=False)
+    jpeg: bytes = field(compare=False, repr=False)
+    legend: tuple[tuple[str, str], ...] = field(compare=False)
+
+
+class Gallery:
+    """Keeps the pictures with the highest and the lowest IoU; holds no more than it shows.
+
+    Args:
+        names: of the classes in label maps, for the legend.
+    """
+
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self._names = names
+        self._order = count()
+        self._best: list[_Picture] = []
+        self._worst: list[_Picture] = []
+
+    def item(self, item: ScoredItem) -> None:
+        """Consider one benchmark item."""
+
+        def draw() -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
+            rows = sorted({int(row) for row in np.union1d(item.truth, item.predicted)} - {IGNORE})
+            palette = dict(zip(rows, colours(len(rows)), strict=True))
+            legend = tuple((self._names[row], _css(palette[row])) for row in rows)
+            return _side_by_side(item.image, item.truth, item.predicted, palette), legend
+
+        self._offer(f"{item.name}, {item.setting.value}", item.miou, draw)
+
+    def answer(self, answer: AnsweredQuery) -> None:
+        """Consider one answered query about a part that the photograph shows."""
+        truth = answer.truth
+        if truth is None:
+            return
+
+        def draw() -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
+            there, answered = (np.where(mask, 0, IGNORE).astype(np.int32) for mask in (truth, answer.mask))
+            return _side_by_side(answer.image, there, answered, {0: colours(1)[0]}), ()
+
+        self._offer(f"{answer.name}: {answer.query.text}", answer.iou, draw)
+
+    def _offer(
+        self,
+        title: str,
+        score: float,
+        draw: Callable[[], tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]],
+    ) -> None:
+        for heap, rank in ((self._best, score), (self._worst, -score)):
+            if len(heap) < PICTURES or rank > heap[0].rank:
+                picture, legend = draw()
+                jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+                entry = _Picture(rank, -next(self._order), title, score, jpeg, legend)
+                (heapq.heappush if len(heap) < PICTURES else heapq.heappushpop)(heap, entry)
+
+    def write(self, directory: Path, heading: str, tables: Sequence[str]) -> Path:
+        """Write ``index.html`` and its pictures.
+
+        Args:
+            tables: HTML tables, shown first.
+
+        Returns:
+            Path of the page.
+        """
+        (directory / "pictures").mkdir(parents=True, exist_ok=True)
+        sections = []
+        for title, heap in (("Best", self._best), ("Worst", self._worst)):
+            figures = []
+            for rank, picture in enumerate(sorted(heap, reverse=True), start=1):
+                name = f"pictures/{title.lower()}_{rank:02}.jpg"
+                (directory / name).write_bytes(picture.jpeg)
+                figures.append(_figure(name, picture))
+            sections.append(f"<h2>{title}</h2>\n" + "\n".join(figures))
+        title = html.escape(heading)
+        body = "\n".join([f"<h1>{title}</h1>", *tables, "<p>Truth left, answer right.</p>", *sections])
+        page = directory / "index.html"
+        page.write_text(
+            f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n'
+            f"<style>{STYLE}</style>\n{body}\n</html>\n",
+            encoding="utf-8",
+        )
+        return page
+
+
+def _css(colour: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _figure(path: str, picture: _Picture) -> str:
+    swatches = "".join(
+        f'<span><b style="color:{colour}">&#9632;</b> {html.escape(name)}</span>'
+        for name, colour in picture.legend
+    )
+    caption = f"{html.escape(picture.title)}: IoU {picture.score:.2f}<br>{swatches}"
+    return f'<figure><img src="{path}" alt=""><figcaption>{caption}</figcaption></figure>'
+
+
+def _side_by_side(
+    image: NDArray[np.uint8], truth: NDArray[np.int32], predicted: NDArray[np.int32], palette: Palette
+) -> NDArray[np.uint8]:
+    scale = LONG_EDGE / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    halves = [_overlay(small, labels, palette) for labels in (truth, predicted)]
+    gap = np.full((size[1], 4, 3), 255, dtype=np.uint8)
+    return np.hstack([halves[0], gap, halves[1]])
+
+
+def _overlay(image: NDArray[np.uint8], labels: NDArray[np.int32], palette: Palette) -> NDArray[np.uint8]:
+    """The image with its classes tinted and outlined; labels are shrunk to its size."""
+    shrunk = cv2.resize(labels, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    tinted = image.copy()
+    for row in np.unique(shrunk[shrunk != IGNORE]):
+        mask, colour = shrunk == row, palette[int(row)]
+        tinted[mask] = (0.5 * tinted[mask] + 0.5 * np.array(colour)).astype(np.uint8)
+        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(tinted, contours, -1, colour, 1, cv2.LINE_AA)
+    return tinted

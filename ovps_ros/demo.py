@@ -1,0 +1,223 @@
+"""``python -m ovps_ros.demo``: camera and node as processes over DDS, two questions, a table, a picture, a film.
+
+The runner only does what a robot would: it says words on a topic and listens to masks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import rclpy
+from PIL import Image as Picture
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+from tabulate import tabulate
+
+from ovps_core.checkpoints.registry import DEFAULT_MODEL
+from ovps_core.drawing import draw_masks
+from ovps_core.errors import OvpsError
+from ovps_core.images import RgbImage
+from ovps_core.query import PartQuery
+from ovps_core.results import PartMasks
+from ovps_ros.messages import image_rgb, masks_value, nanoseconds
+from ovps_ros.msg import PartMasks as PartMasksMsg
+from ovps_ros.processes import Programs, stay_local
+from ovps_ros.record import MaskRecorder
+
+FIRST = "knife handle, mug handle"
+SECOND = "knife handle, mug handle, pan handle"
+_KEPT = 60  # images and truths that wait for their masks
+_FILM_FRAMES, _FILM_WIDTH = 40, 480
+
+
+class DemoError(OvpsError):
+    """A program did not come up; the message says which, and what it was waited for."""
+
+
+@dataclass
+class Seen:
+    """Everything that came back."""
+
+    first_at: float = 0.0
+    last_at: float = 0.0
+    latencies_ms: list[float] = field(default_factory=list)
+    found: dict[str, list[bool]] = field(default_factory=dict)
+    ious: dict[str, list[float]] = field(default_factory=dict)
+    film: list[RgbImage] = field(default_factory=list)
+    picture: RgbImage | None = None
+
+
+class Watcher(Node):
+    """Listens to images, masks and truth, and compares what has one stamp."""
+
+    def __init__(self, recorder: MaskRecorder) -> None:
+        super().__init__("demo")
+        self.seen = Seen()
+        self._images: dict[int, Image] = {}
+        self._truths: dict[int, PartMasksMsg] = {}
+        self._recorder = recorder
+        self.words = self.create_publisher(String, "/ovps/query", 10)
+        self.create_subscription(Image, "image", self._on_image, qos_profile_sensor_data)
+        self.create_subscription(PartMasksMsg, "/sim_camera/truth", self._on_truth, 10)
+        self.create_subscription(PartMasksMsg, "/ovps/masks", self._on_masks, 10)
+
+    @property
+    def sees_camera(self) -> bool:
+        """Whether an image has come."""
+        return bool(self._images)
+
+    def _on_image(self, message: Image) -> None:
+        _keep(self._images, message)
+
+    def _on_truth(self, message: PartMasksMsg) -> None:
+        _keep(self._truths, message)
+
+    def _on_masks(self, message: PartMasksMsg) -> None:
+        now, stamp = self.get_clock().now().nanoseconds, nanoseconds(message.header.stamp)
+        seen = self.seen
+        seen.last_at = time.monotonic()
+        seen.first_at = seen.first_at or seen.last_at
+        seen.latencies_ms.append((now - stamp) / 1e6)
+        self._recorder.write(message, now)
+        masks = masks_value(message)
+        truth = self._truths.get(stamp)
+        for query in masks.queries:
+            seen.found.setdefault(query.text, []).append(bool(masks.of(query)))
+            if truth is not None:
+                iou = _iou(masks, masks_value(truth), query)
+                seen.ious.setdefault(query.text, []).append(iou)
+        if stamp in self._images:
+            seen.picture = draw_masks(image_rgb(self._images[stamp]), masks)
+            seen.film.append(_shrink(seen.picture))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the demo."""
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="where results go")
+    parser.add_argument("--photo", type=Path, help="play the pictures of this folder as a camera")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="a name from `ovps models`, or a file")
+    parser.add_argument("--first", default=FIRST, help="what to look for at first")
+    parser.add_argument("--second", default=SECOND, help="and half way")
+    parser.add_argument("--seconds", type=float, default=16.0, help="of answers to watch")
+    parser.add_argument("--score-threshold", type=float, default=0.5, help="least score of a part")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo; 0 when masks came."""
+    domain = stay_local()
+    print(f"ROS_DOMAIN_ID={domain}: camera, node and this program talk over DDS")
+    args.out.mkdir(parents=True, exist_ok=True)
+    rclpy.init()
+    with MaskRecorder(args.out / "masks") as recorder, Programs() as programs:
+        photo = {"photo": str(args.photo)} if args.photo else {}
+        programs.start("ovps_ros.sim_camera", photo)
+        settings = {"model": args.model, "score_threshold": args.score_threshold}
+        programs.start("ovps_ros.node", {**settings, "use_depth": not args.photo})
+        watcher = Watcher(recorder)
+        try:
+            _ask_and_watch(watcher, programs, args)
+        except (KeyboardInterrupt, ExternalShutdownException):
+            return 130
+        finally:
+            watcher.destroy_node()
+    rclpy.try_shutdown()
+    _report(watcher.seen, args)
+    return 0
+
+
+def _ask_and_watch(watcher: Watcher, programs: Programs, args: argparse.Namespace) -> None:
+    def wait(what: str, true: Callable[[], Any], patience: float = 120.0) -> None:
+        end = time.monotonic() + patience
+        while not true():
+            dead = programs.dead()
+            if dead or time.monotonic() > end:
+                raise DemoError(f"waited for {what}; ended by themselves: {dead or 'none'}")
+            rclpy.spin_once(watcher, timeout_sec=0.05)
+
+    wait("the camera", lambda: watcher.sees_camera)
+    wait("the node", lambda: watcher.words.get_subscription_count())
+    wait("the node to listen to images", lambda: watcher.count_subscribers("image") > 1)
+    for words in (args.first, args.second):
+        print(f"asking for: {words}")
+        watcher.words.publish(String(data=words))
+        count = len(watcher.seen.latencies_ms)
+        wait("masks", lambda count=count: len(watcher.seen.latencies_ms) > count)  # type: ignore[misc]
+        end = time.monotonic() + args.seconds / 2
+        wait("time to pass", lambda end=end: time.monotonic() > end)  # type: ignore[misc]
+
+
+def _report(seen: Seen, args: argparse.Namespace) -> None:
+    frames = len(seen.latencies_ms)
+    p50, p99 = np.percentile(seen.latencies_ms, [50, 99])
+    rate = (frames - 1) / max(seen.last_at - seen.first_at, 1e-9)
+    rows = [
+        [text, len(hits), f"{np.mean(hits):.0%}", np.mean(seen.ious[text]) if text in seen.ious else None]
+        for text, hits in seen.found.items()
+    ]
+    headers = ["query", "images", "found in", "mean IoU with truth"]
+    table = tabulate(rows, headers, floatfmt=".3f", missingval="")
+    summary = (
+        f"{frames} images answered, {rate:.1f} a second; stamp to mask p50 {p50:.0f} ms, "
+        f"p99 {p99:.0f} ms"
+    )
+    print(f"\n{table}\n\n{summary}")
+    (args.out / "report.txt").write_text(f"{table}\n\n{summary}\n")
+    if seen.picture is not None:
+        cv2.imwrite(str(args.out / "demo.png"), seen.picture[..., ::-1])
+        step = max(1, len(seen.film) // _FILM_FRAMES)
+        film = [Picture.fromarray(frame) for frame in seen.film[::step]]
+        film[0].save(
+            args.out / "demo.gif", save_all=True, append_images=film[1:], duration=125, loop=0
+        )
+    names = ", ".join(sorted(path.name for path in args.out.iterdir()))
+    print(f"in {args.out}: {names}")
+
+
+def _iou(masks: PartMasks, truth: PartMasks, query: PartQuery) -> float:
+    """Intersection over union of all pixels found and all true ones; 1 when both are empty."""
+    really = np.zeros((truth.height, truth.width), dtype=bool)
+    for part in truth.parts:
+        if (part.query.object, part.query.part) == (query.object, query.part):
+            really[part.roi.slices] |= part.mask
+    found = masks.mask_of(query)
+    union = np.count_nonzero(found | really)
+    return float(np.count_nonzero(found & really) / union) if union else 1.0
+
+
+def _shrink(picture: RgbImage) -> RgbImage:
+    height = round(picture.shape[0] * _FILM_WIDTH / picture.shape[1])
+    return cv2.resize(picture, (_FILM_WIDTH, height), interpolation=cv2.INTER_AREA)
+
+
+def _keep(store: dict[int, Any], message: Any) -> None:
+    store[nanoseconds(message.header.stamp)] = message
+    while len(store) > _KEPT:
+        del store[next(iter(store))]
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ovps_ros.demo", description="Camera, node and questions over DDS."
+    )
+    add_arguments(parser)
+    try:
+        return run(parser.parse_args())
+    except OvpsError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

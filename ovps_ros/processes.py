@@ -1,0 +1,97 @@
+"""Our programs as processes of their own over DDS, with the profile that large images need."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+_PATIENCE = 20.0  # seconds for a program to end by itself
+
+
+def fastdds_profile() -> Path | None:
+    """Our Fast DDS profile: beside the sources, else where the package is installed."""
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
+    places = [Path(__file__).parents[1] / "config"]
+    places += [Path(prefix) / "share" / "ovps_ros" / "config" for prefix in prefixes if prefix]
+    return next((p / "fastdds.xml" for p in places if (p / "fastdds.xml").is_file()), None)
+
+
+def stay_local() -> int:
+    """Keep what follows on this machine, in a domain of its own unless one is set; returns the domain.
+
+    To be called before rclpy is initialised.
+    """
+    os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    profile = fastdds_profile()
+    if profile is not None:
+        os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
+    return int(os.environ["ROS_DOMAIN_ID"])
+
+
+class Programs:
+    """Modules of ours that run while the ``with`` block does.
+
+        with Programs() as programs:
+            programs.start("ovps_ros.node", parameters={"model": "ovps-tiny"})
+    """
+
+    def __init__(self) -> None:
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        self,
+        module: str,
+        parameters: dict[str, object] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> subprocess.Popen[bytes]:
+        """Run ``python -m module`` with ROS parameters."""
+        ros = [word for name, value in (parameters or {}).items() for word in _argument(name, value)]
+        command = [sys.executable, "-m", module, "--ros-args", *ros, *arguments]
+        here = str(Path(__file__).parents[1])
+        search = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
+        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": search})
+        self._running.append(process)
+        return process
+
+    def dead(self) -> Iterable[str]:
+        """Command lines of programs that ended before they were told to."""
+        return [" ".join(p.args) for p in self._running if p.poll() is not None]  # type: ignore[arg-type]
+
+    def stop(self, process: subprocess.Popen[bytes]) -> int:
+        """End a program as a terminal does; returns its exit code."""
+        self._running.remove(process)
+        process.send_signal(signal.SIGINT)
+        try:
+            return process.wait(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def __enter__(self) -> Programs:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in list(self._running):
+            self.stop(process)
+
+
+def _argument(name: str, value: object) -> list[str]:
+    if isinstance(value, bool):
+        value = str(value).lower()
+    elif isinstance(value, list):
+        value = "[" + ", ".join(f"'{item}'" for item in value) + "]"
+    elif value == "":
+        value = "''"
+    return ["-p", f"{name}:={value}"]

@@ -1,0 +1,238 @@
+"""Train a tiny model on rendered scenes: ``python -m training.tiny --data DIR --out DIR``.
+
+Every pixel of every scene teaches three softmaxes (objects, parts, pairs); pairs held out teach their object
+only. Training ends by the clock, so the same command fits a laptop's evening and a GPU's hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+import yaml
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, Timer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from ovps_core.data.rendered.catalogue import HELD_OUT_PAIRS, pairs_of
+from ovps_core.data.rendered.reader import RenderedScenes
+from ovps_core.models.tiny import TinyConfig, TinyParts
+from training.tiny_data import IGNORE, LabelTable, SceneCrops, relight
+
+
+@dataclass(frozen=True)
+class TinyRecipe:
+    """Every number of the training.
+
+    Attributes:
+        level: which rendered world's words the model knows.
+        phases: (share of the time, side of the crops, stride of the labels; both in pixels). Coarse labels are
+            four times cheaper and teach the classes; fine ones then teach the outlines.
+        batch: scenes a step.
+        learning_rate, weight_decay: of AdamW; the rate warms up, then falls as a cosine of the time used.
+        warm_up: share of the time.
+        dice: weight of the soft Dice loss, which counts small parts as much as large ones.
+        ema: decay of the averaged weights a step.
+    """
+
+    level: str = "tabletop"
+    phases: tuple[tuple[float, int, int], ...] = ((0.65, 128, 4), (0.35, 192, 2))
+    batch: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    warm_up: float = 0.02
+    dice: float = 0.5
+    ema: float = 0.998
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> TinyRecipe:
+        """The recipe in a file; unknown keys are an error that names them."""
+        values = yaml.safe_load(path.read_text()) or {}
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise SystemExit(
+                f"{path} has unknown keys {sorted(unknown)}; known are {[f.name for f in fields(cls)]}"
+            )
+        if "phases" in values:
+            values["phases"] = tuple((float(a), int(b), int(c)) for a, b, c in values["phases"])
+        return cls(**values)
+
+
+def tiny_config(level: str) -> TinyConfig:
+    """A network for all words of a rendered level, its pairs without those held out."""
+    pairs = [pair for pair in pairs_of(level) if pair not in HELD_OUT_PAIRS]
+    return TinyConfig(
+        objects=tuple(dict.fromkeys(name for name, _ in pairs_of(level))),
+        parts=tuple(sorted({part for _, part in pairs_of(level)})),
+        pairs=tuple(pairs),
+        widths=(32, 64, 128, 256),
+        dim=48,
+    )
+
+
+class TinyTraining(L.LightningModule):
+    """Dense cross entropy and Dice on the three softmaxes."""
+
+    def __init__(
+        self,
+        config: TinyConfig,
+        recipe: TinyRecipe,
+        table: LabelTable,
+        timer: Timer,
+        seconds: float,
+    ) -> None:
+        super().__init__()
+        self.model = TinyParts(config).to(memory_format=torch.channels_last)
+        self.recipe = recipe
+        self.timer, self.seconds = timer, seconds
+        self.stride = recipe.phases[0][2]
+        for name in ("objects", "parts", "pairs"):
+            self.register_buffer(
+                f"table_{name}", torch.from_numpy(getattr(table, name)), persistent=False
+            )
+
+    def labels(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pair ids int64 [B, H, W] -> rows of the three softmaxes."""
+        return self.table_objects[ids], self.table_parts[ids], self.table_pairs[ids]
+
+    def losses(self, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """(cross entropy, Dice loss), each a sum over the softmaxes."""
+        pixels = ((images - 0.5) / 0.25).to(memory_format=torch.channels_last)
+        scores = self.model.scores(pixels)
+        stride = self.stride
+        coarse = ids[:, stride // 2 :: stride, stride // 2 :: stride]
+        entropy = dice = torch.zeros((), device=images.device)
+        for score, label in zip(scores, self.labels(coarse), strict=True):
+            if score.shape[-2:] != label.shape[-2:]:
+                score = F.interpolate(score, size=label.shape[-2:], mode="bilinear")
+            log_probability = score.float().log_softmax(1)
+            entropy = entropy + F.nll_loss(log_probability, label, ignore_index=IGNORE)
+            dice = dice + dice_loss(log_probability.exp(), label)
+        return entropy, dice
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        entropy, dice = self.losses(relight(batch[0]), batch[1])
+        self.log_dict({"train/entropy": entropy, "train/dice": dice}, prog_bar=True)
+        return entropy + self.recipe.dice * dice
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        images, ids = batch
+        objects, parts, _ = self.model.scores((images.float() / 255 - 0.5) / 0.25)
+        names = zip(("object", "part"), (objects, parts), self.labels(ids)[:2], strict=True)
+        for name, score, label in names:
+            size = label.shape[-2:]
+            guess = F.interpolate(score.float(), size=size, mode="bilinear").argmax(1)
+            self.log(
+                f"val/{name}_miou", scene_miou(guess, label), prog_bar=True, batch_size=len(images)
+            )
+
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]
+        heavy = [p for p in self.model.parameters() if p.ndim > 1]
+        light = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups = [{"params": heavy}, {"params": light, "weight_decay": 0.0}]
+        return torch.optim.AdamW(
+            groups, self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
+        )
+
+    def on_train_batch_start(self, *_: object) -> None:
+        used = min(1.0, self.timer.time_elapsed("train") / self.seconds)
+        warm = min(1.0, used / self.recipe.warm_up)
+        fall = 0.5 * (1 + torch.cos(torch.tensor(used * torch.pi))).item()
+        for group in self.optimizers().optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * warm * max(fall, 1e-3)
+        shares = torch.tensor([phase[0] for phase in self.recipe.phases]).cumsum(0)
+        phase = min(int((shares < used).sum()), len(self.recipe.phases) - 1)
+        _, size, self.stride = self.recipe.phases[phase]
+        self.trainer.train_dataloader.dataset.size = size
+
+
+def dice_loss(probability: Tensor, label: Tensor) -> Tensor:
+    """1 - soft Dice, the mean over the classes that the batch shows (Milletari et al., 3DV 2016)."""
+    classes = probability.shape[1]
+    known = label != IGNORE
+    label = label.clamp(min=0)
+    hit = probability.gather(1, label[:, None])[:, 0] * known
+    overlap = torch.zeros(classes, device=hit.device).index_add(0, label.flatten(), hit.flatten())
+    truth = torch.bincount(label[known], minlength=classes)
+    total = (probability * known[:, None]).sum(dim=(0, 2, 3)) + truth
+    shown = truth > 0
+    shown[0] = False
+    return (1 - 2 * overlap[shown] / total[shown]).mean() if shown.any() else probability.sum() * 0
+
+
+def scene_miou(guess: Tensor, label: Tensor) -> Tensor:
+    """IoU of each (scene, class shown) pair, averaged: what a query about that scene gets."""
+    ious = []
+    for row, truth in zip(guess, label, strict=True):
+        row = torch.where(truth == IGNORE, IGNORE, row)
+        for value in truth.unique():
+            if value > 0:
+                union = ((row == value) | (truth == value)).sum()
+                ious.append(((row == value) & (truth == value)).sum() / union)
+    return torch.stack(ious).mean()
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="rendered training scenes (`ovps render`)"
+    )
+    parser.add_argument("--val", type=Path, required=True, help="rendered scenes of the split val")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoints and TensorBoard logs")
+    parser.add_argument("--config", type=Path, default=Path("training/config/tiny.yaml"))
+    parser.add_argument(
+        "--minutes", type=float, default=80.0, help="time to train, all runs together"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from OUT/last.ckpt")
+    parser.add_argument(
+        "--overfit", type=int, default=0, help="train on that many scenes only, to find faults"
+    )
+    args = parser.parse_args()
+    L.seed_everything(0)
+    recipe = TinyRecipe.from_yaml(args.config)
+    config, scenes = tiny_config(recipe.level), RenderedScenes(args.data)
+    timer = Timer({"minutes": args.minutes}, interval="step")
+    module = TinyTraining(
+        config, recipe, LabelTable.of(config, scenes.pairs), timer, args.minutes * 60
+    )
+    crops = SceneCrops(scenes, recipe.phases[0][1], augment=not args.overfit)
+    if args.overfit:
+        crops.scenes = Subset(scenes, range(args.overfit))  # type: ignore[assignment]
+    val = Subset(SceneCrops(RenderedScenes(args.val), 192, augment=False), range(128))
+    checkpoints = ModelCheckpoint(
+        args.out,
+        save_last=True,
+        save_top_k=0,
+        train_time_interval=__import__("datetime").timedelta(minutes=5),
+    )
+    trainer = L.Trainer(
+        max_epochs=-1,
+        accelerator="auto",
+        precision="bf16-mixed",
+        callbacks=[timer, checkpoints, EMAWeightAveraging(decay=recipe.ema)],
+        logger=TensorBoardLogger(args.out, name="", version=""),
+        default_root_dir=args.out,
+        gradient_clip_val=1.0,
+        log_every_n_steps=20,
+        val_check_interval=500,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(
+        module,
+        DataLoader(crops, recipe.batch, shuffle=True, drop_last=True),
+        DataLoader(val, 32),
+        ckpt_path=args.out / "last.ckpt" if args.resume else None,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -169,6 +169,7 @@ class TinyParts(PartModel):
         change = (settled / objects[:, 1:].clamp(min=_TINY))[:, self.pair_objects]
         pairs = _share_out(pairs[:, 1:] * change, 1 - pairs[:, :1])
         known = torch.cat([settled, parts[:, 1:], pairs], dim=1)
+        conditions = conditions.to(known.device, known.dtype)  # also where the network is in 16 bit
         names = torch.einsum("bkhw,ck->bchw", known, conditions.names)
         composed = torch.einsum("bkhw,tk->bthw", known, conditions.pairs)
         product = names[:, conditions.part_index] * names[:, conditions.object_index]

@@ -1,14 +1,13 @@
 """The node alone: remap its inputs, give it words."""
 
-from typing import List  # noqa: UP035
+from typing import List
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
-
-from launch import LaunchDescription
 
 SHARE = FindPackageShare("ovps_ros")
 ARGUMENTS = {

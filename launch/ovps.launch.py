@@ -1,13 +1,14 @@
 """The node alone: remap its inputs, give it words."""
 
-from typing import List
+from typing import List  # noqa: UP035
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
 
 SHARE = FindPackageShare("ovps_ros")
 ARGUMENTS = {
@@ -34,7 +35,7 @@ def generate_launch_description():
     """See `ros2 launch --show-args`."""
     value = LaunchConfiguration
     texts = {n: ParameterValue(value(n), value_type=str) for n in ("model", "image_transport")}
-    queries = ParameterValue(['["', value("queries"), '"]'], value_type=List[str])  # noqa: UP006
+    queries = ParameterValue(['["', value("queries"), '"]'], value_type=List[str])
     flags = {
         n: ParameterValue(value(n), value_type=bool)
         for n in ("use_depth", "autostart", "use_sim_time")

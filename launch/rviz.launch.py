@@ -1,9 +1,10 @@
 """RViz with the overlay, the cloud and the parts' boxes."""
 
-from launch import LaunchDescription
 from launch.substitutions import PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
 
 
 def generate_launch_description():

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import rclpy
-from ovps_ros.msg import PartMasks
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
@@ -22,6 +21,7 @@ from ovps_core.images import RgbImage
 from ovps_core.postprocess import SegmentOptions
 from ovps_core.segmenter import PartSegmenter
 from ovps_ros.messages import image_message, nanoseconds
+from ovps_ros.msg import PartMasks
 from ovps_ros.processes import Programs, stay_local
 
 QUERIES = "knife handle, mug handle"
@@ -68,7 +68,9 @@ class _Sender(Node):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps bench ros``."""
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="a name from `ovps models`, or a file")
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, help="a name from `ovps models`, or a file"
+    )
     parser.add_argument("--backend", default="auto", help="what runs the network")
     parser.add_argument("--seconds", type=float, default=10.0, help="of every measurement")
     parser.add_argument("--rate", type=float, default=30.0, help="images per second of the camera")
@@ -92,9 +94,18 @@ def run(args: argparse.Namespace) -> int:
     rows = [
         ["bare model", "", "", bare, None, None],
         ["node, model half idle", free.sent, free.answered, free.p50, free.p99, free.p50 - bare],
-        [f"node, {args.rate:g} Hz in", flooded.sent, flooded.answered, flooded.p50, flooded.p99, None],
+        [
+            f"node, {args.rate:g} Hz in",
+            flooded.sent,
+            flooded.answered,
+            flooded.p50,
+            flooded.p99,
+            None,
+        ],
     ]
-    print(tabulate(rows, ["", "sent", "answered", "p50 ms", "p99 ms", "overhead ms"], floatfmt=".1f"))
+    print(
+        tabulate(rows, ["", "sent", "answered", "p50 ms", "p99 ms", "overhead ms"], floatfmt=".1f")
+    )
     print(f"at {args.rate:g} Hz in, stamp to mask is {flooded.p50 / bare:.2f} model times (p50)")
     return 0
 
@@ -133,5 +144,7 @@ def _spin(sender: _Sender, programs: Programs, true: Callable[[], bool], patienc
     end = time.monotonic() + patience
     while not true():
         if programs.dead() or time.monotonic() > end:
-            raise BackendError(f"the node did not come up in {patience:.0f} s; look at its log above")
+            raise BackendError(
+                f"the node did not come up in {patience:.0f} s; look at its log above"
+            )
         rclpy.spin_once(sender, timeout_sec=0.01)

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2: pip install '.[ros]' or a sourced installation")
 pytest.importorskip("ovps_ros.msg", reason="needs the messages: pip install --no-build-isolation .")
 
-from ovps_ros.processes import stay_local  # noqa: E402
+from ovps_ros.processes import stay_local
 
 stay_local()
 
@@ -88,29 +88,31 @@ class Robot:
         self.images.publish(image_message(rgb, header))
         return header
 
-    def answer(self, rgb: np.ndarray, depth: np.ndarray | None = None) -> PartMasks:
+    def answer(
+        self, rgb: np.ndarray, depth: np.ndarray | None = None, patience: float = PATIENCE
+    ) -> PartMasks:
         """Show pictures until one is answered; returns that answer."""
         self.masks.clear()
         shown: list[Header] = []
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + patience
         while time.monotonic() < end:
             shown.append(self.show(rgb, depth))
             self.rest(0.15)
             for masks in self.masks:
                 if masks.header in shown:
                     return masks
-        pytest.fail(f"no answer in {PATIENCE} s; last diagnostics: {self.faults()}")
+        pytest.fail(f"no answer in {patience} s; last diagnostics: {self.faults()}")
 
     def ask(self, *texts: str, append: bool = False) -> SetQueries.Response:
         """Set the queries by service."""
         request = SetQueries.Request(queries=[PartQuery(text=t) for t in texts], append=append)
         return self.call(self.set_queries, request)
 
-    def call(self, client: Any, request: Any) -> Any:
+    def call(self, client: Any, request: Any, patience: float = PATIENCE) -> Any:
         """A service's answer."""
-        assert client.wait_for_service(PATIENCE)
+        assert client.wait_for_service(patience)
         future = client.call_async(request)
-        self.spin_until(future.done)
+        self.spin_until(future.done, patience)
         return future.result()
 
     def say(self, text: str) -> None:

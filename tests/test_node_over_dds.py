@@ -9,21 +9,21 @@ import pytest
 
 pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
 
-from ovps_ros.action import FindParts  # noqa: E402
-from ovps_ros.msg import PartQuery, Parts3D  # noqa: E402
-from ovps_ros.srv import SetQueries  # noqa: E402
-from rcl_interfaces.srv import DescribeParameters, SetParameters  # noqa: E402
-from rclpy.action import ActionClient  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
-from robot import Robot  # noqa: E402
-from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
-from std_msgs.msg import String  # noqa: E402
+from ovps_ros.action import FindParts
+from ovps_ros.msg import PartQuery, Parts3D
+from ovps_ros.srv import SetQueries
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.action import ActionClient
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from robot import Robot
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import String
 
-from ovps_core.geometry import CameraModel  # noqa: E402
-from ovps_core.postprocess import SegmentOptions  # noqa: E402
-from ovps_core.segmenter import PartSegmenter  # noqa: E402
-from ovps_ros.messages import masks_value  # noqa: E402
+from ovps_core.geometry import CameraModel
+from ovps_core.postprocess import SegmentOptions
+from ovps_core.segmenter import PartSegmenter
+from ovps_ros.messages import masks_value
 
 pytestmark = pytest.mark.ros
 OPTIONS = SegmentOptions(score_threshold=0.0, mask_threshold=0.495)
@@ -107,7 +107,9 @@ def test_labels_masks_indices_and_cloud_agree(robot: Robot) -> None:
     everything = (labels, clouds, spaces, overlays)
     for _ in range(60):
         message = robot.answer(PICTURE, DEPTH)
-        same = [next((m for m in heard if m.header == message.header), None) for heard in everything]
+        same = [
+            next((m for m in heard if m.header == message.header), None) for heard in everything
+        ]
         if all(same):
             break
     label, cloud, space, overlay = same

@@ -13,4 +13,6 @@ def test_reference() -> None:
     from ovps_ros.reference import reference
 
     page = Path(__file__).parents[1] / "docs" / "ros_reference.md"
-    assert page.read_text() == reference(), "run: python -m ovps_ros.reference > docs/ros_reference.md"
+    assert page.read_text() == reference(), (
+        "run: python -m ovps_ros.reference > docs/ros_reference.md"
+    )

@@ -16,8 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ovps_core.errors import QueryError
-from ovps_core.lexicon import lexicon
 from ovps_core.models.base import (
     Conditions,
     Features,
@@ -28,6 +26,7 @@ from ovps_core.models.base import (
     Readout,
 )
 from ovps_core.query import PartQuery
+from ovps_core.words import Kind, resolve
 
 _TINY = 1e-4  # probabilities are kept this far from 0 and 1, so that logits stay small in 16 bit
 
@@ -43,6 +42,8 @@ class TinyConfig:
         widths: channels at strides 4, 8, 16 and 32.
         depths: residual blocks at each.
         dim: channels of the merged map at stride 4.
+        agreement: how much a pixel's object is drawn to those of its picture and neighbourhood; 0 not at all.
+        neighbourhood: radius of that neighbourhood, in cells of stride 4.
         scale, shift: calibration of a query's logit, fitted on validation scenes: ``scale * logit + shift``.
     """
 
@@ -53,6 +54,8 @@ class TinyConfig:
     widths: tuple[int, ...] = (48, 96, 192, 320)
     depths: tuple[int, ...] = (1, 2, 2, 2)
     dim: int = 64
+    agreement: float = 0.7
+    neighbourhood: int = 6
     scale: float = 1.0
     shift: float = 0.0
 
@@ -85,6 +88,11 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequent
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
     )
+
+
+def _share_out(weights: Tensor, mass: Tensor | float) -> Tensor:
+    """Scale ``weights`` float [B, n, ...] so that they sum to ``mass`` over n."""
+    return weights * (mass / weights.sum(dim=1, keepdim=True).clamp(min=1e-12))
 
 
 class TinyParts(PartModel):
@@ -123,6 +131,9 @@ class TinyParts(PartModel):
         self.splits = counts
         self.condition_dim = sum(counts) - 3  # backgrounds are not asked for
         self.head = nn.Conv2d(2 * config.dim, sum(counts), 1)
+        owners = torch.tensor([config.objects.index(name) for name, _ in config.pairs])
+        self.pair_objects: Tensor
+        self.register_buffer("pair_objects", owners.long(), persistent=False)
 
     def encode(self, pixels: Tensor) -> Features:
         """Pixels float [B, 3, H, W] -> scores of objects, parts and pairs, background first, at stride 4."""
@@ -149,18 +160,41 @@ class TinyParts(PartModel):
 
         A row of conditions float [objects + parts + pairs] says which known things it means: a name spreads over
         objects and parts (one-hot for a known word), a pair over pairs. It is all zero for a composition that
-        training never saw: then the product of its object's and its part's probability answers alone.
+        training never saw: then the mean of its object and its part, the geometric one, answers alone.
         """
-        softmaxes = (
-            scores.softmax(1)[:, 1:]
-            for scores in features.levels[0].float().split(self.splits, dim=1)
+        objects, parts, pairs = (
+            scores.softmax(1) for scores in features.levels[0].float().split(self.splits, dim=1)
         )
-        known = torch.cat(list(softmaxes), dim=1)
+        settled = self._settle(objects)
+        change = (settled / objects[:, 1:].clamp(min=_TINY))[:, self.pair_objects]
+        pairs = _share_out(pairs[:, 1:] * change, 1 - pairs[:, :1])
+        known = torch.cat([settled, parts[:, 1:], pairs], dim=1)
+        conditions = conditions.to(known.device, known.dtype)  # also where the network is in 16 bit
         names = torch.einsum("bkhw,ck->bchw", known, conditions.names)
         composed = torch.einsum("bkhw,tk->bthw", known, conditions.pairs)
         product = names[:, conditions.part_index] * names[:, conditions.object_index]
-        trust = 0.5 * conditions.pairs.sum(dim=1)[:, None, None]
-        return PartLogits(self._logit(names), self._logit((1 - trust) * product + 0.5 * composed))
+        both = product.clamp(min=_TINY**2).sqrt()
+        trust = 0.5 * conditions.pairs.sum(dim=1).clamp(max=1)[:, None, None]
+        return PartLogits(self._logit(names), self._logit((1 - trust) * both + 0.5 * composed))
+
+    def _settle(self, objects: Tensor) -> Tensor:
+        """Objects float [B, 1 + n, h, w], background first -> float [B, n, h, w], what the picture agrees on.
+
+        A picture shows few objects, and a pixel's neighbours show the same one. So each pixel's object is weighed
+        by the object's share of the whole picture and of the neighbourhood, twice: expectation maximisation for
+        the unknown priors of a picture (Saerens et al., Neural Computation 2002). The background keeps its share.
+        """
+        mass = 1 - objects[:, :1]
+        objects = objects[:, 1:]
+        side = 2 * self.config.neighbourhood + 1
+        for _ in range(2):
+            votes = objects * mass
+            overall = _share_out(votes.mean(dim=(2, 3), keepdim=True) + _TINY**2, 1.0)
+            nearby = F.avg_pool2d(votes, side, stride=1, padding=side // 2)
+            nearby = _share_out(nearby + _TINY**2, 1.0)
+            weight = (overall * nearby) ** self.config.agreement
+            objects = _share_out(objects * weight, mass)
+        return objects
 
     def _logit(self, probability: Tensor) -> Tensor:
         clamped = probability.clamp(_TINY, 1 - _TINY)
@@ -172,14 +206,15 @@ class TinyParts(PartModel):
         Raises:
             QueryError: a word is not known; names the nearest known ones.
         """
-        names: dict[tuple[str, str], int] = {}
+        names: dict[tuple[Kind, str], int] = {}
         pairs: dict[tuple[int, int], int] = {}
         rows: list[Tensor] = []
         compositions: list[Tensor] = []
         readout: list[Readout] = []
         for query in queries:
             asked = []
-            for kind, word in (("part", query.part), ("object", query.object)):
+            both: tuple[tuple[Kind, str], ...] = (("part", query.part), ("object", query.object))
+            for kind, word in both:
                 if word and (kind, word) not in names:
                     names[kind, word] = len(rows)
                     rows.append(self._distribution(kind, word))
@@ -201,15 +236,15 @@ class TinyParts(PartModel):
         )
         return QueryPlan(tuple(queries), conditions, tuple(readout))
 
-    def _distribution(self, kind: str, word: str) -> Tensor:
+    def _distribution(self, kind: Kind, word: str) -> Tensor:
         """The known words that ``word`` means, float [objects + parts + pairs]."""
         known = self.config.objects if kind == "object" else self.config.parts
-        table = lexicon().objects if kind == "object" else lexicon().parts
-        name = word if word in known else table.get(word, word)
-        if name not in known:
-            raise QueryError(f"this model knows no {kind} {word!r}; it knows {', '.join(known)}")
+        offset = 0 if kind == "object" else len(self.config.objects)
+        meant = resolve(word, known, kind)
+        most = max(share for _, share in meant)
         row = torch.zeros(self.condition_dim)
-        row[known.index(name) + (0 if kind == "object" else len(self.config.objects))] = 1.0
+        for name, share in meant:  # several words for one thing: any of them will do
+            row[offset + known.index(name)] = share / most
         return row
 
     def _composition(self, part: Tensor, object: Tensor) -> Tensor:

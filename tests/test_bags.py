@@ -241,6 +241,8 @@ def test_command_line_from_recording_to_data_set(tmp_path: Path, model: Path, ca
     words = ["--depth", DEPTH, "--info", INFO, "--masks", "/ovps/masks", "--out", str(out)]
     assert main(["bag", "extract", str(both), *words]) == 0
     assert "images" in capsys.readouterr().out
+    images = json.loads((out / "annotations.json").read_text())["images"]
+    assert all(image["queries"] == ["knife handle", "mug rim"] for image in images)
     folder = CocoFolder(out)
     assert set(folder.categories) <= {PartCategory("knife", "handle"), PartCategory("mug", "rim")}
     segmenter = PartSegmenter.from_pretrained(str(model))

@@ -158,6 +158,8 @@ class _Writer:
         if frame.info is not None:
             entry["camera_k"] = [float(value) for value in frame.info.k]
             entry["distortion"] = [float(value) for value in frame.info.d]
+        if masks is not None:
+            entry["queries"] = [query.text for query in masks.queries]  # asked, found or not
         self.coco["images"].append(entry)
         for part in () if masks is None else masks.parts:
             self._annotate(entry["id"], part, height, width)

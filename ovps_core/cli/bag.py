@@ -24,8 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         formatter_class=formatter,
     )
     _add_topics(extract)
-    extract.add_argument("--masks", default="", help="topic of PartMasks, for annotations")
-    extract.add_argument("--out", type=Path, required=True, help="folder to write")
+    extract.add_argument(
+        "--masks", metavar="T", default="", help="topic of PartMasks, for annotations"
+    )
+    _add_out(extract, "folder to write")
     kept = extract.add_mutually_exclusive_group()
     kept.add_argument("--every", type=int, default=1, metavar="N", help="keep one image of N")
     kept.add_argument(
@@ -40,9 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_topics(annotate)
     annotate.add_argument(
-        "--queries", required=True, help='what to find: "knife handle, rim of the mug"'
+        "--queries",
+        required=True,
+        default=argparse.SUPPRESS,
+        help='what to find: "knife handle, rim of the mug"',
     )
-    annotate.add_argument("--out", type=Path, required=True, help="recording to write")
+    _add_out(annotate, "recording to write")
     defaults = SegmentOptions()
     annotate.add_argument(
         "--score-threshold",
@@ -93,15 +98,23 @@ def _annotate(args: argparse.Namespace) -> Mapping[str, int]:
 
 def _add_topics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", type=Path, help="a rosbag2 folder, or its .mcap or .db3 file")
-    parser.add_argument("--image", default="", help="colour topic; the only one when not given")
-    parser.add_argument("--depth", default="", help="depth topic, aligned to the colour image")
-    parser.add_argument("--info", default="", help="camera_info topic of the colour image")
+    topics = {
+        "--image": "topic of the colour image; the only one there is when not given",
+        "--depth": "topic of depth aligned to the colour image",
+        "--info": "topic of the colour image's camera_info",
+    }
+    for name, says in topics.items():
+        parser.add_argument(name, metavar="T", default="", help=says)
     parser.add_argument(
         "--slop", type=float, default=0.02, help="most seconds between stamps that belong together"
     )
     parser.add_argument(
         "--depth-scale", type=float, default=0.001, help="metres of one step of 16-bit depth"
     )
+
+
+def _add_out(parser: argparse.ArgumentParser, says: str) -> None:
+    parser.add_argument("--out", type=Path, required=True, default=argparse.SUPPRESS, help=says)
 
 
 def _image_topic(args: argparse.Namespace) -> str:

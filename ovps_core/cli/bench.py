@@ -35,19 +35,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["torch:fp32", "onnxruntime", "openvino:fp32", "openvino:bf16"],
         help="backend or backend:precision",
     )
-    parser.add_argument("--queries", nargs="+", type=int, default=[1, 4, 16], help="numbers of queries")
+    parser.add_argument(
+        "--queries", nargs="+", type=int, default=[1, 4, 16], help="numbers of queries"
+    )
     parser.add_argument(
         "--sizes", nargs="+", type=_size, default=[(640, 480)], help="of the pictures, as 640x480"
     )
     parser.add_argument("--cameras", nargs="+", type=int, default=[1], help="pictures in one call")
-    parser.add_argument("--repeats", type=int, default=10, help="rounds; every case runs once a round")
-    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0 leaves them as they are")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument(
-        "--peer", action="store_true", help="also run Hugging Face's CLIPSeg, with random:clipseg-vitb16"
+        "--repeats", type=int, default=10, help="rounds; every case runs once a round"
     )
     parser.add_argument(
-        "--calibrate", type=Path, help="a folder of pictures to calibrate int8 with; else synthetic ones"
+        "--threads", type=int, default=0, help="of PyTorch; 0 leaves them as they are"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    parser.add_argument(
+        "--peer",
+        action="store_true",
+        help="also run Hugging Face's CLIPSeg, with random:clipseg-vitb16",
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        help="a folder of pictures to calibrate int8 with; else synthetic ones",
     )
     parser.add_argument(
         "-o", "--output", type=Path, help="write bench.md, bench.json, bench.png into this folder"
@@ -83,7 +93,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _ros(rest: list[str]) -> int:
     if rest[0] != "ros":
-        raise BackendError(f"`ovps bench` measures engines and `ovps bench ros` the node; not {rest[0]!r}")
+        raise BackendError(
+            f"`ovps bench` measures engines and `ovps bench ros` the node; not {rest[0]!r}"
+        )
     if not importlib.util.find_spec("ovps_ros") or not importlib.util.find_spec("ovps_ros.bench"):
         raise BackendError("`ovps bench ros` needs the package ovps_ros and ROS 2; see docs")
     return importlib.import_module("ovps_ros.bench").main(rest[1:])

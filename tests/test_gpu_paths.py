@@ -43,7 +43,9 @@ def test_chunks_hold_every_name_and_pair_and_no_more_than_fit(names: int, pairs:
             (part.part_index, whole.part_index),
             (part.object_index, whole.object_index),
         ):
-            assert [chunk.name_rows[i] for i in index.tolist()] == of_whole[chunk.pair_rows].tolist()
+            assert [chunk.name_rows[i] for i in index.tolist()] == of_whole[
+                chunk.pair_rows
+            ].tolist()
         seen_names |= set(chunk.name_rows)
         seen_pairs += chunk.pair_rows
     assert seen_names == set(range(names)) and sorted(seen_pairs) == list(range(pairs))
@@ -78,7 +80,9 @@ for height, width in ((48, 64), (20, 30)):
 def test_the_kernel_s_arithmetic_in_the_interpreter() -> None:
     pytest.importorskip("triton")
     environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    run = subprocess.run([sys.executable, "-c", KERNEL], env=environment, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", KERNEL], env=environment, capture_output=True, text=True
+    )
     if "0 active drivers" in run.stderr:
         pytest.skip("this Triton does not interpret without a driver")
     assert run.returncode == 0, run.stderr[-2000:]
@@ -88,9 +92,13 @@ def test_the_kernel_s_arithmetic_in_the_interpreter() -> None:
 @pytest.mark.parametrize("threshold", [0.5, 0.05, 0.97, 0.0, 1.0])
 def test_crops_give_the_masks_of_whole_maps(threshold: float) -> None:
     random = torch.Generator().manual_seed(1)
-    maps = torch.nn.functional.interpolate(torch.randn(2, 5, 6, 7, generator=random) * 2, (44, 60), mode="bicubic")
+    maps = torch.nn.functional.interpolate(
+        torch.randn(2, 5, 6, 7, generator=random) * 2, (44, 60), mode="bicubic"
+    )
     maps[:, 2] = -9.0
-    options = SegmentOptions(score_threshold=0.0, mask_threshold=threshold, min_area=1, max_parts=500)
+    options = SegmentOptions(
+        score_threshold=0.0, mask_threshold=threshold, min_area=1, max_parts=500
+    )
     level = float(torch.logit(torch.tensor(threshold)))
     queries = [PartQuery(str(i), part=str(i)) for i in range(5)]
     crops = occupied_maps(maps, level)

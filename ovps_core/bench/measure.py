@@ -79,7 +79,12 @@ class Case:
     """An engine with pictures and queries, ready to run a frame."""
 
     def __init__(
-        self, result: Result, model: PartModel, engine: Engine, reference: Tensor, images: list[RgbImage]
+        self,
+        result: Result,
+        model: PartModel,
+        engine: Engine,
+        reference: Tensor,
+        images: list[RgbImage],
     ) -> None:
         self.result = result
         self.model = model
@@ -103,13 +108,18 @@ class Case:
             marks.append(time.perf_counter())
 
         with torch.inference_mode():
-            pixels = [to_pixels(image, self.model.preprocessing, self.engine.device) for image in self.images]
+            pixels = [
+                to_pixels(image, self.model.preprocessing, self.engine.device)
+                for image in self.images
+            ]
             batch = torch.cat(pixels) if len(pixels) > 1 else pixels[0]
             mark()
             features = self.engine.encode(batch)
             mark()
             conditions = self.engine.conditions_here(self.plan.conditions)
-            logits = decode_in_chunks(self.engine.decode, features, conditions, self.engine.max_queries)
+            logits = decode_in_chunks(
+                self.engine.decode, features, conditions, self.engine.max_queries
+            )
             mark()
             maps = query_logits(logits, self.plan.readout) - self.shift
             host = occupied_maps(maps, 0.0) if maps.is_cuda else maps.numpy()
@@ -135,7 +145,12 @@ class PeerCase:
     """The peer on the same pixels and phrases; only its network is timed."""
 
     def __init__(
-        self, result: Result, peer: HuggingFacePeer, model: PartModel, reference: Tensor, pixels: Tensor
+        self,
+        result: Result,
+        peer: HuggingFacePeer,
+        model: PartModel,
+        reference: Tensor,
+        pixels: Tensor,
     ):
         self.result = result
         self.peer = peer
@@ -202,7 +217,13 @@ def measure(
                     calibration=calibration,
                 )
                 new = [
-                    Case(Result(name, str(engine), *at), model, engine, expected[at], pictures(at[2], *at[1]))
+                    Case(
+                        Result(name, str(engine), *at),
+                        model,
+                        engine,
+                        expected[at],
+                        pictures(at[2], *at[1]),
+                    )
                     for at in grid
                 ]
                 _warm_up(new)
@@ -214,7 +235,13 @@ def measure(
             size = sizes[0]
             pixels = to_pixels(pictures(1, *size)[0], model.preprocessing)
             peers = [
-                PeerCase(Result(name, theirs.name, n, size, 1), theirs, model, expected[n, size, 1], pixels)
+                PeerCase(
+                    Result(name, theirs.name, n, size, 1),
+                    theirs,
+                    model,
+                    expected[n, size, 1],
+                    pixels,
+                )
                 for n in counts
                 if (n, size, 1) in expected
             ]
@@ -235,7 +262,9 @@ def _warm_up(cases: Iterable[Case | PeerCase]) -> None:
 def _reference(model: PartModel, count: int, size: tuple[int, int], cameras: int) -> Tensor:
     """PyTorch fp32 on the CPU, before anything moves the model: logits float [B, Q, h, w]."""
     plan = model.plan(queries(count))
-    pixels = torch.cat([to_pixels(image, model.preprocessing) for image in pictures(cameras, *size)])
+    pixels = torch.cat(
+        [to_pixels(image, model.preprocessing) for image in pictures(cameras, *size)]
+    )
     features = model.encode(pixels)
     return query_logits(decode_in_chunks(model.decode, features, plan.conditions, 32), plan.readout)
 

@@ -19,7 +19,9 @@ from ovps_core.query import PartQuery
 RANDOM = "random:"
 RANDOM_MODELS = ("random:clipseg-vitb16", "random:partclipseg-vitb16")
 _TAPS = (3, 6, 9)
-_OBJECTS = "knife mug pan kettle spoon fork bottle hammer drawer pot screwdriver jug bowl lamp chair door"
+_OBJECTS = (
+    "knife mug pan kettle spoon fork bottle hammer drawer pot screwdriver jug bowl lamp chair door"
+)
 _PARTS = "handle rim blade lid spout base head neck tip edge side cap shaft body back knob"
 
 
@@ -35,7 +37,9 @@ def open_model(name: str) -> PartModel:
         raise CheckpointError(f"no random model {name!r}; there are {', '.join(RANDOM_MODELS)}")
     torch.manual_seed(0)
     model = (
-        PartCLIPSeg(PartCLIPSegConfig(taps=_TAPS)) if "part" in name else CLIPSeg(CLIPSegConfig(taps=_TAPS))
+        PartCLIPSeg(PartCLIPSegConfig(taps=_TAPS))
+        if "part" in name
+        else CLIPSeg(CLIPSegConfig(taps=_TAPS))
     )
     return model.eval().requires_grad_(False)
 
@@ -54,4 +58,6 @@ def pictures(count: int, width: int, height: int) -> list[RgbImage]:
     from cv2 import INTER_LINEAR, resize
 
     images = itertools.islice(itertools.cycle(calibration_images([])), count)
-    return [np.asarray(resize(image, (width, height), interpolation=INTER_LINEAR)) for image in images]
+    return [
+        np.asarray(resize(image, (width, height), interpolation=INTER_LINEAR)) for image in images
+    ]

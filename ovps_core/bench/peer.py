@@ -36,7 +36,9 @@ class HuggingFacePeer:
         except ImportError as error:
             raise BackendError('the peer is not installed: pip install "ovps[bench]"') from error
         torch.manual_seed(0)
-        config = PeerConfig(vision_config={"patch_size": 16}, use_complex_transposed_convolution=True)
+        config = PeerConfig(
+            vision_config={"patch_size": 16}, use_complex_transposed_convolution=True
+        )
         self.network: Any = CLIPSegForImageSegmentation(config).eval().requires_grad_(False)
         self._config = config.to_dict()
 

@@ -20,7 +20,9 @@ from ovps_core.bench.peer import HuggingFacePeer
 
 def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
     """One row a case; the speed-up is against the peer at the same number of queries, where it ran."""
-    peers = {(r.model, r.queries, r.size): r.median for r in results if r.engine == HuggingFacePeer.name}
+    peers = {
+        (r.model, r.queries, r.size): r.median for r in results if r.engine == HuggingFacePeer.name
+    }
     table = []
     for r in results:
         low, high = r.spread
@@ -54,7 +56,11 @@ def write(results: Sequence[Result], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     table, data, plot = (folder / f"bench.{suffix}" for suffix in ("md", "json", "png"))
     table.write_text(markdown(results))
-    content = {"machine": machine(), "stages": STAGES, "results": [asdict(result) for result in results]}
+    content = {
+        "machine": machine(),
+        "stages": STAGES,
+        "results": [asdict(result) for result in results],
+    }
     data.write_text(json.dumps(content, indent=1))
     draw(results, plot)
     return [table, data, plot]
@@ -72,8 +78,12 @@ def draw(results: Sequence[Result], path: Path) -> None:
         "cameras": lambda r: r.cameras,
         "picture width": lambda r: r.size[0],
     }
-    varied = [name for name, value in axes_of.items() if len({value(r) for r in results}) > 1] or ["queries"]
-    figure, panels = pyplot.subplots(1, len(varied), figsize=(6.5 * len(varied), 4.5), squeeze=False)
+    varied = [name for name, value in axes_of.items() if len({value(r) for r in results}) > 1] or [
+        "queries"
+    ]
+    figure, panels = pyplot.subplots(
+        1, len(varied), figsize=(6.5 * len(varied), 4.5), squeeze=False
+    )
     for panel, name in zip(panels[0], varied, strict=True):
         lines: dict[tuple[Any, ...], list[tuple[float, Result]]] = {}
         for r in results:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
-import importlib.util
 from pathlib import Path
 
 import torch
@@ -18,12 +18,6 @@ from ovps_core.images import load_image
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps bench``."""
     parser.add_argument(
-        "rest",
-        nargs="*",
-        metavar="ros",
-        help="`ros` measures the node over DDS instead; see `ovps bench ros -h`",
-    )
-    parser.add_argument(
         "--models",
         nargs="+",
         default=[DEFAULT_MODEL],
@@ -35,29 +29,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["torch:fp32", "onnxruntime", "openvino:fp32", "openvino:bf16"],
         help="backend or backend:precision",
     )
-    parser.add_argument("--queries", nargs="+", type=int, default=[1, 4, 16], help="numbers of queries")
+    parser.add_argument(
+        "--queries", nargs="+", type=int, default=[1, 4, 16], help="numbers of queries"
+    )
     parser.add_argument(
         "--sizes", nargs="+", type=_size, default=[(640, 480)], help="of the pictures, as 640x480"
     )
     parser.add_argument("--cameras", nargs="+", type=int, default=[1], help="pictures in one call")
-    parser.add_argument("--repeats", type=int, default=10, help="rounds; every case runs once a round")
-    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0 leaves them as they are")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument(
-        "--peer", action="store_true", help="also run Hugging Face's CLIPSeg, with random:clipseg-vitb16"
+        "--repeats", type=int, default=10, help="rounds; every case runs once a round"
     )
     parser.add_argument(
-        "--calibrate", type=Path, help="a folder of pictures to calibrate int8 with; else synthetic ones"
+        "--threads", type=int, default=0, help="of PyTorch; 0 leaves them as they are"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    parser.add_argument(
+        "--peer",
+        action="store_true",
+        help="also run Hugging Face's CLIPSeg, with random:clipseg-vitb16",
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        help="a folder of pictures to calibrate int8 with; else synthetic ones",
     )
     parser.add_argument(
         "-o", "--output", type=Path, help="write bench.md, bench.json, bench.png into this folder"
     )
+    _add_ros(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write what was asked for."""
-    if args.rest:
-        return _ros(args.rest)
+    if args.what == "ros":
+        return _ros(args)
     from ovps_core.bench.measure import measure
     from ovps_core.bench.report import markdown, write
 
@@ -81,12 +86,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _ros(rest: list[str]) -> int:
-    if rest[0] != "ros":
-        raise BackendError(f"`ovps bench` measures engines and `ovps bench ros` the node; not {rest[0]!r}")
-    if not importlib.util.find_spec("ovps_ros") or not importlib.util.find_spec("ovps_ros.bench"):
-        raise BackendError("`ovps bench ros` needs the package ovps_ros and ROS 2; see docs")
-    return importlib.import_module("ovps_ros.bench").main(rest[1:])
+def _add_ros(parser: argparse.ArgumentParser) -> None:
+    """``ovps bench ros``, with the arguments of the ROS package where that is installed."""
+    help_line = "measure the node over DDS instead"
+    ros = parser.add_subparsers(dest="what", metavar="ros").add_parser("ros", help=help_line)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("ovps_ros.bench").add_arguments(ros)
+
+
+def _ros(args: argparse.Namespace) -> int:
+    try:
+        return importlib.import_module("ovps_ros.bench").run(args)
+    except ImportError as error:
+        raise BackendError(
+            f"`ovps bench ros` needs ROS 2 and the package ovps_ros ({error})"
+        ) from error
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ovps_core.cache import cache_folder
 from ovps_core.cli.options import add_model_options, open_segmenter
 from ovps_core.data.ade20k_part import ADE20KPart234
 from ovps_core.data.benchmark_reader import BenchmarkReader
@@ -72,10 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DATASET",
         help=f"one of {names}; or: folder DIR; or: rendered",
     )
-    parser.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="the folder, after 'folder'")
+    parser.add_argument(
+        "directory", nargs="?", type=Path, metavar="DIR", help="the folder, after 'folder'"
+    )
     add_model_options(parser)
     parser.add_argument(
-        "--root", type=Path, help="the benchmarks are in it; else $DETECTRON2_DATASETS, else ./datasets"
+        "--root",
+        type=Path,
+        help="the benchmarks are in it; else $DETECTRON2_DATASETS, else ./datasets",
     )
     parser.add_argument(
         "--setting",
@@ -90,15 +95,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "by a pixel, items without parts replaced at random, its own boundary figure",
     )
     _add_rendered_arguments(parser.add_argument_group("rendered scenes"))
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N items; 0 for all")
+    parser.add_argument(
+        "--limit", type=int, default=0, metavar="N", help="only the first N items; 0 for all"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     parser.add_argument(
-        "--report", type=Path, metavar="DIR", help="write a page with the best and worst pictures there"
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write a page with the best and worst pictures there",
     )
 
 
 def _add_rendered_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--level", choices=LEVELS, default="tabletop", help="which world is rendered")
+    group.add_argument(
+        "--level", choices=LEVELS, default="tabletop", help="which world is rendered"
+    )
     group.add_argument("--count", type=int, default=512, help="how many scenes are asked about")
     group.add_argument("--seed", type=int, default=0, help="other scenes of the same shapes")
     group.add_argument(
@@ -119,7 +131,9 @@ def run(args: argparse.Namespace) -> int:
         OvpsError: the arguments, the data or the model cannot be used; the message says what to do.
     """
     if (args.dataset == "folder") != (args.directory is not None):
-        raise OvpsError("Say 'ovps evaluate folder DIR', or the name of a benchmark alone with --root.")
+        raise OvpsError(
+            "Say 'ovps evaluate folder DIR', or the name of a benchmark alone with --root."
+        )
     runners = {"folder": _run_folder, "rendered": _run_rendered}
     return runners.get(args.dataset, _run_benchmark)(args, open_segmenter(args))
 
@@ -144,7 +158,10 @@ def _run_benchmark(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
     if args.json:
         write_json(args.json, result.as_dict())
     if args.report:
-        tables = [benchmark_table(result, "html"), *(class_table(f, "html") for f in result.settings)]
+        tables = [
+            benchmark_table(result, "html"),
+            *(class_table(f, "html") for f in result.settings),
+        ]
         print(f"Report: {gallery.write(args.report, benchmark_heading(result), tables)}")
     return 0
 

@@ -23,10 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", choices=list(_SUFFIX), default="onnx", help="what to write")
     parser.add_argument("--out", type=Path, help="the file; by default the model's name, here")
     parser.add_argument(
-        "--precision", choices=["auto", *OPSETS], default="auto", help="auto: fp16 for tensorrt, else fp32"
+        "--precision",
+        choices=["auto", *OPSETS],
+        default="auto",
+        help="auto: fp16 for tensorrt, else fp32",
     )
-    parser.add_argument("--max-queries", type=int, default=MAX_QUERIES, help="tensorrt: most names or pairs")
-    parser.add_argument("--max-batch", type=int, default=8, help="tensorrt: most images in one call")
+    parser.add_argument(
+        "--max-queries", type=int, default=MAX_QUERIES, help="tensorrt: most names or pairs"
+    )
+    parser.add_argument(
+        "--max-batch", type=int, default=8, help="tensorrt: most images in one call"
+    )
     parser.add_argument(
         "--capabilities",
         nargs="*",
@@ -40,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
     """Export one graph: pixels, names and pairs in, logits out."""
     path = args.out or Path(Path(args.model).stem.replace(":", "-")).with_suffix(_SUFFIX[args.to])
     model = open_model(args.model)
-    precision = args.precision if args.precision != "auto" else "fp16" if args.to == "tensorrt" else "fp32"
+    precision = (
+        args.precision if args.precision != "auto" else "fp16" if args.to == "tensorrt" else "fp32"
+    )
     if args.to == "onnx":
         export_onnx(model, path, precision=precision)
     elif args.to == "openvino":

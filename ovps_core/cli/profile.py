@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", default="torch:fp32", help="backend or backend:precision")
     parser.add_argument("--queries", type=int, default=4, help="number of queries")
     parser.add_argument("--frames", type=int, default=5, help="frames to average")
-    parser.add_argument("--rows", type=int, default=15, help="PyTorch operators to list; 0 for stages only")
+    parser.add_argument(
+        "--rows", type=int, default=15, help="PyTorch operators to list; 0 for stages only"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
 
 
@@ -59,10 +61,16 @@ def run(args: argparse.Namespace) -> int:
             frame()
     averages = seen.key_averages()
     stages = {
-        event.key: event.cpu_time_total / args.frames / 1e3 for event in averages if event.key in _STAGES
+        event.key: event.cpu_time_total / args.frames / 1e3
+        for event in averages
+        if event.key in _STAGES
     }
     print(
-        tabulate(sorted(stages.items()), headers=[f"{engine}, {args.queries} queries", "ms"], floatfmt=".2f")
+        tabulate(
+            sorted(stages.items()),
+            headers=[f"{engine}, {args.queries} queries", "ms"],
+            floatfmt=".2f",
+        )
     )
     if args.rows:
         order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"

@@ -47,11 +47,15 @@ def cached(kind: str, key: Mapping[str, str], build: Callable[[Path], None]) -> 
     if folder.exists():
         log.warning("%s is damaged or out of date; building it again", folder)
     engines_folder().mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=engines_folder()))
+    unfinished = Path(
+        tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=engines_folder())
+    )
     try:
         build(unfinished)
         files = {path.name: sha256(path) for path in sorted(unfinished.iterdir())}
-        (unfinished / _MANIFEST).write_text(json.dumps({"key": dict(key), "files": files}, indent=1))
+        (unfinished / _MANIFEST).write_text(
+            json.dumps({"key": dict(key), "files": files}, indent=1)
+        )
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(unfinished, folder)
     except OSError:
@@ -93,6 +97,8 @@ def model_key(model: PartModel) -> dict[str, str]:
 def _code_digest() -> str:
     root = Path(_package).parent
     digest = hashlib.sha256(torch.__version__.encode())
-    for path in sorted([*(root / "models").glob("*.py"), root / "engine/export.py", root / "engine/half.py"]):
+    for path in sorted(
+        [*(root / "models").glob("*.py"), root / "engine/export.py", root / "engine/half.py"]
+    ):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -72,7 +72,9 @@ class Engine(ABC):
         """
         with self._turn, torch.inference_mode():
             features = self.encode(pixels.to(self.device, non_blocking=True))
-            return decode_in_chunks(self.decode, features, self.conditions_here(conditions), self.max_queries)
+            return decode_in_chunks(
+                self.decode, features, self.conditions_here(conditions), self.max_queries
+            )
 
     def conditions_here(self, conditions: Conditions) -> Conditions:
         """``conditions`` on :attr:`device`, moved when they change and not per frame."""

@@ -28,7 +28,9 @@ class Chunk:
     pair_rows: list[int]
 
 
-def decode_in_chunks(decode: Decode, features: Features, conditions: Conditions, most: int) -> PartLogits:
+def decode_in_chunks(
+    decode: Decode, features: Features, conditions: Conditions, most: int
+) -> PartLogits:
     """``decode`` for any number of names and pairs, at most ``most`` of each in one call.
 
     Memory of the decoder's insides is bounded by ``most``; the image is not encoded again.

@@ -61,7 +61,7 @@ class CompiledEngine(EagerEngine):
         if self._on_gpu:
             conditions = rounded_up(conditions)
         logits = self._decode(features, conditions)
-        # A graph's outputs are its own memory, which the next replay overwrites: float() copies 16 bit, fp32 is cloned.
+        # The next replay overwrites a graph's outputs: float() copies 16 bit, fp32 must be cloned.
         names = logits.names[:, :count].float()
         both = names, logits.pairs[:, :pairs].float()
         if self._on_gpu and self.dtype is torch.float32:

@@ -25,7 +25,9 @@ class EagerEngine(Engine):
     def __init__(self, model: PartModel, *, device: str = "cpu", precision: str = "fp32") -> None:
         super().__init__()
         if device.startswith("cuda") and not torch.cuda.is_available():
-            raise BackendError(f"device {device!r} was asked for, but PyTorch sees no CUDA device; use cpu")
+            raise BackendError(
+                f"device {device!r} was asked for, but PyTorch sees no CUDA device; use cpu"
+            )
         if precision not in DTYPES:
             raise BackendError(f"{self.name} runs in {', '.join(DTYPES)}, not {precision!r}")
         self.device = torch.device(device)

@@ -58,7 +58,10 @@ class OnnxRuntimeEngine(Engine):
         _, decode = self._halves(features.grid)
         asked = with_a_pair(conditions).tensors() if self._model.has_pairs else (conditions.names,)
         inputs = [*features.levels, *asked]
-        feeds = {slot.name: tensor.numpy() for slot, tensor in zip(decode.get_inputs(), inputs, strict=True)}
+        feeds = {
+            slot.name: tensor.numpy()
+            for slot, tensor in zip(decode.get_inputs(), inputs, strict=True)
+        }
         logits = [torch.from_numpy(one) for one in decode.run(None, feeds)]
         if not conditions.pairs.shape[0]:
             return PartLogits(logits[0], logits[0][:, :0])

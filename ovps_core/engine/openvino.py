@@ -42,13 +42,17 @@ class OpenVinoEngine(Engine):
 
     name = "openvino"
 
-    def __init__(self, model: PartModel, *, precision: str = "fp32", images: Sequence[RgbImage] = ()) -> None:
+    def __init__(
+        self, model: PartModel, *, precision: str = "fp32", images: Sequence[RgbImage] = ()
+    ) -> None:
         super().__init__()
         self._core = _core()
         if precision not in PRECISIONS:
             raise BackendError(f"openvino runs in {', '.join(PRECISIONS)}, not {precision!r}")
         if precision == "bf16" and not has_bf16():
-            raise BackendError("this processor has no bf16 instructions; use openvino in fp32 or int8")
+            raise BackendError(
+                "this processor has no bf16 instructions; use openvino in fp32 or int8"
+            )
         if precision == "int8":
             require_nncf()
         self.precision = precision
@@ -93,7 +97,9 @@ class OpenVinoEngine(Engine):
                 floating = folder
                 key |= recipe(self._images)
                 folder = cached(
-                    "openvino-int8", key, lambda to: quantise(self._model, floating, to, self._images)
+                    "openvino-int8",
+                    key,
+                    lambda to: quantise(self._model, floating, to, self._images),
                 )
             requests = [self._compile(folder / f"{half}.xml") for half in HALVES]
             self._requests[size] = requests[0], requests[1]

@@ -24,7 +24,11 @@ def occupied_maps(logits: Tensor, threshold: float) -> NDArray[np.float32]:
         return logits.float().cpu().numpy() if threshold < 0 else found
     boxes = _boxes(logits.flatten(0, 1) > threshold).cpu()
     spans = [
-        (map_, slice(max(0, top - _MARGIN), bottom + _MARGIN), slice(max(0, left - _MARGIN), right + _MARGIN))
+        (
+            map_,
+            slice(max(0, top - _MARGIN), bottom + _MARGIN),
+            slice(max(0, left - _MARGIN), right + _MARGIN),
+        )
         for map_, (top, bottom, left, right) in enumerate(boxes.tolist())
         if bottom > top
     ]
@@ -41,7 +45,7 @@ def occupied_maps(logits: Tensor, threshold: float) -> NDArray[np.float32]:
 
 
 def _boxes(above: Tensor) -> Tensor:
-    """bool [M, h, w] -> int64 [M, 4]: top, bottom, left, right of what is True, ends exclusive; 0 where nothing."""
+    """bool [M, h, w] -> int64 [M, 4]: top, bottom, left, right of what is True, ends exclusive, else 0."""
     sides = []
     for dim in (2, 1):
         hits = above.any(dim=dim).to(torch.int8)

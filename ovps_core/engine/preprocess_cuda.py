@@ -19,7 +19,9 @@ _PINNED = 8  # shapes of images kept ready: as many as a robot has kinds of came
 _local = threading.local()
 
 
-def to_pixels_cuda(image: NDArray[np.uint8], preprocessing: Preprocessing, device: torch.device) -> Tensor:
+def to_pixels_cuda(
+    image: NDArray[np.uint8], preprocessing: Preprocessing, device: torch.device
+) -> Tensor:
     """RGB uint8 [H, W, 3] on the host -> normalised pixels float32 [1, 3, h, w] on ``device``.
 
     Only the image's bytes cross the bus, and nothing waits for the GPU.
@@ -43,7 +45,8 @@ def _with_torch(image: Tensor, preprocessing: Preprocessing) -> Tensor:
     if tuple(pixels.shape[-2:]) != preprocessing.size:
         pixels = F.interpolate(pixels, size=preprocessing.size, mode="bilinear", antialias=True)
     mean, std = (
-        _row(values, image.device).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+        _row(values, image.device).view(3, 1, 1)
+        for values in (preprocessing.mean, preprocessing.std)
     )
     return (pixels - mean) / std
 
@@ -125,7 +128,9 @@ def _kernel() -> Any:
             for dx in range(COLUMNS):
                 x = first_x + dx
                 weight = 1.0 - tl.abs(x.to(tl.float32) + 0.5 - centre_x) / reach_x
-                weight = weight_y * tl.where((x >= 0) & (x < in_width), tl.maximum(weight, 0.0), 0.0)
+                weight = weight_y * tl.where(
+                    (x >= 0) & (x < in_width), tl.maximum(weight, 0.0), 0.0
+                )
                 at = image + (y * in_width + x) * 3
                 needed = inside & (weight > 0.0)
                 red += weight * tl.load(at, mask=needed, other=0).to(tl.float32)
@@ -142,11 +147,16 @@ def _kernel() -> Any:
 
 def _upload(image: NDArray[np.uint8], device: torch.device) -> Tensor:
     """Through pinned memory of this thread's own, so that the copy runs beside the host's work."""
-    pinned: dict[tuple[int, ...], tuple[Tensor, torch.cuda.Event]] = _local.__dict__.setdefault("pinned", {})
+    pinned: dict[tuple[int, ...], tuple[Tensor, torch.cuda.Event]] = _local.__dict__.setdefault(
+        "pinned", {}
+    )
     if image.shape not in pinned:
         if len(pinned) == _PINNED:
             pinned.pop(next(iter(pinned)))
-        pinned[image.shape] = torch.empty(image.shape, dtype=torch.uint8).pin_memory(), torch.cuda.Event()
+        pinned[image.shape] = (
+            torch.empty(image.shape, dtype=torch.uint8).pin_memory(),
+            torch.cuda.Event(),
+        )
     buffer, free = pinned[image.shape]
     free.synchronize()  # the last frame's copy ended long ago; several images of one frame take turns
     np.copyto(buffer.numpy(), image)

@@ -71,7 +71,10 @@ def _fastest(device: str, precision: str) -> tuple[str, str]:
     if _installed("openvino", "onnx", "onnxscript"):
         return "openvino", "the fastest on a CPU"
     if precision in ("auto", "fp32") and _installed("onnxruntime", "onnx", "onnxscript"):
-        return "onnxruntime", 'openvino, which is faster, is not installed: pip install "ovps[openvino]"'
+        return (
+            "onnxruntime",
+            'openvino, which is faster, is not installed: pip install "ovps[openvino]"',
+        )
     return "torch", 'openvino, about twice as fast, is not installed: pip install "ovps[openvino]"'
 
 

@@ -123,9 +123,13 @@ class TensorRtEngine(Engine):
                 runtime=f"{self._trt.__name__} {self._trt.__version__}",
                 gpu=f"{properties.name} {properties.major}.{properties.minor}",
             )
-            folder = plans(self._model, key, size=size, profile=self._profile, progress=self._progress)
+            folder = plans(
+                self._model, key, size=size, profile=self._profile, progress=self._progress
+            )
             with torch.cuda.device(self.device):
-                halves = [_Half(self._trt, folder / f"{half}.plan") for half in ("encode", "decode")]
+                halves = [
+                    _Half(self._trt, folder / f"{half}.plan") for half in ("encode", "decode")
+                ]
             self._halves[size] = halves[0], halves[1]
             log.info("tensorrt ready for %dx%d in %.1f s", *size, time.perf_counter() - started)
         return self._halves[size]
@@ -187,7 +191,9 @@ class _Half:
         for name, buffer in zip(self._inputs, buffers, strict=True):
             if not self._context.set_input_shape(name, tuple(buffer.shape)):
                 profile = self._engine.get_tensor_profile_shape(name, 0)
-                raise BackendError(f"{name} of shape {list(buffer.shape)} is outside the engine's {profile}")
+                raise BackendError(
+                    f"{name} of shape {list(buffer.shape)} is outside the engine's {profile}"
+                )
             self._context.set_tensor_address(name, buffer.data_ptr())
         outputs = tuple(self._allocate(name) for name in self._outputs)
         stream = torch.cuda.current_stream()
@@ -200,7 +206,9 @@ class _Half:
 
     def _allocate(self, name: str) -> Tensor:
         dtype = getattr(torch, _TORCH_NAMES[self._engine.get_tensor_dtype(name).name])
-        buffer = torch.empty(tuple(self._context.get_tensor_shape(name)), dtype=dtype, device="cuda")
+        buffer = torch.empty(
+            tuple(self._context.get_tensor_shape(name)), dtype=dtype, device="cuda"
+        )
         self._context.set_tensor_address(name, buffer.data_ptr())
         return buffer
 
@@ -209,4 +217,10 @@ class _Half:
             raise BackendError(f"{self._trt.__name__} could not run the network; its log says why")
 
 
-_TORCH_NAMES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT64": "int64", "INT32": "int32"}
+_TORCH_NAMES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "INT64": "int64",
+    "INT32": "int32",
+}

@@ -148,7 +148,9 @@ def _set_capabilities(trt: Any, config: Any, capabilities: Sequence[str]) -> Non
     if not capabilities:
         return
     if not hasattr(config, "set_compute_capability"):
-        raise BackendError(f"{trt.__name__} builds for the GPU at hand; tensorrt_rtx builds for others")
+        raise BackendError(
+            f"{trt.__name__} builds for the GPU at hand; tensorrt_rtx builds for others"
+        )
     config.num_compute_capabilities = len(capabilities)
     for i, capability in enumerate(capabilities):
         name = "SM" + capability.replace(".", "")
@@ -166,7 +168,9 @@ def _load_timing_cache(config: Any, path: Path | None) -> Any:
     if path is None:
         return None
     content = path.read_bytes() if path.is_file() else b""
-    cache = config.create_timing_cache(content) or config.create_timing_cache(b"")  # a foreign one gives None
+    cache = config.create_timing_cache(content) or config.create_timing_cache(
+        b""
+    )  # a foreign one gives None
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         return None
     return cache

@@ -19,7 +19,13 @@ log = logging.getLogger(__name__)
 
 
 def plan_key(
-    model: PartModel, *, size: tuple[int, int], precision: str, profile: Profile, runtime: str, gpu: str
+    model: PartModel,
+    *,
+    size: tuple[int, int],
+    precision: str,
+    profile: Profile,
+    runtime: str,
+    gpu: str,
 ) -> dict[str, str]:
     """Everything a plan depends on.
 

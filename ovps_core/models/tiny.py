@@ -16,8 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ovps_core.errors import QueryError
-from ovps_core.lexicon import lexicon
 from ovps_core.models.base import (
     Conditions,
     Features,
@@ -28,6 +26,7 @@ from ovps_core.models.base import (
     Readout,
 )
 from ovps_core.query import PartQuery
+from ovps_core.words import Kind, resolve
 
 _TINY = 1e-4  # probabilities are kept this far from 0 and 1, so that logits stay small in 16 bit
 
@@ -147,9 +146,9 @@ class TinyParts(PartModel):
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """Read conditions off the softmaxes.
 
-        A row of conditions float [objects + parts + pairs] says which known things it means: a name spreads over
-        objects and parts (one-hot for a known word), a pair over pairs. It is all zero for a composition that
-        training never saw: then the product of its object's and its part's probability answers alone.
+        A row of conditions float [objects + parts + pairs] says which known things it means: a name
+        objects or parts (several for a word like "cutlery"), a pair pairs. It is all zero for a composition
+        that training never saw: then the product of its object's and its part's probability answers alone.
         """
         softmaxes = (
             scores.softmax(1)[:, 1:]
@@ -159,7 +158,7 @@ class TinyParts(PartModel):
         names = torch.einsum("bkhw,ck->bchw", known, conditions.names)
         composed = torch.einsum("bkhw,tk->bthw", known, conditions.pairs)
         product = names[:, conditions.part_index] * names[:, conditions.object_index]
-        trust = 0.5 * conditions.pairs.sum(dim=1)[:, None, None]
+        trust = 0.5 * conditions.pairs.sum(dim=1).clamp(max=1.0)[:, None, None]
         return PartLogits(self._logit(names), self._logit((1 - trust) * product + 0.5 * composed))
 
     def _logit(self, probability: Tensor) -> Tensor:
@@ -201,15 +200,16 @@ class TinyParts(PartModel):
         )
         return QueryPlan(tuple(queries), conditions, tuple(readout))
 
-    def _distribution(self, kind: str, word: str) -> Tensor:
+    def _distribution(self, kind: Kind, word: str) -> Tensor:
         """The known words that ``word`` means, float [objects + parts + pairs]."""
         known = self.config.objects if kind == "object" else self.config.parts
-        table = lexicon().objects if kind == "object" else lexicon().parts
-        name = word if word in known else table.get(word, word)
-        if name not in known:
-            raise QueryError(f"this model knows no {kind} {word!r}; it knows {', '.join(known)}")
+        offset = 0 if kind == "object" else len(self.config.objects)
         row = torch.zeros(self.condition_dim)
-        row[known.index(name) + (0 if kind == "object" else len(self.config.objects))] = 1.0
+        meant = resolve(word, known, kind)
+        most = max(share for _, share in meant)
+        for name, share in meant:
+            # A pixel shows one known thing only, so what "cutlery" means adds up.
+            row[offset + known.index(name)] = share / most
         return row
 
     def _composition(self, part: Tensor, object: Tensor) -> Tensor:

@@ -178,7 +178,8 @@ class TinyParts(PartModel):
         readout: list[Readout] = []
         for query in queries:
             asked = []
-            for kind, word in (("part", query.part), ("object", query.object)):
+            words: tuple[tuple[Kind, str], ...] = (("part", query.part), ("object", query.object))
+            for kind, word in words:
                 if word and (kind, word) not in names:
                     names[kind, word] = len(rows)
                     rows.append(self._distribution(kind, word))

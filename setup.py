@@ -4,12 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
+from glob import glob
 from pathlib import Path
 
 from setuptools import Distribution, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
+SOURCES = {
+    *("CMakeLists.txt", "LICENSE", "package.xml", "msg", "srv", "action", "cmake"),
+    *("config", "launch", "ovps_core", "ovps_ros", "scripts"),
+}
 SHARED = (".so", ".msg", ".srv", ".action", ".idl", ".json", ".xml", ".py", ".yaml", ".rviz")
 
 
@@ -23,6 +28,11 @@ def ros_prefix():
     )
 
 
+def _not_a_source(folder, names):
+    """What CMake does not need from a checkout."""
+    return set(names) - SOURCES if Path(folder) == HERE else {"__pycache__"}
+
+
 class BuildWithMessages(build_py):
     """Generate and compile msg/, srv/ and action/ with CMake, then add them to the wheel."""
 
@@ -33,20 +43,22 @@ class BuildWithMessages(build_py):
             self.announce("no rosidl, or an editable install: no ROS messages are built", level=3)
             return
         work = Path(self.get_finalized_command("build").build_temp).resolve()
-        stage = work / "stage"
+        source, stage = work / "source", work / "stage"
+        # CMake exports no header path that lies in its source folder, as a .venv in a checkout does
+        shutil.copytree(HERE, source, ignore=_not_a_source, dirs_exist_ok=True)
         # pip's build isolation hides the ROS wheels behind PYTHONPATH
         env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         env.update(AMENT_PREFIX_PATH=prefix, CMAKE_PREFIX_PATH=prefix)
         env["LD_LIBRARY_PATH"] = os.pathsep.join([f"{prefix}/lib", env.get("LD_LIBRARY_PATH", "")])
         configure = [
-            *("cmake", "-S", HERE, "-B", work, "-DBUILD_TESTING=OFF"),
+            *("cmake", "-S", source, "-B", work / "cmake", "-DBUILD_TESTING=OFF"),
             f"-DCMAKE_INSTALL_PREFIX={stage}",
             f"-DPython3_EXECUTABLE={sys.executable}",
-            f"-DCMAKE_PROJECT_INCLUDE={HERE}/cmake/drop_missing_includes.cmake",
+            f"-DCMAKE_PROJECT_INCLUDE={source}/cmake/drop_missing_includes.cmake",
         ]
         subprocess.run(configure, check=True, env=env)
         jobs = str(os.cpu_count() or 1)  # a bare -j starts every compiler at once
-        build = ["cmake", "--build", work, "--target", "install", "-j", jobs]
+        build = ["cmake", "--build", work / "cmake", "--target", "install", "-j", jobs]
         subprocess.run(build, check=True, env=env)
         self.add_staged(stage)
 
@@ -74,4 +86,9 @@ class BinaryDistribution(Distribution):
         return ros_prefix() is not None
 
 
-setup(data_files=[], cmdclass={"build_py": BuildWithMessages}, distclass=BinaryDistribution)
+# recordings are read and written by these also where nothing of ROS is installed
+DEFINITIONS = [("share/ovps_ros/msg", sorted(glob("msg/*.msg")))]
+
+setup(
+    data_files=DEFINITIONS, cmdclass={"build_py": BuildWithMessages}, distclass=BinaryDistribution
+)

@@ -67,12 +67,12 @@ def to_rgb(
     size, channels, code = _COLOUR[encoding]
     if encoding.startswith(("yuv", "uyvy", "yuyv")) and width % 2:
         raise ImageError(f"{encoding} image {width} pixels wide; its pixels come in pairs")
-    pixels = _rows(data, height, width, encoding, size, channels, step, is_bigendian)
+    rows = _rows(data, height, width, encoding, size, channels, step, is_bigendian)
     if size == 2:
-        pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
-    pixels = pixels.reshape(height, width, channels) if channels > 1 else pixels
+        rows = np.asarray(cv2.convertScaleAbs(rows, alpha=255 / 65535), dtype=np.uint8)
+    pixels: RgbImage = rows.reshape(height, width, channels) if channels > 1 else rows
     if code is not None:
-        pixels = cv2.cvtColor(np.ascontiguousarray(pixels), code)
+        pixels = np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), code), dtype=np.uint8)
     return pixels if pixels.flags.writeable else pixels.copy()  # PyTorch wants writable memory
 
 
@@ -119,7 +119,38 @@ def compressed_to_rgb(data: Bytes) -> RgbImage:
         image = None
     if image is None:
         raise ImageError(f"{raw.size} bytes of a compressed image cannot be read as JPEG or PNG")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
+
+
+def compressed_depth_to_m(
+    data: Bytes, format: str, depth_scale: float = 0.001
+) -> NDArray[np.float32]:
+    """A depth image as ``compressed_depth_image_transport`` sends it, in metres, float32 [H, W].
+
+    A header of 12 bytes (kind, and two floats a, b) stands before a 16-bit PNG; 32-bit depth was
+    stored as a / depth + b.
+
+    Args:
+        format: of the message, such as "16UC1; compressedDepth png".
+
+    Raises:
+        ImageError: no such image.
+    """
+    raw = np.frombuffer(data, np.uint8)
+    try:
+        values = cv2.imdecode(raw[12:], cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        values = None
+    if values is None or values.dtype != np.uint16 or values.ndim != 2:
+        raise ImageError(
+            f"{raw.size} bytes of format {format!r} cannot be read as compressedDepth; "
+            "expected a 16-bit PNG behind a header of 12 bytes"
+        )
+    if format.startswith("32FC1"):
+        a, b = raw[4:12].view("<f4")
+        steps = np.where(values == 0, np.nan, values.astype(np.float32) - b)
+        return (a / steps).astype(np.float32)
+    return np.where(values == 0, np.float32(np.nan), values * np.float32(depth_scale))
 
 
 def _rows(

@@ -51,12 +51,14 @@ def to_pixels(
     The filter is antialiased bilinear on 8 bits, as Pillow's ``BILINEAR``; on a CUDA device only the bytes of
     the image cross the bus.
     """
-    mean = torch.tensor(preprocessing.mean, device=device).view(3, 1, 1) * 255
-    std = torch.tensor(preprocessing.std, device=device).view(3, 1, 1) * 255
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device, non_blocking=True)
-    pixels = pixels.permute(2, 0, 1).unsqueeze(0)
-    if pixels.is_cuda:
-        pixels = pixels.float()  # the 8-bit kernel exists on CPU only
+    device = torch.device(device)
+    if device.type == "cuda":
+        from ovps_core.engine.preprocess_cuda import to_pixels_cuda
+
+        return to_pixels_cuda(image, preprocessing, device)
+    mean = torch.tensor(preprocessing.mean).view(3, 1, 1) * 255
+    std = torch.tensor(preprocessing.std).view(3, 1, 1) * 255
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0)
     if tuple(pixels.shape[-2:]) != preprocessing.size:
         pixels = F.interpolate(pixels, size=preprocessing.size, mode="bilinear", antialias=True)
     return (pixels.float() - mean) / std

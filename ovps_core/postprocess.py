@@ -70,7 +70,7 @@ def _pieces(
     coarse: NDArray[np.float32], height: int, width: int, options: SegmentOptions
 ) -> list[tuple[float, Roi, NDArray[np.bool_]]]:
     """(score, box, mask) of each connected piece of one map."""
-    threshold = _logit(options.mask_threshold)
+    threshold = logit(options.mask_threshold)
     rows, columns = _region(coarse, height, width, threshold)
     if rows.stop <= rows.start or columns.stop <= columns.start:
         return []
@@ -129,7 +129,8 @@ def _taps(
     return low, np.minimum(low + 1, coarse - 1), (centres - low).astype(np.float32)
 
 
-def _logit(probability: float) -> float:
+def logit(probability: float) -> float:
+    """Inverse of the sigmoid; infinite at 0 and at 1."""
     if probability <= 0.0:
         return -math.inf
     return math.log(probability / (1.0 - probability)) if probability < 1.0 else math.inf

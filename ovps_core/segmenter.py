@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ovps_core.cache import cache_folder
 from ovps_core.checkpoints import CheckpointInfo, find_weights, load_model
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engine import make_engine
 from ovps_core.engine.base import Engine, EngineShape
+from ovps_core.engine.postprocess_cuda import occupied_maps
 from ovps_core.images import RgbImage, check_image, load_image, to_pixels
 from ovps_core.models.base import PartModel, QueryPlan, query_logits
-from ovps_core.postprocess import SegmentOptions, part_masks
+from ovps_core.postprocess import SegmentOptions, logit, part_masks
 from ovps_core.query import PartQuery, parse_queries
 from ovps_core.results import PartMasks
 from ovps_core.text import EmbeddingCache
@@ -52,8 +54,12 @@ class PartSegmenter:
         backend: str = "auto",
         device: str = "auto",
         precision: str = "auto",
+        calibration: Sequence[RgbImage] = (),
     ) -> PartSegmenter:
         """A segmenter with the weights of a named model or file (see ``ovps models``).
+
+        Args:
+            backend, device, precision, calibration: see :func:`ovps_core.engine.make_engine`.
 
         Raises:
             CheckpointError: the weights are not there, damaged or of another model.
@@ -63,7 +69,9 @@ class PartSegmenter:
         text = getattr(model, "text", None)
         if text is not None:
             text.cache = EmbeddingCache(info.digest, cache_folder() / "text.sqlite")
-        engine = make_engine(model, backend=backend, device=device, precision=precision)
+        engine = make_engine(
+            model, backend=backend, device=device, precision=precision, calibration=calibration
+        )
         return cls(model, info, engine)
 
     @property
@@ -108,9 +116,8 @@ class PartSegmenter:
         self, images: Sequence[RgbImage], queries: Queries, options: SegmentOptions | None = None
     ) -> list[PartMasks]:
         """The same for several images, of any sizes, in one pass of the network."""
-        plan = self.plan(queries)
-        maps = self.query_maps(images, plan)
-        options = options or SegmentOptions()
+        plan, options = self.plan(queries), options or SegmentOptions()
+        maps = self.query_maps(images, plan, logit(options.mask_threshold))
         return [
             part_masks(one, plan.queries, image.shape[0], image.shape[1], options, self.name)
             for image, one in zip(images, maps, strict=True)
@@ -124,16 +131,15 @@ class PartSegmenter:
         )
         return fine[0].sigmoid().numpy()
 
-    def query_maps(self, images: Sequence[RgbImage], plan: QueryPlan) -> NDArray[np.float32]:
-        """Logits per query at the network's own resolution, float32 [B, Q, h, w]."""
+    def query_maps(
+        self, images: Sequence[RgbImage], plan: QueryPlan, threshold: float = -math.inf
+    ) -> NDArray[np.float32]:
+        """Coarse logits float32 [B, Q, h, w]; far from what is above ``threshold`` they need not be true."""
         for image in images:
             check_image(image)
         if not plan.queries:
             return np.zeros((len(images), 0, 1, 1), dtype=np.float32)
-        pixels = torch.cat([to_pixels(image, self.model.preprocessing) for image in images])
-        return query_logits(self.engine.run(pixels, plan.conditions), plan.readout).cpu().numpy()
-
-
-def cache_folder() -> Path:
-    """Where text embeddings and built engines are kept: ``$OVPS_CACHE``, else ``~/.cache/ovps``."""
-    return Path(os.environ.get("OVPS_CACHE") or Path.home() / ".cache" / "ovps")
+        device, preprocessing = self.engine.device, self.model.preprocessing
+        pixels = torch.cat([to_pixels(image, preprocessing, device) for image in images])
+        maps = query_logits(self.engine.run(pixels, plan.conditions), plan.readout)
+        return occupied_maps(maps, threshold) if maps.is_cuda else maps.numpy()

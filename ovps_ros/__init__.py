@@ -2,4 +2,6 @@
 
 from pkgutil import extend_path
 
-__path__ = extend_path(__path__, __name__)  # msg/, srv/ and action/ are generated into the install tree
+__path__ = extend_path(
+    __path__, __name__
+)  # msg/, srv/ and action/ are generated into the install tree

@@ -19,9 +19,12 @@ from ovps_ros.sync import DepthBuffer
 
 SILENCE = 2.0  # seconds without an image before a person is told
 _FUTURE = 0.1  # seconds by which a stamp may be ahead of our clock
-_NEWEST = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
-)
+
+
+def _newest(depth: int) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT
+    )
 
 
 class Camera:
@@ -61,7 +64,7 @@ class Camera:
         self._subscriptions = [self._listen(kind, topic, self._on_image)]
         if self.depth is not None:
             self._subscriptions += [
-                self._listen(Image, f"{base}depth", self.depth.put),
+                self._listen(Image, f"{base}depth", self.depth.put, kept=5),
                 self._listen(CameraInfo, f"{base}camera_info", self.depth.put_info),
             ]
 
@@ -84,12 +87,14 @@ class Camera:
         message, values["hint"] = why_no_image(self._node, image.topic_name, asked)
         return WARN, f"no image for {silent:.0f} s: {message}", values
 
-    def _listen(self, kind: type, topic: str, callback: Callable[[Any], None]) -> Any:
+    def _listen(
+        self, kind: type, topic: str, callback: Callable[[Any], None], kept: int = 1
+    ) -> Any:
         return self._node.create_subscription(
             kind,
             topic,
             callback,
-            _NEWEST,
+            _newest(kept),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
 

@@ -16,7 +16,6 @@ from typing import Any
 import cv2
 import numpy as np
 import rclpy
-from ovps_ros.msg import PartMasks as PartMasksMsg
 from PIL import Image as Picture
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -32,6 +31,7 @@ from ovps_core.images import RgbImage
 from ovps_core.query import PartQuery
 from ovps_core.results import PartMasks
 from ovps_ros.messages import image_rgb, masks_value, nanoseconds
+from ovps_ros.msg import PartMasks as PartMasksMsg
 from ovps_ros.processes import Programs, stay_local
 from ovps_ros.record import MaskRecorder
 
@@ -106,7 +106,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the demo."""
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="where results go")
     parser.add_argument("--photo", type=Path, help="play the pictures of this folder as a camera")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="a name from `ovps models`, or a file")
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, help="a name from `ovps models`, or a file"
+    )
     parser.add_argument("--first", default=FIRST, help="what to look for at first")
     parser.add_argument("--second", default=SECOND, help="and half way")
     parser.add_argument("--seconds", type=float, default=16.0, help="of answers to watch")
@@ -120,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     rclpy.init()
     with MaskRecorder(args.out / "masks") as recorder, Programs() as programs:
-        photo = {"photo": str(args.photo)} if args.photo else {}
+        photo: dict[str, object] = {"photo": str(args.photo)} if args.photo else {}
         programs.start("ovps_ros.sim_camera", photo)
         settings = {"model": args.model, "score_threshold": args.score_threshold}
         programs.start("ovps_ros.node", {**settings, "use_depth": not args.photo})
@@ -162,7 +164,12 @@ def _report(seen: Seen, args: argparse.Namespace) -> None:
     p50, p99 = np.percentile(seen.latencies_ms, [50, 99])
     rate = (frames - 1) / max(seen.last_at - seen.first_at, 1e-9)
     rows = [
-        [text, len(hits), f"{np.mean(hits):.0%}", np.mean(seen.ious[text]) if text in seen.ious else None]
+        [
+            text,
+            len(hits),
+            f"{np.mean(hits):.0%}",
+            np.mean(seen.ious[text]) if text in seen.ious else None,
+        ]
         for text, hits in seen.found.items()
     ]
     headers = ["query", "images", "found in", "mean IoU with truth"]
@@ -197,7 +204,8 @@ def _iou(masks: PartMasks, truth: PartMasks, query: PartQuery) -> float:
 
 def _shrink(picture: RgbImage) -> RgbImage:
     height = round(picture.shape[0] * _FILM_WIDTH / picture.shape[1])
-    return cv2.resize(picture, (_FILM_WIDTH, height), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(picture, (_FILM_WIDTH, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.uint8)
 
 
 def _keep(store: dict[int, Any], message: Any) -> None:

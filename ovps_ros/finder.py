@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ovps_ros.action import FindParts
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
@@ -20,6 +19,7 @@ from rclpy.timer import Timer
 from ovps_core.errors import QueryError
 from ovps_core.query import PartQuery, parse_queries
 from ovps_core.results import PartMasks
+from ovps_ros.action import FindParts
 from ovps_ros.asked import Asked
 from ovps_ros.messages import masks_message, nanoseconds, parts_3d_message, query_value
 from ovps_ros.pipeline import Answer
@@ -133,7 +133,10 @@ class Finder:
             if goal is None or goal.result is not None:
                 return CancelResponse.REJECT
             # the state changes after this returns, the goal must be concluded after that
-            goal.timer, old = self._node.create_timer(0.0, lambda: self._cancelled(goal)), goal.timer
+            goal.timer, old = (
+                self._node.create_timer(0.0, lambda: self._cancelled(goal)),
+                goal.timer,
+            )
             if old is not None:
                 self._node.destroy_timer(old)
         return CancelResponse.ACCEPT

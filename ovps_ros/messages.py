@@ -12,11 +12,6 @@ import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from numpy.typing import NDArray
-from ovps_ros.msg import Part3D as Part3DMsg
-from ovps_ros.msg import PartMask as PartMaskMsg
-from ovps_ros.msg import PartMasks as PartMasksMsg
-from ovps_ros.msg import PartQuery as PartQueryMsg
-from ovps_ros.msg import Parts3D as Parts3DMsg
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
@@ -25,8 +20,17 @@ from ovps_core.geometry import CameraModel, Part3D
 from ovps_core.images import RgbImage
 from ovps_core.query import PartQuery
 from ovps_core.results import PartMask, PartMasks, Roi
+from ovps_ros.msg import Part3D as Part3DMsg
+from ovps_ros.msg import PartMask as PartMaskMsg
+from ovps_ros.msg import PartMasks as PartMasksMsg
+from ovps_ros.msg import PartQuery as PartQueryMsg
+from ovps_ros.msg import Parts3D as Parts3DMsg
 
-_ENCODINGS = {(np.dtype("u1"), 3): "rgb8", (np.dtype("u1"), 1): "mono8", (np.dtype("u2"), 1): "16UC1"}
+_ENCODINGS = {
+    (np.dtype("u1"), 3): "rgb8",
+    (np.dtype("u1"), 1): "mono8",
+    (np.dtype("u2"), 1): "16UC1",
+}
 _ENCODINGS[np.dtype("f4"), 1] = "32FC1"
 
 
@@ -72,7 +76,7 @@ def image_message(pixels: NDArray[Any], header: Header) -> Image:
     message.height, message.width = pixels.shape[:2]
     message.encoding = _ENCODINGS[pixels.dtype, channels]
     message.step = message.width * channels * pixels.itemsize
-    message.data.frombytes(memoryview(np.ascontiguousarray(pixels)).cast("B"))
+    message.data.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
     return message
 
 
@@ -134,7 +138,9 @@ def masks_value(message: PartMasksMsg) -> PartMasks:
     for part in message.parts:
         roi = Roi(part.roi.x_offset, part.roi.y_offset, part.roi.width, part.roi.height)
         mask = np.frombuffer(part.mask.data, np.uint8).reshape(roi.height, roi.width) > 0
-        parts.append(PartMask(part.id, query_value(part.query), part.score, roi, mask, part.track_id))
+        parts.append(
+            PartMask(part.id, query_value(part.query), part.score, roi, mask, part.track_id)
+        )
     queries = tuple(query_value(query) for query in message.queries)
     return PartMasks(message.height, message.width, queries, tuple(parts), message.model)
 
@@ -158,7 +164,7 @@ def _part_3d_message(part: Part3D) -> Part3DMsg:
         size=Vector3(**_xyz(part.size)),
         depth_coverage=part.depth_coverage,
     )
-    message.indices.frombytes(memoryview(np.ascontiguousarray(part.indices, np.uint32)).cast("B"))
+    message.indices.frombytes(np.ascontiguousarray(part.indices, np.uint32).data.cast("B"))
     return message
 
 

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from ovps_ros.msg import PartMasks, Parts3D
-from ovps_ros.srv import SetQueries
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -33,10 +31,12 @@ from ovps_ros.cameras import Camera
 from ovps_ros.diagnostics import ERROR, OK, WARN, Faults, status
 from ovps_ros.finder import Finder
 from ovps_ros.messages import query_message, query_value
+from ovps_ros.msg import PartMasks, Parts3D
 from ovps_ros.outputs import Outputs
 from ovps_ros.parameters import ParameterError
 from ovps_ros.pipeline import Answer, Pipeline, Worker
 from ovps_ros.slot import Frame, NewestSlot
+from ovps_ros.srv import SetQueries
 from ovps_ros.transforms import Transforms
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -186,7 +186,8 @@ class OvpsNode(LifecycleNode):
         return self._transforms.place(header, parts, self._settings.tf_timeout)
 
     def _exhausted(self) -> None:
-        self.executor.create_task(self.trigger_deactivate)
+        if self.executor is not None:
+            self.executor.create_task(self.trigger_deactivate)
 
     # Queries and parameters
 

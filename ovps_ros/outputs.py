@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from geometry_msgs.msg import Point, Vector3
 from numpy.typing import NDArray
-from ovps_ros.msg import PartMasks, Parts3D
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -25,6 +24,7 @@ from ovps_ros.messages import (
     parts_3d_message,
     pose_message,
 )
+from ovps_ros.msg import PartMasks, Parts3D
 from ovps_ros.pipeline import Answer, Space
 
 TOPICS = (
@@ -84,7 +84,9 @@ class Outputs:
         if self._wanted("points"):
             xyz = space.camera.cloud(space.depth_m)
             labels = masks.label_image()
-            self._publishers["points"].publish(cloud_message(xyz, answer.rgb, labels, answer.header))
+            self._publishers["points"].publish(
+                cloud_message(xyz, answer.rgb, labels, answer.header)
+            )
         if self._wanted("markers"):
             self._publishers["markers"].publish(markers_message(space.parts, header))
 
@@ -121,10 +123,8 @@ def cloud_message(
     message = PointCloud2(header=header, height=height, width=width, is_dense=False)
     kinds = {"label": PointField.UINT32}
     message.fields = [
-        PointField(
-            name=name, offset=offset, datatype=kinds.get(name, PointField.FLOAT32), count=1
-        )
-        for name, (_, offset) in _POINT.fields.items()  # type: ignore[union-attr]
+        PointField(name=name, offset=offset, datatype=kinds.get(name, PointField.FLOAT32), count=1)
+        for name, (_, offset, *_) in (_POINT.fields or {}).items()
     ]
     message.point_step, message.row_step = _POINT.itemsize, _POINT.itemsize * width
     message.data.frombytes(points.tobytes())
@@ -149,7 +149,7 @@ def markers_message(parts: tuple[Part3D, ...], header: Header) -> MarkerArray:
             axes.points += [Point(), Point(x=tip[0], y=tip[1], z=tip[2])]
             axes.colors += [ColorRGBA(r=r, g=g, b=b, a=1.0)] * 2
         words = Marker(header=header, ns="words", id=part.id, type=Marker.TEXT_VIEW_FACING)
-        words.pose = pose_message(part.position + [0, -0.04, 0], (0.0, 0.0, 0.0, 1.0))
+        words.pose = pose_message(part.position - np.array([0.0, 0.04, 0.0]), (0.0, 0.0, 0.0, 1.0))
         words.scale.z = 0.02
         words.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
         words.text = f"{part.query.text} {part.score:.2f}"

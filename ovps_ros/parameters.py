@@ -37,7 +37,9 @@ class Settings:
     model: str = _parameter(
         "", "A model's name or file (`ovps models`); empty for the packaged one.", takes=CONFIGURE
     )
-    backend: str = _parameter("auto", "What runs the network; auto takes the fastest here.", takes=CONFIGURE)
+    backend: str = _parameter(
+        "auto", "What runs the network; auto takes the fastest here.", takes=CONFIGURE
+    )
     device: str = _parameter("auto", "auto, cpu or cuda:N.", takes=CONFIGURE)
     precision: str = _parameter("auto", "auto, fp32, bf16, fp16 or int8.", takes=CONFIGURE)
     cameras: list[str] = _parameter(
@@ -50,7 +52,9 @@ class Settings:
     mask_threshold: float = _parameter(0.5, "Least probability of a pixel.", low=0.0, high=1.0)
     max_parts: int = _parameter(20, "Most parts in one image.", low=1, high=65535)
     min_area: int = _parameter(25, "Fewest pixels of a part.", low=0, high=1000000)
-    max_rate: float = _parameter(0.0, "Most images per second and camera; 0 for all.", low=0.0, high=120.0)
+    max_rate: float = _parameter(
+        0.0, "Most images per second and camera; 0 for all.", low=0.0, high=120.0
+    )
     max_age: float = _parameter(
         0.5,
         "Seconds after its stamp at which an image is dropped; 0 takes any stamp.",
@@ -58,7 +62,9 @@ class Settings:
         high=10.0,
     )
     image_transport: str = _parameter("raw", "raw or compressed.", takes=CONFIGURE)
-    use_depth: bool = _parameter(False, "Subscribe to depth and camera_info, publish 3D.", takes=CONFIGURE)
+    use_depth: bool = _parameter(
+        False, "Subscribe to depth and camera_info, publish 3D.", takes=CONFIGURE
+    )
     sync_slop: float = _parameter(
         0.02, "Most seconds between the stamps of colour and depth.", low=0.0, high=1.0
     )
@@ -74,9 +80,13 @@ class Settings:
         0.05, "Longest wait for the transform at the stamp, seconds.", low=0.0, high=2.0
     )
     tracking: bool = _parameter(True, "Give a part the same track_id while it stays in view.")
-    track_iou: float = _parameter(0.3, "Least overlap with the frame before to be the same part.", low=0.0, high=1.0)
+    track_iou: float = _parameter(
+        0.3, "Least overlap with the frame before to be the same part.", low=0.0, high=1.0
+    )
     overlay_alpha: float = _parameter(0.5, "Strength of the overlay's tint.", low=0.0, high=1.0)
-    publish_tf: bool = _parameter(False, "Send a TF frame for every part. Needs tf2_ros.", takes=CONFIGURE)
+    publish_tf: bool = _parameter(
+        False, "Send a TF frame for every part. Needs tf2_ros.", takes=CONFIGURE
+    )
     tf_prefix: str = _parameter("part/", "Start of those frames' names.")
     autostart: bool = _parameter(
         True, "Configure and activate at start; off for a lifecycle manager.", takes=START
@@ -84,7 +94,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.image_transport not in ("raw", "compressed"):
-            raise ParameterError(f"image_transport is {self.image_transport!r}; expected raw or compressed")
+            raise ParameterError(
+                f"image_transport is {self.image_transport!r}; expected raw or compressed"
+            )
         near_far = list(self.depth_range)
         if len(near_far) != 2 or not 0 <= near_far[0] < near_far[1]:
             raise ParameterError(
@@ -96,7 +108,9 @@ class Settings:
     @property
     def options(self) -> SegmentOptions:
         """The thresholds as the segmenter takes them."""
-        return SegmentOptions(self.score_threshold, self.mask_threshold, self.max_parts, self.min_area)
+        return SegmentOptions(
+            self.score_threshold, self.mask_threshold, self.max_parts, self.min_area
+        )
 
     def changed(self, parameters: Iterable[Parameter]) -> Settings:
         """With some values replaced; names that are not ours are left out.

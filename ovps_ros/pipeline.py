@@ -88,11 +88,12 @@ class Pipeline:
         self._place = place
         self._trackers: dict[str, Tracker] = {}
 
-    def answer(
-        self, frames: Sequence[Frame], plan: QueryPlan, settings: Settings
-    ) -> list[Answer]:
+    def answer(self, frames: Sequence[Frame], plan: QueryPlan, settings: Settings) -> list[Answer]:
         """Answers to every frame that can be read, in one pass of the network."""
         readable = [(frame, rgb) for frame in frames if (rgb := self._read(frame)) is not None]
+        for frame, _ in readable:
+            if frame.camera in self._depth:  # newer ones would push it out while the model runs
+                self._depth[frame.camera].hold(nanoseconds(frame.message.header.stamp))
         images = [rgb for _, rgb in readable]
         results = self.segmenter.segment_batch(images, plan, settings.options) if images else []
         return [
@@ -104,7 +105,9 @@ class Pipeline:
         try:
             return image_rgb(frame.message)
         except ImageError as error:
-            encoding = getattr(frame.message, "encoding", "") or getattr(frame.message, "format", "")
+            encoding = getattr(frame.message, "encoding", "") or getattr(
+                frame.message, "format", ""
+            )
             self._faults.report(
                 "image",
                 ERROR,
@@ -114,9 +117,7 @@ class Pipeline:
             )
             return None
 
-    def _finish(
-        self, frame: Frame, rgb: RgbImage, masks: PartMasks, settings: Settings
-    ) -> Answer:
+    def _finish(self, frame: Frame, rgb: RgbImage, masks: PartMasks, settings: Settings) -> Answer:
         header = frame.message.header
         if settings.tracking:
             tracker = self._trackers.setdefault(frame.camera, Tracker(settings.track_iou))

@@ -38,8 +38,8 @@ def stay_local() -> int:
 class Programs:
     """Modules of ours that run while the ``with`` block does.
 
-        with Programs() as programs:
-            programs.start("ovps_ros.node", parameters={"model": "ovps-tiny"})
+    with Programs() as programs:
+        programs.start("ovps_ros.node", parameters={"model": "ovps-tiny"})
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,9 @@ class Programs:
         arguments: Sequence[str] = (),
     ) -> subprocess.Popen[bytes]:
         """Run ``python -m module`` with ROS parameters."""
-        ros = [word for name, value in (parameters or {}).items() for word in _argument(name, value)]
+        ros = [
+            word for name, value in (parameters or {}).items() for word in _argument(name, value)
+        ]
         command = [sys.executable, "-m", module, "--ros-args", *ros, *arguments]
         here = str(Path(__file__).parents[1])
         search = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))

@@ -7,11 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ovps_ros.msg import PartMasks
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from ovps_core.bags.messages import PART_MASKS, typestore
+from ovps_ros.msg import PartMasks
 
 _BAG_VERSION = 9
 
@@ -35,9 +35,7 @@ class MaskRecorder:
 
     def __enter__(self) -> MaskRecorder:
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._writer = Writer(
-            self._folder, version=_BAG_VERSION, storage_plugin=StoragePlugin.MCAP
-        )
+        self._writer = Writer(self._folder, version=_BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
         self._connection = self._writer.add_connection(
             "/ovps/masks", PART_MASKS, typestore=typestore()

@@ -15,7 +15,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import rclpy
-from ovps_ros.msg import PartMasks as PartMasksMsg
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import qos_profile_system_default
@@ -27,6 +26,7 @@ from ovps_core.images import load_image
 from ovps_core.query import PartQuery
 from ovps_core.results import PartMask, PartMasks, Roi
 from ovps_ros.messages import image_message, masks_message
+from ovps_ros.msg import PartMasks as PartMasksMsg
 
 FRAME_ID = "camera_color_optical_frame"
 _STEP = 1 / 30  # seconds of the scene's time between two frames of the swing
@@ -90,7 +90,7 @@ def photo_shots(folder: Path) -> list[Shot]:
 
 
 def _truth(masks: dict[tuple[str, str], np.ndarray], width: int, height: int) -> PartMasks:
-    parts = []
+    parts: list[PartMask] = []
     for (thing, part), mask in masks.items():
         if not mask.any():
             continue
@@ -112,7 +112,7 @@ class SimCamera(Node):
         self.declare_parameter("width", 640)
         self.declare_parameter("height", 480)
         self.declare_parameter("rate", 30.0)
-        self.declare_parameter("frames", 45)
+        self.declare_parameter("frames", 30)
         self.declare_parameter("photo", "")
         self._rate = self._value("rate")
         self._images = self.create_publisher(Image, "image", qos_profile_system_default)

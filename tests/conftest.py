@@ -1,11 +1,17 @@
-"""What tests share: where the parity fixtures are."""
+"""What tests share: the parity fixtures, and a robot beside a running node."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from models import write_small
+
+if TYPE_CHECKING:
+    from robot import Robot
 
 FIXTURES = Path(os.environ.get("OVPS_FIXTURES") or Path(__file__).parent / "fixtures")
 
@@ -14,3 +20,29 @@ FIXTURES = Path(os.environ.get("OVPS_FIXTURES") or Path(__file__).parent / "fixt
 def fixtures() -> Path:
     """Inputs, weights and outputs of the original implementations."""
     return FIXTURES
+
+
+@pytest.fixture(scope="session")
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of a small real network."""
+    return write_small("partclipseg", tmp_path_factory.mktemp("weights") / "small.safetensors")
+
+
+@pytest.fixture(scope="session")
+def robot(small_weights: Path) -> Iterator[Robot]:
+    """A robot beside a running node with depth."""
+    from robot import NODE_STARTS, Robot
+
+    from ovps_ros.processes import Programs
+
+    thresholds = {"score_threshold": 0.0, "mask_threshold": 0.495, "min_depth_coverage": 0.05}
+    with Programs() as programs:
+        process = programs.start(
+            "ovps_ros.node",
+            {"model": str(small_weights), "use_depth": True, "max_age": 5.0, **thresholds},
+        )
+        robot = Robot()
+        robot.spin_until(lambda: robot.images.get_subscription_count(), NODE_STARTS)
+        yield robot
+        robot.close()
+        assert programs.stop(process) == 0

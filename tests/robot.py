@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +12,9 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2: pip install '.[ros]' or a sourced installation")
 pytest.importorskip("ovps_ros.msg", reason="needs the messages: pip install --no-build-isolation .")
 
-os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 100))
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-ROOT = Path(__file__).parents[1]
-os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds.xml")
+from ovps_ros.processes import stay_local
+
+stay_local()
 
 import rclpy  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
@@ -36,31 +29,16 @@ from std_msgs.msg import Header, String  # noqa: E402
 from ovps_ros.messages import image_message  # noqa: E402
 
 PATIENCE = 20.0  # seconds; machines that test are busy
-
-
-def start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """A module of ours as a process, such as ``ovps_ros.node``."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment, cwd=ROOT)
-
-
-def stop(process: subprocess.Popen[bytes]) -> int:
-    """End a process as a terminal does; returns its exit code."""
-    process.send_signal(signal.SIGINT)
-    try:
-        return process.wait(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
+NODE_STARTS = 150.0
 
 
 class Robot:
     """What a robot does with the node: images and words in, masks out."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "robot") -> None:
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
-        self.node = Node("robot", context=self.context)
+        self.node = Node(name, context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.images = self.node.create_publisher(Image, "image", qos_profile_sensor_data)
@@ -110,29 +88,31 @@ class Robot:
         self.images.publish(image_message(rgb, header))
         return header
 
-    def answer(self, rgb: np.ndarray, depth: np.ndarray | None = None) -> PartMasks:
+    def answer(
+        self, rgb: np.ndarray, depth: np.ndarray | None = None, patience: float = PATIENCE
+    ) -> PartMasks:
         """Show pictures until one is answered; returns that answer."""
         self.masks.clear()
         shown: list[Header] = []
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + patience
         while time.monotonic() < end:
             shown.append(self.show(rgb, depth))
             self.rest(0.15)
             for masks in self.masks:
                 if masks.header in shown:
                     return masks
-        pytest.fail(f"no answer in {PATIENCE} s; last diagnostics: {self.faults()}")
+        pytest.fail(f"no answer in {patience} s; last diagnostics: {self.faults()}")
 
     def ask(self, *texts: str, append: bool = False) -> SetQueries.Response:
         """Set the queries by service."""
         request = SetQueries.Request(queries=[PartQuery(text=t) for t in texts], append=append)
         return self.call(self.set_queries, request)
 
-    def call(self, client: Any, request: Any) -> Any:
+    def call(self, client: Any, request: Any, patience: float = PATIENCE) -> Any:
         """A service's answer."""
-        assert client.wait_for_service(PATIENCE)
+        assert client.wait_for_service(patience)
         future = client.call_async(request)
-        self.spin_until(future.done)
+        self.spin_until(future.done, patience)
         return future.result()
 
     def say(self, text: str) -> None:
@@ -141,12 +121,11 @@ class Robot:
         self.query.publish(String(data=text))
 
     def faults(self) -> dict[str, tuple[bytes, str, dict[str, str]]]:
-        """The last diagnostics by name."""
-        if not self.diagnostics:
-            return {}
+        """The last diagnostics by name; two nodes may send them."""
         return {
             s.name: (s.level, s.message, {v.key: v.value for v in s.values})
-            for s in self.diagnostics[-1].status
+            for array in self.diagnostics[-4:]
+            for s in array.status
         }
 
     def fault(self, name: str, words: str) -> dict[str, str]:

@@ -6,7 +6,15 @@ import json
 
 import numpy as np
 import pytest
-from miniatures import box, plain_run_lengths, polygon, run_lengths, write_image, write_json, write_noise
+from miniatures import (
+    box,
+    plain_run_lengths,
+    polygon,
+    run_lengths,
+    write_image,
+    write_json,
+    write_noise,
+)
 from models import write_small
 
 from ovps_core.cli import main

@@ -2,61 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from models import write_small
 
-pytest.importorskip("rclpy")
+pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
 
-from ovps_ros.action import FindParts  # noqa: E402
-from ovps_ros.msg import PartQuery, Parts3D  # noqa: E402
-from ovps_ros.srv import SetQueries  # noqa: E402
-from rcl_interfaces.srv import DescribeParameters, SetParameters  # noqa: E402
-from rclpy.action import ActionClient  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
-from robot import Robot, start, stop  # noqa: E402
-from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
-from std_msgs.msg import String  # noqa: E402
+from ovps_ros.action import FindParts
+from ovps_ros.msg import PartQuery, Parts3D
+from ovps_ros.srv import SetQueries
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.action import ActionClient
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from robot import Robot
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import String
 
-from ovps_core.geometry import CameraModel  # noqa: E402
-from ovps_core.postprocess import SegmentOptions  # noqa: E402
-from ovps_core.segmenter import PartSegmenter  # noqa: E402
-from ovps_ros.messages import masks_value  # noqa: E402
+from ovps_core.geometry import CameraModel
+from ovps_core.postprocess import SegmentOptions
+from ovps_core.segmenter import PartSegmenter
+from ovps_ros.messages import masks_value
 
 pytestmark = pytest.mark.ros
 OPTIONS = SegmentOptions(score_threshold=0.0, mask_threshold=0.495)
 PICTURE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
 DEPTH = np.full((240, 320), 0.8, np.float32)
-UNTIL_LOADED = 120.0
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small("partclipseg", tmp_path_factory.mktemp("weights") / "small.safetensors")
-
-
-@pytest.fixture(scope="module")
-def robot(weights: Path) -> Iterator[Robot]:
-    """A robot beside a running node with depth."""
-    process = start(
-        "ovps_ros.node", "--ros-args", "-p", f"model:={weights}", "-p", "score_threshold:=0.0", "-p", "mask_threshold:=0.495",
-        "-p", "use_depth:=true", "-p", "max_age:=5.0", "-p", "min_depth_coverage:=0.05",
-    )  # fmt: skip
-    robot = Robot()
-    robot.spin_until(lambda: robot.images.get_subscription_count(), UNTIL_LOADED)
-    yield robot
-    robot.close()
-    assert stop(process) == 0
-
-
-@pytest.fixture(scope="module")
-def segmenter(weights: Path) -> PartSegmenter:
+def segmenter(small_weights: Path) -> PartSegmenter:
     """The same model without ROS."""
-    return PartSegmenter.from_pretrained(str(weights))
+    return PartSegmenter.from_pretrained(str(small_weights))
 
 
 def test_answer_carries_the_images_own_header_and_the_masks_of_the_library(
@@ -129,7 +107,9 @@ def test_labels_masks_indices_and_cloud_agree(robot: Robot) -> None:
     everything = (labels, clouds, spaces, overlays)
     for _ in range(60):
         message = robot.answer(PICTURE, DEPTH)
-        same = [next((m for m in heard if m.header == message.header), None) for heard in everything]
+        same = [
+            next((m for m in heard if m.header == message.header), None) for heard in everything
+        ]
         if all(same):
             break
     label, cloud, space, overlay = same

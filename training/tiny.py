@@ -122,7 +122,7 @@ class TinyTraining(L.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         images, ids = batch
-        objects, parts, _ = self.model.scores(((images.float() / 255 - 0.5) / 0.25))
+        objects, parts, _ = self.model.scores((images.float() / 255 - 0.5) / 0.25)
         names = zip(("object", "part"), (objects, parts), self.labels(ids)[:2], strict=True)
         for name, score, label in names:
             size = label.shape[-2:]

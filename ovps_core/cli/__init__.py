@@ -13,8 +13,12 @@ COMMANDS = {
     "segment": "find parts in a picture by name",
     "models": "list the models that can be named and where their weights are",
     "convert": "convert released weights into a file of ours",
+    "bench": "measure how fast each engine is here, and whether its masks stay the same",
+    "profile": "show where a frame's time goes",
+    "export": "write a model as an ONNX, OpenVINO or TensorRT graph",
     "render": "make a folder of rendered scenes with exact part masks",
     "evaluate": "score a model on a benchmark or on your own annotated pictures",
+    "bag": "make a data set from a recording, or find parts in one",
 }
 
 

@@ -30,7 +30,7 @@ from ovps_core.evaluation.report import (
     rendered_table,
     write_json,
 )
-from ovps_core.segmenter import PartSegmenter, cache_folder
+from ovps_core.segmenter import PartSegmenter
 
 READERS: dict[str, type[BenchmarkReader]] = {
     reader.name: reader for reader in (PascalPart116, ADE20KPart234, PartImageNet)

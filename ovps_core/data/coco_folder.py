@@ -23,7 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.data.label_files import decode_segmentation, read_json, read_labels, read_rgb, require_each
+from ovps_core.data.label_files import (
+    decode_segmentation,
+    read_json,
+    read_labels,
+    read_rgb,
+    require_each,
+)
 from ovps_core.errors import DatasetError
 
 ANNOTATIONS = "annotations.json"

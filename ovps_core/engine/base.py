@@ -1,13 +1,18 @@
-"""One interface for every way to run a network: prepare for shapes, then run frames."""
+"""One interface for every way to run a network: prepare for shapes, encode an image, decode queries."""
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from ovps_core.models.base import Conditions, PartLogits
+from ovps_core.engine.chunks import decode_in_chunks
+from ovps_core.models.base import Conditions, Features, PartLogits
+
+MAX_QUERIES = 32
 
 
 @dataclass(frozen=True)
@@ -22,19 +27,27 @@ class EngineShape:
 
     batch: int
     size: tuple[int, int]
-    max_queries: int
+    max_queries: int = MAX_QUERIES
 
 
 class Engine(ABC):
-    """A network ready to run.
+    """A network ready to run. Calls from several threads take turns.
 
     Attributes:
         name: as a user names it: "torch", "openvino", ...
         precision: what the arithmetic is done in: "fp32", "bf16", "fp16", "int8".
+        device: where pixels are wanted and logits lie.
+        max_queries: most names or pairs in one pass of the decoder.
     """
 
     name: str
     precision: str
+    device: torch.device = torch.device("cpu")
+    max_queries: int = MAX_QUERIES
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._here: tuple[Conditions, Conditions] | None = None
 
     @abstractmethod
     def prepare(self, shape: EngineShape) -> None:
@@ -45,5 +58,27 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def encode(self, pixels: Tensor) -> Features:
+        """Normalised pixels float [B, 3, H, W] on :attr:`device` -> features, valid until the next call."""
+
+    @abstractmethod
+    def decode(self, features: Features, conditions: Conditions) -> PartLogits:
+        """At most :attr:`max_queries` names (at least one) and pairs on :attr:`device` -> float32 logits."""
+
     def run(self, pixels: Tensor, conditions: Conditions) -> PartLogits:
-        """Normalised pixels float [B, 3, H, W] and conditions -> float32 logits."""
+        """Normalised pixels float [B, 3, H, W] and any number of conditions -> float32 logits on :attr:`device`.
+
+        The image is encoded once; the decoder runs as often as :attr:`max_queries` asks for.
+        """
+        with self._turn, torch.inference_mode():
+            features = self.encode(pixels.to(self.device, non_blocking=True))
+            return decode_in_chunks(self.decode, features, self.conditions_here(conditions), self.max_queries)
+
+    def conditions_here(self, conditions: Conditions) -> Conditions:
+        """``conditions`` on :attr:`device`, moved when they change and not per frame."""
+        if self._here is None or self._here[0] is not conditions:
+            self._here = conditions, conditions.to(self.device)
+        return self._here[1]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.precision}"

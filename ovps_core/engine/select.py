@@ -2,38 +2,122 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+from collections.abc import Callable, Sequence
 
 import torch
 
 from ovps_core.engine.base import Engine
 from ovps_core.engine.eager import EagerEngine
 from ovps_core.errors import BackendError
+from ovps_core.images import RgbImage
 from ovps_core.models.base import PartModel
 
-BACKENDS = ("auto", "torch")
+BACKENDS = ("auto", "torch", "compiled", "openvino", "onnxruntime", "tensorrt")
 log = logging.getLogger(__name__)
 
 
 def make_engine(
-    model: PartModel, *, backend: str = "auto", device: str = "auto", precision: str = "auto"
+    model: PartModel,
+    *,
+    backend: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    calibration: Sequence[RgbImage] = (),
 ) -> Engine:
     """An engine for ``model``.
 
     Args:
-        backend: "auto" or one of :data:`BACKENDS`.
+        backend: one of :data:`BACKENDS`; "auto" takes the fastest that is installed and keeps the masks:
+            on a GPU tensorrt, compiled, torch; on a CPU openvino, onnxruntime, torch.
         device: "auto", "cpu" or "cuda:N".
-        precision: "auto", "fp32", "bf16" or "fp16".
+        precision: "auto", "fp32", "bf16", "fp16" or "int8"; "auto" is 16 bit where the device is faster in it.
+            int8 must be asked for: what it costs in accuracy depends on the model.
+        calibration: pictures for int8, such as the robot sees.
 
     Raises:
-        BackendError: what was asked for is not here; says what is.
+        BackendError: what was asked for is not here; says what is, and what to install.
     """
     if backend not in BACKENDS:
         raise BackendError(f"unknown backend {backend!r}; known are {', '.join(BACKENDS)}")
     if device == "auto":
-        device = "cuda:0" if torch.cuda.is_available() else "cpu"
-    if precision == "auto":
-        precision = "fp16" if device.startswith("cuda") else "fp32"
-    engine = EagerEngine(model, device=device, precision=precision)
-    log.info("engine: %s on %s in %s", engine.name, device, engine.precision)
+        on_gpu = torch.cuda.is_available() and backend not in ("openvino", "onnxruntime")
+        device = "cuda:0" if on_gpu else "cpu"
+    why = "as asked"
+    if backend == "auto":
+        backend, why = _fastest(device, precision)
+    if device != "cpu" and backend in ("openvino", "onnxruntime"):
+        raise BackendError(
+            f"{backend} runs on the CPU here, not on {device!r}; use tensorrt, compiled or torch"
+        )
+    engine = _MAKERS[backend](model, device, precision, calibration)
+    log.info("engine: %s on %s in %s (%s)", engine.name, device, engine.precision, why)
     return engine
+
+
+def _fastest(device: str, precision: str) -> tuple[str, str]:
+    """A backend that is here, and why it."""
+    if device.startswith("cuda"):
+        from ovps_core.engine.tensorrt_build import runtime_name
+
+        if precision in ("auto", "fp16") and runtime_name():
+            return "tensorrt", f"{runtime_name()} is installed"
+        if importlib.util.find_spec("triton"):
+            return "compiled", "no TensorRT for this precision; torch.compile is next"
+        return "torch", "neither TensorRT nor Triton is installed"
+    if precision == "fp16":
+        return "torch", "only torch has fp16 on a CPU"
+    if _installed("openvino", "onnx", "onnxscript"):
+        return "openvino", "the fastest on a CPU"
+    if precision in ("auto", "fp32") and _installed("onnxruntime", "onnx", "onnxscript"):
+        return "onnxruntime", 'openvino, which is faster, is not installed: pip install "ovps[openvino]"'
+    return "torch", 'openvino, about twice as fast, is not installed: pip install "ovps[openvino]"'
+
+
+def _installed(*names: str) -> bool:
+    return all(importlib.util.find_spec(name) for name in names)
+
+
+def _or(precision: str, default: Callable[[], str]) -> str:
+    return default() if precision == "auto" else precision
+
+
+def _torch(model: PartModel, device: str, precision: str, _: Sequence[RgbImage]) -> Engine:
+    precision = _or(precision, lambda: "fp16" if device.startswith("cuda") else "fp32")
+    return EagerEngine(model, device=device, precision=precision)
+
+
+def _compiled(model: PartModel, device: str, precision: str, _: Sequence[RgbImage]) -> Engine:
+    from ovps_core.engine.compiled import CompiledEngine
+
+    precision = _or(precision, lambda: "fp16" if device.startswith("cuda") else "fp32")
+    return CompiledEngine(model, device=device, precision=precision)
+
+
+def _openvino(model: PartModel, _: str, precision: str, images: Sequence[RgbImage]) -> Engine:
+    from ovps_core.engine.openvino import OpenVinoEngine, has_bf16
+
+    precision = _or(precision, lambda: "bf16" if has_bf16() else "fp32")
+    return OpenVinoEngine(model, precision=precision, images=images)
+
+
+def _onnxruntime(model: PartModel, _: str, precision: str, __: Sequence[RgbImage]) -> Engine:
+    from ovps_core.engine.onnxruntime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(model, precision=_or(precision, lambda: "fp32"))
+
+
+def _tensorrt(model: PartModel, device: str, precision: str, _: Sequence[RgbImage]) -> Engine:
+    from ovps_core.engine.tensorrt import TensorRtEngine
+
+    return TensorRtEngine(model, device=device, precision=_or(precision, lambda: "fp16"))
+
+
+_MAKERS: dict[str, Callable[[PartModel, str, str, Sequence[RgbImage]], Engine]] = {
+    "torch": _torch,
+    "compiled": _compiled,
+    "openvino": _openvino,
+    "onnxruntime": _onnxruntime,
+    "tensorrt": _tensorrt,
+}

@@ -53,6 +53,7 @@ class PartCLIPSeg(CLIPSeg):
     """CLIPSeg with an adapter on its image tokens, a background condition, and the object-part head."""
 
     config: PartCLIPSegConfig
+    has_pairs = True
 
     def __init__(self, config: PartCLIPSegConfig) -> None:
         super().__init__(config)

@@ -42,6 +42,8 @@ class TinyConfig:
         widths: channels at strides 4, 8, 16 and 32.
         depths: residual blocks at each.
         dim: channels of the merged map at stride 4.
+        agreement: how much a pixel's object is drawn to those of its picture and neighbourhood; 0 not at all.
+        neighbourhood: radius of that neighbourhood, in cells of stride 4.
         scale, shift: calibration of a query's logit, fitted on validation scenes: ``scale * logit + shift``.
     """
 
@@ -52,6 +54,8 @@ class TinyConfig:
     widths: tuple[int, ...] = (48, 96, 192, 320)
     depths: tuple[int, ...] = (1, 2, 2, 2)
     dim: int = 64
+    agreement: float = 0.7
+    neighbourhood: int = 6
     scale: float = 1.0
     shift: float = 0.0
 
@@ -84,6 +88,11 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequent
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
     )
+
+
+def _share_out(weights: Tensor, mass: Tensor | float) -> Tensor:
+    """Scale ``weights`` float [B, n, ...] so that they sum to ``mass`` over n."""
+    return weights * (mass / weights.sum(dim=1, keepdim=True).clamp(min=1e-12))
 
 
 class TinyParts(PartModel):
@@ -122,6 +131,9 @@ class TinyParts(PartModel):
         self.splits = counts
         self.condition_dim = sum(counts) - 3  # backgrounds are not asked for
         self.head = nn.Conv2d(2 * config.dim, sum(counts), 1)
+        owners = torch.tensor([config.objects.index(name) for name, _ in config.pairs])
+        self.pair_objects: Tensor
+        self.register_buffer("pair_objects", owners.long(), persistent=False)
 
     def encode(self, pixels: Tensor) -> Features:
         """Pixels float [B, 3, H, W] -> scores of objects, parts and pairs, background first, at stride 4."""
@@ -147,19 +159,42 @@ class TinyParts(PartModel):
         """Read conditions off the softmaxes.
 
         A row of conditions float [objects + parts + pairs] says which known things it means: a name
-        objects or parts (several for a word like "cutlery"), a pair pairs. It is all zero for a composition
-        that training never saw: then the product of its object's and its part's probability answers alone.
+        objects or parts (several for a word like "cutlery"), a pair pairs. It is all zero for a composition that
+        training never saw: then the mean of its object and its part, the geometric one, answers alone.
         """
-        softmaxes = (
-            scores.softmax(1)[:, 1:]
-            for scores in features.levels[0].float().split(self.splits, dim=1)
+        objects, parts, pairs = (
+            scores.softmax(1) for scores in features.levels[0].float().split(self.splits, dim=1)
         )
-        known = torch.cat(list(softmaxes), dim=1)
+        settled = self._settle(objects)
+        change = (settled / objects[:, 1:].clamp(min=_TINY))[:, self.pair_objects]
+        pairs = _share_out(pairs[:, 1:] * change, 1 - pairs[:, :1])
+        known = torch.cat([settled, parts[:, 1:], pairs], dim=1)
+        conditions = conditions.to(known.device, known.dtype)  # also where the network is in 16 bit
         names = torch.einsum("bkhw,ck->bchw", known, conditions.names)
         composed = torch.einsum("bkhw,tk->bthw", known, conditions.pairs)
         product = names[:, conditions.part_index] * names[:, conditions.object_index]
-        trust = 0.5 * conditions.pairs.sum(dim=1).clamp(max=1.0)[:, None, None]
-        return PartLogits(self._logit(names), self._logit((1 - trust) * product + 0.5 * composed))
+        both = product.clamp(min=_TINY**2).sqrt()
+        trust = 0.5 * conditions.pairs.sum(dim=1).clamp(max=1)[:, None, None]
+        return PartLogits(self._logit(names), self._logit((1 - trust) * both + 0.5 * composed))
+
+    def _settle(self, objects: Tensor) -> Tensor:
+        """Objects float [B, 1 + n, h, w], background first -> float [B, n, h, w], what the picture agrees on.
+
+        A picture shows few objects, and a pixel's neighbours show the same one. So each pixel's object is weighed
+        by the object's share of the whole picture and of the neighbourhood, twice: expectation maximisation for
+        the unknown priors of a picture (Saerens et al., Neural Computation 2002). The background keeps its share.
+        """
+        mass = 1 - objects[:, :1]
+        objects = objects[:, 1:]
+        side = 2 * self.config.neighbourhood + 1
+        for _ in range(2):
+            votes = objects * mass
+            overall = _share_out(votes.mean(dim=(2, 3), keepdim=True) + _TINY**2, 1.0)
+            nearby = F.avg_pool2d(votes, side, stride=1, padding=side // 2)
+            nearby = _share_out(nearby + _TINY**2, 1.0)
+            weight = (overall * nearby) ** self.config.agreement
+            objects = _share_out(objects * weight, mass)
+        return objects
 
     def _logit(self, probability: Tensor) -> Tensor:
         clamped = probability.clamp(_TINY, 1 - _TINY)
@@ -171,15 +206,15 @@ class TinyParts(PartModel):
         Raises:
             QueryError: a word is not known; names the nearest known ones.
         """
-        names: dict[tuple[str, str], int] = {}
+        names: dict[tuple[Kind, str], int] = {}
         pairs: dict[tuple[int, int], int] = {}
         rows: list[Tensor] = []
         compositions: list[Tensor] = []
         readout: list[Readout] = []
         for query in queries:
             asked = []
-            words: tuple[tuple[Kind, str], ...] = (("part", query.part), ("object", query.object))
-            for kind, word in words:
+            both: tuple[tuple[Kind, str], ...] = (("part", query.part), ("object", query.object))
+            for kind, word in both:
                 if word and (kind, word) not in names:
                     names[kind, word] = len(rows)
                     rows.append(self._distribution(kind, word))
@@ -205,11 +240,10 @@ class TinyParts(PartModel):
         """The known words that ``word`` means, float [objects + parts + pairs]."""
         known = self.config.objects if kind == "object" else self.config.parts
         offset = 0 if kind == "object" else len(self.config.objects)
-        row = torch.zeros(self.condition_dim)
         meant = resolve(word, known, kind)
         most = max(share for _, share in meant)
-        for name, share in meant:
-            # A pixel shows one known thing only, so what "cutlery" means adds up.
+        row = torch.zeros(self.condition_dim)
+        for name, share in meant:  # several words for one thing: any of them will do
             row[offset + known.index(name)] = share / most
         return row
 

@@ -1,0 +1,1 @@
+"""Measuring engines honestly: interleaved, with agreement beside speed, and peers in the same run."""

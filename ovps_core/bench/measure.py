@@ -1,0 +1,248 @@
+"""Interleaved measurement: every case once a round, so that a busy machine slows all of them alike."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ovps_core.bench.models import RANDOM, open_model, pictures, queries
+from ovps_core.bench.peer import HuggingFacePeer
+from ovps_core.engine import make_engine
+from ovps_core.engine.base import Engine, EngineShape
+from ovps_core.engine.chunks import decode_in_chunks
+from ovps_core.engine.postprocess_cuda import occupied_maps
+from ovps_core.errors import BackendError
+from ovps_core.images import RgbImage, to_pixels
+from ovps_core.models.base import PartModel, QueryPlan, query_logits
+from ovps_core.postprocess import SegmentOptions, part_masks
+
+STAGES = ("preprocess", "encode", "decode", "postprocess")
+RANDOM_MASKS = 0.8  # with random weights a map is cut at this quantile of its own
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Result:
+    """What was seen of one case.
+
+    Attributes:
+        frames_ms: one row a round, one column a stage; the peer fills only its network's.
+        iou: mean mask IoU with PyTorch fp32.
+        memory_mb: what opening the engine and its first frame added to the process (on a GPU: its peak).
+    """
+
+    model: str
+    engine: str
+    queries: int
+    size: tuple[int, int]
+    cameras: int
+    iou: float = math.nan
+    memory_mb: float = math.nan
+    frames_ms: list[tuple[float, ...]] = field(default_factory=list)
+
+    @property
+    def totals(self) -> list[float]:
+        """Milliseconds of each round's frame."""
+        return [sum(stages) for stages in self.frames_ms]
+
+    @property
+    def median(self) -> float:
+        """Milliseconds of a frame."""
+        return float(np.median(self.totals))
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """First and third quartile, milliseconds."""
+        low, high = np.percentile(self.totals, [25, 75])
+        return float(low), float(high)
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput."""
+        return 1000 * self.cameras / self.median
+
+    def stage(self, name: str) -> float:
+        """Median milliseconds of one stage; of the peer, its network is "encode"."""
+        return float(np.median([stages[STAGES.index(name)] for stages in self.frames_ms]))
+
+
+class Case:
+    """An engine with pictures and queries, ready to run a frame."""
+
+    def __init__(
+        self, result: Result, model: PartModel, engine: Engine, reference: Tensor, images: list[RgbImage]
+    ) -> None:
+        self.result = result
+        self.model = model
+        self.engine = engine
+        self.images = images
+        self.plan: QueryPlan = model.plan(queries(result.queries))
+        self.options = SegmentOptions(max_parts=1000)
+        # Random weights put whole maps on one side of the threshold; each is moved so that a fifth lies above.
+        random = result.model.startswith(RANDOM)
+        level = reference.flatten(2).quantile(RANDOM_MASKS, dim=2)[..., None, None] if random else 0
+        self.shift = torch.as_tensor(level, dtype=torch.float32, device=engine.device)
+        self.reference = (reference.to(engine.device) - self.shift) > 0
+
+    def frame(self) -> Tensor:
+        """Run one frame and keep its times; returns the maps on the engine's device."""
+        marks = [time.perf_counter()]
+
+        def mark() -> None:
+            if self.engine.device.type == "cuda":
+                torch.cuda.synchronize(self.engine.device)
+            marks.append(time.perf_counter())
+
+        with torch.inference_mode():
+            pixels = [to_pixels(image, self.model.preprocessing, self.engine.device) for image in self.images]
+            batch = torch.cat(pixels) if len(pixels) > 1 else pixels[0]
+            mark()
+            features = self.engine.encode(batch)
+            mark()
+            conditions = self.engine.conditions_here(self.plan.conditions)
+            logits = decode_in_chunks(self.engine.decode, features, conditions, self.engine.max_queries)
+            mark()
+            maps = query_logits(logits, self.plan.readout) - self.shift
+            host = occupied_maps(maps, 0.0) if maps.is_cuda else maps.numpy()
+            for image, one in zip(self.images, host, strict=True):
+                part_masks(one, self.plan.queries, *image.shape[:2], self.options, "")
+            mark()
+        self.result.frames_ms.append(tuple(1e3 * (b - a) for a, b in itertools.pairwise(marks)))
+        return maps
+
+    def warm_up(self) -> None:
+        """The first frames, which compile and allocate; also where agreement and memory are taken."""
+        before = _memory(self.engine)
+        size = self.model.preprocessing.size
+        self.engine.prepare(EngineShape(len(self.images), size, self.engine.max_queries))
+        for _ in range(2):
+            maps = self.frame()
+        self.result.memory_mb = (_memory(self.engine) - before) / 1e6
+        self.result.iou = mask_iou(maps > 0, self.reference)
+        self.result.frames_ms.clear()
+
+
+class PeerCase:
+    """The peer on the same pixels and phrases; only its network is timed."""
+
+    def __init__(
+        self, result: Result, peer: HuggingFacePeer, model: PartModel, reference: Tensor, pixels: Tensor
+    ):
+        self.result = result
+        self.peer = peer
+        self.pixels = pixels
+        self.tokens = peer.tokens(model, queries(result.queries))
+        self.level = reference.flatten(2).quantile(RANDOM_MASKS, dim=2)[..., None, None]
+        self.reference = reference > self.level
+
+    def frame(self) -> Tensor:
+        """Run the peer's network and keep its time."""
+        started = time.perf_counter()
+        logits = self.peer.run(self.pixels, self.tokens)
+        self.result.frames_ms.append((0.0, 1e3 * (time.perf_counter() - started), 0.0, 0.0))
+        return logits
+
+    def warm_up(self) -> None:
+        """One frame, and whether the peer says what we say."""
+        self.result.iou = mask_iou(self.frame() > self.level, self.reference)
+        self.result.frames_ms.clear()
+
+
+def mask_iou(found: Tensor, expected: Tensor) -> float:
+    """Mean IoU of masks bool [B, Q, h, w]; two empty ones agree."""
+    union = (found | expected).sum((2, 3))
+    return ((found & expected).sum((2, 3)) + (union == 0)).div(union.clamp(min=1)).mean().item()
+
+
+def measure(
+    models: Sequence[str],
+    engines: Sequence[str],
+    counts: Sequence[int],
+    sizes: Sequence[tuple[int, int]],
+    cameras: Sequence[int],
+    *,
+    repeats: int,
+    peer: bool = False,
+    device: str = "auto",
+    calibration: Sequence[RgbImage] = (),
+) -> list[Result]:
+    """Run all combinations, interleaved.
+
+    Args:
+        engines: "backend" or "backend:precision"; one that cannot be had is left out with a warning.
+        counts: numbers of queries.
+        sizes: (width, height) of the pictures.
+        cameras: pictures in one call.
+        repeats: rounds.
+        peer: add Hugging Face's CLIPSeg; the model ``random:clipseg-vitb16`` then takes its weights.
+    """
+    cases: list[Case | PeerCase] = []
+    for name in models:
+        theirs = HuggingFacePeer() if peer and name == "random:clipseg-vitb16" else None
+        model = theirs.twin() if theirs else open_model(name)
+        grid = list(itertools.product(counts, sizes, cameras))
+        expected = {at: _reference(model, *at) for at in grid}
+        for spec in engines:
+            backend, _, precision = spec.partition(":")
+            try:
+                engine = make_engine(
+                    model,
+                    backend=backend,
+                    device=device,
+                    precision=precision or "auto",
+                    calibration=calibration,
+                )
+                new = [
+                    Case(Result(name, str(engine), *at), model, engine, expected[at], pictures(at[2], *at[1]))
+                    for at in grid
+                ]
+                _warm_up(new)
+            except BackendError as error:
+                log.warning("%s left out: %s", spec, error)
+                continue
+            cases += new
+        if theirs:
+            size = sizes[0]
+            pixels = to_pixels(pictures(1, *size)[0], model.preprocessing)
+            peers = [
+                PeerCase(Result(name, theirs.name, n, size, 1), theirs, model, expected[n, size, 1], pixels)
+                for n in counts
+                if (n, size, 1) in expected
+            ]
+            _warm_up(peers)
+            cases += peers
+    for _ in tqdm(range(repeats), desc="rounds", leave=False):
+        for case in cases:
+            case.frame()
+    return [case.result for case in cases]
+
+
+def _warm_up(cases: Iterable[Case | PeerCase]) -> None:
+    for case in tqdm(list(cases), desc="warming up", leave=False):
+        case.warm_up()
+
+
+@torch.inference_mode()
+def _reference(model: PartModel, count: int, size: tuple[int, int], cameras: int) -> Tensor:
+    """PyTorch fp32 on the CPU, before anything moves the model: logits float [B, Q, h, w]."""
+    plan = model.plan(queries(count))
+    pixels = torch.cat([to_pixels(image, model.preprocessing) for image in pictures(cameras, *size)])
+    features = model.encode(pixels)
+    return query_logits(decode_in_chunks(model.decode, features, plan.conditions, 32), plan.readout)
+
+
+def _memory(engine: Engine) -> int:
+    if engine.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(engine.device)
+    import psutil
+
+    return psutil.Process().memory_info().rss

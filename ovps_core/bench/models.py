@@ -1,0 +1,57 @@
+"""Models to measure: any that can be named, or the large ones with random weights when none are at hand."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+
+from ovps_core.checkpoints import find_weights, load_model
+from ovps_core.engine.calibration import calibration_images
+from ovps_core.errors import CheckpointError
+from ovps_core.images import RgbImage
+from ovps_core.models.base import PartModel
+from ovps_core.models.clipseg import CLIPSeg, CLIPSegConfig
+from ovps_core.models.partclipseg import PartCLIPSeg, PartCLIPSegConfig
+from ovps_core.query import PartQuery
+
+RANDOM = "random:"
+RANDOM_MODELS = ("random:clipseg-vitb16", "random:partclipseg-vitb16")
+_TAPS = (3, 6, 9)
+_OBJECTS = "knife mug pan kettle spoon fork bottle hammer drawer pot screwdriver jug bowl lamp chair door"
+_PARTS = "handle rim blade lid spout base head neck tip edge side cap shaft body back knob"
+
+
+def open_model(name: str) -> PartModel:
+    """A model by its name or file, or one of :data:`RANDOM_MODELS`: the same random weights every time.
+
+    Raises:
+        CheckpointError: no such model, or its weights are not here.
+    """
+    if not name.startswith(RANDOM):
+        return load_model(find_weights(name))[0]
+    if name not in RANDOM_MODELS:
+        raise CheckpointError(f"no random model {name!r}; there are {', '.join(RANDOM_MODELS)}")
+    torch.manual_seed(0)
+    model = (
+        PartCLIPSeg(PartCLIPSegConfig(taps=_TAPS)) if "part" in name else CLIPSeg(CLIPSegConfig(taps=_TAPS))
+    )
+    return model.eval().requires_grad_(False)
+
+
+def queries(count: int) -> list[PartQuery]:
+    """``count`` parts of objects, at most 256."""
+    pairs = itertools.product(_OBJECTS.split(), _PARTS.split())
+    return [
+        PartQuery(f"{object} {part}", object=object, part=part)
+        for object, part in itertools.islice(pairs, count)
+    ]
+
+
+def pictures(count: int, width: int, height: int) -> list[RgbImage]:
+    """``count`` pictures of shapes, uint8 [height, width, 3], one a camera."""
+    from cv2 import INTER_LINEAR, resize
+
+    images = itertools.islice(itertools.cycle(calibration_images([])), count)
+    return [np.asarray(resize(image, (width, height), interpolation=INTER_LINEAR)) for image in images]

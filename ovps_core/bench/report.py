@@ -1,0 +1,116 @@
+"""What was measured as a table for people, JSON for machines, and a plot."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from tabulate import tabulate
+
+from ovps_core.bench.measure import STAGES, Result
+from ovps_core.bench.peer import HuggingFacePeer
+
+
+def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """One row a case; the speed-up is against the peer at the same number of queries, where it ran."""
+    peers = {(r.model, r.queries, r.size): r.median for r in results if r.engine == HuggingFacePeer.name}
+    table = []
+    for r in results:
+        low, high = r.spread
+        peer = peers.get((r.model, r.queries, r.size)) if r.cameras == 1 else None
+        table.append(
+            {
+                "model": r.model,
+                "engine": r.engine,
+                "queries": r.queries,
+                "picture": f"{r.size[0]}x{r.size[1]}",
+                "cameras": r.cameras,
+                "ms": round(r.median, 1),
+                "quartiles": f"{low:.1f} to {high:.1f}",
+                "images/s": round(r.images_per_second, 2),
+                **{stage: round(r.stage(stage), 1) for stage in STAGES},
+                "IoU with fp32": round(r.iou, 4),
+                "MB": round(r.memory_mb) if r.memory_mb == r.memory_mb else "",
+                "x peer": round(peer / r.median, 1) if peer else "",
+            }
+        )
+    return table
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """The table, with what it was measured on."""
+    return f"{machine()}\n\n{tabulate(rows(results), headers='keys', tablefmt='github')}\n"
+
+
+def write(results: Sequence[Result], folder: Path) -> list[Path]:
+    """``bench.md``, ``bench.json`` and ``bench.png`` in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table, data, plot = (folder / f"bench.{suffix}" for suffix in ("md", "json", "png"))
+    table.write_text(markdown(results))
+    content = {"machine": machine(), "stages": STAGES, "results": [asdict(result) for result in results]}
+    data.write_text(json.dumps(content, indent=1))
+    draw(results, plot)
+    return [table, data, plot]
+
+
+def draw(results: Sequence[Result], path: Path) -> None:
+    """Milliseconds a frame against the number of queries, or against what else varies."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    axes_of = {
+        "queries": lambda r: r.queries,
+        "cameras": lambda r: r.cameras,
+        "picture width": lambda r: r.size[0],
+    }
+    varied = [name for name, value in axes_of.items() if len({value(r) for r in results}) > 1] or ["queries"]
+    figure, panels = pyplot.subplots(1, len(varied), figsize=(6.5 * len(varied), 4.5), squeeze=False)
+    for panel, name in zip(panels[0], varied, strict=True):
+        lines: dict[tuple[Any, ...], list[tuple[float, Result]]] = {}
+        for r in results:
+            others = tuple(value(r) for other, value in axes_of.items() if other != name)
+            lines.setdefault((r.model, r.engine, *others), []).append((axes_of[name](r), r))
+        several = len({line[0] for line in lines}) > 1
+        wanted = {tuple(value(results[0]) for other, value in axes_of.items() if other != name)}
+        for (model, engine, *others), points in lines.items():
+            if tuple(others) not in wanted:
+                continue  # one panel varies one thing
+            points.sort(key=lambda point: point[0])
+            x = [point[0] for point in points]
+            y = [point[1].median for point in points]
+            label = f"{model} {engine}" if several else engine
+            (line,) = panel.plot(x, y, marker="o", label=label)
+            low, high = zip(*(point[1].spread for point in points), strict=True)
+            panel.fill_between(x, low, high, alpha=0.2, color=line.get_color())
+        panel.set(xlabel=name, ylabel="ms a frame", xscale="log", yscale="log")
+        ticks = sorted({axes_of[name](r) for r in results})
+        panel.set_xticks(ticks, [str(tick) for tick in ticks])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def machine() -> str:
+    """Processor, cores, GPU, load and versions in one line."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    when = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    return f"{name}, {cores} cores (load {load:.1f}), {gpu}, PyTorch {torch.__version__}, {when}"

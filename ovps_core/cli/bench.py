@@ -1,0 +1,94 @@
+"""``ovps bench``: how fast each engine is here, and whether its masks stay the same."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+from pathlib import Path
+
+import torch
+
+from ovps_core.bench.models import RANDOM_MODELS
+from ovps_core.checkpoints.registry import DEFAULT_MODEL
+from ovps_core.errors import BackendError
+from ovps_core.images import load_image
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``ovps bench``."""
+    parser.add_argument(
+        "rest",
+        nargs="*",
+        metavar="ros",
+        help="`ros` measures the node over DDS instead; see `ovps bench ros -h`",
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=[DEFAULT_MODEL],
+        help=f"names from `ovps models`, files, or {' and '.join(RANDOM_MODELS)} (full size, random weights)",
+    )
+    parser.add_argument(
+        "--engines",
+        nargs="+",
+        default=["torch:fp32", "onnxruntime", "openvino:fp32", "openvino:bf16"],
+        help="backend or backend:precision",
+    )
+    parser.add_argument("--queries", nargs="+", type=int, default=[1, 4, 16], help="numbers of queries")
+    parser.add_argument(
+        "--sizes", nargs="+", type=_size, default=[(640, 480)], help="of the pictures, as 640x480"
+    )
+    parser.add_argument("--cameras", nargs="+", type=int, default=[1], help="pictures in one call")
+    parser.add_argument("--repeats", type=int, default=10, help="rounds; every case runs once a round")
+    parser.add_argument("--threads", type=int, default=0, help="of PyTorch; 0 leaves them as they are")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    parser.add_argument(
+        "--peer", action="store_true", help="also run Hugging Face's CLIPSeg, with random:clipseg-vitb16"
+    )
+    parser.add_argument(
+        "--calibrate", type=Path, help="a folder of pictures to calibrate int8 with; else synthetic ones"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, help="write bench.md, bench.json, bench.png into this folder"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print the table, write what was asked for."""
+    if args.rest:
+        return _ros(args.rest)
+    from ovps_core.bench.measure import measure
+    from ovps_core.bench.report import markdown, write
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    pictures = sorted(args.calibrate.iterdir()) if args.calibrate else []
+    results = measure(
+        args.models,
+        args.engines,
+        args.queries,
+        args.sizes,
+        args.cameras,
+        repeats=args.repeats,
+        peer=args.peer,
+        device=args.device,
+        calibration=[load_image(path) for path in pictures],
+    )
+    print(markdown(results))
+    if args.output:
+        print("wrote", *write(results, args.output))
+    return 0
+
+
+def _ros(rest: list[str]) -> int:
+    if rest[0] != "ros":
+        raise BackendError(f"`ovps bench` measures engines and `ovps bench ros` the node; not {rest[0]!r}")
+    if not importlib.util.find_spec("ovps_ros") or not importlib.util.find_spec("ovps_ros.bench"):
+        raise BackendError("`ovps bench ros` needs the package ovps_ros and ROS 2; see docs")
+    return importlib.import_module("ovps_ros.bench").main(rest[1:])
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, height = text.split("x")
+    return int(width), int(height)

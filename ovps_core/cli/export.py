@@ -1,0 +1,74 @@
+"""``ovps export MODEL --to onnx|openvino|tensorrt``: a graph for people who deploy elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ovps_core.bench.models import open_model
+from ovps_core.engine.base import MAX_QUERIES
+from ovps_core.engine.export import OPSETS, export_onnx
+
+_SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".plan"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``ovps export``."""
+    parser.add_argument("model", help="a name from `ovps models`, or a file")
+    parser.add_argument("--to", choices=list(_SUFFIX), default="onnx", help="what to write")
+    parser.add_argument("--out", type=Path, help="the file; by default the model's name, here")
+    parser.add_argument(
+        "--precision", choices=["auto", *OPSETS], default="auto", help="auto: fp16 for tensorrt, else fp32"
+    )
+    parser.add_argument("--max-queries", type=int, default=MAX_QUERIES, help="tensorrt: most names or pairs")
+    parser.add_argument("--max-batch", type=int, default=8, help="tensorrt: most images in one call")
+    parser.add_argument(
+        "--capabilities",
+        nargs="*",
+        default=[],
+        metavar="8.6",
+        help="tensorrt: compute capabilities to build for, with TensorRT-RTX; by default the GPU at hand",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export one graph: pixels, names and pairs in, logits out."""
+    path = args.out or Path(Path(args.model).stem.replace(":", "-")).with_suffix(_SUFFIX[args.to])
+    model = open_model(args.model)
+    precision = args.precision if args.precision != "auto" else "fp16" if args.to == "tensorrt" else "fp32"
+    if args.to == "onnx":
+        export_onnx(model, path, precision=precision)
+    elif args.to == "openvino":
+        from ovps_core.engine.openvino import export_ir
+
+        export_ir(model, path)
+    else:
+        from ovps_core.engine.tensorrt_build import Profile, build_plan
+
+        profile = Profile((1, 1, args.max_batch), (1, min(4, args.max_queries), args.max_queries))
+        with tempfile.TemporaryDirectory() as folder, tqdm(unit="step", leave=False) as bar:
+
+            def progress(phase: str, done: int, steps: int) -> None:
+                bar.set_description(phase)
+                bar.total, bar.n = steps, done
+                bar.refresh()
+
+            onnx = Path(folder) / "graph.onnx"
+            export_onnx(model, onnx, precision=precision)
+            plan, report = build_plan(
+                onnx, profile=profile, capabilities=args.capabilities, progress=progress
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(plan)
+        path.with_suffix(".json").write_text(json.dumps(asdict(report), indent=1))
+    height, width = model.preprocessing.size
+    print(
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB; pixels are float32 [batch, 3, {height}, {width}], RGB,"
+    )
+    print(f"scaled to 0..1, less {model.preprocessing.mean}, over {model.preprocessing.std}")
+    return 0

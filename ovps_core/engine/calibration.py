@@ -1,0 +1,43 @@
+"""What a network is shown while it is quantised: pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from ovps_core.images import RgbImage
+
+_SYNTHETIC = 8
+_MOST = 64
+
+
+def calibration_images(images: Sequence[RgbImage]) -> list[RgbImage]:
+    """``images``, at most 64 spread evenly; without any, synthetic ones: coloured shapes on textured ground."""
+    if len(images):
+        step = max(1, len(images) // _MOST)
+        return list(images[::step][:_MOST])
+    return [_shapes(seed) for seed in range(_SYNTHETIC)]
+
+
+def images_digest(images: Sequence[RgbImage]) -> str:
+    """What a quantised graph depends on: the pictures it was calibrated with."""
+    digest = hashlib.sha256()
+    for image in calibration_images(images):
+        digest.update(np.ascontiguousarray(image))
+    return digest.hexdigest()
+
+
+def _shapes(seed: int) -> RgbImage:
+    random = np.random.default_rng(seed)
+    coarse = random.integers(30, 225, (6, 8, 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC)
+    for _ in range(12):
+        colour = [int(value) for value in random.integers(0, 255, 3)]
+        centre = int(random.integers(0, 640)), int(random.integers(0, 480))
+        axes = int(random.integers(5, 120)), int(random.integers(5, 60))
+        cv2.ellipse(image, centre, axes, float(random.uniform(0, 180)), 0, 360, colour, -1, cv2.LINE_AA)
+    noise = random.normal(0, 6, image.shape)
+    return (image + noise).clip(0, 255).astype(np.uint8)

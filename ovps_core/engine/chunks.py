@@ -1,0 +1,115 @@
+"""More names or pairs than an engine takes at once: split into calls that it takes, joined again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ovps_core.models.base import Conditions, Features, PartLogits
+
+Decode = Callable[[Features, Conditions], PartLogits]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of a decoder call.
+
+    Attributes:
+        conditions: what to decode; may repeat names of other chunks that its pairs need.
+        name_rows: rows of the whole call's names, one a name here.
+        pair_rows: rows of the whole call's pairs, one a pair here.
+    """
+
+    conditions: Conditions
+    name_rows: list[int]
+    pair_rows: list[int]
+
+
+def decode_in_chunks(decode: Decode, features: Features, conditions: Conditions, most: int) -> PartLogits:
+    """``decode`` for any number of names and pairs, at most ``most`` of each in one call.
+
+    Memory of the decoder's insides is bounded by ``most``; the image is not encoded again.
+    """
+    if max(conditions.names.shape[0], conditions.pairs.shape[0]) <= most:
+        return decode(features, conditions)
+    names: Tensor | None = None
+    pairs: Tensor | None = None
+    for chunk in split(conditions, most):
+        logits = decode(features, chunk.conditions)
+        if names is None or pairs is None:
+            batch, _, *size = logits.names.shape
+            names = logits.names.new_empty((batch, conditions.names.shape[0], *size))
+            pairs = logits.names.new_empty((batch, conditions.pairs.shape[0], *size))
+        names[:, chunk.name_rows] = logits.names
+        pairs[:, chunk.pair_rows] = logits.pairs
+    assert names is not None and pairs is not None  # there are more than ``most``
+    return PartLogits(names, pairs)
+
+
+def split(conditions: Conditions, most: int) -> Iterator[Chunk]:
+    """Chunks of at most ``most`` names and ``most`` pairs (``most`` at least 2), every name and pair in one at
+    least; pairs of one object stay together as far as they fit, so that few names are decoded twice."""
+    parts, objects = conditions.part_index.tolist(), conditions.object_index.tolist()
+    order = sorted(range(len(parts)), key=lambda pair: (objects[pair], parts[pair]))
+    missing = dict.fromkeys(range(conditions.names.shape[0]))
+    names: dict[int, None] = {}
+    pairs: list[int] = []
+    for pair in order:
+        wider = names | dict.fromkeys((objects[pair], parts[pair]))
+        if len(wider) > most or len(pairs) == most:
+            yield _chunk(conditions, list(names), pairs)
+            wider, pairs = dict.fromkeys((objects[pair], parts[pair])), []
+        names, pairs = wider, [*pairs, pair]
+        missing.pop(objects[pair], None), missing.pop(parts[pair], None)
+    for name in missing:
+        if len(names) == most:
+            yield _chunk(conditions, list(names), pairs)
+            names, pairs = {}, []
+        names[name] = None
+    yield _chunk(conditions, list(names), pairs)
+
+
+def _chunk(conditions: Conditions, names: list[int], pairs: list[int]) -> Chunk:
+    place = {name: row for row, name in enumerate(names)}
+
+    def moved(index: Tensor) -> Tensor:
+        rows = [place[i] for i in index[pairs].tolist()]
+        return torch.tensor(rows, dtype=torch.int64, device=index.device)
+
+    part = Conditions(
+        conditions.names[names],
+        conditions.pairs[pairs],
+        moved(conditions.part_index),
+        moved(conditions.object_index),
+    )
+    return Chunk(part, names, pairs)
+
+
+def with_a_pair(conditions: Conditions) -> Conditions:
+    """The same with one pair of zeros where there is none, for graphs whose axes start at 1."""
+    if conditions.pairs.shape[0]:
+        return conditions
+    zero = torch.zeros(1, dtype=torch.int64, device=conditions.names.device)
+    none = torch.zeros_like(conditions.names[:1])
+    return replace(conditions, pairs=none, part_index=zero, object_index=zero)
+
+
+def bucket(count: int) -> int:
+    """``count`` rounded up to a power of two: as many recorded graphs as an engine keeps."""
+    return 1 << (count - 1).bit_length() if count else 0
+
+
+def rounded_up(conditions: Conditions) -> Conditions:
+    """The same with rows of zeros up to the next power of two of names and of pairs (none stay none)."""
+    names, pairs = conditions.names.shape[0], conditions.pairs.shape[0]
+    more_names, more_pairs = bucket(names) - names, bucket(pairs) - pairs
+    pad = torch.nn.functional.pad
+    return Conditions(
+        pad(conditions.names, (0, 0, 0, more_names)),
+        pad(conditions.pairs, (0, 0, 0, more_pairs)),
+        pad(conditions.part_index, (0, more_pairs)),
+        pad(conditions.object_index, (0, more_pairs)),
+    )

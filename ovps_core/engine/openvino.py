@@ -1,0 +1,154 @@
+"""OpenVINO on a CPU: fp32, bf16 where the processor has it, int8 after quantisation."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ovps_core.engine.artefacts import cached, model_key
+from ovps_core.engine.base import Engine, EngineShape
+from ovps_core.engine.chunks import with_a_pair
+from ovps_core.engine.export import export_onnx
+from ovps_core.engine.quantise import quantise, recipe, require_nncf
+from ovps_core.errors import BackendError
+from ovps_core.images import RgbImage
+from ovps_core.models.base import Conditions, Features, PartLogits, PartModel
+
+PRECISIONS = ("fp32", "bf16", "int8")
+HALVES = ("encode", "decode")
+log = logging.getLogger(__name__)
+
+
+class OpenVinoEngine(Engine):
+    """The network's two halves as OpenVINO graphs, kept on disk after the first start.
+
+    Args:
+        model: the network; its weights are copied.
+        precision: "int8" quantises weights and activations; what stays in floating point is bf16 where the
+            processor has it.
+        images: pictures to calibrate int8 with, such as the robot sees; a few synthetic ones by default.
+
+    Raises:
+        BackendError: OpenVINO is not installed, or the precision cannot be had on this processor.
+    """
+
+    name = "openvino"
+
+    def __init__(self, model: PartModel, *, precision: str = "fp32", images: Sequence[RgbImage] = ()) -> None:
+        super().__init__()
+        self._core = _core()
+        if precision not in PRECISIONS:
+            raise BackendError(f"openvino runs in {', '.join(PRECISIONS)}, not {precision!r}")
+        if precision == "bf16" and not has_bf16():
+            raise BackendError("this processor has no bf16 instructions; use openvino in fp32 or int8")
+        if precision == "int8":
+            require_nncf()
+        self.precision = precision
+        self._model = model
+        self._images = images
+        self._requests: dict[tuple[int, int], tuple[Any, Any]] = {}
+        self._levels = 0
+
+    def prepare(self, shape: EngineShape) -> None:
+        """See :meth:`Engine.prepare`. The batch stays free; a new size is another graph."""
+        self.max_queries = shape.max_queries
+        encode, _ = self._halves(shape.size)
+        encode.infer([torch.zeros(shape.batch, 3, *shape.size).numpy()], share_inputs=True)
+
+    def encode(self, pixels: Tensor) -> Features:
+        """See :meth:`Engine.encode`."""
+        height, width = pixels.shape[-2:]
+        encode, _ = self._halves((height, width))
+        encode.infer([pixels.float().contiguous().numpy()], share_inputs=True)
+        levels = [torch.from_numpy(encode.get_output_tensor(i).data) for i in range(self._levels)]
+        return Features(tuple(levels), (height, width))
+
+    def decode(self, features: Features, conditions: Conditions) -> PartLogits:
+        """See :meth:`Engine.decode`."""
+        _, decode = self._halves(features.grid)
+        asked = with_a_pair(conditions).tensors() if self._model.has_pairs else (conditions.names,)
+        inputs = [level.numpy() for level in features.levels]
+        inputs += [tensor.contiguous().numpy() for tensor in asked]
+        decode.infer(inputs, share_inputs=True)
+        # The request's own memory is overwritten by the next call.
+        names = torch.from_numpy(decode.get_output_tensor(0).data).clone()
+        if not conditions.pairs.shape[0]:
+            return PartLogits(names, names[:, :0])
+        return PartLogits(names, torch.from_numpy(decode.get_output_tensor(1).data).clone())
+
+    def _halves(self, size: tuple[int, int]) -> tuple[Any, Any]:
+        if size not in self._requests:
+            started = time.perf_counter()
+            key = graph_key(self._model, size)
+            folder = cached("openvino", key, lambda to: self._export(to, size))
+            if self.precision == "int8":
+                floating = folder
+                key |= recipe(self._images)
+                folder = cached(
+                    "openvino-int8", key, lambda to: quantise(self._model, floating, to, self._images)
+                )
+            requests = [self._compile(folder / f"{half}.xml") for half in HALVES]
+            self._requests[size] = requests[0], requests[1]
+            log.info("openvino ready for %dx%d in %.1f s", *size, time.perf_counter() - started)
+        return self._requests[size]
+
+    def _compile(self, path: Path) -> Any:
+        graph = self._core.read_model(path)
+        if path.stem == "encode":
+            self._levels = len(graph.outputs)
+        floating = "bf16" if self.precision != "fp32" and has_bf16() else "f32"
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",  # all cores on one frame
+            "INFERENCE_PRECISION_HINT": floating,
+            "INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0)),
+            "ENABLE_CPU_PINNING": False,  # a robot's other processes want the cores too
+        }
+        return self._core.compile_model(graph, "CPU", options).create_infer_request()
+
+    def _export(self, folder: Path, size: tuple[int, int]) -> None:
+        for half in HALVES:
+            export_ir(self._model, folder / f"{half}.xml", part=half, size=size)
+
+
+def graph_key(model: PartModel, size: tuple[int, int]) -> dict[str, str]:
+    """What OpenVINO's floating-point graphs of ``model`` depend on."""
+    return model_key(model) | {"size": f"{size[0]}x{size[1]}"}
+
+
+def export_ir(
+    model: PartModel, path: Path, *, part: str = "whole", size: tuple[int, int] | None = None
+) -> None:
+    """Write OpenVINO's own files, ``path`` (.xml) and the weights beside it (.bin), in fp32.
+
+    Raises:
+        BackendError: OpenVINO or onnx is not installed, or the network cannot be exported.
+    """
+    core = _core()
+    import openvino as ov
+
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(model, Path(folder) / "graph.onnx", part=part, size=size)
+        graph = core.read_model(Path(folder) / "graph.onnx")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ov.save_model(graph, path, compress_to_fp16=False)
+
+
+def has_bf16() -> bool:
+    """Whether this processor multiplies in bf16 (avx512_bf16 or AMX), as OpenVINO sees it."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _core() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise BackendError('openvino is not installed: pip install "ovps[openvino]"') from error
+    return openvino.Core()

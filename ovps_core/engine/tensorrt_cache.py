@@ -1,0 +1,71 @@
+"""Built TensorRT engines on disk: keyed by all they depend on, verified, rebuilt when in doubt."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from ovps_core.engine.artefacts import cached, engines_folder, model_key
+from ovps_core.engine.export import export_onnx
+from ovps_core.engine.tensorrt_build import Profile, Progress, build_plan
+from ovps_core.models.base import PartModel
+
+HALVES = ("encode", "decode")
+log = logging.getLogger(__name__)
+
+
+def plan_key(
+    model: PartModel, *, size: tuple[int, int], precision: str, profile: Profile, runtime: str, gpu: str
+) -> dict[str, str]:
+    """Everything a plan depends on.
+
+    Args:
+        runtime: TensorRT's name and version.
+        gpu: name and compute capability of the GPU.
+    """
+    return model_key(model) | {
+        "size": f"{size[0]}x{size[1]}",
+        "precision": precision,
+        "profile": json.dumps(asdict(profile)),
+        "runtime": runtime,
+        "gpu": gpu,
+    }
+
+
+def plans(
+    model: PartModel,
+    key: Mapping[str, str],
+    *,
+    size: tuple[int, int],
+    profile: Profile,
+    progress: Progress | None,
+) -> Path:
+    """The folder with ``encode.plan`` and ``decode.plan`` for ``key`` and a report of each build.
+
+    Raises:
+        BackendError: the network does not fit TensorRT; the message has the first error.
+    """
+
+    def build(folder: Path) -> None:
+        with tempfile.TemporaryDirectory() as graphs:
+            for half in HALVES:
+                onnx = Path(graphs) / f"{half}.onnx"
+                export_onnx(model, onnx, precision=key["precision"], part=half, size=size)
+                plan, report = build_plan(
+                    onnx, profile=profile, timing_cache=timing_cache_path(key), progress=progress
+                )
+                (folder / f"{half}.plan").write_bytes(plan)
+                (folder / f"{half}.json").write_text(json.dumps(asdict(report), indent=1))
+                log.info("%s: %.0f MB in %.0f s", half, report.plan_bytes / 1e6, report.seconds)
+
+    return cached("tensorrt", key, build)
+
+
+def timing_cache_path(key: Mapping[str, str]) -> Path:
+    """Timings belong to a GPU and a version of TensorRT, whatever the model."""
+    name = "".join(c if c.isalnum() else "-" for c in f"{key['runtime']} {key['gpu']}")
+    return engines_folder() / f"timings-{name}.bin"

@@ -1,0 +1,125 @@
+"""Every engine gives the masks that PyTorch gives in fp32."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from models import small_clipseg, small_partclipseg
+from torch import Tensor
+
+from ovps_core.engine import make_engine
+from ovps_core.engine.base import Engine, EngineShape
+from ovps_core.engine.calibration import calibration_images
+from ovps_core.errors import BackendError
+from ovps_core.images import to_pixels
+from ovps_core.models.base import Conditions, PartLogits, PartModel
+from ovps_core.models.partclipseg import PartCLIPSeg
+
+BUILDERS = {"clipseg": small_clipseg, "partclipseg": small_partclipseg}
+LEAST_IOU = {"fp32": 0.999, "bf16": 0.99, "fp16": 0.99, "int8": 0.95}
+ENGINES = [
+    ("torch", "cpu", "bf16"),
+    ("openvino", "cpu", "fp32"),
+    ("openvino", "cpu", "bf16"),
+    ("openvino", "cpu", "int8"),
+    ("onnxruntime", "cpu", "fp32"),
+    pytest.param(("compiled", "cpu", "fp32"), marks=pytest.mark.slow),
+    *(
+        pytest.param(row, marks=pytest.mark.gpu)
+        for row in [
+            ("torch", "cuda:0", "fp16"),
+            ("compiled", "cuda:0", "fp16"),
+            ("tensorrt", "cuda:0", "fp16"),
+        ]
+    ),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("OVPS_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module", params=list(BUILDERS))
+def model(request: pytest.FixtureRequest) -> PartModel:
+    return BUILDERS[request.param]()
+
+
+@pytest.fixture(scope="module", params=ENGINES, ids=lambda row: "-".join(row))
+def engine(request: pytest.FixtureRequest, model: PartModel) -> Engine:
+    backend, device, precision = request.param
+    if device != "cpu" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    wanted = {"openvino": "openvino", "onnxruntime": "onnxruntime"}.get(backend, "torch")
+    if not importlib.util.find_spec(wanted):
+        pytest.skip(f"{wanted} is not installed")
+    try:
+        made = make_engine(model, backend=backend, device=device, precision=precision)
+    except BackendError as error:
+        pytest.skip(str(error))
+    made.prepare(EngineShape(batch=1, size=model.preprocessing.size, max_queries=32))
+    return made
+
+
+def pixels(model: PartModel, batch: int) -> Tensor:
+    images = calibration_images([])[-batch:]
+    return torch.cat([to_pixels(image, model.preprocessing) for image in images])
+
+
+def conditions(model: PartModel, count: int) -> Conditions:
+    """``count`` names, and as many pairs of them where the model has pairs; the same numbers every time."""
+    random = torch.Generator().manual_seed(count)
+    names = torch.randn(count, model.condition_dim, generator=random)
+    if not isinstance(model, PartCLIPSeg):
+        none = torch.zeros(0, dtype=torch.int64)
+        return Conditions(names, names[:0], none, none)
+    part, object = torch.randint(0, count, (2, count), generator=random)
+    with torch.inference_mode():
+        return Conditions(names, model.compose(names, part, object), part, object)
+
+
+@torch.inference_mode()
+def reference(model: PartModel, images: Tensor, asked: Conditions) -> PartLogits:
+    return PartLogits(*model(images, *asked.tensors()))
+
+
+def agreement(found: Tensor, expected: Tensor) -> tuple[float, float]:
+    """Mean mask IoU and the largest error relative to the spread of the logits.
+
+    Random weights put a whole map on one side of zero, so each map is cut at its own upper quartile: a mask of a
+    quarter of the picture whose border crosses all of it, which is harder than a trained model's.
+    """
+    spread = expected.std().item()
+    found, expected = found.flatten(2), expected.flatten(2)
+    cut = expected.quantile(0.75, dim=2, keepdim=True)
+    ours, theirs = found > cut, expected > cut
+    iou = (ours & theirs).sum(2) / (ours | theirs).sum(2)
+    return iou.mean().item(), (found - expected).abs().max().item() / spread
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("count", [1, 4, 16, 40])
+def test_same_inputs_same_masks(
+    engine: Engine, model: PartModel, count: int, batch: int, record_property
+) -> None:
+    images, asked = pixels(model, batch), conditions(model, count)
+    expected = reference(model, images, asked)
+    found = engine.run(images, asked)
+    for what, ours, theirs in [
+        ("names", found.names.cpu(), expected.names),
+        ("pairs", found.pairs.cpu(), expected.pairs),
+    ]:
+        assert ours.dtype == torch.float32 and ours.shape == theirs.shape
+        if ours.numel():
+            iou, error = agreement(ours, theirs)
+            record_property(f"{what} IoU", round(iou, 4))
+            record_property(f"{what} logit error", round(error, 5))
+            print(f"{engine} {what}: IoU {iou:.4f}, logit error {error:.1e} of the spread")
+            assert iou >= LEAST_IOU[engine.precision]

@@ -1,0 +1,173 @@
+"""TensorRT-RTX builds every model in 16 bit on a machine without a GPU; cached engines are checked before use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models import small_clipseg, small_partclipseg
+from test_engines import agreement, conditions, pixels
+
+from ovps_core.checkpoints import known_models, load_model
+from ovps_core.engine.artefacts import cached, is_intact, model_key
+from ovps_core.engine.export import export_onnx
+from ovps_core.engine.onnxruntime import session
+from ovps_core.engine.tensorrt_build import Profile, build_plan
+from ovps_core.engine.tensorrt_cache import plan_key
+from ovps_core.models.base import PartModel
+from ovps_core.models.clipseg import CLIPSeg, CLIPSegConfig
+from ovps_core.models.partclipseg import PartCLIPSeg, PartCLIPSegConfig
+
+CARDS = ("8.6", "8.9", "12.0")
+QUERIES = Profile(queries=(1, 4, 32))
+
+
+def clipseg_vitb16() -> PartModel:
+    torch.manual_seed(0)
+    return CLIPSeg(CLIPSegConfig(taps=(3, 6, 9))).eval()
+
+
+def partclipseg_vitb16() -> PartModel:
+    torch.manual_seed(0)
+    return PartCLIPSeg(PartCLIPSegConfig(taps=(3, 6, 9))).eval()
+
+
+def packaged() -> PartModel:
+    path = next(model.path for model in known_models() if model.packaged)
+    if not path.is_file():
+        pytest.skip(f"no packaged weights at {path}")
+    return load_model(path)[0]
+
+
+def weights_in_graph(model: PartModel) -> int:
+    """Parameters that a frame passes through: no text tower, no layers behind the last tap."""
+    used = 0
+    for name, parameter in model.named_parameters():
+        block = name.partition(".resblocks.")[2].partition(".")[0]
+        behind = name.startswith("backbone") and block.isdigit() and int(block) > max(model.backbone.taps)
+        if not name.startswith("text.") and not behind:
+            used += parameter.numel()
+    return used
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("build", [clipseg_vitb16, partclipseg_vitb16, packaged])
+def test_full_size_builds_in_16_bit_and_the_graph_keeps_the_masks(build, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    model = build()
+    onnx = tmp_path / "graph.onnx"
+    export_onnx(model, onnx, precision="fp16")
+    seen = []
+    plan, report = build_plan(
+        onnx, profile=QUERIES, capabilities=CARDS, progress=lambda *step: seen.append(step)
+    )
+    print(f"{len(plan) / 1e6:.0f} MB in {report.seconds:.1f} s, {report.layers} layers, {report.runtime}")
+    size = weights_in_graph(model)
+    assert 2 * size * 0.95 < len(plan) < 2 * size * 1.25 + 4e6, "two bytes a weight, and some code"
+    assert seen, "the build says how it advances"
+    assert report.capabilities == CARDS
+
+    images, asked = pixels(model, 1), conditions(model, 4)
+    with torch.inference_mode():
+        expected = model(images, *asked.tensors())
+    runner = session(onnx)
+    feeds = dict(zip(("pixels", "names", "pairs", "part_index", "object_index"), (images, *asked.tensors())))
+    found = runner.run(None, {slot.name: feeds[slot.name].numpy() for slot in runner.get_inputs()})
+    for ours, theirs in zip(found, expected):
+        iou, error = agreement(torch.from_numpy(ours), theirs)
+        print(f"IoU {iou:.4f}, logit error {error:.1e} of the spread")
+        assert ours.dtype == np.float32 and iou >= 0.99
+
+
+@pytest.mark.parametrize("build", [small_clipseg, small_partclipseg])
+@pytest.mark.parametrize("part", ["encode", "decode"])
+def test_the_halves_that_the_runtime_loads_build(build, part: str, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    onnx = tmp_path / "graph.onnx"
+    export_onnx(build(), onnx, precision="fp16", part=part)
+    plan, report = build_plan(onnx, profile=QUERIES, capabilities=("8.9",))
+    assert plan and any("half" in tensor for tensor in (*report.inputs, *report.outputs))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OVPS_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def builder(calls: list[Path], content: bytes = b"plan" * 1000):
+    def build(folder: Path) -> None:
+        calls.append(folder)
+        (folder / "encode.plan").write_bytes(content)
+
+    return build
+
+
+def test_an_engine_is_built_once(cache: Path) -> None:
+    calls: list[Path] = []
+    first = cached("tensorrt", {"weights": "a"}, builder(calls))
+    assert cached("tensorrt", {"weights": "a"}, builder(calls)) == first
+    assert len(calls) == 1
+    assert cached("tensorrt", {"weights": "b"}, builder(calls)) != first
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "missing", "manifest", "other key"])
+def test_a_damaged_engine_is_built_again(cache: Path, damage: str) -> None:
+    key, calls = {"weights": "a"}, []
+    folder = cached("tensorrt", key, builder(calls))
+    plan, manifest = folder / "encode.plan", folder / "manifest.json"
+    if damage == "truncated":
+        plan.write_bytes(plan.read_bytes()[:-1])
+    elif damage == "changed":
+        plan.write_bytes(b"nalp" * 1000)
+    elif damage == "missing":
+        plan.unlink()
+    elif damage == "manifest":
+        manifest.write_text("{")
+    else:
+        content = json.loads(manifest.read_text())
+        manifest.write_text(json.dumps(content | {"key": {"weights": "z"}}))
+    assert not is_intact(folder, key)
+    assert cached("tensorrt", key, builder(calls)) == folder
+    assert len(calls) == 2 and plan.read_bytes() == b"plan" * 1000 and is_intact(folder, key)
+
+
+def test_a_build_that_fails_leaves_nothing(cache: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "encode.plan").write_bytes(b"half a plan")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached("tensorrt", {"weights": "a"}, fail)
+    assert not list((cache / "engines").iterdir())
+
+
+def test_the_key_names_all_that_a_plan_depends_on() -> None:
+    model = small_clipseg()
+    given = {
+        "size": (96, 96),
+        "precision": "fp16",
+        "profile": Profile(),
+        "runtime": "tensorrt 10.3",
+        "gpu": "NVIDIA L4 8.9",
+    }
+    key = plan_key(model, **given)
+    others = {
+        "size": (64, 64),
+        "precision": "fp32",
+        "profile": Profile(queries=(1, 1, 8)),
+        "runtime": "tensorrt 10.4",
+        "gpu": "NVIDIA T4 7.5",
+    }
+    for name, other in others.items():
+        changed = plan_key(model, **{**given, name: other})
+        assert changed != key, name
+    assert model_key(model) == model_key(small_clipseg())
+    with torch.no_grad():
+        model.decoder.film.add.bias[0] += 1
+    assert plan_key(model, **given) != key

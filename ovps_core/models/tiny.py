@@ -158,8 +158,8 @@ class TinyParts(PartModel):
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """Read conditions off the softmaxes.
 
-        A row of conditions float [objects + parts + pairs] says which known things it means: a name spreads over
-        objects and parts (one-hot for a known word), a pair over pairs. It is all zero for a composition that
+        A row of conditions float [objects + parts + pairs] says which known things it means: a name
+        objects or parts (several for a word like "cutlery"), a pair pairs. It is all zero for a composition that
         training never saw: then the mean of its object and its part, the geometric one, answers alone.
         """
         objects, parts, pairs = (

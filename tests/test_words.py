@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from models import small_tiny
 
 from ovps_core.data.rendered.catalogue import OBJECT_CLASSES, PAIRS
 from ovps_core.errors import QueryError
 from ovps_core.lexicon import lexicon
+from ovps_core.query import PartQuery
 from ovps_core.words import resolve
 
 OBJECTS = sorted(OBJECT_CLASSES)
 PARTS = sorted({part for _, part in PAIRS})
 KNOWN = {"object": OBJECTS, "part": PARTS}
+CUTLERY = ("knife", "fork", "spoon")
 
 
 @pytest.mark.parametrize(
@@ -121,3 +125,14 @@ def test_held_out_words_are_read_right_or_refused() -> None:
     assert len(found["wrong"]) <= 0.1 * synonyms, found["wrong"]
     assert len(found["let in"]) <= 0.1 * others, found["let in"]
     assert len(found["right"]) >= 0.7 * synonyms, found["refused"]
+
+
+def test_a_model_answers_a_word_for_several_things_with_all_of_them() -> None:
+    model = small_tiny()
+    plan = model.plan([PartQuery(name, object=name) for name in ("cutlery", *CUTLERY)])
+    with torch.no_grad():
+        features = model.encode(torch.rand(1, 3, 64, 96))
+        maps = model.decode(features, plan.conditions).names.sigmoid()[0]
+    torch.testing.assert_close(maps[0], maps[1:].sum(dim=0), atol=1e-3, rtol=0)
+    pairs = model.plan([PartQuery("hilt of the coffee cup"), PartQuery("mug handle")]).conditions
+    torch.testing.assert_close(pairs.pairs[0], pairs.pairs[1])

@@ -205,6 +205,9 @@ class _Answerer:
         if question.synonym is not None:
             others.append((Group.SYNONYM, answers[question.synonym]))
             others.append((Group.SYNONYM_KNOWN, answers[question.query]))
+            if self._askable[question.synonym]:
+                others.append((Group.SYNONYM_READ, answers[question.synonym]))
+                others.append((Group.SYNONYM_READ_KNOWN, answers[question.query]))
         for group, (mask, probability) in others:
             row = groups.setdefault(group, GroupFigures())
             iou = row.queries.add(question.query, mask, probability, question.truth)

@@ -31,6 +31,8 @@ class Group(Enum):
     OBJECT = "object only"
     SYNONYM = "held-out synonyms"
     SYNONYM_KNOWN = "the same in known words"
+    SYNONYM_READ = "held-out synonyms that were not refused"
+    SYNONYM_READ_KNOWN = "those in known words"
     ABSENT_OBJECT = "object absent"
     ABSENT_PART = "part that the object has not"
 
@@ -81,14 +83,10 @@ class Synonyms:
         return cls(*tables)
 
     def of(self, name: str, part: str, rng: np.random.Generator) -> PartQuery | None:
-        """ "part of the object" with held-out words where there are any; None where there are none."""
-        if name not in self.objects and part not in self.parts:
-            return None
-        said = [
-            str(rng.choice(words[known])) if known in words else known
-            for known, words in ((part, self.parts), (name, self.objects))
-        ]
-        return PartQuery(f"{said[0]} of the {said[1]}")
+        """ "part of the object" with a held-out word for one of them; None where there is none."""
+        said = [f"{word} of the {name}" for word in self.parts.get(part, ())]
+        said += [f"{part} of the {word}" for word in self.objects.get(name, ())]
+        return PartQuery(str(rng.choice(said))) if said else None
 
 
 @dataclass(frozen=True)

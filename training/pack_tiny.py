@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("training/config/tiny.yaml"))
     parser.add_argument("--name", default="ovps-tiny")
     parser.add_argument(
-        "--size", type=int, nargs=2, default=(192, 256), metavar=("H", "W"), help="input size"
+        "--size", type=int, nargs=2, default=(192, 224), metavar=("H", "W"), help="input size"
     )
     parser.add_argument("--scenes", type=int, default=256, help="validation scenes to calibrate on")
     parser.add_argument(
@@ -120,7 +120,7 @@ def main() -> None:
     best = max(calm, key=lambda row: row["mean_iou"])
     threshold = best["threshold"]
     info = replace(info, config=replace(config, shift=float(np.log(1 / threshold - 1))))
-    half = {key: t.half() if t.is_floating_point() else t for key, t in model.state_dict().items()}
+    half = {k: t.half() if t.ndim > 1 else t for k, t in model.state_dict().items()}
     info = save_model(args.out, {key: tensor.contiguous() for key, tensor in half.items()}, info)
     print(f"{info}: threshold {threshold}, {args.out.stat().st_size / 1e6:.1f} MB at {args.out}")
 

@@ -54,7 +54,7 @@ class TinyConfig:
     widths: tuple[int, ...] = (48, 96, 192, 320)
     depths: tuple[int, ...] = (1, 2, 2, 2)
     dim: int = 64
-    agreement: float = 0.7
+    agreement: float = 0.5
     neighbourhood: int = 6
     scale: float = 1.0
     shift: float = 0.0
@@ -158,9 +158,9 @@ class TinyParts(PartModel):
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """Read conditions off the softmaxes.
 
-        A row of conditions float [objects + parts + pairs] says which known things it means: a name
-        objects or parts (several for a word like "cutlery"), a pair pairs. It is all zero for a composition that
-        training never saw: then the mean of its object and its part, the geometric one, answers alone.
+        A row of conditions float [objects + parts + pairs] says which known things it means: a name spreads over
+        objects and parts (one-hot for a known word), a pair over pairs. It is all zero for a composition that
+        training never saw: then the geometric mean of its object and its part answers alone.
         """
         objects, parts, pairs = (
             scores.softmax(1) for scores in features.levels[0].float().split(self.splits, dim=1)
@@ -213,8 +213,8 @@ class TinyParts(PartModel):
         readout: list[Readout] = []
         for query in queries:
             asked = []
-            both: tuple[tuple[Kind, str], ...] = (("part", query.part), ("object", query.object))
-            for kind, word in both:
+            words: tuple[tuple[Kind, str], ...] = (("part", query.part), ("object", query.object))
+            for kind, word in words:
                 if word and (kind, word) not in names:
                     names[kind, word] = len(rows)
                     rows.append(self._distribution(kind, word))
@@ -240,10 +240,11 @@ class TinyParts(PartModel):
         """The known words that ``word`` means, float [objects + parts + pairs]."""
         known = self.config.objects if kind == "object" else self.config.parts
         offset = 0 if kind == "object" else len(self.config.objects)
+        row = torch.zeros(self.condition_dim)
         meant = resolve(word, known, kind)
         most = max(share for _, share in meant)
-        row = torch.zeros(self.condition_dim)
-        for name, share in meant:  # several words for one thing: any of them will do
+        for name, share in meant:
+            # A pixel shows one known thing only, so what "cutlery" means adds up.
             row[offset + known.index(name)] = share / most
         return row
 

@@ -124,7 +124,8 @@ class Case:
             maps = query_logits(logits, self.plan.readout) - self.shift
             host = occupied_maps(maps, 0.0) if maps.is_cuda else maps.numpy()
             for image, one in zip(self.images, host, strict=True):
-                part_masks(one, self.plan.queries, *image.shape[:2], self.options, "")
+                height, width = image.shape[:2]
+                part_masks(one, self.plan.queries, height, width, self.options, "")
             mark()
         self.result.frames_ms.append(tuple(1e3 * (b - a) for a, b in itertools.pairwise(marks)))
         return maps

@@ -51,7 +51,7 @@ class HuggingFacePeer:
 
     def tokens(self, model: PartModel, queries: Sequence[PartQuery]) -> dict[str, Tensor]:
         """Token ids int64 [Q, L] and attention mask of the phrases that our model asks."""
-        tokenizer = model.text.tokenizer  # type: ignore[union-attr, operator]
+        tokenizer: Any = model.text.tokenizer  # type: ignore[union-attr]
         ids = tokenizer([f"{query.object} {query.part}".strip() for query in queries])
         lengths = (ids != 0).sum(1)
         ids = ids[:, : int(lengths.max())].clone()

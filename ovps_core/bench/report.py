@@ -87,8 +87,8 @@ def draw(results: Sequence[Result], path: Path) -> None:
     for panel, name in zip(panels[0], varied, strict=True):
         lines: dict[tuple[Any, ...], list[tuple[float, Result]]] = {}
         for r in results:
-            others = tuple(value(r) for other, value in axes_of.items() if other != name)
-            lines.setdefault((r.model, r.engine, *others), []).append((axes_of[name](r), r))
+            fixed = tuple(value(r) for other, value in axes_of.items() if other != name)
+            lines.setdefault((r.model, r.engine, *fixed), []).append((axes_of[name](r), r))
         several = len({line[0] for line in lines}) > 1
         wanted = {tuple(value(results[0]) for other, value in axes_of.items() if other != name)}
         for (model, engine, *others), points in lines.items():

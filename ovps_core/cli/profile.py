@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             logits = decode_in_chunks(engine.decode, features, conditions, engine.max_queries)
         with record_function(_STAGES[3]):
             maps = query_logits(logits, plan.readout).cpu().numpy()
-            part_masks(maps[0], plan.queries, *image.shape[:2], SegmentOptions(), "")
+            part_masks(maps[0], plan.queries, image.shape[0], image.shape[1], SegmentOptions(), "")
 
     frame()
     on_gpu = engine.device.type == "cuda"

@@ -26,7 +26,7 @@ def images_digest(images: Sequence[RgbImage]) -> str:
     """What a quantised graph depends on: the pictures it was calibrated with."""
     digest = hashlib.sha256()
     for image in calibration_images(images):
-        digest.update(np.ascontiguousarray(image))
+        digest.update(image.tobytes())
     return digest.hexdigest()
 
 

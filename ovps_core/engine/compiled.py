@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,7 @@ class CompiledEngine(EagerEngine):
     def __init__(self, model: PartModel, *, device: str = "cpu", precision: str = "fp32") -> None:
         super().__init__(model, device=device, precision=precision)
         self._on_gpu = self.device.type == "cuda"
-        options = {"mode": "reduce-overhead"} if self._on_gpu else {}
+        options: dict[str, Any] = {"mode": "reduce-overhead"} if self._on_gpu else {}
         self._encode = torch.compile(self.model.encode, dynamic=False, **options)
         self._decode = torch.compile(self.model.decode, dynamic=not self._on_gpu, **options)
 

@@ -18,7 +18,7 @@ from ovps_core.engine import make_engine
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.postprocess_cuda import occupied_maps
 from ovps_core.images import RgbImage, check_image, load_image, to_pixels
-from ovps_core.models.base import PartModel, QueryPlan, query_logits
+from ovps_core.models.base import Conditions, PartModel, QueryPlan, Readout, query_logits
 from ovps_core.postprocess import SegmentOptions, logit, part_masks
 from ovps_core.query import PartQuery, parse_queries
 from ovps_core.results import PartMasks
@@ -90,9 +90,15 @@ class PartSegmenter:
         return self._plan(parse_queries(queries))
 
     def warm_up(self, *, batch: int = 1, max_queries: int = 16) -> None:
-        """Let the engine compile and allocate before the first frame."""
+        """Let the engine compile and allocate, and every stage run once, before the first frame."""
         size = self.model.preprocessing.size
         self.engine.prepare(EngineShape(batch=batch, size=size, max_queries=max_queries))
+        name = torch.zeros(1, self.model.condition_dim)  # no word: every model takes it
+        nothing = torch.zeros(0, dtype=torch.int64)
+        conditions = Conditions(name, name[:0], nothing, nothing)
+        query = PartQuery("warm up", object="warm up")
+        plan = QueryPlan((query,), conditions, (Readout(names=(0,)),))
+        self.segment_batch([np.zeros((*size, 3), np.uint8)] * batch, plan)
 
     def segment(
         self, image: RgbImage | str | Path, queries: Queries, options: SegmentOptions | None = None

@@ -10,7 +10,6 @@ import functools
 import sys
 from typing import Any
 
-import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
@@ -132,7 +131,6 @@ class OvpsNode(LifecycleNode):
         )
         names = settings.cameras or [""]
         segmenter.warm_up(batch=len(names))
-        segmenter.segment(np.zeros((480, 640, 3), np.uint8), "knife handle", settings.options)
         self._asked.use(segmenter)
         for name in names:
             self._cameras[name] = Camera(

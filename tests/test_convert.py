@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -212,6 +214,28 @@ def test_other_files_are_refused(
     )
     assert main(["convert", str(small_source), target]) == 1
     assert "--vocabulary" in capsys.readouterr().err
+
+
+def test_hub_names_are_fetched_through_the_hubs_own_cache(tmp_path: Path) -> None:
+    snapshot = tmp_path / "hub" / "models--somebody--small-clipseg" / "snapshots" / "0123abcd"
+    snapshot.mkdir(parents=True)
+    refs = snapshot.parents[1] / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("0123abcd")
+    small = FIXTURES / "clipseg"
+    shutil.copy(small / "seed0_refined_state.safetensors", snapshot / "model.safetensors")
+    shutil.copy(small / "seed0_refined_config.json", snapshot / "config.json")
+    environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+
+    def ovps(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ovps_core", *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    done = ovps("convert", "somebody/small-clipseg", str(tmp_path / "small.safetensors"))
+    assert done.returncode == 0, done.stderr
+    assert load_model(tmp_path / "small.safetensors")[1].name == "small"
+    absent = ovps("convert", "somebody/absent", str(tmp_path / "absent.safetensors"))
+    assert absent.returncode == 1 and "huggingface.co/somebody/absent" in absent.stderr
 
 
 def test_the_original_decoder_files() -> None:

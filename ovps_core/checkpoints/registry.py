@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +76,9 @@ def models_folder() -> Path:
 
 
 def find_weights(name: str) -> Path:
-    """The file of a model given by name or path; hub models are fetched and converted on first use.
+    """The file of a model given by name, path or hub repository ("CIDAS/clipseg-rd64").
+
+    Hub models are fetched and converted on first use.
 
     Raises:
         CheckpointError: an unknown name, or weights that are not there; says how to get them.
@@ -83,6 +86,11 @@ def find_weights(name: str) -> Path:
     if name.endswith(".safetensors") or Path(name).is_file():
         return Path(name)
     model = next((model for model in _MODELS if model.name == name), None)
+    if model is None and is_hub_name(name):
+        path = models_folder() / f"{name.replace('/', '--')}.safetensors"
+        if not path.is_file():
+            convert(fetch(name), path, name=name)
+        return path
     if model is None:
         names = [model.name for model in _MODELS]
         close = difflib.get_close_matches(name, names, n=1)
@@ -93,17 +101,28 @@ def find_weights(name: str) -> Path:
             raise CheckpointError(
                 f"the weights of {name} are not at {model.path}: {model.how_to_get()}"
             )
-        convert(_fetch(model), model.path, name=name)
+        convert(fetch(model.hub), model.path, name=name)
     return model.path
 
 
-def _fetch(model: KnownModel) -> Path:
+def is_hub_name(name: str) -> bool:
+    """Whether ``name`` reads as a Hugging Face repository and is no file or folder here."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and not Path(name).exists()
+
+
+def fetch(repository: str) -> Path:
+    """The folder of a Hugging Face repository, from the hub or its cache on this machine.
+
+    Raises:
+        CheckpointError: it is not there, or there is no network.
+    """
     from huggingface_hub import snapshot_download
 
     wanted = ["config.json", "preprocessor_config.json", "model.safetensors"]
     try:
-        return Path(snapshot_download(model.hub, allow_patterns=wanted))
+        return Path(snapshot_download(repository, allow_patterns=wanted))
     except Exception as error:  # the hub's client raises a dozen unrelated kinds
         raise CheckpointError(
-            f"cannot fetch {model.name}: {error}; {model.how_to_get()}"
+            f"cannot fetch huggingface.co/{repository}: {str(error).splitlines()[0]}; it needs a "
+            "network once, or its folder copied here and named as a path"
         ) from error

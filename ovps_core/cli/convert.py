@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 
 from ovps_core.checkpoints import convert
+from ovps_core.checkpoints.registry import fetch, is_hub_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps convert``."""
     parser.add_argument(
         "source",
-        type=Path,
-        help="a released PartCLIPSeg .pth, a Hugging Face CLIPSeg directory, or an original decoder .pth",
+        help="a released PartCLIPSeg .pth, a Hugging Face CLIPSeg directory or name, or an original decoder .pth",
     )
     parser.add_argument("destination", type=Path, help="the .safetensors file to write")
     parser.add_argument(
@@ -32,8 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, then say what was written."""
+    source = fetch(args.source) if is_hub_name(args.source) else Path(args.source)
     info = convert(
-        args.source, args.destination, vocabulary=args.vocabulary, name=args.name, clip=args.clip
+        source, args.destination, vocabulary=args.vocabulary, name=args.name, clip=args.clip
     )
     size = args.destination.stat().st_size / 1e6
     print(f"{info.model} {info.name}: {size:.0f} MB at {args.destination}, sha256 {info.digest}")

@@ -11,7 +11,7 @@ import torch
 from ovps_core.checkpoints import find_weights, load_model
 from ovps_core.engine.calibration import calibration_images
 from ovps_core.errors import CheckpointError
-from ovps_core.images import RgbImage
+from ovps_core.images import RgbImage, to_pixels
 from ovps_core.models.base import PartModel
 from ovps_core.models.clipseg import CLIPSeg, CLIPSegConfig
 from ovps_core.models.partclipseg import PartCLIPSeg, PartCLIPSegConfig
@@ -28,7 +28,12 @@ _PARTS = "handle rim blade lid spout base head neck tip edge side cap shaft body
 
 def _tiny() -> PartModel:
     objects, parts = tuple(_OBJECTS.split()), tuple(_PARTS.split())
-    return TinyParts(TinyConfig(objects, parts, tuple(zip(objects, parts, strict=True))))
+    model = TinyParts(TinyConfig(objects, parts, tuple(zip(objects, parts, strict=True)))).train()
+    frames = torch.cat([to_pixels(image, model.preprocessing) for image in calibration_images([])])
+    with torch.no_grad():
+        for _ in range(30):  # norms that know no picture leave every map nearly flat
+            model.encode(frames[:2])
+    return model
 
 
 RANDOM_MODELS: dict[str, Callable[[], PartModel]] = {

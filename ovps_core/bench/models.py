@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -10,19 +11,36 @@ import torch
 from ovps_core.checkpoints import find_weights, load_model
 from ovps_core.engine.calibration import calibration_images
 from ovps_core.errors import CheckpointError
-from ovps_core.images import RgbImage
+from ovps_core.images import RgbImage, to_pixels
 from ovps_core.models.base import PartModel
 from ovps_core.models.clipseg import CLIPSeg, CLIPSegConfig
 from ovps_core.models.partclipseg import PartCLIPSeg, PartCLIPSegConfig
+from ovps_core.models.tiny import TinyConfig, TinyParts
 from ovps_core.query import PartQuery
 
 RANDOM = "random:"
-RANDOM_MODELS = ("random:clipseg-vitb16", "random:partclipseg-vitb16")
 _TAPS = (3, 6, 9)
 _OBJECTS = (
     "knife mug pan kettle spoon fork bottle hammer drawer pot screwdriver jug bowl lamp chair door"
 )
 _PARTS = "handle rim blade lid spout base head neck tip edge side cap shaft body back knob"
+
+
+def _tiny() -> PartModel:
+    objects, parts = tuple(_OBJECTS.split()), tuple(_PARTS.split())
+    model = TinyParts(TinyConfig(objects, parts, tuple(zip(objects, parts, strict=True)))).train()
+    frames = torch.cat([to_pixels(image, model.preprocessing) for image in calibration_images([])])
+    with torch.no_grad():
+        for _ in range(30):  # norms that know no picture leave every map nearly flat
+            model.encode(frames[:2])
+    return model
+
+
+RANDOM_MODELS: dict[str, Callable[[], PartModel]] = {
+    "random:clipseg-vitb16": lambda: CLIPSeg(CLIPSegConfig(taps=_TAPS)),
+    "random:partclipseg-vitb16": lambda: PartCLIPSeg(PartCLIPSegConfig(taps=_TAPS)),
+    "random:tiny": _tiny,
+}
 
 
 def open_model(name: str) -> PartModel:
@@ -36,12 +54,7 @@ def open_model(name: str) -> PartModel:
     if name not in RANDOM_MODELS:
         raise CheckpointError(f"no random model {name!r}; there are {', '.join(RANDOM_MODELS)}")
     torch.manual_seed(0)
-    model = (
-        PartCLIPSeg(PartCLIPSegConfig(taps=_TAPS))
-        if "part" in name
-        else CLIPSeg(CLIPSegConfig(taps=_TAPS))
-    )
-    return model.eval().requires_grad_(False)
+    return RANDOM_MODELS[name]().eval().requires_grad_(False)
 
 
 def queries(count: int) -> list[PartQuery]:

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models",
         nargs="+",
         default=[DEFAULT_MODEL],
-        help=f"names from `ovps models`, files, or {' and '.join(RANDOM_MODELS)} (full size, random weights)",
+        help=f"names from `ovps models`, files, or {', '.join(RANDOM_MODELS)} (random weights)",
     )
     parser.add_argument(
         "--engines",

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
-EXTRAS := ros,render,train,bags,onnx,openvino,tensorrt-rtx,bench,dev
+EXTRAS := render,train,bags,onnx,openvino,tensorrt-rtx,bench,dev
 MESSAGES := $(wildcard msg/*.msg srv/*.srv action/*.action)
 
 .PHONY: demo test check clean

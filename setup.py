@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from glob import glob
 from pathlib import Path
 
 from setuptools import Distribution, setup
@@ -74,4 +75,9 @@ class BinaryDistribution(Distribution):
         return ros_prefix() is not None
 
 
-setup(data_files=[], cmdclass={"build_py": BuildWithMessages}, distclass=BinaryDistribution)
+# recordings are read and written by these also where nothing of ROS is installed
+DEFINITIONS = [("share/ovps_ros/msg", sorted(glob("msg/*.msg")))]
+
+setup(
+    data_files=DEFINITIONS, cmdclass={"build_py": BuildWithMessages}, distclass=BinaryDistribution
+)

@@ -67,12 +67,12 @@ def to_rgb(
     size, channels, code = _COLOUR[encoding]
     if encoding.startswith(("yuv", "uyvy", "yuyv")) and width % 2:
         raise ImageError(f"{encoding} image {width} pixels wide; its pixels come in pairs")
-    pixels = _rows(data, height, width, encoding, size, channels, step, is_bigendian)
+    rows = _rows(data, height, width, encoding, size, channels, step, is_bigendian)
     if size == 2:
-        pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
-    pixels = pixels.reshape(height, width, channels) if channels > 1 else pixels
+        rows = np.asarray(cv2.convertScaleAbs(rows, alpha=255 / 65535), dtype=np.uint8)
+    pixels: RgbImage = rows.reshape(height, width, channels) if channels > 1 else rows
     if code is not None:
-        pixels = cv2.cvtColor(np.ascontiguousarray(pixels), code)
+        pixels = np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), code), dtype=np.uint8)
     return pixels if pixels.flags.writeable else pixels.copy()  # PyTorch wants writable memory
 
 
@@ -119,7 +119,7 @@ def compressed_to_rgb(data: Bytes) -> RgbImage:
         image = None
     if image is None:
         raise ImageError(f"{raw.size} bytes of a compressed image cannot be read as JPEG or PNG")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
 
 
 def compressed_depth_to_m(

@@ -196,10 +196,11 @@ def _without_border(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float]:
     missing at each side of the rest; thin pieces, which would vanish, stay."""
     kernel = np.ones((3, 3), np.uint8)
     padded = np.pad(mask.astype(np.uint8), 1)
-    core = cv2.erode(padded, kernel)
-    thin = padded & ~cv2.dilate(core, kernel) & 1
-    inner = (core | thin)[1:-1, 1:-1].astype(bool)
-    return inner, 1.5 if core.sum() > thin.sum() else 0.5
+    core = np.asarray(cv2.erode(padded, kernel), dtype=bool)
+    thick = np.asarray(cv2.dilate(core.astype(np.uint8), kernel), dtype=bool)
+    thin = padded.astype(bool) & ~thick
+    lacking = 1.5 if np.count_nonzero(core) > np.count_nonzero(thin) else 0.5
+    return (core | thin)[1:-1, 1:-1], lacking
 
 
 def _window_points(

@@ -48,11 +48,17 @@ class Lexicon:
     Attributes:
         parts, objects: name or synonym -> name.
         affordances: verb phrase -> what it asks for.
+        groups: word for several objects -> their names.
+        instead: name -> the name that stands for it in a model that does not know it.
+        others: things that are none of the objects, though they are called or look like one.
     """
 
     parts: Mapping[str, str]
     objects: Mapping[str, str]
     affordances: Mapping[str, Affordance]
+    groups: Mapping[str, tuple[str, ...]]
+    instead: Mapping[str, str]
+    others: frozenset[str]
 
 
 @functools.cache
@@ -74,7 +80,9 @@ def lexicon() -> Lexicon:
     for row in table.values():
         for verb in row["verbs"]:
             affordances[verb] = Affordance(row["part"], row.get("of", {}))
-    return Lexicon(parts, objects, affordances)
+    groups = {name: tuple(members) for name, members in words["groups"].items()}
+    instead = words["instead"]["parts"] | words["instead"]["objects"]
+    return Lexicon(parts, objects, affordances, groups, instead, frozenset(words["others"]))
 
 
 def singular(phrase: str) -> str:

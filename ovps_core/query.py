@@ -147,5 +147,14 @@ def _split_noun_phrase(phrase: str) -> tuple[str, str]:
     for start in range(len(words)):
         part = " ".join(words[start:])
         if part in known.parts or singular(part) in known.parts:
-            return singular(" ".join(words[:start])), singular(part)
+            object, part = singular(" ".join(words[:start])), singular(part)
+            a_kind_of_it = object and part in known.objects and not _names_a_thing(object)
+            return (phrase, "") if a_kind_of_it else (object, part)
     return phrase, ""
+
+
+def _names_a_thing(phrase: str) -> bool:
+    """Whether it ends in an object's name: the door of a "gas oven", but a "kitchen drawer" is a drawer."""
+    known, words = lexicon(), phrase.split()
+    tails = [" ".join(words[start:]) for start in range(len(words))]
+    return any(tail in known.objects or tail in known.others for tail in tails)

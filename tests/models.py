@@ -9,6 +9,7 @@ import torch
 from ovps_core.checkpoints.file import CheckpointInfo, save_model
 from ovps_core.models.clipseg import CLIPSeg, CLIPSegConfig
 from ovps_core.models.partclipseg import PartCLIPSeg, PartCLIPSegConfig
+from ovps_core.models.tiny import TinyConfig, TinyParts
 
 SMALL_CLIP = {
     "embed_dim": 32,
@@ -38,8 +39,33 @@ def small_partclipseg() -> PartCLIPSeg:
     return PartCLIPSeg(PartCLIPSegConfig(**SMALL)).eval()
 
 
+def small_tiny() -> TinyParts:
+    """A tiny network, tinier still, for the words of the tabletop scenes."""
+    from ovps_core.data.rendered.catalogue import HELD_OUT_PAIRS, pairs_of
+
+    torch.manual_seed(0)
+    pairs = pairs_of("tabletop")
+    config = TinyConfig(
+        objects=tuple(dict.fromkeys(name for name, _ in pairs)),
+        parts=tuple(sorted({part for _, part in pairs})),
+        pairs=tuple(pair for pair in pairs if pair not in HELD_OUT_PAIRS),
+        size=(64, 96),
+        widths=(8, 16, 16, 16),
+        depths=(1, 1, 1, 1),
+        dim=16,
+    )
+    return TinyParts(config).eval()
+
+
+SMALL_MODELS = {
+    "clipseg": small_clipseg,
+    "partclipseg": small_partclipseg,
+    "tiny": small_tiny,
+}
+
+
 def write_small(kind: str, path: Path) -> Path:
     """The small network of that kind in a file of ours."""
-    model = small_partclipseg() if kind == "partclipseg" else small_clipseg()
+    model = SMALL_MODELS[kind]()
     save_model(path, model.state_dict(), CheckpointInfo(f"small-{kind}", kind, model.config))
     return path

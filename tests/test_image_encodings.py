@@ -8,7 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from ovps_core.encodings import COLOUR_ENCODINGS, compressed_to_rgb, to_depth_m, to_rgb
+from ovps_core.encodings import (
+    COLOUR_ENCODINGS,
+    compressed_depth_to_m,
+    compressed_to_rgb,
+    to_depth_m,
+    to_rgb,
+)
 from ovps_core.errors import ImageError
 
 HEIGHT, WIDTH = 12, 16
@@ -116,3 +122,15 @@ def test_colour_is_not_depth_and_noise_is_not_a_picture() -> None:
     for data in (b"", b"\xff\xd8 not a picture"):
         with pytest.raises(ImageError, match="cannot be read"):
             compressed_to_rgb(data)
+
+
+def test_compressed_depth() -> None:
+    steps = np.array([[1000, 0], [2500, 300]], np.uint16)
+    png = cv2.imencode(".png", steps)[1].tobytes()
+    metres = compressed_depth_to_m(bytes(12) + png, "16UC1; compressedDepth png")
+    np.testing.assert_allclose(metres, [[1.0, np.nan], [2.5, 0.3]], rtol=1e-6)
+    head = bytes(4) + np.array([1000.0, 50.0], "<f4").tobytes()
+    metres = compressed_depth_to_m(head + png, "32FC1; compressedDepth")
+    np.testing.assert_allclose(metres, [[1000 / 950, np.nan], [1000 / 2450, 4.0]], rtol=1e-6)
+    with pytest.raises(ImageError, match="12 bytes"):
+        compressed_depth_to_m(b"noise", "16UC1; compressedDepth")

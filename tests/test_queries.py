@@ -34,6 +34,10 @@ from ovps_core.query import PartQuery, parse_queries
         ("wine glass", "wine glass", ""),
         ("red mug handle", "red mug", "handle"),
         ("scissors", "scissors", ""),
+        ("spoon bowl", "spoon", "bowl"),
+        ("salad bowl", "salad bowl", ""),
+        ("kitchen drawer", "kitchen drawer", ""),
+        ("gas oven door", "gas oven", "door"),
     ],
 )
 def test_phrases(text: str, object: str, part: str) -> None:

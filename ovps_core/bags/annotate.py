@@ -21,7 +21,6 @@ from ovps_core.segmenter import PartSegmenter, Queries
 from ovps_core.tracking import Tracker
 
 MASKS_TOPIC, PARTS_3D_TOPIC = "/ovps/masks", "/ovps/parts_3d"
-_BAG_VERSION = 9
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def annotate(
     with open_bag(bag) as reader:
         frames = BagFrames(reader, topics, options.slop_s)
         plugin = _storage(Path(bag))
-        with Writer(out, version=_BAG_VERSION, storage_plugin=plugin) as writer:
+        with Writer(out, version=Writer.VERSION_LATEST, storage_plugin=plugin) as writer:
             recorder = _Recorder(writer, segmenter, plan, options, bool(topics.depth))
             for frame in tqdm(frames, "annotate", unit="image", disable=None):
                 recorder.add(frame)

@@ -28,7 +28,6 @@ from ovps_core.bags.reading import (
 )
 from ovps_core.data.coco_folder import ANNOTATIONS
 from ovps_core.errors import DatasetError, ImageError, QueryError
-from ovps_core.images import RgbImage
 
 MANIFEST = "manifest.json"
 _SUFFIXES = {b"\xff\xd8": "jpg", b"\x89P": "png"}
@@ -125,7 +124,7 @@ class _Writer:
     coco: dict[str, list[dict[str, Any]]] = field(
         default_factory=lambda: {"images": [], "annotations": [], "categories": []}
     )
-    _last: RgbImage | None = None
+    _last: NDArray[np.uint8] | None = None
 
     def add(self, frame: BagFrame) -> None:
         """Write one frame, or count why not."""
@@ -195,31 +194,32 @@ class _Writer:
         return len(categories)
 
     def _has_moved(self, frame: BagFrame) -> bool:
-        grey = cv2.cvtColor(read_colour(frame.image), cv2.COLOR_RGB2GRAY)
-        last = self._last
-        comparable = last is not None and last.shape == grey.shape
-        if comparable and motion(last, grey) < self.options.min_motion:
-            return False
-        self._last = grey
-        return True
+        grey = np.asarray(cv2.cvtColor(read_colour(frame.image), cv2.COLOR_RGB2GRAY), np.uint8)
+        moved = float("inf") if self._last is None else motion(self._last, grey)
+        if moved >= self.options.min_motion:
+            self._last = grey
+        return moved >= self.options.min_motion
 
 
 def motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
     """How far the picture moved, pixels: what a tenth of its corners exceed (Lucas and Kanade, 1981).
 
-    Infinite when no corner can be followed.
+    Infinite when no corner can be followed, or the size changed.
 
     Args:
         before, after: grey uint8 [H, W].
     """
+    if before.shape != after.shape:
+        return float("inf")
     corners = cv2.goodFeaturesToTrack(before, 200, 0.01, 8)
     if corners is None:
         return float("inf")
-    moved, found, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, None)
-    followed = found.ravel() == 1
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, corners.copy())
+    followed = np.ravel(found) == 1
     if not followed.any():
         return float("inf")
-    return float(np.quantile(np.linalg.norm((moved - corners)[followed], axis=-1), 0.9))
+    steps = np.linalg.norm(np.subtract(moved, corners)[followed], axis=-1)
+    return float(np.quantile(steps, 0.9))
 
 
 def _picture(message: Any) -> tuple[str, bytes, int, int]:

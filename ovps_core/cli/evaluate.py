@@ -1,4 +1,4 @@
-"""``ovps evaluate``: measure a model on a benchmark or on a folder of labelled photographs."""
+"""``ovps evaluate``: measure a model on a benchmark, a folder of labelled photographs, or rendered scenes."""
 
 from __future__ import annotations
 
@@ -11,25 +11,32 @@ from ovps_core.data.benchmark_reader import BenchmarkReader
 from ovps_core.data.coco_folder import CocoFolder
 from ovps_core.data.partimagenet import PartImageNet
 from ovps_core.data.pascal_part import PascalPart116
+from ovps_core.data.rendered.reader import RenderedScenes
+from ovps_core.data.rendered.settings import LEVELS
 from ovps_core.data.vocabulary import load_vocabulary
 from ovps_core.errors import OvpsError
 from ovps_core.evaluation.benchmark import evaluate_benchmark, predictor
 from ovps_core.evaluation.folder import evaluate_folder
 from ovps_core.evaluation.gallery import Gallery
 from ovps_core.evaluation.protocols import Setting
+from ovps_core.evaluation.rendered import evaluate_rendered, test_scenes
+from ovps_core.evaluation.rendered_questions import Synonyms
 from ovps_core.evaluation.report import (
     benchmark_heading,
     benchmark_table,
     class_table,
     folder_table,
+    pairs_table,
+    rendered_table,
     write_json,
 )
-from ovps_core.segmenter import PartSegmenter
+from ovps_core.segmenter import PartSegmenter, cache_folder
 
 READERS: dict[str, type[BenchmarkReader]] = {
     reader.name: reader for reader in (PascalPart116, ADE20KPart234, PartImageNet)
 }
 SETTINGS = {"both": tuple(Setting), **{setting.value: (setting,) for setting in Setting}}
+REFUSED_SHOWN = 8
 LAYOUTS = "\n".join(reader.layout for reader in READERS.values())
 EPILOG = f"""\
 benchmarks, unpacked under ROOT:
@@ -39,9 +46,14 @@ folder: DIR holds images and a COCO annotations.json whose categories have "obje
   empty) and whose annotations have a segmentation (polygons or run lengths) or a "mask" PNG. Every category
   is asked of every image: of images that have it for the mask, of the others for silence.
 
+rendered: scenes of shapes and seeds that no training sees, rendered here or read from --scenes. Asked are all
+  (object, part) pairs that show at least 50 pixels of a 224 x 224 picture (under 150 they count as small,
+  besides), all objects and parts alone, objects that are not there, and parts that the objects have not.
+
 examples:
   ovps evaluate pascal_part_116 --model partclipseg.safetensors --root ~/datasets --json figures.json
   ovps evaluate folder my_photos --model ovps-tiny --report page
+  ovps evaluate rendered --level tabletop --model ovps-tiny
 """
 
 
@@ -55,7 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     names = ", ".join(READERS)
     parser.add_argument(
-        "dataset", choices=[*READERS, "folder"], metavar="DATASET", help=f"one of {names}; or: folder DIR"
+        "dataset",
+        choices=[*READERS, "folder", "rendered"],
+        metavar="DATASET",
+        help=f"one of {names}; or: folder DIR; or: rendered",
     )
     parser.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="the folder, after 'folder'")
     add_model_options(parser)
@@ -74,10 +89,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="emulate the released PartCLIPSeg evaluation, to compare with published numbers: labels moved "
         "by a pixel, items without parts replaced at random, its own boundary figure",
     )
+    _add_rendered_arguments(parser.add_argument_group("rendered scenes"))
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N items; 0 for all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     parser.add_argument(
         "--report", type=Path, metavar="DIR", help="write a page with the best and worst pictures there"
+    )
+
+
+def _add_rendered_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--level", choices=LEVELS, default="tabletop", help="which world is rendered")
+    group.add_argument("--count", type=int, default=512, help="how many scenes are asked about")
+    group.add_argument("--seed", type=int, default=0, help="other scenes of the same shapes")
+    group.add_argument(
+        "--scenes", type=Path, metavar="DIR", help="scenes of `ovps render --split test`, instead"
+    )
+    group.add_argument(
+        "--synonyms",
+        type=Path,
+        metavar="FILE",
+        help="YAML of other words to ask the same in: keys objects and parts, lines like `handle: [lever]`",
     )
 
 
@@ -89,8 +120,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if (args.dataset == "folder") != (args.directory is not None):
         raise OvpsError("Say 'ovps evaluate folder DIR', or the name of a benchmark alone with --root.")
-    segmenter = open_segmenter(args)
-    return _run_folder(args, segmenter) if args.dataset == "folder" else _run_benchmark(args, segmenter)
+    runners = {"folder": _run_folder, "rendered": _run_rendered}
+    return runners.get(args.dataset, _run_benchmark)(args, open_segmenter(args))
 
 
 def _run_benchmark(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
@@ -141,4 +172,37 @@ def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         write_json(args.json, result.as_dict())
     if args.report:
         print(f"Report: {gallery.write(args.report, heading, [folder_table(result, 'html')])}")
+    return 0
+
+
+def _run_rendered(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
+    if args.scenes is None:
+        folder = cache_folder() / "rendered" / f"{args.level}-test-{args.seed}"
+        scenes = test_scenes(args.level, args.count, args.seed, folder)
+    else:
+        scenes = RenderedScenes(args.scenes)
+        if scenes.settings["level"] != args.level:
+            raise OvpsError(
+                f"{args.scenes} holds {scenes.settings['level']} scenes; asked for {args.level}. "
+                f"Say --level {scenes.settings['level']}."
+            )
+    gallery = Gallery()
+    result = evaluate_rendered(
+        scenes,
+        segmenter,
+        count=args.count,
+        synonyms=Synonyms.read(args.synonyms) if args.synonyms else None,
+        watch=gallery.answer if args.report else None,
+    )
+    heading = f"{result.model} on {result.scenes} {result.dataset}"
+    print(f"{heading}\n{rendered_table(result)}\n\n{pairs_table(result)}")
+    if result.refused:
+        often = sorted(result.refused, key=lambda text: -result.refused[text])[:REFUSED_SHOWN]
+        total = sum(result.refused.values())
+        print(f"\nRefused, counted as no answer: {total} queries; most often {', '.join(often)}")
+    if args.json:
+        write_json(args.json, result.as_dict())
+    if args.report:
+        tables = [rendered_table(result, "html"), pairs_table(result, "html")]
+        print(f"Report: {gallery.write(args.report, heading, tables)}")
     return 0

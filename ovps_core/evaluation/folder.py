@@ -103,7 +103,7 @@ def evaluate_folder(
         found = segmenter.segment(image, queries)
         probabilities = segmenter.probabilities(image, plan)
         for category, query, probability in zip(folder.categories, queries, probabilities, strict=True):
-            mask, truth = _answer(found, query), truths.get(category)
+            mask, truth = answered_mask(found, query), truths.get(category)
             if truth is not None and not truth.any():
                 continue  # annotated, but smaller than a pixel: neither answer would be wrong
             iou = figures.add(query, mask, probability, truth)
@@ -112,7 +112,7 @@ def evaluate_folder(
     return FolderResult(str(folder.directory), model, len(images), figures)
 
 
-def _answer(found: PartMasks, query: PartQuery) -> NDArray[np.bool_]:
+def answered_mask(found: PartMasks, query: PartQuery) -> NDArray[np.bool_]:
     """Union of the parts found for exactly this query; "handle" may be both an object and a part."""
     mask = np.zeros((found.height, found.width), dtype=bool)
     for part in found.parts:

@@ -10,6 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from ovps_core.evaluation.folder import FolderResult
+from ovps_core.evaluation.rendered import RenderedResult
 from ovps_core.evaluation.results import BenchmarkResult, SettingFigures
 
 HEADERS = ["setting", "figure", "seen", "unseen", "harmonic", "all"]
@@ -67,6 +68,39 @@ def folder_table(result: FolderResult, tablefmt: str = "simple") -> str:
         )
         rows.append([title, figures.present, figures.absent, *(_percent(100 * share) for share in shares)])
     headers = ["query", "present", "absent", "mean IoU", "cum. IoU", "best cut", "P@0.5", "false alarms"]
+    return tabulate(rows, headers, tablefmt=tablefmt, disable_numparse=True)
+
+
+def rendered_table(result: RenderedResult, tablefmt: str = "simple") -> str:
+    """A line a group of queries, IoUs and shares in percent.
+
+    Recall is the share of present queries whose answer overlaps the truth at all, "found" that of those whose
+    IoU with it is 0.5 or more, "by name" the mean over names of each one's mean IoU.
+    """
+    rows = []
+    for group, row in result.groups.items():
+        figures = row.figures()
+        shares = (
+            figures.mean_iou,
+            row.mean_of_categories,
+            figures.best_threshold_iou,
+            figures.precision_50,
+            row.recall,
+            figures.false_alarm_rate,
+        )
+        queries = figures.present + figures.absent
+        rows.append([group.value, queries, *(_percent(100 * share) for share in shares)])
+    headers = ["queries for", "asked", "mean IoU", "by name", "best cut", "P@0.5", "recall"]
+    return tabulate(rows, [*headers, "false alarms"], tablefmt=tablefmt, disable_numparse=True)
+
+
+def pairs_table(result: RenderedResult, tablefmt: str = "simple") -> str:
+    """A line an (object, part), best mean IoU first, percent."""
+    rows = [
+        [name, "seen" if seen else "unseen", figures.present, _percent(100 * figures.mean_iou)]
+        for name, seen, figures in sorted(result.pairs(), key=lambda row: -row[2].mean_iou)
+    ]
+    headers = ["pair", "split", "asked", "mean IoU"]
     return tabulate(rows, headers, tablefmt=tablefmt, disable_numparse=True)
 
 

@@ -138,9 +138,13 @@ class PartModel(nn.Module, ABC):
 
     Attributes:
         preprocessing: what :class:`ovps_core.segmenter.PartSegmenter` does to an image first.
+        condition_dim: D of its conditions.
+        has_pairs: it answers (object, part) pairs; without, every query is a name.
     """
 
     preprocessing: Preprocessing
+    condition_dim: int
+    has_pairs: bool = False
 
     @abstractmethod
     def encode(self, pixels: Tensor) -> Features:

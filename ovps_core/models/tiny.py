@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ovps_core.lexicon import lexicon
 from ovps_core.errors import QueryError
+from ovps_core.lexicon import lexicon
 from ovps_core.models.base import (
     Conditions,
     Features,
@@ -88,7 +88,9 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequent
 
 
 class TinyParts(PartModel):
-    """Convolutions down to stride 32, merged back up to stride 4, and three heads at stride 2."""
+    """Convolutions down to stride 32, merged back up to stride 4, and three softmaxes there."""
+
+    has_pairs = True
 
     def __init__(self, config: TinyConfig) -> None:
         super().__init__()
@@ -119,6 +121,7 @@ class TinyParts(PartModel):
         self.refine = nn.Sequential(_conv(config.dim, 2 * config.dim, 3), nn.ReLU(inplace=True))
         counts = len(config.objects) + 1, len(config.parts) + 1, len(config.pairs) + 1
         self.splits = counts
+        self.condition_dim = sum(counts) - 3  # backgrounds are not asked for
         self.head = nn.Conv2d(2 * config.dim, sum(counts), 1)
 
     def encode(self, pixels: Tensor) -> Features:
@@ -144,20 +147,20 @@ class TinyParts(PartModel):
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """Read conditions off the softmaxes.
 
-        ``conditions.names`` float [C, objects + parts] says which known words a name means (one-hot, or spread);
-        ``conditions.pairs`` float [T, pairs] likewise, all zero for a composition that training never saw: then
-        the product of its object's and its part's probability answers alone.
+        A row of conditions float [objects + parts + pairs] says which known things it means: a name spreads over
+        objects and parts (one-hot for a known word), a pair over pairs. It is all zero for a composition that
+        training never saw: then the product of its object's and its part's probability answers alone.
         """
-        scores = features.levels[0].float()
-        objects, parts, pairs = scores.split(self.splits, dim=1)
-        words = torch.cat([objects.softmax(1)[:, 1:], parts.softmax(1)[:, 1:]], dim=1)
-        names = torch.einsum("bvhw,cv->bchw", words, conditions.names)
-        product = names[:, conditions.part_index] * names[:, conditions.object_index]
-        composed = torch.einsum("bkhw,tk->bthw", pairs.softmax(1)[:, 1:], conditions.pairs)
-        seen = conditions.pairs.sum(dim=1)[:, None, None]
-        return PartLogits(
-            self._logit(names), self._logit((1 - 0.5 * seen) * product + 0.5 * composed)
+        softmaxes = (
+            scores.softmax(1)[:, 1:]
+            for scores in features.levels[0].float().split(self.splits, dim=1)
         )
+        known = torch.cat(list(softmaxes), dim=1)
+        names = torch.einsum("bkhw,ck->bchw", known, conditions.names)
+        composed = torch.einsum("bkhw,tk->bthw", known, conditions.pairs)
+        product = names[:, conditions.part_index] * names[:, conditions.object_index]
+        trust = 0.5 * conditions.pairs.sum(dim=1)[:, None, None]
+        return PartLogits(self._logit(names), self._logit((1 - trust) * product + 0.5 * composed))
 
     def _logit(self, probability: Tensor) -> Tensor:
         clamped = probability.clamp(_TINY, 1 - _TINY)
@@ -171,7 +174,9 @@ class TinyParts(PartModel):
         """
         names: dict[tuple[str, str], int] = {}
         pairs: dict[tuple[int, int], int] = {}
-        rows, compositions, readout = [], [], []
+        rows: list[Tensor] = []
+        compositions: list[Tensor] = []
+        readout: list[Readout] = []
         for query in queries:
             asked = []
             for kind, word in (("part", query.part), ("object", query.object)):
@@ -187,33 +192,30 @@ class TinyParts(PartModel):
                 readout.append(Readout(pairs=(pairs[asked[0], asked[1]],)))
             else:
                 readout.append(Readout(names=(asked[0],)))
-        width = len(self.config.objects) + len(self.config.parts)
         indices = torch.tensor(list(pairs), dtype=torch.int64).reshape(-1, 2)
         conditions = Conditions(
-            names=torch.stack(rows) if rows else torch.zeros(0, width),
-            pairs=torch.stack(compositions)
-            if compositions
-            else torch.zeros(0, len(self.config.pairs)),
+            names=torch.stack(rows) if rows else torch.zeros(0, self.condition_dim),
+            pairs=torch.stack(compositions) if compositions else torch.zeros(0, self.condition_dim),
             part_index=indices[:, 0],
             object_index=indices[:, 1],
         )
         return QueryPlan(tuple(queries), conditions, tuple(readout))
 
     def _distribution(self, kind: str, word: str) -> Tensor:
-        """The known words that ``word`` means, float [objects + parts]."""
+        """The known words that ``word`` means, float [objects + parts + pairs]."""
         known = self.config.objects if kind == "object" else self.config.parts
         table = lexicon().objects if kind == "object" else lexicon().parts
         name = word if word in known else table.get(word, word)
         if name not in known:
             raise QueryError(f"this model knows no {kind} {word!r}; it knows {', '.join(known)}")
-        row = torch.zeros(len(self.config.objects) + len(self.config.parts))
+        row = torch.zeros(self.condition_dim)
         row[known.index(name) + (0 if kind == "object" else len(self.config.objects))] = 1.0
         return row
 
     def _composition(self, part: Tensor, object: Tensor) -> Tensor:
-        """The known pairs that a part and an object compose, float [pairs]."""
-        objects, parts, offset = self.config.objects, self.config.parts, len(self.config.objects)
-        weights = [
-            object[objects.index(o)] * part[offset + parts.index(p)] for o, p in self.config.pairs
-        ]
-        return torch.stack(weights) if weights else torch.zeros(0)
+        """The known pairs that a part and an object compose, float [objects + parts + pairs]."""
+        objects, parts = self.config.objects, self.config.parts
+        row = torch.zeros(self.condition_dim)
+        for i, (name, kind) in enumerate(self.config.pairs, start=len(objects) + len(parts)):
+            row[i] = object[objects.index(name)] * part[len(objects) + parts.index(kind)]
+        return row

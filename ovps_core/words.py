@@ -1,0 +1,176 @@
+"""Any word into the words that a model knows: by the lexicon first, then by word vectors, else refused."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovps_core.errors import QueryError
+from ovps_core.lexicon import lexicon, singular
+
+Kind = Literal["object", "part"]
+# Found on tests/data/development_words.yaml, checked on tests/data/held_out_synonyms.yaml.
+LEAST_SIMILARITY = 0.7
+LEAST_MARGIN = 0.05
+LEAST_SPELLING = 0.88
+MOST_STEPS = 3  # a stein is a beer mug is a mug
+
+
+def resolve(word: str, known: Sequence[str], kind: Kind) -> tuple[tuple[str, float], ...]:
+    """The known words that ``word`` means, each with its share of the meaning; shares sum to 1.
+
+        >>> resolve("hilt", ["handle", "blade"], "part")
+        (('handle', 1.0),)
+        >>> resolve("cutlery", ["fork", "knife", "mug"], "object")
+        (('fork', 0.5), ('knife', 0.5))
+
+    Tried in this order, each for the whole phrase and then without its first words ("big red mug"): a known word;
+    another name for one, or a group of them, in the lexicon; what WordNet calls a kind of one, or describes alike.
+    Last comes a misspelling. A word that the lexicon knows as something else is never read as a known one.
+
+    Args:
+        known: the model's names of that kind, lower case and singular.
+        kind: objects and parts are never mixed: the bowl of a spoon is not a bowl.
+
+    Raises:
+        QueryError: no known word is meant; names the nearest.
+    """
+    phrase = singular(re.sub(r"[\s_-]+", " ", word.lower()).strip())
+    words = phrase.split()
+    tails = [" ".join(words[start:]) for start in range(len(words))] or [""]
+    meant: list[str] | None = None
+    for tail in tails:
+        meant = _curated(tail, known, kind)
+        if meant is None:
+            meant = _in_wordnet(tail, known, kind)
+        if meant is not None:
+            break
+    if meant is None:
+        meant = _misspelt(phrase, known, kind)
+    if not meant:
+        raise QueryError(_refusal(word, tails, known, kind))
+    return tuple((name, 1 / len(meant)) for name in meant)
+
+
+def _names(kind: Kind) -> Mapping[str, str]:
+    return lexicon().objects if kind == "object" else lexicon().parts
+
+
+def _curated(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None:
+    """Known words for a phrase of the lexicon; none of them where it means another thing; None if not in it."""
+    if phrase in known:
+        return [phrase]
+    names, other = _names(kind), _names("part" if kind == "object" else "object")
+    if phrase in names:
+        meant = [name for name in known if names.get(name, name) == names[phrase]]
+        instead = lexicon().instead.get(names[phrase])
+        return meant or (_curated(instead, known, kind) if instead else [])
+    if kind == "object" and phrase in lexicon().groups:
+        group = {names[member] for member in lexicon().groups[phrase]}
+        return [name for name in known if names.get(name, name) in group]
+    return [] if phrase in lexicon().others or phrase in other else None
+
+
+def _in_wordnet(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None:
+    """The known word that WordNet has ``phrase`` as a kind of, or describes alike; [] for a kind of another thing.
+
+    None where it is neither, or other words come near too.
+    """
+    wordnet = _wordnet()
+    if phrase not in wordnet.rows:
+        return None
+    rivals = _rivals(known, kind)
+    labels = {wordnet.rows[word]: label for word, label in reversed(rivals.items())}
+    row = wordnet.rows[phrase]
+    for _ in range(MOST_STEPS + 1):
+        if row in labels:
+            return [labels[row]] if labels[row] in known else []
+        row = wordnet.kinds.get(row, row)
+    (best, name), (second, _), *_ = [*_ranking(phrase, known, kind), (-1.0, "")]
+    sure = best >= LEAST_SIMILARITY and best - second >= LEAST_MARGIN
+    return [name] if sure and name in known else None
+
+
+def _rivals(known: Sequence[str], kind: Kind) -> dict[str, str]:
+    """WordNet's words that compete for a meaning -> the name each stands for, a known one where there is one.
+
+    Besides the words that the model knows, these are all that it must not take others for.
+    """
+    names, instead = _names(kind), lexicon().instead
+    standing = {names.get(name, name): name for name in known}
+    rivals = {name: name for name in known} | {
+        word: standing.get(name, standing.get(instead.get(name, ""), name))
+        for word, name in names.items()
+        if word not in known
+    }
+    if kind == "object":
+        rivals |= {name: name for name in lexicon().others}
+    return {word: label for word, label in rivals.items() if word in _wordnet().rows}
+
+
+def _ranking(phrase: str, known: Sequence[str], kind: Kind) -> list[tuple[float, str]]:
+    """(cosine, name) of all rivals, best first; of a name's synonyms the nearest counts."""
+    wordnet = _wordnet()
+    if phrase not in wordnet.rows:
+        return []
+    cosines = wordnet.vectors @ wordnet.vectors[wordnet.rows[phrase]]
+    best: dict[str, float] = {}
+    for word, label in _rivals(known, kind).items():
+        best[label] = max(best.get(label, -1.0), float(cosines[wordnet.rows[word]]))
+    return sorted(((cosine, name) for name, cosine in best.items()), reverse=True)
+
+
+def _misspelt(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None:
+    """The known word that a long phrase which is no word at all nearly spells."""
+    if phrase in _wordnet().rows or len(phrase) < 6:
+        return None
+    names = _names(kind)
+    spelt = difflib.get_close_matches(phrase, [*known, *names], n=1, cutoff=LEAST_SPELLING)
+    return _curated(spelt[0], known, kind) if spelt and spelt[0][0] == phrase[0] else None
+
+
+def _refusal(word: str, tails: Sequence[str], known: Sequence[str], kind: Kind) -> str:
+    rankings = [_ranking(tail, known, kind) for tail in tails]
+    nearest = [name for ranking in rankings for _, name in ranking if name in known]
+    nearest = nearest or difflib.get_close_matches(tails[-1], known, n=3, cutoff=0.0)
+    listed = ", ".join(repr(name) for name in nearest[:3])
+    return (
+        f"this model knows no {kind} {word!r}; nearest are {listed}. It knows {', '.join(known)}. "
+        "A model for any words is clipseg-rd64-refined."
+    )
+
+
+@dataclass(frozen=True)
+class _WordNet:
+    """Household artefacts in WordNet; see ``training/word_vectors.py``.
+
+    Attributes:
+        rows: word -> row of the meaning that it stands for.
+        kinds: row -> row of what it is a kind of, where that is one of them.
+        vectors: unit vectors float32 [rows, D] of their descriptions.
+    """
+
+    rows: Mapping[str, int]
+    kinds: Mapping[int, int]
+    vectors: NDArray[np.float32]
+
+
+@functools.cache
+def _wordnet() -> _WordNet:
+    with (resources.files("ovps_core") / "resources" / "word_vectors.npz").open("rb") as file:
+        table = np.load(file)
+        words = table["words"].tobytes().decode().split("\n")
+        rows = dict(zip(words, table["rows"].tolist(), strict=True))
+        vectors = table["vectors"].astype(np.float32)
+        kinds = {
+            row: kind for row, kind in enumerate(table["kinds"].tolist()) if kind < len(vectors)
+        }
+    return _WordNet(rows, kinds, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))

@@ -1,0 +1,123 @@
+"""Words that no model was trained on are read sensibly or refused with the nearest known ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ovps_core.data.rendered.catalogue import OBJECT_CLASSES, PAIRS
+from ovps_core.errors import QueryError
+from ovps_core.lexicon import lexicon
+from ovps_core.words import resolve
+
+OBJECTS = sorted(OBJECT_CLASSES)
+PARTS = sorted({part for _, part in PAIRS})
+KNOWN = {"object": OBJECTS, "part": PARTS}
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "name"),
+    [
+        ("mug", "object", "mug"),
+        ("Mugs", "object", "mug"),
+        ("red mug", "object", "mug"),
+        ("big kitchen knife", "object", "knife"),
+        ("chef's knife", "object", "knife"),
+        ("coffee cup", "object", "mug"),
+        ("refrigerator", "object", "fridge"),
+        ("coffee table", "object", "table"),
+        ("felt-tip pen", "object", "marker"),
+        ("scisors", "object", "scissors"),
+        ("bowl", "object", "bowl"),
+        ("bowl", "part", "bowl"),
+        ("hilt", "part", "handle"),
+        ("haft", "part", "handle"),
+        ("wooden grip", "part", "handle"),
+        ("cutting edge", "part", "blade"),
+        ("tines", "part", "head"),
+    ],
+)
+def test_a_word_for_a_known_thing_is_read(word: str, kind: Any, name: str) -> None:
+    assert resolve(word, KNOWN[kind], kind) == ((name, 1.0),)
+
+
+def test_a_word_for_several_things_is_shared_among_those_that_are_known() -> None:
+    assert dict(resolve("cutlery", ["mug", "fork", "knife"], "object")) == {
+        "fork": 0.5,
+        "knife": 0.5,
+    }
+    shares = resolve("tools", OBJECTS, "object")
+    assert "hammer" in dict(shares) and sum(share for _, share in shares) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "kind"),
+    [
+        ("blade", ["handle", "rim"], "part"),
+        ("fork", ["knife", "spoon"], "object"),
+        ("rim", OBJECTS, "object"),
+        ("mug", PARTS, "part"),
+        ("pool table", OBJECTS, "object"),
+        ("flower pot", OBJECTS, "object"),
+        ("bottle opener", OBJECTS, "object"),
+        ("spoon", ["bowl"], "object"),
+    ],
+)
+def test_another_thing_is_never_taken_for_a_known_one(word: str, known: Any, kind: Any) -> None:
+    with pytest.raises(QueryError):
+        resolve(word, known, kind)
+
+
+def test_a_refusal_names_the_word_the_nearest_known_ones_and_what_to_do() -> None:
+    with pytest.raises(QueryError, match=r"'corkscrew'; nearest are .*knife.*clipseg") as refusal:
+        resolve("corkscrew", ["knife", "mug"], "object")
+    assert "It knows knife, mug." in str(refusal.value)
+
+
+def outcomes(file: str) -> dict[str, list[str]]:
+    """The words of a list by what became of them."""
+    table = yaml.safe_load((Path(__file__).parent / "data" / file).read_text("utf-8"))
+    found: dict[str, list[str]] = {
+        "right": [],
+        "refused": [],
+        "wrong": [],
+        "kept out": [],
+        "let in": [],
+    }
+    for kind, known in KNOWN.items():
+        asked = [(word, name) for name, words in table[f"{kind}s"].items() for word in words]
+        asked += [(word, "") for word in table["refused"][f"{kind}s"]]
+        for word, name in asked:
+            try:
+                answer = resolve(word, known, kind)  # type: ignore[arg-type]
+            except QueryError:
+                found["refused" if name else "kept out"].append(word)
+                continue
+            right = answer == ((name, 1.0),)
+            found["right" if right else "wrong" if name else "let in"].append(word)
+    return found
+
+
+def test_held_out_words_are_in_no_table() -> None:
+    table = yaml.safe_load(
+        (Path(__file__).parent / "data/held_out_synonyms.yaml").read_text("utf-8")
+    )
+    lists = (*table["objects"].values(), *table["parts"].values(), *table["refused"].values())
+    words = {word for words in lists for word in words}
+    known = lexicon()
+    assert len(words) >= 90
+    for listed in (known.objects, known.parts, known.groups, known.others):
+        assert not words & set(listed)
+
+
+def test_held_out_words_are_read_right_or_refused() -> None:
+    found = outcomes("held_out_synonyms.yaml")
+    synonyms = len(found["right"]) + len(found["refused"]) + len(found["wrong"])
+    others = len(found["kept out"]) + len(found["let in"])
+    assert synonyms >= 60 and others >= 30
+    assert len(found["wrong"]) <= 0.1 * synonyms, found["wrong"]
+    assert len(found["let in"]) <= 0.1 * others, found["let in"]
+    assert len(found["right"]) >= 0.7 * synonyms, found["refused"]

@@ -21,7 +21,7 @@ _INPUTS = [
     (
         "camera_info",
         "sensor_msgs/CameraInfo",
-        "best effort, 5",
+        "best effort, 1",
         "with use_depth; of the colour image",
     ),
     (
@@ -55,6 +55,21 @@ _SERVICES = [
     ("~/change_state, ~/get_state", "lifecycle_msgs", "configure, activate, deactivate, cleanup"),
 ]
 
+FAULTS = [
+    ("images", "no image for 2 s: which publishers there are and what QoS they offer"),
+    ("image", "an encoding, size or number of bytes that cannot be read; the frame is dropped"),
+    ("stamp", "zero, too old or in the future; the frame is dropped"),
+    ("query", "words that are no query; the queries before stay"),
+    ("configure", "no model, a damaged one, a parameter of no use; the node stays unconfigured"),
+    ("depth", "missing, of another size or unreadable; masks still go out, ~/parts_3d does not"),
+    ("depth coverage", "parts left out of ~/parts_3d: too few of their pixels have depth"),
+    ("transform", "none at the image's stamp; nothing goes out under a wrong frame"),
+    ("memory", "the device's is full; after three frames in a row the node deactivates"),
+    ("frame", "anything else that went wrong with one frame; the next one is tried"),
+    ("lifecycle", "an error in a transition; the node is unconfigured again"),
+]
+"""What /diagnostics may name; ``model``, ``queries`` and ``images`` are always there."""
+
 
 def reference() -> str:
     """The whole page."""
@@ -75,6 +90,9 @@ def reference() -> str:
         "QoS of images and outputs can be overridden: `qos_overrides.<topic>.subscription.reliability`.",
         "## Services and the action",
         _table(_SERVICES, ["name", "type", ""]),
+        "## Diagnostics",
+        "`model`, `queries` and `images` are always there; the others name what is wrong, with a hint.",
+        _table([(f"`{name}`", says) for name, says in FAULTS], ["name", ""]),
         "## Parameters",
         _table(rows, ["parameter", "type", "default", "range", "takes effect", ""]),
     ]

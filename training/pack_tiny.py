@@ -100,7 +100,7 @@ def main() -> None:
     )
     parser.add_argument("--scenes", type=int, default=256, help="validation scenes to calibrate on")
     parser.add_argument(
-        "--false-alarms", type=float, default=0.035, help="most answers about absent things"
+        "--false-alarms", type=float, default=0.045, help="most answers about absent things"
     )
     args = parser.parse_args()
     config = replace(tiny_config(TinyRecipe.from_yaml(args.config).level), size=tuple(args.size))

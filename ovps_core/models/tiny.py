@@ -42,6 +42,7 @@ class TinyConfig:
         widths: channels at strides 4, 8, 16 and 32.
         depths: residual blocks at each.
         dim: channels of the merged map at stride 4.
+        mirrored: every picture is also seen in the mirror, at twice the work.
         agreement: how much a pixel's object is drawn to those of its picture and neighbourhood; 0 not at all.
         neighbourhood: radius of that neighbourhood, in cells of stride 4.
         scale, shift: calibration of a query's logit, fitted on validation scenes: ``scale * logit + shift``.
@@ -54,6 +55,7 @@ class TinyConfig:
     widths: tuple[int, ...] = (48, 96, 192, 320)
     depths: tuple[int, ...] = (1, 2, 2, 2)
     dim: int = 64
+    mirrored: bool = True
     agreement: float = 0.5
     neighbourhood: int = 6
     scale: float = 1.0
@@ -136,7 +138,19 @@ class TinyParts(PartModel):
         self.register_buffer("pair_objects", owners.long(), persistent=False)
 
     def encode(self, pixels: Tensor) -> Features:
-        """Pixels float [B, 3, H, W] -> scores of objects, parts and pairs, background first, at stride 4."""
+        """Pixels float [B, 3, H, W] -> objects', parts' and pairs' probabilities, background first, at stride 4."""
+        softmaxes = [scores.float().softmax(1) for scores in self.scores(pixels)]
+        if self.config.mirrored:
+            mirrored = self.scores(pixels.flip(-1))
+            softmaxes = [
+                (ours + theirs.float().softmax(1).flip(-1)) / 2
+                for ours, theirs in zip(softmaxes, mirrored, strict=True)
+            ]
+        height, width = softmaxes[0].shape[-2:]
+        return Features(tuple(softmaxes), (height, width))
+
+    def scores(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Unnormalised scores float [B, 1 + n, h, w] of objects, parts and pairs, of the picture as it is."""
         x, levels = self.stem(pixels), []
         for stage in self.stages:
             x = stage(x)
@@ -147,12 +161,7 @@ class TinyParts(PartModel):
             lateral = self.laterals[i](levels[i])
             merged = lateral + F.interpolate(merged, size=lateral.shape[-2:], mode="bilinear")
             merged = self.merges[i](merged)
-        scores = self.head(self.refine(merged))
-        return Features((scores,), (scores.shape[-2], scores.shape[-1]))
-
-    def scores(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Unnormalised scores float [B, 1 + n, h, w] of objects, parts and pairs, for training."""
-        objects, parts, pairs = self.encode(pixels).levels[0].split(self.splits, dim=1)
+        objects, parts, pairs = self.head(self.refine(merged)).split(self.splits, dim=1)
         return objects, parts, pairs
 
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
@@ -162,9 +171,7 @@ class TinyParts(PartModel):
         objects and parts (one-hot for a known word), a pair over pairs. It is all zero for a composition that
         training never saw: then the geometric mean of its object and its part answers alone.
         """
-        objects, parts, pairs = (
-            scores.softmax(1) for scores in features.levels[0].float().split(self.splits, dim=1)
-        )
+        objects, parts, pairs = features.levels
         settled = self._settle(objects)
         change = (settled / objects[:, 1:].clamp(min=_TINY))[:, self.pair_objects]
         pairs = _share_out(pairs[:, 1:] * change, 1 - pairs[:, :1])

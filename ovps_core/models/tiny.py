@@ -138,7 +138,7 @@ class TinyParts(PartModel):
         self.register_buffer("pair_objects", owners.long(), persistent=False)
 
     def encode(self, pixels: Tensor) -> Features:
-        """Pixels float [B, 3, H, W] -> probabilities of objects, parts and pairs, background first, at stride 4."""
+        """Pixels float [B, 3, H, W] -> probabilities of objects, parts, pairs, background first, at stride 4."""
         softmaxes = [scores.float().softmax(1) for scores in self.scores(pixels)]
         if self.config.mirrored:
             mirrored = self.scores(pixels.flip(-1))

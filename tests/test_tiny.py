@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pytest
 import torch
 
 from ovps_core.checkpoints.file import CheckpointInfo, load_model, save_model
-from ovps_core.errors import QueryError
+from ovps_core.checkpoints.registry import find_weights
+from ovps_core.errors import BackendError, QueryError
 from ovps_core.images import to_pixels
 from ovps_core.models.base import query_logits
 from ovps_core.models.tiny import TinyConfig, TinyParts
 from ovps_core.query import parse_queries
+from ovps_core.segmenter import PartSegmenter
 
 CONFIG = TinyConfig(
     objects=("knife", "mug", "pot"),
@@ -118,3 +121,30 @@ def test_an_exported_graph_answers_as_the_network_does(model: TinyParts, tmp_pat
 def test_pixels_of_a_camera_are_squashed_to_the_input_size(model: TinyParts) -> None:
     image = np.zeros((480, 640, 3), dtype=np.uint8)
     assert to_pixels(image, model.preprocessing).shape == (1, 3, 64, 96)
+
+
+def test_the_packaged_weights_are_small_and_load_at_once() -> None:
+    weights = find_weights("ovps-tiny")
+    assert weights.stat().st_size < 40e6
+    start = time.perf_counter()
+    model, info = load_model(weights)
+    assert time.perf_counter() - start < 3
+    assert info.licence == "Apache-2.0" and "handle" in model.config.parts  # type: ignore[union-attr]
+
+
+def test_the_packaged_model_finds_a_bowl_and_not_the_pan_that_is_not_there() -> None:
+    pytest.importorskip("mujoco")
+    pytest.importorskip("trimesh")
+    from ovps_core.data.rendered.live import LiveScene
+
+    try:
+        scene = LiveScene(["bowl", "scissors", "bottle"], seed=8)
+    except BackendError as error:
+        pytest.skip(str(error))
+    frame = scene.frame(1.0)
+    scene.close()
+    segmenter = PartSegmenter.from_pretrained("ovps-tiny", backend="torch", device="cpu")
+    masks = segmenter.segment(frame.rgb, ["bowl body", "pan body", "drawer knob"])
+    found, truth = masks.mask_of("bowl body"), frame.masks["bowl", "body"]
+    assert (found & truth).sum() / (found | truth).sum() > 0.5
+    assert not masks.of("pan body") and not masks.of("drawer knob")

@@ -19,7 +19,7 @@ from ovps_core.checkpoints.file import CheckpointInfo, save_model
 from ovps_core.data.rendered.reader import RenderedScenes
 from ovps_core.engine.eager import EagerEngine
 from ovps_core.evaluation.rendered_questions import Group, Questioner
-from ovps_core.models.tiny import TinyParts
+from ovps_core.models.tiny import TinyConfig, TinyParts
 from ovps_core.postprocess import SegmentOptions, part_masks
 from ovps_core.segmenter import PartSegmenter
 from training.tiny import TinyRecipe, tiny_config
@@ -28,9 +28,11 @@ COUNTED = {Group.SEEN, Group.ABSENT_OBJECT, Group.ABSENT_PART}  # unseen pairs d
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
 
 
-def sweep(segmenter: PartSegmenter, scenes: RenderedScenes, count: int) -> list[dict[str, float]]:
+def sweep(
+    segmenter: PartSegmenter, config: TinyConfig, scenes: RenderedScenes, count: int
+) -> list[dict[str, float]]:
     """Mean IoU, recall and false alarms over ``count`` scenes at each threshold."""
-    known = set(segmenter.model.config.objects)  # type: ignore[union-attr]
+    known = set(config.objects)
     questioner = Questioner(scenes.pairs, frozenset(scenes.held_out_pairs))
     answers: dict[float, list[tuple[bool, bool, float]]] = {t: [] for t in THRESHOLDS}
     for index in tqdm(range(min(count, len(scenes))), desc="calibrating", unit="scene"):
@@ -97,7 +99,7 @@ def main() -> None:
     model.load_state_dict(state)
     info = CheckpointInfo(args.name, "tiny", config, licence="Apache-2.0", source="rendered scenes")
     segmenter = PartSegmenter(model.eval(), info, EagerEngine(model))
-    rows = sweep(segmenter, RenderedScenes(args.val), args.scenes)
+    rows = sweep(segmenter, config, RenderedScenes(args.val), args.scenes)
     print(tabulate(rows, headers="keys", floatfmt=".3f"))
     calm = [row for row in rows if row["false_alarm_rate"] <= args.false_alarms] or rows[-1:]
     best = max(calm, key=lambda row: row["mean_iou"])

@@ -50,7 +50,7 @@ def sweep(
             options = SegmentOptions(
                 score_threshold=0.0, mask_threshold=threshold, max_parts=10_000
             )
-            result = part_masks(maps, queries, *parts.shape, options, "")
+            result = part_masks(maps, queries, parts.shape[0], parts.shape[1], options, "")
             for query, truth in asked:
                 mask = result.mask_of(query)
                 iou = (mask & truth).sum() / (mask | truth).sum() if truth is not None else 0.0

@@ -110,17 +110,19 @@ def reference(model: PartModel, images: Tensor, asked: Conditions) -> PartLogits
     return PartLogits(*model(images, *asked.tensors()))
 
 
-def agreement(found: Tensor, expected: Tensor) -> tuple[float, float]:
+def agreement(found: Tensor, expected: Tensor, cut: float | None = None) -> tuple[float, float]:
     """Mean mask IoU and the largest error relative to the spread of the logits.
 
     Random weights put a whole map on one side of zero, so each map is cut at its own upper quartile: a mask of a
-    quarter of the picture whose border crosses all of it, which is harder than a trained model's.
+    quarter of the picture whose border crosses all of it, which is harder than a trained model's. Trained
+    maps are cut at ``cut``.
     """
     spread = expected.std().item()
     found, expected = found.flatten(2), expected.flatten(2)
-    cut = expected.quantile(0.75, dim=2, keepdim=True)
-    ours, theirs = found > cut, expected > cut
-    iou = (ours & theirs).sum(2) / (ours | theirs).sum(2)
+    level = expected.quantile(0.75, dim=2, keepdim=True) if cut is None else cut
+    ours, theirs = found > level, expected > level
+    union = (ours | theirs).sum(2)
+    iou = torch.where(union > 0, (ours & theirs).sum(2) / union, 1.0)
     return iou.mean().item(), (found - expected).abs().max().item() / spread
 
 

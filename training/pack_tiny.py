@@ -7,59 +7,43 @@ possible while at most the wanted share of queries about absent things gets an a
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
 from ovps_core.checkpoints.file import CheckpointInfo, save_model
 from ovps_core.data.rendered.reader import RenderedScenes
 from ovps_core.engine.eager import EagerEngine
+from ovps_core.evaluation.rendered_questions import Group, Questioner
 from ovps_core.models.tiny import TinyParts
 from ovps_core.postprocess import SegmentOptions, part_masks
-from ovps_core.query import PartQuery
 from ovps_core.segmenter import PartSegmenter
 from training.tiny import TinyRecipe, tiny_config
 
+COUNTED = {Group.SEEN, Group.ABSENT_OBJECT, Group.ABSENT_PART}  # unseen pairs decide nothing
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
-SEEN_PIXELS = 50  # of a part, for it to be asked for
-
-
-def questions(
-    parts: NDArray[np.uint8], pairs: list[tuple[str, str]], seed: int
-) -> Iterator[tuple[PartQuery, NDArray[np.bool_]]]:
-    """(query, truth) of the pairs that a scene shows, and of as many that it does not."""
-    shown = {
-        pairs[v - 1]: parts == v
-        for v in np.unique(parts)
-        if v and (parts == v).sum() >= SEEN_PIXELS
-    }
-    partly = {pairs[v - 1] for v in np.unique(parts) if v}
-    for (name, part), truth in shown.items():
-        yield PartQuery(f"{name} {part}", object=name, part=part), truth
-    absent = [pair for pair in pairs if pair not in partly]
-    for i in np.random.default_rng(seed).choice(len(absent), size=len(shown), replace=False):
-        name, part = absent[i]
-        yield PartQuery(f"{name} {part}", object=name, part=part), np.zeros(parts.shape, dtype=bool)
 
 
 def sweep(segmenter: PartSegmenter, scenes: RenderedScenes, count: int) -> list[dict[str, float]]:
     """Mean IoU, recall and false alarms over ``count`` scenes at each threshold."""
-    level = {name for name in segmenter.model.config.objects}  # type: ignore[union-attr]
-    pairs = [pair for pair in scenes.pairs]
-    hits: dict[float, list[tuple[bool, bool, float]]] = {t: [] for t in THRESHOLDS}
+    known = set(segmenter.model.config.objects)  # type: ignore[union-attr]
+    questioner = Questioner(scenes.pairs, frozenset(scenes.held_out_pairs))
+    answers: dict[float, list[tuple[bool, bool, float]]] = {t: [] for t in THRESHOLDS}
     for index in tqdm(range(min(count, len(scenes))), desc="calibrating", unit="scene"):
-        rgb, parts, _ = scenes.arrays(index)
-        asked = [(q, t) for q, t in questions(np.asarray(parts), pairs, index) if q.object in level]
+        rgb, parts, _ = (np.array(array) for array in scenes.arrays(index))
+        asked = [
+            (question.query, question.truth)
+            for question in questioner.ask(parts, np.random.default_rng(index))
+            if COUNTED & set(question.groups) and question.query.object in known
+        ]
         if not asked:
             continue
-        queries = [query for query, _ in asked]
-        maps = segmenter.query_maps([np.asarray(rgb)], segmenter.plan(queries))[0]
+        queries = list(dict.fromkeys(query for query, _ in asked))
+        maps = segmenter.query_maps([rgb], segmenter.plan(queries))[0]
         for threshold in THRESHOLDS:
             options = SegmentOptions(
                 score_threshold=0.0, mask_threshold=threshold, max_parts=10_000
@@ -67,13 +51,12 @@ def sweep(segmenter: PartSegmenter, scenes: RenderedScenes, count: int) -> list[
             result = part_masks(maps, queries, *parts.shape, options, "")
             for query, truth in asked:
                 mask = result.mask_of(query)
-                union = (mask | truth).sum()
-                iou = (mask & truth).sum() / union if union else 0.0
-                hits[threshold].append((bool(truth.any()), bool(mask.any()), float(iou)))
+                iou = (mask & truth).sum() / (mask | truth).sum() if truth is not None else 0.0
+                answers[threshold].append((truth is not None, bool(mask.any()), float(iou)))
     rows = []
-    for threshold, answers in hits.items():
-        present = [answer for answer in answers if answer[0]]
-        absent = [answer for answer in answers if not answer[0]]
+    for threshold, given in answers.items():
+        present = [answer for answer in given if answer[0]]
+        absent = [answer for answer in given if not answer[0]]
         rows.append(
             {
                 "threshold": threshold,

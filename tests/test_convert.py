@@ -138,7 +138,9 @@ def assert_equal_to_hugging_face(
 ) -> None:
     """The converted network and Hugging Face's give the same logits for the same words and pixels."""
     transformers = pytest.importorskip("transformers")
-    config = transformers.CLIPSegConfig(use_complex_transposed_convolution=refined)
+    config = transformers.CLIPSegConfig(
+        vision_config={"patch_size": 16}, use_complex_transposed_convolution=refined
+    )
     peer = transformers.CLIPSegForImageSegmentation(config).eval()
     peer.load_state_dict(state)
     pixels = torch.randn(1, 3, 352, 352)

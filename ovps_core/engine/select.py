@@ -44,6 +44,8 @@ def make_engine(
     if device == "auto":
         on_gpu = torch.cuda.is_available() and backend not in ("openvino", "onnxruntime")
         device = "cuda:0" if on_gpu else "cpu"
+    if precision == "auto" and not model.keeps_masks_in_16_bit:
+        precision = "fp32"
     why = "as asked"
     if backend == "auto":
         backend, why = _fastest(device, precision)

@@ -140,11 +140,13 @@ class PartModel(nn.Module, ABC):
         preprocessing: what :class:`ovps_core.segmenter.PartSegmenter` does to an image first.
         condition_dim: D of its conditions.
         has_pairs: it answers (object, part) pairs; without, every query is a name.
+        keeps_masks_in_16_bit: shown on an engine in 16 bit; else ``precision: auto`` stays in fp32.
     """
 
     preprocessing: Preprocessing
     condition_dim: int
     has_pairs: bool = False
+    keeps_masks_in_16_bit: bool = True
 
     @abstractmethod
     def encode(self, pixels: Tensor) -> Features:

@@ -101,6 +101,7 @@ class TinyParts(PartModel):
     """Convolutions down to stride 32, merged back up to stride 4, and three softmaxes there."""
 
     has_pairs = True
+    keeps_masks_in_16_bit = False
 
     def __init__(self, config: TinyConfig) -> None:
         super().__init__()

@@ -73,15 +73,24 @@ def write_pascal(root: Path) -> Path:
     scenes = {
         ("val", "2008_000001"): (
             [(left, index("dog")), (right, index("boat"))],
-            [(box(5, 5, 20, 40), part(("dog", "head"))), (box(20, 5, 40, 40), part(("dog", "torso")))],
+            [
+                (box(5, 5, 20, 40), part(("dog", "head"))),
+                (box(20, 5, 40, 40), part(("dog", "torso"))),
+            ],
         ),
         ("val", "2008_000002"): (
             [(right, index("cat"))],
-            [(box(10, 45, 30, 75), part(("cat", "torso"))), (box(30, 45, 50, 75), part(("cat", "leg")))],
+            [
+                (box(10, 45, 30, 75), part(("cat", "torso"))),
+                (box(30, 45, 50, 75), part(("cat", "leg"))),
+            ],
         ),
         ("train", "2007_000001"): (
             [(left, index("dog")), (right, index("cat"))],
-            [(box(5, 5, 20, 40), part(("dog", "head"))), (box(10, 45, 30, 75), part(("cat", "head")))],
+            [
+                (box(5, 5, 20, 40), part(("dog", "head"))),
+                (box(10, 45, 30, 75), part(("cat", "head"))),
+            ],
         ),
     }
     counts = {}
@@ -121,7 +130,9 @@ def write_ade(root: Path) -> Path:
             for n, (name, segmentation) in enumerate(instances)
         ]
         entry = {"id": 7, "file_name": f"{stem}.jpg", "height": HEIGHT, "width": WIDTH}
-        write_json(base / f"ade20k_instance_{split}.json", {"images": [entry], "annotations": annotations})
+        write_json(
+            base / f"ade20k_instance_{split}.json", {"images": [entry], "annotations": annotations}
+        )
     return base
 
 
@@ -163,7 +174,8 @@ def knowing(
     for item in reader.evaluation_items():
         sample = item.read()
         objects, parts = answers.setdefault(
-            sample.image.tobytes(), (np.full_like(sample.objects, IGNORE), np.full_like(sample.parts, IGNORE))
+            sample.image.tobytes(),
+            (np.full_like(sample.objects, IGNORE), np.full_like(sample.parts, IGNORE)),
         )
         np.copyto(objects, sample.objects, where=sample.objects != IGNORE)
         np.copyto(parts, sample.parts, where=sample.parts != IGNORE)

@@ -76,7 +76,9 @@ def test_pascal_trains_without_unseen_objects(tmp_path):
     (item,) = reader.training_items()
     sample, seen = item.read(), reader.vocabulary.seen()
     assert [seen.objects_with_parts[row] for row in sample.object_rows] == ["cat"]
-    assert [seen.object_parts[row] for row in np.unique(sample.parts) if row != IGNORE] == [("cat", "head")]
+    assert [seen.object_parts[row] for row in np.unique(sample.parts) if row != IGNORE] == [
+        ("cat", "head")
+    ]
 
 
 def test_ade_has_an_item_for_each_instance_and_unseen_ones_of_training_images(tmp_path):
@@ -95,7 +97,9 @@ def test_partimagenet_reads_the_object_from_the_file_name(tmp_path):
     write_partimagenet(tmp_path)
     reader = PartImageNet(tmp_path)
     items = [item.read() for item in reader.evaluation_items()]
-    names = [reader.vocabulary.objects_with_parts[row] for item in items for row in item.object_rows]
+    names = [
+        reader.vocabulary.objects_with_parts[row] for item in items for row in item.object_rows
+    ]
     assert names == ["tiger", "impala"]
     np.testing.assert_array_equal(items[0].objects != IGNORE, items[0].parts != IGNORE)
     assert [item.name for item in reader.training_items()] == ["n02129604_1"]
@@ -116,7 +120,9 @@ def test_a_model_that_knows_everything_is_perfect(tmp_path, write, reader_type):
 def test_figures_by_hand(tmp_path):
     write_pascal(tmp_path)
     reader = PascalPart116(tmp_path)
-    dog_head, dog_torso = (reader.vocabulary.object_parts.index(("dog", p)) for p in ("head", "torso"))
+    dog_head, dog_torso = (
+        reader.vocabulary.object_parts.index(("dog", p)) for p in ("head", "torso")
+    )
     result = evaluate_benchmark(
         reader,
         knowing(reader, lambda labels: np.where(labels == dog_torso, dog_head, labels)),
@@ -192,7 +198,9 @@ def test_a_wrong_label_value_names_the_file(tmp_path):
     path = base / "annotations_detectron2_part/val/2008_000002.png"
     write_image(path, np.full((60, 80), 200, dtype=np.uint8))
     (item,) = [item for item in PascalPart116(tmp_path).evaluation_items() if "cat" in item.name]
-    with pytest.raises(DatasetError, match=r"2008_000002\.png has the value 200; expected 0\.\.115"):
+    with pytest.raises(
+        DatasetError, match=r"2008_000002\.png has the value 200; expected 0\.\.115"
+    ):
         item.read()
 
 
@@ -200,7 +208,9 @@ def test_a_model_of_another_vocabulary_is_refused(tmp_path):
     write_pascal(tmp_path)
     other, nothing = load_vocabulary("partimagenet"), np.full((60, 80), IGNORE)
     with pytest.raises(OvpsError, match="pascal_part_116 needs"):
-        evaluate_benchmark(PascalPart116(tmp_path), lambda image: logits_of(other, nothing, nothing))
+        evaluate_benchmark(
+            PascalPart116(tmp_path), lambda image: logits_of(other, nothing, nothing)
+        )
 
 
 @pytest.mark.parametrize(("write", "reader_type"), BENCHMARKS)
@@ -219,7 +229,9 @@ def test_the_command_measures_a_real_network(tmp_path, capsys, write, reader_typ
 def test_a_model_without_background_is_sent_to_folders(tmp_path, capsys):
     write_pascal(tmp_path)
     weights = write_small("clipseg", tmp_path / "small.safetensors")
-    assert main(["evaluate", "pascal_part_116", "--root", str(tmp_path), "--model", str(weights)]) == 1
+    assert (
+        main(["evaluate", "pascal_part_116", "--root", str(tmp_path), "--model", str(weights)]) == 1
+    )
     assert "ovps evaluate folder" in capsys.readouterr().err
 
 
@@ -269,7 +281,9 @@ def write_samples(samples: Path, root: Path) -> None:
     write_json(base / "annotations_detectron2_part/val_obj_label_count.json", counts)
 
 
-@pytest.mark.skipif("OVPS_SAMPLES" not in os.environ, reason="OVPS_SAMPLES names no Pascal-Part photographs")
+@pytest.mark.skipif(
+    "OVPS_SAMPLES" not in os.environ, reason="OVPS_SAMPLES names no Pascal-Part photographs"
+)
 def test_real_photographs_are_measured(tmp_path):
     write_samples(Path(os.environ["OVPS_SAMPLES"]), tmp_path)
     reader = PascalPart116(tmp_path)
@@ -281,7 +295,9 @@ def test_real_photographs_are_measured(tmp_path):
         assert 40 < figures.harmonic_miou < 95
         assert figures.boundary_iou < figures.miou
         assert sum(line.pixels > 0 for line in figures.classes) > 60
-    page = gallery.write(tmp_path / "page", benchmark_heading(result), [benchmark_table(result, "html")])
+    page = gallery.write(
+        tmp_path / "page", benchmark_heading(result), [benchmark_table(result, "html")]
+    )
     assert page.read_text().count("<img") == 24
     assert "cat head" in class_table(result.settings[0])
     perfect = evaluate_benchmark(reader, knowing(reader))

@@ -36,7 +36,12 @@ def photos(tmp_path):
     write_image(tmp_path / "masks/knife.png", (KNIFE * 255).astype(np.uint8))
     annotations = [
         {"id": 1, "image_id": 10, "category_id": 1, "segmentation": polygon(10, 10, 20, 30)},
-        {"id": 2, "image_id": 10, "category_id": 1, "segmentation": run_lengths(box(20, 10, 30, 30))},
+        {
+            "id": 2,
+            "image_id": 10,
+            "category_id": 1,
+            "segmentation": run_lengths(box(20, 10, 30, 30)),
+        },
         {"id": 3, "image_id": 10, "category_id": 2, "segmentation": plain_run_lengths(RIM)},
         {"id": 4, "image_id": 20, "category_id": 3, "mask": "masks/knife.png"},
     ]
@@ -92,7 +97,9 @@ def test_images_may_be_in_a_folder_of_their_own(photos):
 
 
 def test_present_and_absent_queries_are_counted(photos):
-    result = evaluate_folder(CocoFolder(photos), Answers(box(10, 10, 30, 20)), model="half a handle")
+    result = evaluate_folder(
+        CocoFolder(photos), Answers(box(10, 10, 30, 20)), model="half a handle"
+    )
     content = result.as_dict()
     handle, rim, knife = (content["per_category"][name] for name in ("mug handle", "rim", "knife"))
     assert (content["images"], content["present"], content["absent"]) == (2, 3, 3)
@@ -125,7 +132,9 @@ def test_the_threshold_curve_is_what_cutting_the_map_gives():
     random = np.random.default_rng(0)
     probability = random.random((40, 50), dtype=np.float32)
     truth = random.random((40, 50)) < 0.3
-    expected = [((probability >= t) & truth).sum() / ((probability >= t) | truth).sum() for t in THRESHOLDS]
+    expected = [
+        ((probability >= t) & truth).sum() / ((probability >= t) | truth).sum() for t in THRESHOLDS
+    ]
     np.testing.assert_allclose(iou_curve(probability, truth), expected)
 
 
@@ -145,9 +154,15 @@ def test_the_best_threshold_is_one_for_all_queries():
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda content: content["categories"][0].update(object="", part=""), "neither an object nor a part"),
+        (
+            lambda content: content["categories"][0].update(object="", part=""),
+            "neither an object nor a part",
+        ),
         (lambda content: content["annotations"][0].update(category_id=9), "category_id 9"),
-        (lambda content: content["annotations"][3].pop("mask"), "neither a segmentation nor a mask"),
+        (
+            lambda content: content["annotations"][3].pop("mask"),
+            "neither a segmentation nor a mask",
+        ),
         (lambda content: content["images"][0].update(file_name="gone.png"), "gone.png is missing"),
         (lambda content: content.pop("images"), "has no images"),
     ],
@@ -171,7 +186,13 @@ def test_the_command_prints_writes_and_draws(photos, tmp_path, capsys):
     assert main([*words, "--json", str(out / "figures.json"), "--report", str(out)]) == 0
     assert "mug handle" in capsys.readouterr().out
     figures = json.loads((out / "figures.json").read_text())
-    wanted = {"mean_iou", "cumulative_iou", "best_threshold_iou", "precision_50", "false_alarm_rate"}
+    wanted = {
+        "mean_iou",
+        "cumulative_iou",
+        "best_threshold_iou",
+        "precision_50",
+        "false_alarm_rate",
+    }
     assert wanted < set(figures)
     assert all(wanted < set(category) for category in figures["per_category"].values())
     assert (out / "index.html").read_text().count("<img") == 6

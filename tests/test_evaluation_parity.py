@@ -39,7 +39,11 @@ IGNORE = 255
 def record(request):
     """Recorded scores, labels, matrices and figures of the original evaluator, and the setting."""
     setting = Setting.ORACLE_OBJ if "oracle_obj" in request.param.stem else Setting.PRED_ALL
-    return np.load(request.param), json.loads(request.param.with_suffix(".json").read_text()), setting
+    return (
+        np.load(request.param),
+        json.loads(request.param.with_suffix(".json").read_text()),
+        setting,
+    )
 
 
 def matrices_of(arrays) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +77,9 @@ def test_every_figure_is_the_originals(record):
     assert figures.keys() == expected.keys()
     for key, value in expected.items():
         wanted = np.nan if value is None else value
-        np.testing.assert_allclose(figures[key], wanted, atol=1e-4, rtol=0, equal_nan=True, err_msg=key)
+        np.testing.assert_allclose(
+            figures[key], wanted, atol=1e-4, rtol=0, equal_nan=True, err_msg=key
+        )
 
 
 @pytest.fixture(params=MODELS, ids=lambda path: path.stem)
@@ -82,7 +88,9 @@ def answer(request):
     arrays = np.load(request.param)
     config = json.loads((request.param.parent / "config.json").read_text())
     pairs = tuple((name.split("'s ")[0], name.split("'s ")[1]) for name in config["object_parts"])
-    vocabulary = Vocabulary("toy", tuple(config["objects"]), pairs, frozenset(config["unseen_objects"]))
+    vocabulary = Vocabulary(
+        "toy", tuple(config["objects"]), pairs, frozenset(config["unseen_objects"])
+    )
     names, pair_maps = (torch.from_numpy(arrays[f"test_{key}logits"]) for key in ("", "part_obj_"))
     return arrays, vocabulary, PartLogits(names, pair_maps)
 

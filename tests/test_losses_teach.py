@@ -53,7 +53,9 @@ def attention_loss(loss: Callable[[PartAttention], Tensor], scores: Tensor) -> T
     return torch.stack([loss(of) for of in maps]).mean()
 
 
-def full_loss(targets: PartTargets, corrections: Corrections | None = None, images: int = 2) -> Losses:
+def full_loss(
+    targets: PartTargets, corrections: Corrections | None = None, images: int = 2
+) -> Losses:
     generator = torch.Generator().manual_seed(5)
     names = torch.randn((images, NAMES, *SIZE), generator=generator).requires_grad_()
     pairs = torch.randn((images, PAIRS, *SIZE), generator=generator).requires_grad_()
@@ -135,7 +137,9 @@ def test_every_object_counts_when_no_pixel_is_ignored() -> None:
     covered = PartTargets(targets.pairs, objects)
     attention = random_attention(images=1).softmax(dim=-1).mean(dim=2)
     counted = {
-        drop_last: len(list(attention_of_objects(attention, covered, INDEX, GRID, drop_last=drop_last)))
+        drop_last: len(
+            list(attention_of_objects(attention, covered, INDEX, GRID, drop_last=drop_last))
+        )
         for drop_last in (False, True)
     }
     assert counted == {False: 2, True: 1}, "the released list loses the largest object"

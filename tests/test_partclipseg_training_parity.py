@@ -20,7 +20,8 @@ from ovps_core.models.partclipseg import PartCLIPSeg
 from training.partclipseg import parameter_groups, trainable_names
 
 SEEDS = sorted(
-    path.name.removesuffix("_losses.json") for path in (FIXTURES / "partclipseg").glob("seed*_losses.json")
+    path.name.removesuffix("_losses.json")
+    for path in (FIXTURES / "partclipseg").glob("seed*_losses.json")
 )
 LOSSES = {
     "loss_part_obj_fg": "pair_foreground",
@@ -39,7 +40,9 @@ pytestmark = pytest.mark.parity
 
 
 def recorded(seed: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((FIXTURES / "partclipseg" / f"{seed}_losses.json").read_text())
+    content: dict[str, Any] = json.loads(
+        (FIXTURES / "partclipseg" / f"{seed}_losses.json").read_text()
+    )
     return content
 
 

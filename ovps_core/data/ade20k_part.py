@@ -58,7 +58,9 @@ class ADE20KPart234(BenchmarkReader):
         target = self.vocabulary.seen()
         return [
             BenchmarkItem(
-                stem, self._image("train", stem), partial(self._read, "train", stem, instances, target, False)
+                stem,
+                self._image("train", stem),
+                partial(self._read, "train", stem, instances, target, False),
             )
             for stem, instances in self._instances("train").items()
         ]
@@ -90,7 +92,12 @@ class ADE20KPart234(BenchmarkReader):
         return {stem: by_image[stem] for stem in sorted(by_image)}
 
     def _read(
-        self, split: str, stem: str, instances: Sequence[dict[str, Any]], target: Vocabulary, cut: bool
+        self,
+        split: str,
+        stem: str,
+        instances: Sequence[dict[str, Any]],
+        target: Vocabulary,
+        cut: bool,
     ) -> LabelledImage:
         """The maps in rows of ``target``; ``cut`` erases everything outside the instances."""
         image = read_rgb(self._image(split, stem))
@@ -101,7 +108,9 @@ class ADE20KPart234(BenchmarkReader):
         raw_objects = np.full(image.shape[:2], ignore, dtype=np.int32)
         for instance in instances:
             source = f"{self.base.name}, {split} annotation {instance['id']}"
-            mask = decode_segmentation(instance["segmentation"], image.shape[0], image.shape[1], source)
+            mask = decode_segmentation(
+                instance["segmentation"], image.shape[0], image.shape[1], source
+            )
             raw_objects[mask] = instance["category_id"]
         objects = relabel(raw_objects, self.object_table(target), ignore, path)
         parts = relabel(raw_parts, self.part_table(target), ignore, path)

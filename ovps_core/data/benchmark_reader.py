@@ -97,12 +97,16 @@ class BenchmarkReader(ABC):
     def object_table(self, target: Vocabulary) -> NDArray[np.int32]:
         """int32 [len(objects)]: the data set's object index -> position in ``target.objects_with_parts``."""
         rows = {name: row for row, name in enumerate(target.objects_with_parts)}
-        return np.array([rows.get(name, IGNORE) for name in self.vocabulary.objects], dtype=np.int32)
+        return np.array(
+            [rows.get(name, IGNORE) for name in self.vocabulary.objects], dtype=np.int32
+        )
 
     def part_table(self, target: Vocabulary) -> NDArray[np.int32]:
         """int32 [T]: the data set's object-part index -> position in ``target.object_parts``."""
         rows = {pair: row for row, pair in enumerate(target.object_parts)}
-        return np.array([rows.get(pair, IGNORE) for pair in self.vocabulary.object_parts], dtype=np.int32)
+        return np.array(
+            [rows.get(pair, IGNORE) for pair in self.vocabulary.object_parts], dtype=np.int32
+        )
 
 
 def same_size(image: NDArray[np.uint8], labels: NDArray[np.int32], path: Path) -> None:

@@ -87,7 +87,9 @@ class CocoFolder:
         content = read_json(self._table)
         absent = {"images", "annotations", "categories"} - set(content)
         if absent:
-            raise DatasetError(f"{self._table} has no {', '.join(sorted(absent))}: it is not a COCO file.")
+            raise DatasetError(
+                f"{self._table} has no {', '.join(sorted(absent))}: it is not a COCO file."
+            )
         self._category = {
             entry["id"]: self._read_category(entry)
             for entry in content["categories"]
@@ -99,7 +101,9 @@ class CocoFolder:
             self._check(annotation)
             by_image[annotation["image_id"]].append(annotation)
         self.images = tuple(
-            FolderImage(entry["file_name"], self._place(entry["file_name"]), tuple(by_image[entry["id"]]))
+            FolderImage(
+                entry["file_name"], self._place(entry["file_name"]), tuple(by_image[entry["id"]])
+            )
             for entry in content["images"]
         )
         require_each([image.path for image in self.images], f"{ANNOTATIONS} lists it")
@@ -108,7 +112,9 @@ class CocoFolder:
         """The photograph, RGB uint8 [H, W, 3]."""
         return read_rgb(image.path)
 
-    def masks(self, image: FolderImage, height: int, width: int) -> dict[PartCategory, NDArray[np.bool_]]:
+    def masks(
+        self, image: FolderImage, height: int, width: int
+    ) -> dict[PartCategory, NDArray[np.bool_]]:
         """Per category that is in the image the union of its annotations, bool [height, width].
 
         Raises:
@@ -127,9 +133,13 @@ class CocoFolder:
         return below if below.is_file() else self.directory / file_name
 
     def _read_category(self, entry: dict[str, Any]) -> PartCategory:
-        category = PartCategory(str(entry.get("object", "")).strip(), str(entry.get("part", "")).strip())
+        category = PartCategory(
+            str(entry.get("object", "")).strip(), str(entry.get("part", "")).strip()
+        )
         if self._object and not category.name:
-            category = PartCategory(self._object, str(entry.get("name", "")).replace("_", " ").strip())
+            category = PartCategory(
+                self._object, str(entry.get("name", "")).replace("_", " ").strip()
+            )
         if not category.name:
             raise DatasetError(
                 f"{self._table}: category {entry} names neither an object nor a part. Write it as "
@@ -151,7 +161,9 @@ class CocoFolder:
                 "mask."
             )
 
-    def _mask(self, annotation: dict[str, Any], height: int, width: int, source: str) -> NDArray[np.bool_]:
+    def _mask(
+        self, annotation: dict[str, Any], height: int, width: int, source: str
+    ) -> NDArray[np.bool_]:
         if not annotation.get("mask"):
             return decode_segmentation(annotation["segmentation"], height, width, source)
         mask = read_labels(self.directory / annotation["mask"]) != 0

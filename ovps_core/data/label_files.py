@@ -131,7 +131,9 @@ def relabel(
     return result
 
 
-def decode_segmentation(segmentation: Any, height: int, width: int, source: str) -> NDArray[np.bool_]:
+def decode_segmentation(
+    segmentation: Any, height: int, width: int, source: str
+) -> NDArray[np.bool_]:
     """One COCO ``segmentation`` (polygons, or run lengths packed or plain) as a mask, bool [height, width].
 
     Raises:

@@ -69,7 +69,11 @@ class PartImageNet(BenchmarkReader):
         return items
 
     def _read(
-        self, path: Path, object_name: str, annotations: Sequence[dict[str, Any]], target: Vocabulary
+        self,
+        path: Path,
+        object_name: str,
+        annotations: Sequence[dict[str, Any]],
+        target: Vocabulary,
     ) -> LabelledImage:
         image = read_rgb(path)
         parts = np.full(image.shape[:2], IGNORE, dtype=np.int32)
@@ -82,7 +86,9 @@ class PartImageNet(BenchmarkReader):
                     f"({part or 'unknown'}), which a {object_name} does not have."
                 )
             source = f"{path.name}, annotation {annotation['id']}"
-            mask = decode_segmentation(annotation["segmentation"], image.shape[0], image.shape[1], source)
+            mask = decode_segmentation(
+                annotation["segmentation"], image.shape[0], image.shape[1], source
+            )
             parts[mask] = rows[object_name, part]
         row = target.objects_with_parts.index(object_name)
         return LabelledImage(image, np.where(parts == IGNORE, IGNORE, row).astype(np.int32), parts)

@@ -46,7 +46,9 @@ class PascalPart116(BenchmarkReader):
         for stem in sorted(stems):
             for index in sorted(set(stems[stem])):
                 if not 0 <= index < len(self.vocabulary.objects):
-                    raise DatasetError(f"{self.base / COUNTS}: {stem} has object index {index}, not 0..19.")
+                    raise DatasetError(
+                        f"{self.base / COUNTS}: {stem} has object index {index}, not 0..19."
+                    )
                 read = partial(self._read, "val", stem, self.vocabulary, index)
                 name = f"{stem} {self.vocabulary.objects[index]}"
                 items.append(BenchmarkItem(name, self._image("val", stem), read))
@@ -60,7 +62,9 @@ class PascalPart116(BenchmarkReader):
         self._require_files("train", stems, "its part labels are there")
         target = self.vocabulary.seen()
         return [
-            BenchmarkItem(stem, self._image("train", stem), partial(self._read, "train", stem, target, None))
+            BenchmarkItem(
+                stem, self._image("train", stem), partial(self._read, "train", stem, target, None)
+            )
             for stem in stems
         ]
 
@@ -91,5 +95,8 @@ class PascalPart116(BenchmarkReader):
         parts = relabel(raw_parts, self.part_table(target), ignore, part_path)
         if only is not None:
             elsewhere = raw_objects != only
-            objects, parts = np.where(elsewhere, IGNORE, objects), np.where(elsewhere, IGNORE, parts)
+            objects, parts = (
+                np.where(elsewhere, IGNORE, objects),
+                np.where(elsewhere, IGNORE, parts),
+            )
         return LabelledImage(image, objects, parts)

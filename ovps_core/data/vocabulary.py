@@ -60,7 +60,9 @@ class Vocabulary:
     @cached_property
     def is_seen(self) -> NDArray[np.bool_]:
         """bool [T]: whether training sees the pair."""
-        return np.array([name not in self.unseen_objects for name, _ in self.object_parts], dtype=bool)
+        return np.array(
+            [name not in self.unseen_objects for name, _ in self.object_parts], dtype=bool
+        )
 
     @property
     def seen_indices(self) -> NDArray[np.int64]:
@@ -82,7 +84,9 @@ class Vocabulary:
         return replace(
             self,
             objects=tuple(name for name in self.objects if name not in self.unseen_objects),
-            object_parts=tuple(pair for pair in self.object_parts if pair[0] not in self.unseen_objects),
+            object_parts=tuple(
+                pair for pair in self.object_parts if pair[0] not in self.unseen_objects
+            ),
             unseen_objects=frozenset(),
         )
 
@@ -90,7 +94,9 @@ class Vocabulary:
 def vocabulary_names() -> tuple[str, ...]:
     """The vocabularies that come with the package."""
     folder = files("ovps_core.data") / "vocabularies"
-    return tuple(sorted(f.name.removesuffix(".json") for f in folder.iterdir() if f.name.endswith(".json")))
+    return tuple(
+        sorted(f.name.removesuffix(".json") for f in folder.iterdir() if f.name.endswith(".json"))
+    )
 
 
 def read_packaged(name: str) -> Mapping[str, Any]:

@@ -38,6 +38,8 @@ def _shapes(seed: int) -> RgbImage:
         colour = [int(value) for value in random.integers(0, 255, 3)]
         centre = int(random.integers(0, 640)), int(random.integers(0, 480))
         axes = int(random.integers(5, 120)), int(random.integers(5, 60))
-        cv2.ellipse(image, centre, axes, float(random.uniform(0, 180)), 0, 360, colour, -1, cv2.LINE_AA)
+        cv2.ellipse(
+            image, centre, axes, float(random.uniform(0, 180)), 0, 360, colour, -1, cv2.LINE_AA
+        )
     noise = random.normal(0, 6, image.shape)
     return (image + noise).clip(0, 255).astype(np.uint8)

@@ -125,7 +125,9 @@ def require_onnx() -> None:
 
 
 def _axes() -> dict[str, dict[int, Any]]:
-    batch, names, pairs = (torch.export.Dim(name, min=1, max=4096) for name in ("batch", "names", "pairs"))
+    batch, names, pairs = (
+        torch.export.Dim(name, min=1, max=4096) for name in ("batch", "names", "pairs")
+    )
     return {
         "pixels": {0: batch},
         "level": {0: batch},
@@ -142,7 +144,12 @@ def _graph(
     """The module to trace and its example inputs."""
     names = torch.randn(_EXAMPLE_NAMES, twin.condition_dim)
     pairs = torch.randn(_EXAMPLE_PAIRS, twin.condition_dim)
-    conditions: tuple[Tensor, ...] = (names, pairs, torch.tensor([0, 1, 0]), torch.tensor([3, 2, 4]))
+    conditions: tuple[Tensor, ...] = (
+        names,
+        pairs,
+        torch.tensor([0, 1, 0]),
+        torch.tensor([3, 2, 4]),
+    )
     conditions = conditions if twin.has_pairs else conditions[:1]
     if part == "encode":
         return _Encode(twin), (pixels,)
@@ -162,7 +169,9 @@ class _Graph(nn.Module):
     def conditions(self, tensors: tuple[Tensor, ...]) -> Conditions:
         names = tensors[0].to(self.dtype)
         if not self.twin.has_pairs:
-            return Conditions(names, names[:0], *(torch.zeros(0, dtype=torch.int64) for _ in range(2)))
+            return Conditions(
+                names, names[:0], *(torch.zeros(0, dtype=torch.int64) for _ in range(2))
+            )
         return Conditions(names, tensors[1].to(self.dtype), tensors[2], tensors[3])
 
     def logits(self, logits: PartLogits) -> tuple[Tensor, ...]:
@@ -195,7 +204,9 @@ class _Decode(_Graph):
 @contextlib.contextmanager
 def _quiet():  # type: ignore[no-untyped-def]
     """The exporter talks to stdout and warns about its own internals; errors still come through."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    loggers = [
+        logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")
+    ]
     levels = [log.level for log in loggers]
     for log in loggers:
         log.setLevel(logging.ERROR)

@@ -23,7 +23,12 @@ def recipe(images: Sequence[RgbImage]) -> dict[str, str]:
     import nncf
 
     code = f"{sha256(Path(__file__))} {sha256(Path(calibration.__file__))}"
-    return {"precision": "int8", "images": images_digest(images), "recipe": code, "nncf": nncf.__version__}
+    return {
+        "precision": "int8",
+        "images": images_digest(images),
+        "recipe": code,
+        "nncf": nncf.__version__,
+    }
 
 
 def quantise(model: PartModel, source: Path, destination: Path, images: Sequence[RgbImage]) -> None:
@@ -42,7 +47,9 @@ def quantise(model: PartModel, source: Path, destination: Path, images: Sequence
 
     nncf.set_log_level(logging.ERROR)
     started = time.perf_counter()
-    frames = [[to_pixels(image, model.preprocessing).numpy()] for image in calibration_images(images)]
+    frames = [
+        [to_pixels(image, model.preprocessing).numpy()] for image in calibration_images(images)
+    ]
     graph = nncf.quantize(
         ov.Core().read_model(source / "encode.xml"),
         nncf.Dataset(frames),

@@ -110,15 +110,21 @@ def evaluate_benchmark(
             check_logits(logits, vocabulary)
         truth = shifted_labels(sample.parts) if released and reader.resized_labels else sample.parts
         for setting, count in counts.items():
-            predicted = _prediction(setting, logits, vocabulary, sample).cpu().numpy().astype(np.int32)
+            predicted = (
+                _prediction(setting, logits, vocabulary, sample).cpu().numpy().astype(np.int32)
+            )
             count.add(predicted, truth)
             if watch is not None:
                 watch(_scored(item.name, setting, sample.image, truth, predicted, vocabulary))
         scored += 1
     if not scored:
-        raise DatasetError(f"{reader.base}: none of the {len(items)} items has a part label to measure.")
+        raise DatasetError(
+            f"{reader.base}: none of the {len(items)} items has a part label to measure."
+        )
     figures = tuple(count.figures() for count in counts.values())
-    return BenchmarkResult(vocabulary.name, model, trained_on, released, scored, replaced.count, figures)
+    return BenchmarkResult(
+        vocabulary.name, model, trained_on, released, scored, replaced.count, figures
+    )
 
 
 def _prediction(

@@ -39,7 +39,11 @@ class CleanCounts:
     def figures(self) -> SettingFigures:
         """Figures of all items so far."""
         return setting_figures(
-            self.setting, self.vocabulary, self.confusion, self.boundary_overlap, self.boundary_union
+            self.setting,
+            self.vocabulary,
+            self.confusion,
+            self.boundary_overlap,
+            self.boundary_union,
         )
 
 
@@ -68,7 +72,11 @@ class ReleasedCounts:
         )
         per_class = {
             key: np.array([raw[f"{prefix}-{name}"] for name in names])
-            for key, prefix in (("iou", "IoU"), ("recall", "Recall"), ("boundary_iou", "BoundaryIoU"))
+            for key, prefix in (
+                ("iou", "IoU"),
+                ("recall", "Recall"),
+                ("boundary_iou", "BoundaryIoU"),
+            )
         }
         return SettingFigures(
             setting=self.setting.value,

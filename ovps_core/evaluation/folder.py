@@ -102,7 +102,9 @@ def evaluate_folder(
         truths = folder.masks(entry, *image.shape[:2])
         found = segmenter.segment(image, queries)
         probabilities = segmenter.probabilities(image, plan)
-        for category, query, probability in zip(folder.categories, queries, probabilities, strict=True):
+        for category, query, probability in zip(
+            folder.categories, queries, probabilities, strict=True
+        ):
             mask, truth = answered_mask(found, query), truths.get(category)
             if truth is not None and not truth.any():
                 continue  # annotated, but smaller than a pixel: neither answer would be wrong

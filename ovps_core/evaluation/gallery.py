@@ -74,7 +74,9 @@ class Gallery:
             return
 
         def draw() -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
-            there, answered = (np.where(mask, 0, IGNORE).astype(np.int32) for mask in (truth, answer.mask))
+            there, answered = (
+                np.where(mask, 0, IGNORE).astype(np.int32) for mask in (truth, answer.mask)
+            )
             return _side_by_side(answer.image, there, answered, {0: colours(1)[0]}), ()
 
         self._offer(f"{answer.name}: {answer.query.text}", answer.iou, draw)
@@ -111,7 +113,9 @@ class Gallery:
                 figures.append(_figure(name, picture))
             sections.append(f"<h2>{title}</h2>\n" + "\n".join(figures))
         title = html.escape(heading)
-        body = "\n".join([f"<h1>{title}</h1>", *tables, "<p>Truth left, answer right.</p>", *sections])
+        body = "\n".join(
+            [f"<h1>{title}</h1>", *tables, "<p>Truth left, answer right.</p>", *sections]
+        )
         page = directory / "index.html"
         page.write_text(
             f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n'
@@ -135,7 +139,10 @@ def _figure(path: str, picture: _Picture) -> str:
 
 
 def _side_by_side(
-    image: NDArray[np.uint8], truth: NDArray[np.int32], predicted: NDArray[np.int32], palette: Palette
+    image: NDArray[np.uint8],
+    truth: NDArray[np.int32],
+    predicted: NDArray[np.int32],
+    palette: Palette,
 ) -> NDArray[np.uint8]:
     scale = LONG_EDGE / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
@@ -145,13 +152,17 @@ def _side_by_side(
     return np.hstack([halves[0], gap, halves[1]])
 
 
-def _overlay(image: NDArray[np.uint8], labels: NDArray[np.int32], palette: Palette) -> NDArray[np.uint8]:
+def _overlay(
+    image: NDArray[np.uint8], labels: NDArray[np.int32], palette: Palette
+) -> NDArray[np.uint8]:
     """The image with its classes tinted and outlined; labels are shrunk to its size."""
     shrunk = cv2.resize(labels, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     tinted = image.copy()
     for row in np.unique(shrunk[shrunk != IGNORE]):
         mask, colour = shrunk == row, palette[int(row)]
         tinted[mask] = (0.5 * tinted[mask] + 0.5 * np.array(colour)).astype(np.uint8)
-        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        contours, _ = cv2.findContours(
+            mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+        )
         cv2.drawContours(tinted, contours, -1, colour, 1, cv2.LINE_AA)
     return tinted

@@ -95,7 +95,9 @@ def pred_all_scores(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int,
     return scores
 
 
-def pred_all_prediction(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int, int]) -> Tensor:
+def pred_all_prediction(
+    logits: PartLogits, vocabulary: Vocabulary, size: tuple[int, int]
+) -> Tensor:
     """The best object-part of every pixel, or T for background, int64 [H, W]."""
     shown = predicted_objects(logits, vocabulary, size)
     rows = _parts_of(logits, vocabulary, shown.unique().tolist())

@@ -31,7 +31,9 @@ FALLBACK_SEED = 42
 
 def nearest_resize(labels: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
     """A label map int32 [H, W] at (h, w) ``size``, by ``torch`` mode "nearest" (floor indexing)."""
-    resized = functional.interpolate(torch.as_tensor(labels)[None, None].double(), size=size, mode="nearest")
+    resized = functional.interpolate(
+        torch.as_tensor(labels)[None, None].double(), size=size, mode="nearest"
+    )
     return resized[0, 0].numpy().astype(np.int32)
 
 

@@ -25,9 +25,13 @@ def benchmark_table(result: BenchmarkResult, tablefmt: str = "simple") -> str:
             ("mean recall", "mean_recall"),
             ("boundary IoU", "boundary_iou"),
         ):
-            groups = [getattr(figures, f"{group}_{name}") for group in ("seen", "unseen", "harmonic")]
+            groups = [
+                getattr(figures, f"{group}_{name}") for group in ("seen", "unseen", "harmonic")
+            ]
             rows.append([figures.setting, title, *map(_percent, [*groups, getattr(figures, name)])])
-        rows.append([figures.setting, "pixel accuracy", "", "", "", _percent(figures.pixel_accuracy)])
+        rows.append(
+            [figures.setting, "pixel accuracy", "", "", "", _percent(figures.pixel_accuracy)]
+        )
     return tabulate(rows, HEADERS, tablefmt=tablefmt, disable_numparse=True)
 
 
@@ -35,7 +39,12 @@ def class_table(figures: SettingFigures, tablefmt: str = "simple") -> str:
     """One line for each class that occurs, best IoU first, percent."""
     shown = sorted((c for c in figures.classes if c.pixels), key=lambda c: -c.iou)
     rows = [
-        [c.name, "seen" if c.seen else "unseen", *map(_percent, (c.iou, c.recall, c.boundary_iou)), c.pixels]
+        [
+            c.name,
+            "seen" if c.seen else "unseen",
+            *map(_percent, (c.iou, c.recall, c.boundary_iou)),
+            c.pixels,
+        ]
         for c in shown
     ]
     headers = [figures.setting, "split", "IoU", "recall", "boundary IoU", "pixels"]
@@ -66,8 +75,19 @@ def folder_table(result: FolderResult, tablefmt: str = "simple") -> str:
             figures.precision_50,
             figures.false_alarm_rate,
         )
-        rows.append([title, figures.present, figures.absent, *(_percent(100 * share) for share in shares)])
-    headers = ["query", "present", "absent", "mean IoU", "cum. IoU", "best cut", "P@0.5", "false alarms"]
+        rows.append(
+            [title, figures.present, figures.absent, *(_percent(100 * share) for share in shares)]
+        )
+    headers = [
+        "query",
+        "present",
+        "absent",
+        "mean IoU",
+        "cum. IoU",
+        "best cut",
+        "P@0.5",
+        "false alarms",
+    ]
     return tabulate(rows, headers, tablefmt=tablefmt, disable_numparse=True)
 
 

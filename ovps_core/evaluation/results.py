@@ -128,9 +128,15 @@ def setting_figures(
     measured = (boundary_union > 0) & (pixels > 0)
     np.divide(100 * boundary_overlap, boundary_union, out=per_class["boundary_iou"], where=measured)
     means: dict[str, float] = {}
-    for key, figure in (("iou", "miou"), ("recall", "mean_recall"), ("boundary_iou", "boundary_iou")):
+    for key, figure in (
+        ("iou", "miou"),
+        ("recall", "mean_recall"),
+        ("boundary_iou", "boundary_iou"),
+    ):
         values = per_class[key]
-        seen, unseen = (mean_of_valid(values[group]) for group in (vocabulary.is_seen, ~vocabulary.is_seen))
+        seen, unseen = (
+            mean_of_valid(values[group]) for group in (vocabulary.is_seen, ~vocabulary.is_seen)
+        )
         means[figure] = mean_of_valid(values)
         means[f"seen_{figure}"], means[f"unseen_{figure}"] = seen, unseen
         means[f"harmonic_{figure}"] = harmonic_miou(seen, unseen)

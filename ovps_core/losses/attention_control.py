@@ -83,7 +83,9 @@ def attention_of_objects(
             continue
         inside = small.pairs[image] == present[:, None, None]
         maps = pair_attention(attention[image], index, present)
-        paid = torch.einsum("kq,kqp->kp", inside.flatten(1).to(maps.dtype), maps[:, prefix:, prefix:])
+        paid = torch.einsum(
+            "kq,kqp->kp", inside.flatten(1).to(maps.dtype), maps[:, prefix:, prefix:]
+        )
         objects = _labels_in(targets.objects[image])
         if drop_last and not bool((targets.objects[image] == IGNORE).any()):
             objects = objects[:-1]

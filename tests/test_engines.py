@@ -41,7 +41,6 @@ ENGINES = [
     ("openvino", "cpu", "bf16"),
     ("openvino", "cpu", "int8"),
     ("onnxruntime", "cpu", "fp32"),
-    pytest.param(("compiled", "cpu", "fp32"), marks=pytest.mark.slow),
     *(
         pytest.param(row, marks=pytest.mark.gpu)
         for row in [
@@ -124,6 +123,16 @@ def agreement(found: Tensor, expected: Tensor, cut: float | None = None) -> tupl
     union = (ours | theirs).sum(2)
     iou = torch.where(union > 0, (ours & theirs).sum(2) / union, 1.0)
     return iou.mean().item(), (found - expected).abs().max().item() / spread
+
+
+@pytest.mark.slow
+def test_compiled_on_a_cpu() -> None:
+    model = small_partclipseg()
+    engine = make_engine(model, backend="compiled", device="cpu")
+    images, asked = pixels(model, 1), conditions(model, 4)
+    expected, found = reference(model, images, asked), engine.run(images, asked)
+    assert agreement(found.names, expected.names)[0] >= LEAST_IOU["fp32"]
+    assert agreement(found.pairs, expected.pairs)[0] >= LEAST_IOU["fp32"]
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -6,6 +6,7 @@ and against a multi-threaded executor, this answers services in a millisecond an
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from typing import Any
@@ -283,7 +284,8 @@ def main() -> None:
         pass
     finally:
         node.destroy_node()
-        rclpy.try_shutdown()
+        with contextlib.suppress(RuntimeError):  # the signal handler may be at it this very moment
+            rclpy.try_shutdown()
 
 
 if __name__ == "__main__":

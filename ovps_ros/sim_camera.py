@@ -5,6 +5,7 @@ A swing is rendered once at the start and then played, so that 30 Hz hold on a m
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 import time
@@ -167,7 +168,8 @@ def main() -> None:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        rclpy.try_shutdown()
+        with contextlib.suppress(RuntimeError):  # the signal handler may be at it this very moment
+            rclpy.try_shutdown()
 
 
 if __name__ == "__main__":

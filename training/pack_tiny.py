@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path, help="last.ckpt of training.tiny")
     parser.add_argument("out", type=Path, help="the .safetensors to write")
     parser.add_argument("--val", type=Path, required=True, help="rendered scenes of the split val")
-    parser.add_argument("--config", type=Path, default=Path("training/config/tiny.yaml"))
+    parser.add_argument("--config", type=Path, default=Path("training/tiny.yaml"))
     parser.add_argument("--name", default="ovps-tiny")
     parser.add_argument(
         "--size", type=int, nargs=2, default=(192, 224), metavar=("H", "W"), help="input size"

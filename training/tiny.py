@@ -187,7 +187,7 @@ def main() -> None:
     )
     parser.add_argument("--val", type=Path, required=True, help="rendered scenes of the split val")
     parser.add_argument("--out", type=Path, required=True, help="checkpoints and TensorBoard logs")
-    parser.add_argument("--config", type=Path, default=Path("training/config/tiny.yaml"))
+    parser.add_argument("--config", type=Path, default=Path("training/tiny.yaml"))
     parser.add_argument(
         "--minutes", type=float, default=80.0, help="time to train, all runs together"
     )

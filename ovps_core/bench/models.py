@@ -20,10 +20,11 @@ from ovps_core.query import PartQuery
 
 RANDOM = "random:"
 _TAPS = (3, 6, 9)
+# Words that the packaged model knows too.
 _OBJECTS = (
-    "knife mug pan kettle spoon fork bottle hammer drawer pot screwdriver jug bowl lamp chair door"
+    "knife fork spoon ladle spatula scissors brush mug pan pot teapot kettle bottle bucket jar bowl"
 )
-_PARTS = "handle rim blade lid spout base head neck tip edge side cap shaft body back knob"
+_PARTS = "handle blade rim body lid knob spout head shaft neck base cap tip stem bowl front"
 
 
 def _tiny() -> PartModel:

@@ -71,7 +71,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     axes_of = {
         "queries": lambda r: r.queries,
@@ -104,7 +104,10 @@ def draw(results: Sequence[Result], path: Path) -> None:
         panel.set(xlabel=name, ylabel="ms a frame", xscale="log", yscale="log")
         ticks = sorted({axes_of[name](r) for r in results})
         panel.set_xticks(ticks, [str(tick) for tick in ticks])
-        panel.minorticks_off()
+        panel.xaxis.set_minor_locator(ticker.NullLocator())
+        panel.yaxis.set_major_formatter(ticker.ScalarFormatter())
+        # a plot of less than a decade has no major tick
+        panel.yaxis.set_minor_formatter(ticker.ScalarFormatter())
         panel.grid(alpha=0.3)
         panel.legend(fontsize=8)
     figure.tight_layout()

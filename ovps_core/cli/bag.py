@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from ovps_core.cli.options import add_model_options, open_segmenter
+from ovps_core.cli.options import add_model_options, add_threshold_options, open_segmenter
 from ovps_core.errors import DatasetError
 from ovps_core.postprocess import SegmentOptions
 
@@ -48,19 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='what to find: "knife handle, rim of the mug"',
     )
     _add_out(annotate, "recording to write")
-    defaults = SegmentOptions()
-    annotate.add_argument(
-        "--score-threshold",
-        type=float,
-        default=defaults.score_threshold,
-        help="least score of a part",
-    )
-    annotate.add_argument(
-        "--mask-threshold",
-        type=float,
-        default=defaults.mask_threshold,
-        help="least probability of a pixel",
-    )
+    add_threshold_options(annotate)
     add_model_options(annotate)
 
 

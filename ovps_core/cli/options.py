@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
+from ovps_core.postprocess import SegmentOptions
 from ovps_core.segmenter import PartSegmenter
 
 
@@ -16,6 +17,23 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="auto", help="what runs the network")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16 or int8")
+
+
+def add_threshold_options(parser: argparse.ArgumentParser) -> None:
+    """What counts as a part, as in :class:`ovps_core.postprocess.SegmentOptions`."""
+    defaults = SegmentOptions()
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        default=defaults.score_threshold,
+        help="least score of a part",
+    )
+    parser.add_argument(
+        "--mask-threshold",
+        type=float,
+        default=defaults.mask_threshold,
+        help="least probability of a pixel",
+    )
 
 
 def open_segmenter(args: argparse.Namespace) -> PartSegmenter:

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 from tabulate import tabulate
 
-from ovps_core.cli.options import add_model_options, open_segmenter
+from ovps_core.cli.options import add_model_options, add_threshold_options, open_segmenter
 from ovps_core.drawing import draw_masks
 from ovps_core.errors import ImageError
 from ovps_core.images import load_image
@@ -27,18 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, help="write the overlay here (.png or .jpg)")
     parser.add_argument("--masks", type=Path, help="write one 0/255 PNG per part into this folder")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
-    parser.add_argument(
-        "--score-threshold",
-        type=float,
-        default=defaults.score_threshold,
-        help="least score of a part",
-    )
-    parser.add_argument(
-        "--mask-threshold",
-        type=float,
-        default=defaults.mask_threshold,
-        help="least probability of a pixel",
-    )
+    add_threshold_options(parser)
     parser.add_argument(
         "--min-area", type=int, default=defaults.min_area, help="fewest pixels of a part"
     )

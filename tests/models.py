@@ -50,8 +50,7 @@ def small_tiny() -> TinyParts:
         parts=tuple(sorted({part for _, part in pairs})),
         pairs=tuple(pair for pair in pairs if pair not in HELD_OUT_PAIRS),
         size=(64, 96),
-        widths=(8, 16, 16, 16),
-        depths=(1, 1, 1, 1),
+        trunk="test_efficientnet",
         dim=16,
     )
     return TinyParts(config).eval()

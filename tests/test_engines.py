@@ -25,7 +25,7 @@ def small_tiny() -> TinyParts:
     torch.manual_seed(0)
     objects, parts = (tuple(f"{kind}{i}" for i in range(24)) for kind in ("object", "part"))
     pairs = tuple((object, part) for object in objects for part in parts[:2])
-    config = TinyConfig(objects, parts, pairs, size=(96, 128), widths=(16, 24, 32, 48), dim=16)
+    config = TinyConfig(objects, parts, pairs, size=(96, 128), trunk="test_efficientnet", dim=16)
     model = TinyParts(config).train()
     with torch.no_grad():
         for _ in range(30):  # norms that know no picture leave every map nearly flat

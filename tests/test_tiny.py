@@ -24,7 +24,7 @@ CONFIG = TinyConfig(
     parts=("blade", "handle", "knob"),
     pairs=(("knife", "blade"), ("knife", "handle"), ("mug", "handle")),
     size=(64, 96),
-    widths=(8, 16, 24, 32),
+    trunk="test_efficientnet",
     dim=8,
 )
 QUERIES = ["knife blade", "mug handle", "pot knob", "mug", "handle", "pot handle"]

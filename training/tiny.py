@@ -7,6 +7,7 @@ only. Training ends by the clock, so the same command fits a laptop's evening an
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -17,12 +18,14 @@ import yaml
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, Timer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from ovps_core.data.rendered.catalogue import HELD_OUT_PAIRS, pairs_of
 from ovps_core.data.rendered.reader import RenderedScenes
+from ovps_core.data.rendered.settings import Level
 from ovps_core.models.tiny import TinyConfig, TinyParts
 from training.tiny_data import IGNORE, LabelTable, SceneCrops, relight
+from training.trunk import imagenet_weights, lighten
 
 
 @dataclass(frozen=True)
@@ -30,20 +33,26 @@ class TinyRecipe:
     """Every number of the training.
 
     Attributes:
-        level: which rendered world's words the model knows.
+        level: which rendered world's words the model knows; "wild" has those of the tabletop too.
+        trunk: a timm network, started from its ImageNet weights.
         phases: (share of the time, side of the crops, stride of the labels; both in pixels). Coarse labels are
             four times cheaper and teach the classes; fine ones then teach the outlines.
         batch: scenes a step.
         learning_rate, weight_decay: of AdamW; the rate warms up, then falls as a cosine of the time used.
+        light_trunk: keep the first layers and the depthwise filters as ImageNet taught them (EfficientNets only).
+        trunk_rate: the trunk's learning rate as a share of the others', which start from nothing.
         warm_up: share of the time.
         dice: weight of the soft Dice loss, which counts small parts as much as large ones.
         ema: decay of the averaged weights a step.
     """
 
-    level: str = "tabletop"
+    level: Level = "wild"
+    trunk: str = "efficientnet_lite0"
     phases: tuple[tuple[float, int, int], ...] = ((0.65, 128, 4), (0.35, 192, 2))
     batch: int = 32
     learning_rate: float = 2e-3
+    light_trunk: bool = True
+    trunk_rate: float = 0.3
     weight_decay: float = 0.02
     warm_up: float = 0.02
     dice: float = 0.5
@@ -63,15 +72,14 @@ class TinyRecipe:
         return cls(**values)
 
 
-def tiny_config(level: str) -> TinyConfig:
-    """A network for all words of a rendered level, its pairs without those held out."""
-    pairs = [pair for pair in pairs_of(level) if pair not in HELD_OUT_PAIRS]
+def tiny_config(recipe: TinyRecipe) -> TinyConfig:
+    """A network for all words of the recipe's level, its pairs without those held out."""
+    pairs = pairs_of(recipe.level)
     return TinyConfig(
-        objects=tuple(dict.fromkeys(name for name, _ in pairs_of(level))),
-        parts=tuple(sorted({part for _, part in pairs_of(level)})),
-        pairs=tuple(pairs),
-        widths=(32, 64, 128, 256),
-        dim=48,
+        objects=tuple(dict.fromkeys(name for name, _ in pairs)),
+        parts=tuple(sorted({part for _, part in pairs})),
+        pairs=tuple(pair for pair in pairs if pair not in HELD_OUT_PAIRS),
+        trunk=recipe.trunk,
     )
 
 
@@ -82,14 +90,18 @@ class TinyTraining(L.LightningModule):
         self,
         config: TinyConfig,
         recipe: TinyRecipe,
-        table: LabelTable,
+        folders: Sequence[SceneCrops],
         timer: Timer,
         seconds: float,
     ) -> None:
         super().__init__()
+        table = LabelTable.of(config, max((crops.scenes.pairs for crops in folders), key=len))
         self.model = TinyParts(config).to(memory_format=torch.channels_last)
+        self.model.trunk.load_state_dict(imagenet_weights(config.trunk))
+        if recipe.light_trunk:
+            lighten(self.model.trunk)
         self.recipe = recipe
-        self.timer, self.seconds = timer, seconds
+        self.folders, self.timer, self.seconds = folders, timer, seconds
         self.stride = recipe.phases[0][2]
         for name in ("objects", "parts", "pairs"):
             self.register_buffer(
@@ -102,7 +114,7 @@ class TinyTraining(L.LightningModule):
 
     def losses(self, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """(cross entropy, Dice loss), each a sum over the softmaxes."""
-        pixels = ((images - 0.5) / 0.25).to(memory_format=torch.channels_last)
+        pixels = (images * 2 - 1).to(memory_format=torch.channels_last)
         scores = self.model.scores(pixels)
         stride = self.stride
         coarse = ids[:, stride // 2 :: stride, stride // 2 :: stride]
@@ -122,7 +134,7 @@ class TinyTraining(L.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         images, ids = batch
-        objects, parts, _ = self.model.scores((images.float() / 255 - 0.5) / 0.25)
+        objects, parts, _ = self.model.scores(images.float() / 127.5 - 1)
         names = zip(("object", "part"), (objects, parts), self.labels(ids)[:2], strict=True)
         for name, score, label in names:
             size = label.shape[-2:]
@@ -132,23 +144,28 @@ class TinyTraining(L.LightningModule):
             )
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        heavy = [p for p in self.model.parameters() if p.ndim > 1]
-        light = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [{"params": heavy}, {"params": light, "weight_decay": 0.0}]
-        return torch.optim.AdamW(
-            groups, self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
-        )
+        recipe, groups = self.recipe, []
+        for inside, rate in ((True, recipe.trunk_rate), (False, 1.0)):
+            own = [p for n, p in self.model.named_parameters() if n.startswith("trunk") == inside]
+            for heavy, decay in ((True, recipe.weight_decay), (False, 0.0)):
+                chosen = [p for p in own if (p.ndim > 1) == heavy and p.requires_grad]
+                rate_of_group = recipe.learning_rate * rate
+                groups.append(
+                    {"params": chosen, "peak": rate_of_group, "lr": 0.0, "weight_decay": decay}
+                )
+        return torch.optim.AdamW(groups)
 
     def on_train_batch_start(self, *_: object) -> None:
         used = min(1.0, self.timer.time_elapsed("train") / self.seconds)
         warm = min(1.0, used / self.recipe.warm_up)
         fall = 0.5 * (1 + torch.cos(torch.tensor(used * torch.pi))).item()
         for group in self.optimizers().optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * warm * max(fall, 1e-3)
+            group["lr"] = group["peak"] * warm * max(fall, 1e-3)
         shares = torch.tensor([phase[0] for phase in self.recipe.phases]).cumsum(0)
         phase = min(int((shares < used).sum()), len(self.recipe.phases) - 1)
         _, size, self.stride = self.recipe.phases[phase]
-        self.trainer.train_dataloader.dataset.size = size
+        for folder in self.folders:
+            folder.size = size
 
 
 def dice_loss(probability: Tensor, label: Tensor) -> Tensor:
@@ -177,13 +194,17 @@ def scene_miou(guess: Tensor, label: Tensor) -> Tensor:
     return torch.stack(ious).mean()
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument(
-        "--data", type=Path, required=True, help="rendered training scenes (`ovps render`)"
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="rendered training scenes (`ovps render`)",
     )
     parser.add_argument("--val", type=Path, required=True, help="rendered scenes of the split val")
     parser.add_argument("--out", type=Path, required=True, help="checkpoints and TensorBoard logs")
@@ -195,17 +216,16 @@ def main() -> None:
     parser.add_argument(
         "--overfit", type=int, default=0, help="train on that many scenes only, to find faults"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     L.seed_everything(0)
     recipe = TinyRecipe.from_yaml(args.config)
-    config, scenes = tiny_config(recipe.level), RenderedScenes(args.data)
-    timer = Timer({"minutes": args.minutes}, interval="step")
-    module = TinyTraining(
-        config, recipe, LabelTable.of(config, scenes.pairs), timer, args.minutes * 60
-    )
-    crops = SceneCrops(scenes, recipe.phases[0][1], augment=not args.overfit)
+    config, timer = tiny_config(recipe), Timer({"minutes": args.minutes}, interval="step")
+    size, augment = recipe.phases[0][1], not args.overfit
+    folders = [SceneCrops(RenderedScenes(f), size, augment=augment) for f in args.data]
+    module = TinyTraining(config, recipe, folders, timer, args.minutes * 60)
+    scenes: Dataset[tuple[Tensor, Tensor]] = ConcatDataset(folders)
     if args.overfit:
-        crops.scenes = Subset(scenes, range(args.overfit))  # type: ignore[assignment]
+        scenes = Subset(scenes, range(args.overfit))
     val = Subset(SceneCrops(RenderedScenes(args.val), 192, augment=False), range(128))
     checkpoints = ModelCheckpoint(
         args.out,
@@ -222,13 +242,13 @@ def main() -> None:
         default_root_dir=args.out,
         gradient_clip_val=1.0,
         log_every_n_steps=20,
-        val_check_interval=500,
+        val_check_interval=250,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
     )
     trainer.fit(
         module,
-        DataLoader(crops, recipe.batch, shuffle=True, drop_last=True),
+        DataLoader(scenes, recipe.batch, shuffle=True, drop_last=True),
         DataLoader(val, 32),
         ckpt_path=args.out / "last.ckpt" if args.resume else None,
     )

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,8 +40,7 @@ class TinyConfig:
         objects, parts: known words, in the order of the softmaxes.
         pairs: (object, part) compositions that training saw.
         size: (height, width) that images are squashed to, pixels; multiples of 32.
-        widths: channels at strides 4, 8, 16 and 32.
-        depths: residual blocks at each.
+        trunk: a timm network with maps at strides 4, 8, 16 and 32.
         dim: channels of the merged map at stride 4.
         mirrored: every picture is also seen in the mirror, at twice the work.
         agreement: how much a pixel's object is drawn to those of its picture and neighbourhood; 0 not at all.
@@ -52,8 +52,7 @@ class TinyConfig:
     parts: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
     size: tuple[int, int] = (224, 288)
-    widths: tuple[int, ...] = (48, 96, 192, 320)
-    depths: tuple[int, ...] = (1, 2, 2, 2)
+    trunk: str = "efficientnet_lite0"
     dim: int = 64
     mirrored: bool = True
     agreement: float = 0.5
@@ -69,26 +68,11 @@ class TinyConfig:
         return cls(**{**values, **lists, "pairs": pairs})
 
 
-class _Residual(nn.Module):
-    """Two 3x3 convolutions beside an identity, or beside a projection where the shape changes."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            _conv(inputs, outputs, 3, stride),
-            nn.ReLU(inplace=True),
-            _conv(outputs, outputs, 3),
-        )
-        same = inputs == outputs and stride == 1
-        self.skip = nn.Identity() if same else _conv(inputs, outputs, 1, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.body(x) + self.skip(x), inplace=True)
-
-
-def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+def _conv(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
     )
 
 
@@ -98,7 +82,7 @@ def _share_out(weights: Tensor, mass: Tensor | float) -> Tensor:
 
 
 class TinyParts(PartModel):
-    """Convolutions down to stride 32, merged back up to stride 4, and three softmaxes there."""
+    """A trunk's maps down to stride 32, merged back up to stride 4, and three softmaxes there."""
 
     has_pairs = True
     keeps_masks_in_16_bit = False
@@ -106,30 +90,13 @@ class TinyParts(PartModel):
     def __init__(self, config: TinyConfig) -> None:
         super().__init__()
         self.config = config
-        self.preprocessing = Preprocessing(size=config.size, mean=(0.5,) * 3, std=(0.25,) * 3)
-        half = config.widths[0] // 2
-        self.stem = nn.Sequential(
-            _conv(3, half, 3, 2),
-            nn.ReLU(inplace=True),
-            _conv(half, config.widths[0], 3, 2),
-            nn.ReLU(inplace=True),
-        )
-        stages, inputs = [], config.widths[0]
-        for level, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
-            blocks = [
-                _Residual(inputs if i == 0 else width, width, 2 if level and i == 0 else 1)
-                for i in range(depth)
-            ]
-            stages.append(nn.Sequential(*blocks))
-            inputs = width
-        self.stages = nn.ModuleList(stages)
-        self.global_context = nn.Conv2d(inputs, inputs, 1)
-        self.laterals = nn.ModuleList(nn.Conv2d(width, config.dim, 1) for width in config.widths)
-        self.merges = nn.ModuleList(
-            nn.Sequential(_conv(config.dim, config.dim, 3), nn.ReLU(inplace=True))
-            for _ in config.widths[1:]
-        )
-        self.refine = nn.Sequential(_conv(config.dim, 2 * config.dim, 3), nn.ReLU(inplace=True))
+        self.preprocessing = Preprocessing(size=config.size, mean=(0.5,) * 3, std=(0.5,) * 3)
+        self.trunk = timm.create_model(config.trunk, features_only=True, out_indices=(-4, -3, -2, -1))
+        widths: list[int] = self.trunk.feature_info.channels()  # type: ignore[union-attr,operator]
+        self.global_context = nn.Conv2d(widths[-1], widths[-1], 1)
+        self.laterals = nn.ModuleList(nn.Conv2d(width, config.dim, 1) for width in widths)
+        self.merges = nn.ModuleList(_conv(config.dim, config.dim) for _ in widths[1:])
+        self.refine = _conv(config.dim, 2 * config.dim)
         counts = len(config.objects) + 1, len(config.parts) + 1, len(config.pairs) + 1
         self.splits = counts
         self.condition_dim = sum(counts) - 3  # backgrounds are not asked for
@@ -152,11 +119,8 @@ class TinyParts(PartModel):
 
     def scores(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Unnormalised scores float [B, 1 + n, h, w] of objects, parts and pairs, of the picture as it is."""
-        x, levels = self.stem(pixels), []
-        for stage in self.stages:
-            x = stage(x)
-            levels.append(x)
-        levels[-1] = x + self.global_context(x.mean(dim=(2, 3), keepdim=True))
+        levels = self.trunk(pixels)
+        levels[-1] = levels[-1] + self.global_context(levels[-1].mean(dim=(2, 3), keepdim=True))
         merged = self.laterals[-1](levels[-1])
         for i in range(len(levels) - 2, -1, -1):
             lateral = self.laterals[i](levels[i])

@@ -1,7 +1,11 @@
-"""Minutes at 30 Hz with new words every second and a camera that restarts: no leak, no wrong answer, no crash."""
+"""Minutes at 30 Hz with new words every second and a camera that restarts: no leak, no wrong answer, no crash.
+
+``OVPS_SOAK_MINUTES=10`` soaks for that long in place of 80 seconds.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -19,10 +23,11 @@ from std_msgs.msg import String
 from ovps_ros.messages import image_message
 from ovps_ros.processes import Programs
 
-pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(600)]
+SECONDS = 60 * float(os.environ.get("OVPS_SOAK_MINUTES", "1.34"))
+pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(SECONDS + 500)]
 PICTURE = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
-WARM_UP, MEASURED = 40.0, 40.0  # seconds
-RESTARTS = (20.0, 55.0)  # seconds after the start
+WARM_UP = min(60.0, SECONDS / 2)
+RESTARTS = (0.25 * SECONDS, 0.7 * SECONDS)
 WORDS = ("knife handle", "mug rim, pan handle", "handle of the drawer", "chair, seat of the chair")
 GROWTH_MB = 20.0
 
@@ -34,7 +39,7 @@ def resident_mb(pid: int) -> float:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads memory from /proc")
-def test_a_short_soak_at_30_hz(small_weights: Path) -> None:
+def test_a_soak_at_30_hz(small_weights: Path) -> None:
     thresholds = {"score_threshold": 0.0, "mask_threshold": 0.495, "max_age": 5.0}
     with Programs() as programs:
         process = programs.start(
@@ -50,7 +55,8 @@ def test_a_short_soak_at_30_hz(small_weights: Path) -> None:
         grown_mb = resident_mb(process.pid) - first_mb
         robot.close()
         assert programs.stop(process) == 0
-    assert len(answers) > WARM_UP + MEASURED  # more than one a second on any machine
+    print(f"{len(stamps)} shown, {len(answers)} answered, {grown_mb:.1f} MB grown")
+    assert len(answers) > SECONDS  # more than one a second on any machine
     times = [(a.header.stamp.sec, a.header.stamp.nanosec) for a in answers]
     assert times == sorted(set(times)) and set(times) <= stamps
     assert {", ".join(q.text for q in a.queries) for a in answers} == set(WORDS)
@@ -62,7 +68,7 @@ def _film(robot: Robot, pid: int, words: object) -> tuple[set[tuple[int, int]], 
     message, stamps, restarts = image_message(PICTURE, robot.header()), set(), list(RESTARTS)
     images = robot.node.create_publisher(Image, "/soak/image", qos_profile_sensor_data)
     start, said, first_mb = time.monotonic(), 0, 0.0
-    while (passed := time.monotonic() - start) < WARM_UP + MEASURED:
+    while (passed := time.monotonic() - start) < SECONDS:
         if passed >= said:
             words.publish(String(data=WORDS[said % len(WORDS)]))
             said += 1

@@ -49,7 +49,7 @@ class PartSegmenter:
     @classmethod
     def from_pretrained(
         cls,
-        name: str = DEFAULT_MODEL,
+        name: str | Path = DEFAULT_MODEL,
         *,
         backend: str = "auto",
         device: str = "auto",

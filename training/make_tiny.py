@@ -29,7 +29,7 @@ def scene_folders(
         half = replace(wild, count=count // 2)
         photographed = replace(half, backgrounds=backgrounds, assets=assets)
         train |= {"wild": replace(half, seed=4), "wild-photographed": photographed}
-    val = RenderSettings(split="val", count=max(128, count // 20), seed=2)
+    val = RenderSettings(split="val", count=max(64, count // 20), seed=2)
     return train, {"val-tabletop": val, "val-wild": replace(val, level="wild")}
 
 

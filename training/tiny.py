@@ -226,7 +226,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     scenes: Dataset[tuple[Tensor, Tensor]] = ConcatDataset(folders)
     if args.overfit:
         scenes = Subset(scenes, range(args.overfit))
-    val = Subset(SceneCrops(RenderedScenes(args.val), 192, augment=False), range(128))
+    val = SceneCrops(RenderedScenes(args.val), 192, augment=False)
+    val = Subset(val, range(min(128, len(val))))
     checkpoints = ModelCheckpoint(
         args.out,
         save_last=True,

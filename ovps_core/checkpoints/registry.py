@@ -75,7 +75,7 @@ def models_folder() -> Path:
     return Path(os.environ.get("OVPS_MODELS") or Path.home() / ".cache" / "ovps" / "models")
 
 
-def find_weights(name: str) -> Path:
+def find_weights(name: str | Path) -> Path:
     """The file of a model given by name, path or hub repository ("CIDAS/clipseg-rd64").
 
     Hub models are fetched and converted on first use.
@@ -83,6 +83,7 @@ def find_weights(name: str) -> Path:
     Raises:
         CheckpointError: an unknown name, or weights that are not there; says how to get them.
     """
+    name = str(name)
     if name.endswith(".safetensors") or Path(name).is_file():
         return Path(name)
     model = next((model for model in _MODELS if model.name == name), None)

@@ -91,7 +91,9 @@ class TinyParts(PartModel):
         super().__init__()
         self.config = config
         self.preprocessing = Preprocessing(size=config.size, mean=(0.5,) * 3, std=(0.5,) * 3)
-        self.trunk = timm.create_model(config.trunk, features_only=True, out_indices=(-4, -3, -2, -1))
+        self.trunk = timm.create_model(
+            config.trunk, features_only=True, out_indices=(-4, -3, -2, -1)
+        )
         widths: list[int] = self.trunk.feature_info.channels()  # type: ignore[union-attr,operator]
         self.global_context = nn.Conv2d(widths[-1], widths[-1], 1)
         self.laterals = nn.ModuleList(nn.Conv2d(width, config.dim, 1) for width in widths)

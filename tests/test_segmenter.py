@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -129,13 +130,37 @@ def test_pieces_are_kept_by_area_score_and_number() -> None:
     assert len(cut(SegmentOptions(), PartQuery("handle", part="handle", threshold=0.9))) == 1
 
 
-def test_upsampling_a_window_equals_torch() -> None:
-    coarse = np.random.default_rng(1).normal(size=(22, 30)).astype(np.float32)
+def test_a_map_of_specks_gives_what_cutting_and_scoring_each_would() -> None:
+    specks = np.random.default_rng(2).normal(size=(2, 88, 88)).astype(np.float32)
+    queries = [PartQuery("a", part="a", max_parts=40), PartQuery("b", part="b", threshold=0.74)]
+    options = SegmentOptions(min_area=40, max_parts=30)
+    expected = []
+    for query, coarse in zip(queries, specks, strict=True):
+        fine = sample_bilinear(coarse, 480, 640, slice(0, 480), slice(0, 640))
+        count, labels = cv2.connectedComponents((fine > 0).astype(np.uint8))
+        pieces = [labels == label for label in range(1, count)]
+        scored = [(float((1 / (1 + np.exp(-fine[p]))).mean()), p) for p in pieces if p.sum() >= 40]
+        kept = [piece for piece in scored if piece[0] >= (query.threshold or 0.5)]
+        expected += sorted(kept, key=lambda piece: -piece[0])[: query.max_parts or None]
+    expected = sorted(expected, key=lambda piece: -piece[0])[:30]
+
+    found = part_masks(specks, queries, 480, 640, options, "m").parts
+    assert len(found) == 30 and {part.query.text for part in found} == {"a", "b"}
+    np.testing.assert_allclose([p.score for p in found], [e[0] for e in expected], atol=1e-6)
+    for part, (_, mask) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(part.full(480, 640), mask)
+
+
+@pytest.mark.parametrize("full", [(480, 641), (480, 640), (720, 1280), (11, 15), (88, 88)])
+def test_upsampling_a_window_equals_torch(full: tuple[int, int]) -> None:
+    height, width = full
+    coarse = np.random.default_rng(1).normal(size=(88, 88)).astype(np.float32)
     whole = torch.nn.functional.interpolate(
-        torch.from_numpy(coarse)[None, None], (480, 641), mode="bilinear"
+        torch.from_numpy(coarse)[None, None], full, mode="bilinear"
     )
-    window = sample_bilinear(coarse, 480, 641, slice(100, 222), slice(5, 600))
-    np.testing.assert_allclose(window, whole[0, 0, 100:222, 5:600].numpy(), atol=1e-4)
+    rows, columns = slice(height // 5, height // 2), slice(5, width - 3)
+    window = sample_bilinear(coarse, height, width, rows, columns)
+    np.testing.assert_allclose(window, whole[0, 0, rows, columns].numpy(), atol=1e-4)
 
 
 @pytest.mark.parametrize(

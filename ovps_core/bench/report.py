@@ -71,7 +71,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot, ticker
+    from matplotlib import pyplot
 
     axes_of = {
         "queries": lambda r: r.queries,
@@ -86,6 +86,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
     )
     for panel, name in zip(panels[0], varied, strict=True):
         lines: dict[tuple[Any, ...], list[tuple[float, Result]]] = {}
+        heights: list[float] = []
         for r in results:
             fixed = tuple(value(r) for other, value in axes_of.items() if other != name)
             lines.setdefault((r.model, r.engine, *fixed), []).append((axes_of[name](r), r))
@@ -98,21 +99,35 @@ def draw(results: Sequence[Result], path: Path) -> None:
             x = [point[0] for point in points]
             y = [point[1].median for point in points]
             label = f"{model} {engine}" if several else engine
+            heights += y
             (line,) = panel.plot(x, y, marker="o", label=label)
             low, high = zip(*(point[1].spread for point in points), strict=True)
             panel.fill_between(x, low, high, alpha=0.2, color=line.get_color())
-        panel.set(xlabel=name, ylabel="ms a frame", xscale="log", yscale="log")
-        ticks = sorted({axes_of[name](r) for r in results})
-        panel.set_xticks(ticks, [str(tick) for tick in ticks])
-        panel.xaxis.set_minor_locator(ticker.NullLocator())
-        panel.yaxis.set_major_formatter(ticker.ScalarFormatter())
-        # a plot of less than a decade has no major tick
-        panel.yaxis.set_minor_formatter(ticker.ScalarFormatter())
+        held = [f"{other} {value(results[0])}" for other, value in axes_of.items() if other != name]
+        panel.set(xlabel=name, ylabel="ms a frame", title=", ".join(held))
+        _scale(panel, sorted({axes_of[name](r) for r in results}), heights)
         panel.grid(alpha=0.3)
         panel.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def _scale(panel: Any, ticks: Sequence[int], heights: Sequence[float]) -> None:
+    """Doubling steps across; from zero upwards, or by decades where one does not hold all."""
+    from matplotlib import ticker
+
+    panel.set_xscale("log")
+    panel.set_xticks(ticks, [str(tick) for tick in ticks])
+    panel.xaxis.set_minor_locator(ticker.NullLocator())
+    if max(heights) <= 10 * min(
+        heights
+    ):  # by decades a few percent of noise would look like a slope
+        panel.set_ylim(bottom=0)
+        return
+    panel.set_yscale("log")
+    panel.yaxis.set_major_formatter(ticker.ScalarFormatter())
+    panel.yaxis.set_minor_formatter(ticker.ScalarFormatter())
 
 
 def machine() -> str:

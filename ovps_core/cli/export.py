@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ovps_core.bench.models import open_model
 from ovps_core.engine.base import MAX_QUERIES
 from ovps_core.engine.export import OPSETS, export_onnx
+from ovps_core.errors import BackendError
 
 _SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".plan"}
 
@@ -45,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export one graph: pixels, names and pairs in, logits out."""
-    path = args.out or Path(Path(args.model).stem.replace(":", "-")).with_suffix(_SUFFIX[args.to])
+    path = args.out or Path(Path(args.model).stem.replace(":", "-") + _SUFFIX[args.to])
+    _check(args, path)
     model = open_model(args.model)
     precision = (
         args.precision if args.precision != "auto" else "fp16" if args.to == "tensorrt" else "fp32"
@@ -81,3 +83,25 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"scaled to 0..1, less {model.preprocessing.mean}, over {model.preprocessing.std}")
     return 0
+
+
+def _check(args: argparse.Namespace, path: Path) -> None:
+    """Say at once what would fail, or be ignored, after the model is loaded and traced.
+
+    Raises:
+        BackendError: names the argument and what it may be.
+    """
+    suffix = _SUFFIX[args.to]
+    if path.is_dir() or path.suffix != suffix:
+        raise BackendError(
+            f"--out {path}: expected a file that ends in {suffix} with --to {args.to}"
+        )
+    if args.to == "openvino" and args.precision not in ("auto", "fp32"):
+        raise BackendError(
+            f"--precision {args.precision}: OpenVINO's files are fp32; its runtime lowers them where it is told to"
+        )
+    if args.to != "tensorrt" and args.capabilities:
+        raise BackendError(f"--capabilities are for --to tensorrt, not {args.to}")
+    for name, count in (("--max-queries", args.max_queries), ("--max-batch", args.max_batch)):
+        if count < 1:
+            raise BackendError(f"{name} {count}: expected 1 or more")

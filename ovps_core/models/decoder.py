@@ -6,6 +6,7 @@ Source: Lüddecke and Ecker, "Image Segmentation Using Text and Image Prompts", 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -83,9 +84,37 @@ class Upsampler(nn.Sequential):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Maps float [B, C, dim, h, w] -> logits float [B, C, stride * h, stride * w]."""
-        logits = super().forward(maps.flatten(0, 1))
-        return logits.unflatten(0, maps.shape[:2]).squeeze(2)
+        """Maps float [B, C, dim, h, w] -> logits float [B, C, stride * h, stride * w].
+
+        A transposed convolution that steps by its own size is a linear layer whose outputs are moved beside each
+        other. Said so, it is several times faster on a CPU, runs in 16 bit where a transposed convolution to one
+        channel does not, and the moves of both steps are one.
+        """
+        hidden, (height, width) = maps.flatten(0, 1), maps.shape[-2:]
+        sides: list[int] = []
+        for layer in self:
+            if isinstance(layer, nn.ConvTranspose2d):
+                if not sides:
+                    hidden = hidden.flatten(2).transpose(1, 2)  # [M, h * w, channels]
+                hidden = _step(layer, hidden)
+                sides.append(layer.stride[0])
+            else:
+                hidden = layer(hidden)
+        # [M, h * w * step^2 ..., 1], a pixel's own places within it last: rows with rows, columns with columns
+        places = [height, width, *(side for side in sides for _ in range(2))]
+        moved = hidden.reshape(-1, *places)
+        moved = moved.permute(0, *range(1, moved.dim(), 2), *range(2, moved.dim(), 2))
+        stride = math.prod(sides)
+        return moved.reshape(*maps.shape[:2], stride * height, stride * width)
+
+
+def _step(layer: nn.ConvTranspose2d, tokens: Tensor) -> Tensor:
+    """Tokens float [M, N, in] -> float [M, N * step * step, out], rows of a token's square one after the other."""
+    weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)  # [step * step * out, in]
+    assert layer.bias is not None  # made so above
+    bias = layer.bias.repeat(layer.stride[0] ** 2)
+    outputs = F.linear(tokens, weight, bias)
+    return outputs.unflatten(2, (-1, layer.out_channels)).flatten(1, 2)
 
 
 class FilmDecoder(nn.Module):

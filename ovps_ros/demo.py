@@ -5,6 +5,11 @@ The runner only does what a robot would: it says words on a topic and listens to
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # the imports take seconds; Ctrl-C ends them without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import sys
 import time
@@ -129,8 +134,6 @@ def run(args: argparse.Namespace) -> int:
         watcher = Watcher(recorder)
         try:
             _ask_and_watch(watcher, programs, args)
-        except (KeyboardInterrupt, ExternalShutdownException):
-            return 130
         finally:
             watcher.destroy_node()
     rclpy.try_shutdown()
@@ -220,8 +223,11 @@ def main() -> int:
         prog="python -m ovps_ros.demo", description="Camera, node and questions over DDS."
     )
     add_arguments(parser)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return run(parser.parse_args())
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 130
     except OvpsError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

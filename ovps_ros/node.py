@@ -299,6 +299,13 @@ class OvpsNode(LifecycleNode):
             self.get_logger().warning(text)
 
     def _diagnose(self) -> None:
+        try:
+            self._diagnostics.publish(self._status())
+        except Exception:
+            if self.context.ok():
+                raise  # else it failed because the program ends
+
+    def _status(self) -> DiagnosticArray:
         name, pipeline = self.get_name(), self._pipeline
         model = pipeline.segmenter.name if pipeline else ""
         add = functools.partial(status, hardware=model)
@@ -322,7 +329,7 @@ class OvpsNode(LifecycleNode):
             title = f"{name}: images" + (f" {camera.name}" if camera.name else "")
             array.status.append(add(title, level, message, values=values))
         array.status += self._faults.statuses(name, model)
-        self._diagnostics.publish(array)
+        return array
 
 
 def _begin(node: OvpsNode) -> None:

@@ -34,7 +34,7 @@ from ovps_ros.processes import run_node
 
 FRAME_ID = "camera_color_optical_frame"
 _STEP = 1 / 30  # seconds of the scene's time between two frames of the swing
-_PHOTO_SECONDS = 3.0
+PHOTO_SECONDS = 3.0  # for which a photo stands before the camera
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
@@ -80,17 +80,26 @@ def rendered_shots(
     scene.close()
 
 
-def photo_shots(folder: Path) -> list[Shot]:
+def photo_paths(folder: Path) -> list[Path]:
     """Every picture of a folder, by name.
 
     Raises:
-        ImageError: there is none, or one cannot be read.
+        ImageError: there is none.
     """
     paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in _SUFFIXES)
     if not paths:
         raise ImageError(f"no pictures in {folder}; expected {', '.join(sorted(_SUFFIXES))}")
+    return paths
+
+
+def photo_shots(folder: Path) -> list[Shot]:
+    """The same as messages.
+
+    Raises:
+        ImageError: there is none, or one cannot be read.
+    """
     header = Header(frame_id=FRAME_ID)
-    return [Shot(image_message(load_image(path), header)) for path in paths]
+    return [Shot(image_message(load_image(path), header)) for path in photo_paths(folder)]
 
 
 def _truth(masks: dict[tuple[str, str], np.ndarray], width: int, height: int) -> PartMasks:
@@ -123,7 +132,7 @@ class SimCamera(Node):
         self._truth = self.create_publisher(PartMasksMsg, "~/truth", 5)
         if self._value("photo"):
             shots = photo_shots(Path(self._value("photo")))
-            each = max(1, round(_PHOTO_SECONDS * self._rate))
+            each = max(1, round(PHOTO_SECONDS * self._rate))
             self._film = itertools.cycle(shot for shot in shots for _ in range(each))
         else:
             self._depths = self.create_publisher(Image, "depth", qos_profile_system_default)

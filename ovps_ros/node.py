@@ -216,7 +216,7 @@ class OvpsNode(LifecycleNode):
             outputs.publish_space(answer.space, answer)
             if self._transforms is not None and settings.publish_tf:
                 space = answer.space
-                self._transforms.send(space.header, space.parts, settings.tf_prefix)
+                self._transforms.send(space.header, space.parts, settings.tf_prefix, answer.camera)
 
     def _place(self, header: Any, parts: Any) -> Any:
         if self._transforms is None:
@@ -306,7 +306,8 @@ class OvpsNode(LifecycleNode):
                 raise  # else it failed because the program ends
 
     def _status(self) -> DiagnosticArray:
-        name, pipeline = self.get_name(), self._pipeline
+        name = self.get_fully_qualified_name().lstrip("/")  # one node a namespace is common
+        pipeline = self._pipeline
         model = pipeline.segmenter.name if pipeline else ""
         add = functools.partial(status, hardware=model)
         level, state = OK, "no model: configure first"

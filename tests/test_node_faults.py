@@ -141,18 +141,18 @@ def test_a_first_start_tells_what_it_builds_and_keeps_it_where_asked(
     parameters["engine_cache"] = str(tmp_path / "engines")
     with Programs() as programs:
         robot = Robot("builder")
-        programs.start("ovps_ros.node", parameters, ["-r", "__node:=first"])
+        programs.start("ovps_ros.node", parameters, ["-r", "__node:=first", "-r", "__ns:=/arm"])
         said = ("building engine: exporting", " s so far")
 
         def told() -> bool:
             messages = [
-                s.message for a in robot.diagnostics for s in a.status if "first: m" in s.name
+                s.message for a in robot.diagnostics for s in a.status if "arm/first: m" in s.name
             ]
             return all(any(words in message for message in messages) for words in said)
 
         robot.spin_until(told, NODE_STARTS)
         robot.spin_until(
-            lambda: robot.faults().get("first: model", ("",))[1] == "active", NODE_STARTS
+            lambda: robot.faults().get("arm/first: model", ("",))[1] == "active", NODE_STARTS
         )
         assert list((tmp_path / "engines").glob("onnx-*/decode.onnx"))
         robot.close()

@@ -97,7 +97,8 @@ def reference() -> str:
         _table(_SERVICES, ["name", "type", ""]),
         "## Diagnostics",
         "`model`, `queries` and `images` are always there; the others name what is wrong, with a hint. "
-        "While a model loads, `model` says what is done and for how long: `building engine: encode, ...: 3 of 10, 42 s so far`.",
+        "While a model loads, `model` says what is done and for how long: `building engine: "
+        "encode, ...: 3 of 10, 42 s so far`.",
         _table([(f"`{name}`", says) for name, says in FAULTS], ["name", ""]),
         "## Parameters",
         _table(rows, ["parameter", "type", "default", "range", "takes effect", ""]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ PICTURE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint
 PERIOD = 0.1  # seconds between two images
 
 
-def film(robot: Robot, until: object) -> dict[int, float]:
+def film(robot: Robot, until: Callable[[], bool]) -> dict[int, float]:
     """Show pictures until ``until()``; seconds from stamp to answer, of those asked few queries."""
     robot.masks.clear()
     waits: dict[int, float] = {}
@@ -62,5 +63,5 @@ def test_images_flow_on_while_500_queries_are_encoded(robot: Robot, way: str) ->
         f"before, {max(waits.values(), default=99):.3f} s meanwhile, {len(waits)} images"
     )
     robot.ask("knife handle")
-    assert len(waits) >= 0.5 * encoded_in / PERIOD
+    assert len(waits) + 1 >= 0.5 * encoded_in / PERIOD
     assert max(waits.values()) < max(usual.values()) + PERIOD

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ovps_core.cache import cache_folder
 from ovps_core.checkpoints import CheckpointInfo, find_weights, load_model
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
-from ovps_core.engine import make_engine
+from ovps_core.engine import DEFAULT_CACHE, EngineCache, make_engine
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.postprocess_cuda import occupied_maps
 from ovps_core.images import RgbImage, check_image, load_image, to_pixels
@@ -55,11 +55,13 @@ class PartSegmenter:
         device: str = "auto",
         precision: str = "auto",
         calibration: Sequence[RgbImage] = (),
+        engines: EngineCache = DEFAULT_CACHE,
     ) -> PartSegmenter:
         """A segmenter with the weights of a named model or file (see ``ovps models``).
 
         Args:
             backend, device, precision, calibration: see :func:`ovps_core.engine.make_engine`.
+            engines: where engines that must be built are kept, and who is told while one is built.
 
         Raises:
             CheckpointError: the weights are not there, damaged or of another model.
@@ -70,7 +72,12 @@ class PartSegmenter:
         if text is not None:
             text.cache = EmbeddingCache(info.digest, cache_folder() / "text.sqlite")
         engine = make_engine(
-            model, backend=backend, device=device, precision=precision, calibration=calibration
+            model,
+            backend=backend,
+            device=device,
+            precision=precision,
+            calibration=calibration,
+            cache=engines,
         )
         return cls(model, info, engine)
 

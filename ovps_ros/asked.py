@@ -1,19 +1,32 @@
-"""What the node looks for: the standing queries and those of running goals, encoded when they change."""
+"""What the node looks for: the standing queries and those of running goals, encoded when they change.
+
+Words are read and encoded in a thread of their own: a long list takes seconds, and neither the callbacks that
+receive images nor the worker between two of them can wait for it.
+"""
 
 from __future__ import annotations
 
+import queue
 import threading
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any
 
 from ovps_core.models.base import QueryPlan
-from ovps_core.query import PartQuery
+from ovps_core.query import PartQuery, parse_queries
 from ovps_core.segmenter import PartSegmenter
 
 Queries = tuple[PartQuery, ...]
+Words = Callable[[], Queries]
+"""Reads words when the thread comes to them; raises QueryError."""
+_PATIENCE = 10.0  # seconds for the words in hand when the node ends
 
 
 class Asked:
     """Changed by callbacks, read by the worker.
+
+    Changes are made one after the other, in the order of the calls. Each gives a future of the standing queries
+    as they are after it; where the words are of no use it raises QueryError and what was asked before stays.
 
     Attributes:
         plan: encoded words of everything asked now; None when nothing is.
@@ -25,42 +38,79 @@ class Asked:
         self.standing: Queries = ()
         self._goals: dict[Hashable, Queries] = {}
         self._segmenter: PartSegmenter | None = None
-        self._lock = threading.Lock()
+        self._said: str | None = None
+        self._saying = threading.Lock()
+        self._jobs: queue.SimpleQueue[tuple[Future[Queries], Callable[[], Any]] | None]
+        self._jobs = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="ovps words", daemon=True)
+        self._thread.start()
 
     def use(self, segmenter: PartSegmenter | None) -> None:
-        """Encode with another model from now on; None while there is none.
+        """Encode with another model from now on, None while there is none; waits until it is done.
 
         Raises:
             QueryError: the model cannot ask for one of the standing queries.
         """
-        with self._lock:
+
+        def change() -> None:
             self._segmenter = segmenter
             self._set(self.standing, self._goals)
 
-    def replace(self, queries: Iterable[PartQuery], *, append: bool = False) -> Queries:
-        """New standing queries; on an error the old ones stay.
+        self._later(change).result()
 
-        Raises:
-            QueryError: the model cannot ask for one of them.
+    def say(self, text: str) -> Future[Queries] | None:
+        """New standing queries; of texts that come faster than they can be encoded the newest counts.
+
+        Returns:
+            None where an older text waits still: this one is asked in its place.
         """
-        with self._lock:
+
+        def change() -> None:
+            with self._saying:
+                text, self._said = self._said or "", None
+            self._set(parse_queries(text) if text else (), self._goals)
+
+        with self._saying:
+            waiting, self._said = self._said is not None, text
+        return None if waiting else self._later(change)
+
+    def replace(self, words: Words, *, append: bool = False) -> Future[Queries]:
+        """New standing queries, beside the present ones with ``append``."""
+
+        def change() -> None:
             kept = self.standing if append else ()
-            self._set(tuple(dict.fromkeys([*kept, *queries])), self._goals)
-            return self.standing
+            self._set(tuple(dict.fromkeys([*kept, *words()])), self._goals)
 
-    def begin(self, goal: Hashable, queries: Iterable[PartQuery]) -> None:
-        """Look for a goal's queries too.
+        return self._later(change)
 
-        Raises:
-            QueryError: the model cannot ask for one of them.
-        """
-        with self._lock:
-            self._set(self.standing, {**self._goals, goal: tuple(queries)})
+    def begin(self, goal: Hashable, words: Words) -> Future[Queries]:
+        """Look for a goal's queries too."""
+        return self._later(lambda: self._set(self.standing, {**self._goals, goal: words()}))
 
-    def end(self, goal: Hashable) -> None:
+    def end(self, goal: Hashable) -> Future[Queries]:
         """A goal is done."""
-        with self._lock:
-            self._set(self.standing, {g: q for g, q in self._goals.items() if g != goal})
+        return self._later(
+            lambda: self._set(self.standing, {g: q for g, q in self._goals.items() if g != goal})
+        )
+
+    def close(self) -> None:
+        """After the words in hand."""
+        self._jobs.put(None)
+        self._thread.join(_PATIENCE)
+
+    def _later(self, change: Callable[[], Any]) -> Future[Queries]:
+        future: Future[Queries] = Future()
+        self._jobs.put((future, change))
+        return future
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            future, change = job
+            try:
+                change()
+                future.set_result(self.standing)
+            except Exception as error:  # is told to whoever asked
+                future.set_exception(error)
 
     def _set(self, standing: Queries, goals: dict[Hashable, Queries]) -> None:
         everything = dict.fromkeys([*standing, *(q for queries in goals.values() for q in queries)])

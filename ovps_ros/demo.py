@@ -5,6 +5,11 @@ The runner only does what a robot would: it says words on a topic and listens to
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # the imports take seconds; Ctrl-C ends them without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import sys
 import time
@@ -34,11 +39,12 @@ from ovps_ros.messages import image_rgb, masks_value, nanoseconds
 from ovps_ros.msg import PartMasks as PartMasksMsg
 from ovps_ros.processes import Programs, stay_local
 from ovps_ros.record import MaskRecorder
+from ovps_ros.sim_camera import PHOTO_SECONDS, photo_paths
 
 FIRST = "knife handle, mug handle"
 SECOND = "knife handle, mug handle, pan handle"
 _KEPT = 60  # images and truths that wait for their masks
-_FILM_FRAMES, _FILM_WIDTH = 40, 480
+_FILM_FRAMES, _FILM_WIDTH, _FILM_HEIGHT = 40, 480, 360
 
 
 class DemoError(OvpsError):
@@ -99,7 +105,7 @@ class Watcher(Node):
                 seen.ious.setdefault(query.text, []).append(iou)
         if stamp in self._images:
             seen.picture = draw_masks(image_rgb(self._images[stamp]), masks)
-            seen.film.append(_shrink(seen.picture))
+            seen.film.append(_fit(seen.picture))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,6 +123,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 0 when masks came."""
+    if args.photo:  # every photo is asked every question
+        args.seconds = max(args.seconds, 2 * PHOTO_SECONDS * len(photo_paths(args.photo)))
     domain = stay_local()
     print(f"ROS_DOMAIN_ID={domain}: camera, node and this program talk over DDS")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -129,8 +137,6 @@ def run(args: argparse.Namespace) -> int:
         watcher = Watcher(recorder)
         try:
             _ask_and_watch(watcher, programs, args)
-        except (KeyboardInterrupt, ExternalShutdownException):
-            return 130
         finally:
             watcher.destroy_node()
     rclpy.try_shutdown()
@@ -163,16 +169,12 @@ def _report(seen: Seen, args: argparse.Namespace) -> None:
     frames = len(seen.latencies_ms)
     p50, p99 = np.percentile(seen.latencies_ms, [50, 99])
     rate = (frames - 1) / max(seen.last_at - seen.first_at, 1e-9)
-    rows = [
-        [
-            text,
-            len(hits),
-            f"{np.mean(hits):.0%}",
-            np.mean(seen.ious[text]) if text in seen.ious else None,
-        ]
-        for text, hits in seen.found.items()
-    ]
-    headers = ["query", "images", "found in", "mean IoU with truth"]
+    rows = [[text, len(hits), f"{np.mean(hits):.0%}"] for text, hits in seen.found.items()]
+    headers = ["query", "images", "found in"]
+    if seen.ious:  # photos have no truth
+        headers.append("mean IoU with truth")
+        for row in rows:
+            row.append(np.mean(seen.ious[row[0]]) if row[0] in seen.ious else None)
     table = tabulate(rows, headers, floatfmt=".3f", missingval="")
     summary = (
         f"{frames} images answered, {rate:.1f} a second; stamp to mask p50 {p50:.0f} ms, "
@@ -202,10 +204,17 @@ def _iou(masks: PartMasks, truth: PartMasks, query: PartQuery) -> float:
     return float(np.count_nonzero(found & really) / union) if union else 1.0
 
 
-def _shrink(picture: RgbImage) -> RgbImage:
-    height = round(picture.shape[0] * _FILM_WIDTH / picture.shape[1])
-    small = cv2.resize(picture, (_FILM_WIDTH, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.uint8)
+def _fit(picture: RgbImage) -> RgbImage:
+    """Into the middle of a film frame; photos of a folder have many shapes."""
+    height, width = picture.shape[:2]
+    scale = min(_FILM_WIDTH / width, _FILM_HEIGHT / height)
+    wide, high = round(width * scale), round(height * scale)
+    frame = np.zeros((_FILM_HEIGHT, _FILM_WIDTH, 3), np.uint8)
+    left, top = (_FILM_WIDTH - wide) // 2, (_FILM_HEIGHT - high) // 2
+    frame[top : top + high, left : left + wide] = cv2.resize(
+        picture, (wide, high), interpolation=cv2.INTER_AREA
+    )
+    return frame
 
 
 def _keep(store: dict[int, Any], message: Any) -> None:
@@ -220,8 +229,11 @@ def main() -> int:
         prog="python -m ovps_ros.demo", description="Camera, node and questions over DDS."
     )
     add_arguments(parser)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return run(parser.parse_args())
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 130
     except OvpsError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

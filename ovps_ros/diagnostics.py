@@ -103,6 +103,33 @@ class Faults:
             ]
 
 
+class Repeating(threading.Thread):
+    """Calls again and again while the ``with`` block runs.
+
+    Args:
+        seconds: between two calls.
+        call: what to call.
+    """
+
+    def __init__(self, seconds: float, call: Callable[[], None]) -> None:
+        super().__init__(name="ovps diagnostics", daemon=True)
+        self._seconds, self._call = seconds, call
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Until the block ends."""
+        while not self._ended.wait(self._seconds):
+            self._call()
+
+    def __enter__(self) -> Repeating:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
+
+
 def status(
     name: str, level: bytes, message: str, hardware: str, values: dict[str, Any]
 ) -> DiagnosticStatus:

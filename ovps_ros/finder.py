@@ -1,6 +1,6 @@
 """The action ~/find_parts: look for parts in coming frames until all are seen, then answer once.
 
-A goal waits without a thread of its own: frames and a timer finish it, and only then is it "executed".
+A goal waits without a thread of its own: a coroutine that frames and a timer wake up.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.task import Future
 from rclpy.timer import Timer
 
 from ovps_core.errors import QueryError
@@ -30,7 +31,8 @@ Result = FindParts.Result
 @dataclass
 class _Goal:
     handle: ServerGoalHandle
-    queries: tuple[PartQuery, ...]
+    done: Future = field(default_factory=Future)
+    queries: tuple[PartQuery, ...] = ()
     timer: Timer | None = None
     agreeing: dict[str, int] = field(default_factory=dict)
     last: Answer | None = None
@@ -55,7 +57,7 @@ class Finder:
             node,
             FindParts,
             "~/find_parts",
-            execute_callback=self._conclude,
+            execute_callback=self._run,
             handle_accepted_callback=self._begin,
             cancel_callback=self._cancel,
         )
@@ -64,7 +66,8 @@ class Finder:
         """Finish the goals that this answer fulfils, tell the others what was seen."""
         with self._lock:
             for goal in list(self._goals.values()):
-                if goal.result is None and set(goal.queries) <= set(answer.masks.queries):
+                understood = goal.queries and set(goal.queries) <= set(answer.masks.queries)
+                if goal.result is None and understood:
                     self._look(goal, answer)
 
     def stop(self, why: str) -> None:
@@ -78,26 +81,32 @@ class Finder:
         self._server.destroy()
 
     def _begin(self, handle: ServerGoalHandle) -> None:
-        request = handle.request
-        goal = _Goal(handle, ())
+        goal = _Goal(handle)
         with self._lock:
             self._goals[_key(handle)] = goal
+            handle.execute()
             if not self._is_active():
                 self._finish(goal, Result.NOT_ACTIVE, "the node is not active: activate it first")
                 return
-            try:
-                goal.queries = parse_queries([query_value(q) for q in request.queries])
-                if not goal.queries:
-                    raise QueryError("a goal without queries; expected at least one")
-                self._asked.begin(_key(handle), goal.queries)
-            except QueryError as error:
-                self._finish(goal, Result.NOT_FOUND, str(error))
-                return
-            seconds = nanoseconds(request.timeout) / 1e9
+            seconds = nanoseconds(handle.request.timeout) / 1e9
             if seconds > 0:
                 goal.timer = self._node.create_timer(
                     seconds, lambda: self._give_up(goal), clock=self._steady
                 )
+        begun = self._asked.begin(_key(handle), lambda: self._read(goal))
+        begun.add_done_callback(lambda begun: self._refuse(goal, begun.exception()))
+
+    def _read(self, goal: _Goal) -> tuple[PartQuery, ...]:
+        queries = parse_queries([query_value(query) for query in goal.handle.request.queries])
+        if not queries:
+            raise QueryError("a goal without queries; expected at least one")
+        goal.queries = queries
+        return queries
+
+    def _refuse(self, goal: _Goal, error: BaseException | None) -> None:
+        if error is not None:
+            with self._lock:
+                self._finish(goal, Result.NOT_FOUND, str(error))
 
     def _look(self, goal: _Goal, answer: Answer) -> None:
         goal.last = answer
@@ -132,13 +141,8 @@ class Finder:
             goal = self._goals.get(_key(handle))
             if goal is None or goal.result is not None:
                 return CancelResponse.REJECT
-            # the state changes after this returns, the goal must be concluded after that
-            goal.timer, old = (
-                self._node.create_timer(0.0, lambda: self._cancelled(goal)),
-                goal.timer,
-            )
-            if old is not None:
-                self._node.destroy_timer(old)
+        # the state changes after this returns, the goal must be concluded after that
+        self._node.executor.create_task(self._cancelled, goal)
         return CancelResponse.ACCEPT
 
     def _cancelled(self, goal: _Goal) -> None:
@@ -159,11 +163,14 @@ class Finder:
                     parts, answer.space.header, masks.height, masks.width
                 )
         self._asked.end(_key(goal.handle))
-        goal.handle.execute()
+        if self._node.executor is not None:
+            self._node.executor.create_task(goal.done.set_result, None)
 
-    def _conclude(self, handle: ServerGoalHandle) -> Any:
+    async def _run(self, handle: ServerGoalHandle) -> Any:
+        goal = self._goals[_key(handle)]
+        await goal.done
         with self._lock:
-            goal = self._goals.pop(_key(handle))
+            del self._goals[_key(handle)]
         if goal.timer is not None:
             self._node.destroy_timer(goal.timer)
         if handle.is_cancel_requested:

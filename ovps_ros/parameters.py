@@ -42,6 +42,11 @@ class Settings:
     )
     device: str = _parameter("auto", "auto, cpu or cuda:N.", takes=CONFIGURE)
     precision: str = _parameter("auto", "auto, fp32, bf16, fp16 or int8.", takes=CONFIGURE)
+    engine_cache: str = _parameter(
+        "",
+        "Folder of built engines; empty for $OVPS_CACHE/engines or ~/.cache/ovps/engines.",
+        takes=CONFIGURE,
+    )
     cameras: list[str] = _parameter(
         [],
         "Names of several cameras that share the model: NAME/image in, ~/NAME/masks out. Empty for "

@@ -1,15 +1,25 @@
-"""Our programs as processes of their own over DDS, with the profile that large images need."""
+"""How our programs run: each a process of its own over DDS, ended by Ctrl-C without a traceback."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+
+from ovps_core.errors import OvpsError
+
+N = TypeVar("N", bound=Node)
 
 _PATIENCE = 20.0  # seconds for a program to end by itself
 
@@ -33,6 +43,37 @@ def stay_local() -> int:
     if profile is not None:
         os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
     return int(os.environ["ROS_DOMAIN_ID"])
+
+
+def run_node(name: str, make: Callable[[], N], begin: Callable[[N], None] | None = None) -> int:
+    """Make a node, begin, spin until Ctrl-C or SIGTERM; either may come at any moment.
+
+    Returns:
+        The exit code: 0, or 1 where the node could not be made, with the reason on stderr.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    node = None
+    try:
+        rclpy.init()
+        node = make()
+        if begin is not None:
+            begin(node)
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except OvpsError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except Exception:
+        if rclpy.ok():
+            raise  # else it failed because it was told to stop
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C is not to break off the end
+        if node is not None:
+            node.destroy_node()
+        with contextlib.suppress(RuntimeError):  # the signal handler may be at it this very moment
+            rclpy.try_shutdown()
+    return 0
 
 
 class Programs:

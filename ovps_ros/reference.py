@@ -39,7 +39,12 @@ _OTHER_OUTPUTS = [
         "the queries change; one a line",
     ),
     ("/diagnostics", "diagnostic_msgs/DiagnosticArray", "reliable, 1", "once a second"),
-    ("/tf", "tf2_msgs/TFMessage", "reliable, 100", "publish_tf; tf_prefix + part + track"),
+    (
+        "/tf",
+        "tf2_msgs/TFMessage",
+        "reliable, 100",
+        "publish_tf; tf_prefix + camera of several + part + track",
+    ),
 ]
 _SERVICES = [
     (
@@ -91,7 +96,9 @@ def reference() -> str:
         "## Services and the action",
         _table(_SERVICES, ["name", "type", ""]),
         "## Diagnostics",
-        "`model`, `queries` and `images` are always there; the others name what is wrong, with a hint.",
+        "`model`, `queries` and `images` are always there; the others name what is wrong, with a hint. "
+        "While a model loads, `model` says what is done and for how long: `building engine: "
+        "encode, ...: 3 of 10, 42 s so far`.",
         _table([(f"`{name}`", says) for name, says in FAULTS], ["name", ""]),
         "## Parameters",
         _table(rows, ["parameter", "type", "default", "range", "takes effect", ""]),

@@ -5,7 +5,11 @@ A swing is rendered once at the start and then played, so that 30 Hz hold on a m
 
 from __future__ import annotations
 
-import contextlib
+import signal
+
+if __name__ == "__main__":  # the imports take seconds; Ctrl-C ends them without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import itertools
 import sys
 import time
@@ -15,23 +19,22 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import qos_profile_system_default
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from ovps_core.errors import ImageError, OvpsError
+from ovps_core.errors import ImageError
 from ovps_core.images import load_image
 from ovps_core.query import PartQuery
 from ovps_core.results import PartMask, PartMasks, Roi
 from ovps_ros.messages import image_message, masks_message
 from ovps_ros.msg import PartMasks as PartMasksMsg
+from ovps_ros.processes import run_node
 
 FRAME_ID = "camera_color_optical_frame"
 _STEP = 1 / 30  # seconds of the scene's time between two frames of the swing
-_PHOTO_SECONDS = 3.0
+PHOTO_SECONDS = 3.0  # for which a photo stands before the camera
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
@@ -77,17 +80,26 @@ def rendered_shots(
     scene.close()
 
 
-def photo_shots(folder: Path) -> list[Shot]:
+def photo_paths(folder: Path) -> list[Path]:
     """Every picture of a folder, by name.
 
     Raises:
-        ImageError: there is none, or one cannot be read.
+        ImageError: there is none.
     """
     paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in _SUFFIXES)
     if not paths:
         raise ImageError(f"no pictures in {folder}; expected {', '.join(sorted(_SUFFIXES))}")
+    return paths
+
+
+def photo_shots(folder: Path) -> list[Shot]:
+    """The same as messages.
+
+    Raises:
+        ImageError: there is none, or one cannot be read.
+    """
     header = Header(frame_id=FRAME_ID)
-    return [Shot(image_message(load_image(path), header)) for path in paths]
+    return [Shot(image_message(load_image(path), header)) for path in photo_paths(folder)]
 
 
 def _truth(masks: dict[tuple[str, str], np.ndarray], width: int, height: int) -> PartMasks:
@@ -120,7 +132,7 @@ class SimCamera(Node):
         self._truth = self.create_publisher(PartMasksMsg, "~/truth", 5)
         if self._value("photo"):
             shots = photo_shots(Path(self._value("photo")))
-            each = max(1, round(_PHOTO_SECONDS * self._rate))
+            each = max(1, round(PHOTO_SECONDS * self._rate))
             self._film = itertools.cycle(shot for shot in shots for _ in range(each))
         else:
             self._depths = self.create_publisher(Image, "depth", qos_profile_system_default)
@@ -158,18 +170,7 @@ class SimCamera(Node):
 
 def main() -> None:
     """Run the camera until it is told to stop."""
-    rclpy.init()
-    try:
-        node = SimCamera()
-        rclpy.spin(node)
-    except OvpsError as error:
-        print(f"ovps_sim_camera: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        with contextlib.suppress(RuntimeError):  # the signal handler may be at it this very moment
-            rclpy.try_shutdown()
+    sys.exit(run_node("ovps_sim_camera", SimCamera))
 
 
 if __name__ == "__main__":

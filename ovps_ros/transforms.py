@@ -70,14 +70,24 @@ class Transforms:
         moved = tuple(replace(part, pose=matrix @ part.pose) for part in parts)
         return Header(stamp=header.stamp, frame_id=self._target), moved
 
-    def send(self, header: Header, parts: tuple[Part3D, ...], prefix: str) -> None:
-        """A frame named prefix, part, number of the track: ``part/knife_handle_3``."""
+    def send(self, header: Header, parts: tuple[Part3D, ...], prefix: str, camera: str) -> None:
+        """A frame for every part, see :func:`frame_name`."""
         for part in parts:
-            words = "_".join([*part.query.text.lower().split(), str(part.track_id or part.id)])
-            message = TransformStamped(header=header, child_frame_id=prefix + words)
+            message = TransformStamped(
+                header=header, child_frame_id=frame_name(prefix, camera, part)
+            )
             position, rotation = part.position, part.quaternion
             for axis, value in zip("xyz", position, strict=True):
                 setattr(message.transform.translation, axis, float(value))
             for axis, value in zip("xyzw", rotation, strict=True):
                 setattr(message.transform.rotation, axis, float(value))
             self._broadcaster.sendTransform(message)
+
+
+def frame_name(prefix: str, camera: str, part: Part3D) -> str:
+    """Prefix, camera where there are several, part, number of the track: ``part/left/knife_handle_3``.
+
+    Every camera counts its own tracks: without its name two cameras would move one frame.
+    """
+    words = "_".join([*part.query.text.lower().split(), str(part.track_id or part.id)])
+    return prefix + (f"{camera}/" if camera else "") + words

@@ -131,3 +131,42 @@ def test_missing_model_leaves_the_node_unconfigured_and_says_why(tmp_path: Path)
             lambda: "corrupt.safetensors" in str(robot.faults().get("broken: configure"))
         )
         robot.close()
+
+
+def test_a_first_start_tells_what_it_builds_and_keeps_it_where_asked(
+    small_weights: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    parameters = {"model": str(small_weights), "backend": "onnxruntime"}
+    parameters["engine_cache"] = str(tmp_path / "engines")
+    with Programs() as programs:
+        robot = Robot("builder")
+        programs.start("ovps_ros.node", parameters, ["-r", "__node:=first", "-r", "__ns:=/arm"])
+        said = ("building engine: exporting", " s so far")
+
+        def told() -> bool:
+            messages = [
+                s.message for a in robot.diagnostics for s in a.status if "arm/first: m" in s.name
+            ]
+            return all(any(words in message for message in messages) for words in said)
+
+        robot.spin_until(told, NODE_STARTS)
+        robot.spin_until(
+            lambda: robot.faults().get("arm/first: model", ("",))[1] == "active", NODE_STARTS
+        )
+        assert list((tmp_path / "engines").glob("onnx-*/decode.onnx"))
+        robot.close()
+
+
+def test_a_cache_that_cannot_be_written_is_named(small_weights: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "file").touch()
+    parameters = {"model": str(small_weights), "backend": "onnxruntime"}
+    parameters["engine_cache"] = str(tmp_path / "file" / "engines")
+    with Programs() as programs:
+        robot = Robot("nowhere")
+        programs.start("ovps_ros.node", parameters, ["-r", "__node:=homeless"])
+        robot.spin_until(
+            lambda: "cannot be kept" in str(robot.faults().get("homeless: configure")), NODE_STARTS
+        )
+        robot.close()

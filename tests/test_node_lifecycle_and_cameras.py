@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
 
+from action_msgs.msg import GoalStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from ovps_ros.action import FindParts
@@ -18,6 +19,7 @@ from ovps_ros.msg import PartMasks, PartQuery
 from ovps_ros.srv import SetQueries
 from rclpy.action import ActionClient
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.task import Future
 from robot import NODE_STARTS, Robot
 from sensor_msgs.msg import CompressedImage
 
@@ -72,7 +74,11 @@ def test_the_whole_life(pair: Robot, small_weights: Path) -> None:
         expected = segmenter.segment(np.ascontiguousarray(decoded), "knife handle", options)
         masks = masks_value(found[name])
         np.testing.assert_array_equal(masks.label_image(), expected.label_image())
+    waiting = _begin_to_find(pair)
     assert _change(pair, Transition.TRANSITION_DEACTIVATE)
+    pair.spin_until(waiting.done)
+    assert waiting.result().status == GoalStatus.STATUS_ABORTED
+    assert waiting.result().result.status == FindParts.Result.NOT_ACTIVE
     pair.spin_until(lambda: not pair.node.count_subscribers("/left/image/compressed"))
     assert _change(pair, Transition.TRANSITION_ACTIVATE)
     assert _both(pair)
@@ -114,10 +120,14 @@ def _jpeg(picture: np.ndarray) -> np.ndarray:
 
 
 def _find(robot: Robot) -> FindParts.Result:
+    result = _begin_to_find(robot)
+    robot.spin_until(result.done)
+    return result.result().result
+
+
+def _begin_to_find(robot: Robot) -> Future:
     client = ActionClient(robot.node, FindParts, "/pair/find_parts")
     assert client.wait_for_server(20)
     future = client.send_goal_async(FindParts.Goal(queries=[PartQuery(text="mug rim")]))
     robot.spin_until(future.done)
-    result = future.result().get_result_async()
-    robot.spin_until(result.done)
-    return result.result().result
+    return future.result().get_result_async()

@@ -9,13 +9,16 @@ import pytest
 
 pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
 
+from action_msgs.msg import GoalStatus
 from ovps_ros.action import FindParts
 from ovps_ros.msg import PartQuery, Parts3D
 from ovps_ros.srv import SetQueries
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.action import ActionClient
+from rclpy.action.client import ClientGoalHandle
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.task import Future
 from robot import Robot
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import String
@@ -176,15 +179,43 @@ def test_action_says_why_not(
     assert answer.message
 
 
-def test_action_can_be_cancelled(robot: Robot) -> None:
+def _begin(robot: Robot, client: ActionClient, text: str) -> tuple[ClientGoalHandle, Future]:
+    future = client.send_goal_async(FindParts.Goal(queries=[PartQuery(text=text, threshold=1.0)]))
+    robot.spin_until(future.done)
+    return future.result(), future.result().get_result_async()
+
+
+def test_goals_execute_side_by_side_until_each_is_cancelled(robot: Robot) -> None:
+    robot.ask()
     client = ActionClient(robot.node, FindParts, "/ovps/find_parts")
     assert client.wait_for_server(20)
-    future = client.send_goal_async(FindParts.Goal(queries=[PartQuery(text="mug rim")]))
-    robot.spin_until(future.done)
-    result = future.result().get_result_async()
-    cancelled = future.result().cancel_goal_async()
-    robot.spin_until(lambda: cancelled.done() and result.done())
-    assert result.result().result.message == "cancelled"
+    first, first_result = _begin(robot, client, "mug rim")
+    robot.spin_until(lambda: first.status == GoalStatus.STATUS_EXECUTING)
+    second, second_result = _begin(robot, client, "pan handle")  # pushes nobody out
+    robot.spin_until(lambda: second.status == GoalStatus.STATUS_EXECUTING)
+    assert first.status == GoalStatus.STATUS_EXECUTING
+    assert {q.text for q in robot.answer(PICTURE).queries} == {"mug rim", "pan handle"}
+    first.cancel_goal_async()
+    robot.spin_until(first_result.done)
+    assert first_result.result().status == GoalStatus.STATUS_CANCELED
+    assert first_result.result().result.message == "cancelled"
+    robot.rest(0.3)  # an image that was in work is answered for both
+    assert {q.text for q in robot.answer(PICTURE).queries} == {"pan handle"}
+    assert second.status == GoalStatus.STATUS_EXECUTING and not second_result.done()
+    second.cancel_goal_async()
+    robot.spin_until(second_result.done)
+    assert second_result.result().status == GoalStatus.STATUS_CANCELED
+
+
+def test_a_goal_that_is_done_cannot_be_cancelled(robot: Robot) -> None:
+    client = ActionClient(robot.node, FindParts, "/ovps/find_parts")
+    assert client.wait_for_server(20)
+    goal, result = _begin(robot, client, "???")
+    robot.spin_until(result.done)
+    assert result.result().status == GoalStatus.STATUS_ABORTED
+    cancelled = goal.cancel_goal_async()
+    robot.spin_until(cancelled.done)
+    assert not cancelled.result().goals_canceling
 
 
 def test_parameters_are_described_ranged_and_live(robot: Robot) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ovps_core.checkpoints import known_models, load_model
 from ovps_core.data.rendered.live import LiveScene
-from ovps_core.engine.artefacts import cached, is_intact, model_key
+from ovps_core.engine.artefacts import EngineCache, is_intact, model_key
 from ovps_core.engine.export import export_onnx
 from ovps_core.engine.onnxruntime import session
 from ovps_core.engine.tensorrt_build import Profile, build_plan
@@ -131,17 +131,17 @@ def builder(calls: list[Path], content: bytes = b"plan" * 1000):
 
 def test_an_engine_is_built_once(cache: Path) -> None:
     calls: list[Path] = []
-    first = cached("tensorrt", {"weights": "a"}, builder(calls))
-    assert cached("tensorrt", {"weights": "a"}, builder(calls)) == first
+    first = EngineCache().get("tensorrt", {"weights": "a"}, builder(calls))
+    assert EngineCache().get("tensorrt", {"weights": "a"}, builder(calls)) == first
     assert len(calls) == 1
-    assert cached("tensorrt", {"weights": "b"}, builder(calls)) != first
+    assert EngineCache().get("tensorrt", {"weights": "b"}, builder(calls)) != first
     assert len(calls) == 2
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed", "missing", "manifest", "other key"])
 def test_a_damaged_engine_is_built_again(cache: Path, damage: str) -> None:
     key, calls = {"weights": "a"}, []
-    folder = cached("tensorrt", key, builder(calls))
+    folder = EngineCache().get("tensorrt", key, builder(calls))
     plan, manifest = folder / "encode.plan", folder / "manifest.json"
     if damage == "truncated":
         plan.write_bytes(plan.read_bytes()[:-1])
@@ -155,7 +155,7 @@ def test_a_damaged_engine_is_built_again(cache: Path, damage: str) -> None:
         content = json.loads(manifest.read_text())
         manifest.write_text(json.dumps(content | {"key": {"weights": "z"}}))
     assert not is_intact(folder, key)
-    assert cached("tensorrt", key, builder(calls)) == folder
+    assert EngineCache().get("tensorrt", key, builder(calls)) == folder
     assert len(calls) == 2 and plan.read_bytes() == b"plan" * 1000 and is_intact(folder, key)
 
 
@@ -165,7 +165,7 @@ def test_a_build_that_fails_leaves_nothing(cache: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cached("tensorrt", {"weights": "a"}, fail)
+        EngineCache().get("tensorrt", {"weights": "a"}, fail)
     assert not list((cache / "engines").iterdir())
 
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,53 +18,87 @@ import torch
 from ovps_core import __file__ as _package
 from ovps_core.cache import cache_folder
 from ovps_core.checkpoints.file import sha256
+from ovps_core.errors import BackendError
 from ovps_core.models.base import PartModel
 
 _MANIFEST = "manifest.json"
 log = logging.getLogger(__name__)
 
 
-def engines_folder() -> Path:
-    """Where built engines are kept; deleting it costs the time to build them again."""
-    return cache_folder() / "engines"
+Progress = Callable[[str], None]
+"""Told in words what a build is at."""
 
 
-def cached(kind: str, key: Mapping[str, str], build: Callable[[Path], None]) -> Path:
-    """A folder of files that ``build`` makes for ``key``, built now or before.
+def _silent(_: str) -> None:
+    pass
 
-    A folder is taken only whole: its manifest must hold the same key and the sha256 of each file; a truncated,
-    changed or foreign one is built anew. Building happens beside and is moved into place in one step, so that a
-    build that is stopped leaves nothing that looks finished.
 
-    Args:
-        kind: begins the folder's name.
-        key: everything that the result depends on.
-        build: writes its files into the empty folder it is given.
+@dataclass(frozen=True)
+class EngineCache:
+    """Where built engines are kept, and who is told while one is built.
+
+    Attributes:
+        root: the folder; None for ``engines`` in the cache folder. Deleting it costs the time to build again.
+        progress: told what a build is at; nothing is told of what is found ready.
     """
-    digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()
-    folder = engines_folder() / f"{kind}-{digest[:24]}"
-    if is_intact(folder, key):
+
+    root: Path | None = None
+    progress: Progress = _silent
+
+    @property
+    def folder(self) -> Path:
+        """Where engines are kept."""
+        return self.root or cache_folder() / "engines"
+
+    def get(self, kind: str, key: Mapping[str, str], build: Callable[[Path], None]) -> Path:
+        """A folder of files that ``build`` makes for ``key``, built now or before.
+
+        A folder is taken only whole: its manifest must hold the same key and the sha256 of each file; a truncated,
+        changed or foreign one is built anew. Building happens beside and is moved into place in one step, so that
+        a build that is stopped leaves nothing that looks finished.
+
+        Args:
+            kind: begins the folder's name.
+            key: everything that the result depends on.
+            build: writes its files into the empty folder it is given.
+
+        Raises:
+            BackendError: the cache's folder cannot be written.
+        """
+        digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()
+        folder = self.folder / f"{kind}-{digest[:24]}"
+        if is_intact(folder, key):
+            return folder
+        if folder.exists():
+            log.warning("%s is damaged or out of date; building it again", folder)
+        unfinished = self._make_folder(folder.name)
+        try:
+            build(unfinished)
+            files = {path.name: sha256(path) for path in sorted(unfinished.iterdir())}
+            (unfinished / _MANIFEST).write_text(
+                json.dumps({"key": dict(key), "files": files}, indent=1)
+            )
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(unfinished, folder)
+        except OSError:
+            if not is_intact(folder, key):  # else another process was faster
+                raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
         return folder
-    if folder.exists():
-        log.warning("%s is damaged or out of date; building it again", folder)
-    engines_folder().mkdir(parents=True, exist_ok=True)
-    unfinished = Path(
-        tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=engines_folder())
-    )
-    try:
-        build(unfinished)
-        files = {path.name: sha256(path) for path in sorted(unfinished.iterdir())}
-        (unfinished / _MANIFEST).write_text(
-            json.dumps({"key": dict(key), "files": files}, indent=1)
-        )
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(unfinished, folder)
-    except OSError:
-        if not is_intact(folder, key):  # else another process was faster
-            raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return folder
+
+    def _make_folder(self, name: str) -> Path:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix=f"{name}.", suffix=".part", dir=self.folder))
+        except OSError as error:
+            raise BackendError(
+                f"built engines cannot be kept in {self.folder} ({error.strerror}); "
+                "name a folder that can be written"
+            ) from error
+
+
+DEFAULT_CACHE = EngineCache()
 
 
 def is_intact(folder: Path, key: Mapping[str, str]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ovps_core.engine.artefacts import cached, model_key
+from ovps_core.engine.artefacts import DEFAULT_CACHE, EngineCache, model_key
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.chunks import with_a_pair
 from ovps_core.engine.export import export_onnx
@@ -30,7 +30,9 @@ class OnnxRuntimeEngine(Engine):
 
     name = "onnxruntime"
 
-    def __init__(self, model: PartModel, *, precision: str = "fp32") -> None:
+    def __init__(
+        self, model: PartModel, *, precision: str = "fp32", cache: EngineCache = DEFAULT_CACHE
+    ) -> None:
         super().__init__()
         if precision != "fp32":
             raise BackendError(
@@ -39,6 +41,7 @@ class OnnxRuntimeEngine(Engine):
         _import()
         self.precision = precision
         self._model = model
+        self._cache = cache
         self._sessions: dict[tuple[int, int], tuple[Any, Any]] = {}
 
     def prepare(self, shape: EngineShape) -> None:
@@ -71,13 +74,14 @@ class OnnxRuntimeEngine(Engine):
         if size not in self._sessions:
             started = time.perf_counter()
             key = model_key(self._model) | {"size": f"{size[0]}x{size[1]}"}
-            folder = cached("onnx", key, lambda to: self._export(to, size))
+            folder = self._cache.get("onnx", key, lambda to: self._export(to, size))
             self._sessions[size] = session(folder / "encode.onnx"), session(folder / "decode.onnx")
             log.info("onnxruntime ready for %dx%d in %.1f s", *size, time.perf_counter() - started)
         return self._sessions[size]
 
     def _export(self, folder: Path, size: tuple[int, int]) -> None:
         for half in ("encode", "decode"):
+            self._cache.progress(f"exporting {half} to ONNX")
             export_onnx(self._model, folder / f"{half}.onnx", part=half, size=size)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ovps_core.engine.artefacts import cached, model_key
+from ovps_core.engine.artefacts import DEFAULT_CACHE, EngineCache, model_key
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.chunks import with_a_pair
 from ovps_core.engine.export import export_onnx
@@ -35,6 +35,7 @@ class OpenVinoEngine(Engine):
         precision: "int8" quantises weights and activations; what stays in floating point is bf16 where the
             processor has it.
         images: pictures to calibrate int8 with, such as the robot sees; a few synthetic ones by default.
+        cache: where the graphs are kept.
 
     Raises:
         BackendError: OpenVINO is not installed, or the precision cannot be had on this processor.
@@ -43,7 +44,12 @@ class OpenVinoEngine(Engine):
     name = "openvino"
 
     def __init__(
-        self, model: PartModel, *, precision: str = "fp32", images: Sequence[RgbImage] = ()
+        self,
+        model: PartModel,
+        *,
+        precision: str = "fp32",
+        images: Sequence[RgbImage] = (),
+        cache: EngineCache = DEFAULT_CACHE,
     ) -> None:
         super().__init__()
         self._core = _core()
@@ -58,6 +64,7 @@ class OpenVinoEngine(Engine):
         self.precision = precision
         self._model = model
         self._images = images
+        self._cache = cache
         self._requests: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._levels = 0
 
@@ -92,14 +99,12 @@ class OpenVinoEngine(Engine):
         if size not in self._requests:
             started = time.perf_counter()
             key = graph_key(self._model, size)
-            folder = cached("openvino", key, lambda to: self._export(to, size))
+            folder = self._cache.get("openvino", key, lambda to: self._export(to, size))
             if self.precision == "int8":
                 floating = folder
                 key |= recipe(self._images)
-                folder = cached(
-                    "openvino-int8",
-                    key,
-                    lambda to: quantise(self._model, floating, to, self._images),
+                folder = self._cache.get(
+                    "openvino-int8", key, lambda to: self._quantise(floating, to)
                 )
             requests = [self._compile(folder / f"{half}.xml") for half in HALVES]
             self._requests[size] = requests[0], requests[1]
@@ -119,8 +124,13 @@ class OpenVinoEngine(Engine):
         }
         return self._core.compile_model(graph, "CPU", options).create_infer_request()
 
+    def _quantise(self, floating: Path, folder: Path) -> None:
+        self._cache.progress("quantising to int8")
+        quantise(self._model, floating, folder, self._images)
+
     def _export(self, folder: Path, size: tuple[int, int]) -> None:
         for half in HALVES:
+            self._cache.progress(f"exporting {half} to OpenVINO")
             export_ir(self._model, folder / f"{half}.xml", part=half, size=size)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from ovps_core.engine.artefacts import DEFAULT_CACHE, EngineCache
 from ovps_core.engine.base import Engine
 from ovps_core.engine.eager import EagerEngine
 from ovps_core.errors import BackendError
@@ -25,6 +26,7 @@ def make_engine(
     device: str = "auto",
     precision: str = "auto",
     calibration: Sequence[RgbImage] = (),
+    cache: EngineCache = DEFAULT_CACHE,
 ) -> Engine:
     """An engine for ``model``.
 
@@ -35,6 +37,7 @@ def make_engine(
         precision: "auto", "fp32", "bf16", "fp16" or "int8"; "auto" is 16 bit where the device is faster in it.
             int8 must be asked for: what it costs in accuracy depends on the model.
         calibration: pictures for int8, such as the robot sees.
+        cache: where engines that must be built are kept.
 
     Raises:
         BackendError: what was asked for is not here; says what is, and what to install.
@@ -53,7 +56,7 @@ def make_engine(
         raise BackendError(
             f"{backend} runs on the CPU here, not on {device!r}; use tensorrt, compiled or torch"
         )
-    engine = _MAKERS[backend](model, device, precision, calibration)
+    engine = _MAKERS[backend](model, device, precision, calibration, cache)
     log.info("engine: %s on %s in %s (%s)", engine.name, device, engine.precision, why)
     return engine
 
@@ -88,38 +91,49 @@ def _or(precision: str, default: Callable[[], str]) -> str:
     return default() if precision == "auto" else precision
 
 
-def _torch(model: PartModel, device: str, precision: str, _: Sequence[RgbImage]) -> Engine:
+def _torch(
+    model: PartModel, device: str, precision: str, _: Sequence[RgbImage], __: EngineCache
+) -> Engine:
     precision = _or(precision, lambda: "fp16" if device.startswith("cuda") else "fp32")
     return EagerEngine(model, device=device, precision=precision)
 
 
-def _compiled(model: PartModel, device: str, precision: str, _: Sequence[RgbImage]) -> Engine:
+def _compiled(
+    model: PartModel, device: str, precision: str, _: Sequence[RgbImage], __: EngineCache
+) -> Engine:
     from ovps_core.engine.compiled import CompiledEngine
 
     precision = _or(precision, lambda: "fp16" if device.startswith("cuda") else "fp32")
     return CompiledEngine(model, device=device, precision=precision)
 
 
-def _openvino(model: PartModel, _: str, precision: str, images: Sequence[RgbImage]) -> Engine:
+def _openvino(
+    model: PartModel, _: str, precision: str, images: Sequence[RgbImage], cache: EngineCache
+) -> Engine:
     from ovps_core.engine.openvino import OpenVinoEngine, has_bf16
 
     precision = _or(precision, lambda: "bf16" if has_bf16() else "fp32")
-    return OpenVinoEngine(model, precision=precision, images=images)
+    return OpenVinoEngine(model, precision=precision, images=images, cache=cache)
 
 
-def _onnxruntime(model: PartModel, _: str, precision: str, __: Sequence[RgbImage]) -> Engine:
+def _onnxruntime(
+    model: PartModel, _: str, precision: str, __: Sequence[RgbImage], cache: EngineCache
+) -> Engine:
     from ovps_core.engine.onnxruntime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(model, precision=_or(precision, lambda: "fp32"))
+    return OnnxRuntimeEngine(model, precision=_or(precision, lambda: "fp32"), cache=cache)
 
 
-def _tensorrt(model: PartModel, device: str, precision: str, _: Sequence[RgbImage]) -> Engine:
+def _tensorrt(
+    model: PartModel, device: str, precision: str, _: Sequence[RgbImage], cache: EngineCache
+) -> Engine:
     from ovps_core.engine.tensorrt import TensorRtEngine
 
-    return TensorRtEngine(model, device=device, precision=_or(precision, lambda: "fp16"))
+    precision = _or(precision, lambda: "fp16")
+    return TensorRtEngine(model, device=device, precision=precision, cache=cache)
 
 
-_MAKERS: dict[str, Callable[[PartModel, str, str, Sequence[RgbImage]], Engine]] = {
+_MAKERS: dict[str, Callable[[PartModel, str, str, Sequence[RgbImage], EngineCache], Engine]] = {
     "torch": _torch,
     "compiled": _compiled,
     "openvino": _openvino,

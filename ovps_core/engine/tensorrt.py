@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ovps_core.engine.artefacts import DEFAULT_CACHE, EngineCache
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.chunks import bucket, rounded_up, with_a_pair
-from ovps_core.engine.tensorrt_build import Profile, Progress, require_tensorrt
+from ovps_core.engine.tensorrt_build import Profile, require_tensorrt
 from ovps_core.engine.tensorrt_cache import plan_key, plans
 from ovps_core.errors import BackendError
 from ovps_core.models.base import Conditions, Features, PartLogits, PartModel
@@ -31,7 +32,7 @@ class TensorRtEngine(Engine):
         model: the network; its weights are copied.
         device: "cuda:N".
         precision: "fp16" (half weights, layer norms in fp32) or "fp32".
-        progress: told how a first build advances.
+        cache: where the engines are kept; is told how a first build advances.
 
     Raises:
         BackendError: no TensorRT, no GPU, or another precision.
@@ -45,7 +46,7 @@ class TensorRtEngine(Engine):
         *,
         device: str = "cuda:0",
         precision: str = "fp16",
-        progress: Progress | None = None,
+        cache: EngineCache = DEFAULT_CACHE,
     ) -> None:
         super().__init__()
         self._trt = require_tensorrt()
@@ -58,7 +59,7 @@ class TensorRtEngine(Engine):
         self.device = torch.device(device)
         self.precision = precision
         self._model = model
-        self._progress = progress
+        self._cache = cache
         self._profile = Profile()
         self._stream = torch.cuda.Stream(self.device)
         self._halves: dict[tuple[int, int], tuple[_Half, _Half]] = {}
@@ -123,9 +124,7 @@ class TensorRtEngine(Engine):
                 runtime=f"{self._trt.__name__} {self._trt.__version__}",
                 gpu=f"{properties.name} {properties.major}.{properties.minor}",
             )
-            folder = plans(
-                self._model, key, size=size, profile=self._profile, progress=self._progress
-            )
+            folder = plans(self._model, key, size=size, profile=self._profile, cache=self._cache)
             with torch.cuda.device(self.device):
                 halves = [
                     _Half(self._trt, folder / f"{half}.plan") for half in ("encode", "decode")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import tempfile
@@ -9,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from ovps_core.engine.artefacts import cached, engines_folder, model_key
+from ovps_core.engine.artefacts import EngineCache, model_key
 from ovps_core.engine.export import export_onnx
-from ovps_core.engine.tensorrt_build import Profile, Progress, build_plan
+from ovps_core.engine.tensorrt_build import Profile, build_plan
 from ovps_core.models.base import PartModel
 
 HALVES = ("encode", "decode")
@@ -48,7 +49,7 @@ def plans(
     *,
     size: tuple[int, int],
     profile: Profile,
-    progress: Progress | None,
+    cache: EngineCache,
 ) -> Path:
     """The folder with ``encode.plan`` and ``decode.plan`` for ``key`` and a report of each build.
 
@@ -60,18 +61,26 @@ def plans(
         with tempfile.TemporaryDirectory() as graphs:
             for half in HALVES:
                 onnx = Path(graphs) / f"{half}.onnx"
+                cache.progress(f"exporting {half} to ONNX")
                 export_onnx(model, onnx, precision=key["precision"], part=half, size=size)
                 plan, report = build_plan(
-                    onnx, profile=profile, timing_cache=timing_cache_path(key), progress=progress
+                    onnx,
+                    profile=profile,
+                    timing_cache=cache.folder / timing_cache_name(key),
+                    progress=functools.partial(_tell, cache, half),
                 )
                 (folder / f"{half}.plan").write_bytes(plan)
                 (folder / f"{half}.json").write_text(json.dumps(asdict(report), indent=1))
                 log.info("%s: %.0f MB in %.0f s", half, report.plan_bytes / 1e6, report.seconds)
 
-    return cached("tensorrt", key, build)
+    return cache.get("tensorrt", key, build)
 
 
-def timing_cache_path(key: Mapping[str, str]) -> Path:
+def _tell(cache: EngineCache, half: str, phase: str, done: int, steps: int) -> None:
+    cache.progress(f"{half}, {phase}: {done} of {steps}")
+
+
+def timing_cache_name(key: Mapping[str, str]) -> str:
     """Timings belong to a GPU and a version of TensorRT, whatever the model."""
     name = "".join(c if c.isalnum() else "-" for c in f"{key['runtime']} {key['gpu']}")
-    return engines_folder() / f"timings-{name}.bin"
+    return f"timings-{name}.bin"

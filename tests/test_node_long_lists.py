@@ -1,0 +1,71 @@
+"""Five hundred new queries are read and encoded beside the images, not in their way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
+
+from ovps_ros.msg import PartQuery
+from ovps_ros.srv import SetQueries
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from robot import NODE_STARTS, Robot
+from std_msgs.msg import String
+
+from ovps_ros.messages import nanoseconds
+
+pytestmark = pytest.mark.ros
+PICTURE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
+PERIOD = 0.1  # seconds between two images
+
+
+def film(robot: Robot, until: Callable[[], bool]) -> dict[int, float]:
+    """Show pictures until ``until()``; seconds from stamp to answer, of those asked few queries."""
+    robot.masks.clear()
+    waits: dict[int, float] = {}
+    due = end = time.monotonic()
+    end += NODE_STARTS
+    while not until() and time.monotonic() < end:
+        if time.monotonic() >= due:
+            robot.show(PICTURE)
+            due += PERIOD
+        robot.executor.spin_once(timeout_sec=0.005)
+        now = robot.node.get_clock().now().nanoseconds
+        while robot.masks:
+            answer = robot.masks.pop(0)
+            if len(answer.queries) < 10:
+                stamp = nanoseconds(answer.header.stamp)
+                waits[stamp] = (now - stamp) / 1e9
+    return waits
+
+
+@pytest.mark.parametrize("way", ["service", "topic"])
+def test_images_flow_on_while_500_queries_are_encoded(robot: Robot, way: str) -> None:
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    active = robot.listen(String, "/ovps/queries", latched)
+    robot.ask("knife handle", "mug rim")
+    robot.answer(PICTURE)
+    end = time.monotonic() + 3.0
+    usual = film(robot, lambda: time.monotonic() > end)
+    texts = [f"{way} {i}th knife handle" for i in range(500)]  # new words: nothing is in a cache
+    asked_at = time.monotonic()
+    if way == "service":
+        request = SetQueries.Request(queries=[PartQuery(text=text) for text in texts])
+        future = robot.set_queries.call_async(request)
+        waits = film(robot, future.done)
+        assert future.result().success and len(future.result().active) == 500
+    else:
+        robot.say("\n".join(texts))
+        waits = film(robot, lambda: len(active[-1].data.splitlines()) == 500)
+    encoded_in = time.monotonic() - asked_at
+    print(
+        f"{way}: encoded in {encoded_in:.2f} s; stamp to answer at most {max(usual.values()):.3f} s "
+        f"before, {max(waits.values(), default=99):.3f} s meanwhile, {len(waits)} images"
+    )
+    robot.ask("knife handle")
+    assert len(waits) + 1 >= 0.5 * encoded_in / PERIOD
+    assert max(waits.values()) < max(usual.values()) + PERIOD

@@ -83,6 +83,20 @@ def test_calibration_moves_every_answer_alike(model: TinyParts) -> None:
     torch.testing.assert_close(after.pairs, before.pairs + 1.5)
 
 
+def test_caution_is_for_compositions_never_trained_only(model: TinyParts) -> None:
+    cautious = TinyParts(replace(CONFIG, caution=2.0)).eval().requires_grad_(False)
+    cautious.load_state_dict(model.state_dict())
+    plan = model.plan(parse_queries(["knife blade", "pot knob", "mug"]))
+    pixels = torch.randn(1, 3, 64, 96)
+    before, after = (
+        query_logits(network.decode(network.encode(pixels), plan.conditions), plan.readout)[0]
+        for network in (model, cautious)
+    )
+    torch.testing.assert_close(
+        after - before, torch.tensor([0.0, -2.0, 0.0]).view(3, 1, 1) + 0 * after
+    )
+
+
 def test_half_weights_load_into_a_full_precision_network(model: TinyParts, tmp_path: Path) -> None:
     half = {k: t.half() if t.is_floating_point() else t for k, t in model.state_dict().items()}
     save_model(tmp_path / "m.safetensors", half, CheckpointInfo("m", "tiny", CONFIG))

@@ -8,10 +8,12 @@ import pytest
 import timm
 import torch
 
+from ovps_core.postprocess import logit
 from ovps_core.segmenter import PartSegmenter
 
 pytest.importorskip("lightning")
 from training import make_tiny
+from training.pack_tiny import calibrate
 from training.trunk import PACKAGE, TRUNK, imagenet_weights, lighten
 
 
@@ -34,6 +36,24 @@ def test_imagenet_weights_come_from_the_installed_package_and_fit_the_trunk() ->
     trunk.load_state_dict(imagenet_weights(TRUNK))
     # Norms that met a million photographs: their variances differ by channel, those of a fresh network do not.
     assert trunk.bn1.running_var.std() > 0.1
+
+
+def test_calibration_keeps_every_folder_within_the_false_alarms() -> None:
+    def rows(absent_object: list[float], absent_part: list[float]) -> list[dict[str, float]]:
+        ious = [0.3, 0.5, 0.4, 0.2]
+        return [
+            {"threshold": t, "mean_iou": iou, "recall": 1.0, "absent_object": o, "absent_part": p}
+            for t, iou, o, p in zip(
+                (0.2, 0.4, 0.6, 0.8), ious, absent_object, absent_part, strict=True
+            )
+        ]
+
+    calm = rows([0.04, 0.02, 0.01, 0.0], [0.3, 0.04, 0.02, 0.01])
+    assert calibrate([calm], 0.05) == pytest.approx((-logit(0.4), 0.0))
+    alarmed = rows([0.3, 0.2, 0.03, 0.0], [0.3, 0.2, 0.1, 0.04])
+    shift, caution = calibrate([calm, alarmed], 0.05)
+    assert shift == pytest.approx(-logit(0.6))
+    assert caution == pytest.approx(logit(0.8) - logit(0.6))
 
 
 @pytest.mark.slow

@@ -1,13 +1,14 @@
 """Turn a training checkpoint into the packaged weights: ``python -m training.pack_tiny CKPT OUT --val DIR``.
 
-The one number fitted here, on validation scenes, is how sure the model must be before it answers: as eager as
-possible while at most the wanted share of queries about absent things gets an answer.
+Two numbers are fitted here, on validation scenes: how sure the model must be before it answers, and how much surer
+of a composition never trained. As eager as possible, while at most the wanted share of queries about absent things
+gets an answer.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,75 +22,81 @@ from ovps_core.data.rendered.reader import RenderedScenes
 from ovps_core.engine.eager import EagerEngine
 from ovps_core.evaluation.rendered_questions import Group, Questioner
 from ovps_core.models.tiny import TinyConfig, TinyParts
-from ovps_core.postprocess import SegmentOptions, part_masks
+from ovps_core.postprocess import SegmentOptions, logit, part_masks
 from ovps_core.segmenter import PartSegmenter
 from training.tiny import TinyRecipe, tiny_config
 
-COUNTED = {Group.SEEN, Group.ABSENT_OBJECT, Group.ABSENT_PART}  # unseen pairs decide nothing
-THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
+COUNTED = (Group.SEEN, Group.ABSENT_OBJECT, Group.ABSENT_PART)  # unseen pairs decide nothing
+THRESHOLDS = tuple(round(0.1 + 0.05 * i, 2) for i in range(17))
 
 
 def sweep(
     segmenter: PartSegmenter, config: TinyConfig, scenes: RenderedScenes, count: int
 ) -> list[dict[str, float]]:
-    """Mean IoU, recall and false alarms over ``count`` scenes at each threshold."""
+    """Of ``count`` scenes, at each threshold: mean IoU and recall of what is there, false alarms about the rest."""
     known = set(config.objects)
     questioner = Questioner(scenes.pairs, frozenset(scenes.held_out_pairs))
-    answers: dict[float, list[tuple[bool, bool, float]]] = {t: [] for t in THRESHOLDS}
+    found: dict[tuple[float, Group], list[tuple[bool, float]]] = {
+        (threshold, group): [] for threshold in THRESHOLDS for group in COUNTED
+    }
     for index in tqdm(range(min(count, len(scenes))), desc="calibrating", unit="scene"):
         rgb, parts, _ = (np.array(array) for array in scenes.arrays(index))
         asked = [
-            (question.query, question.truth)
+            (question, group)
             for question in questioner.ask(parts, np.random.default_rng(index))
-            if COUNTED & set(question.groups) and question.query.object in known
+            for group in COUNTED
+            if group in question.groups and question.query.object in known
         ]
-        if not asked:
+        queries = list(dict.fromkeys(question.query for question, _ in asked))
+        if not queries:
             continue
-        queries = list(dict.fromkeys(query for query, _ in asked))
         maps = segmenter.query_maps([rgb], segmenter.plan(queries))[0]
         for threshold in THRESHOLDS:
             options = SegmentOptions(
                 score_threshold=0.0, mask_threshold=threshold, max_parts=10_000
             )
             result = part_masks(maps, queries, parts.shape[0], parts.shape[1], options, "")
-            for query, truth in asked:
-                mask = result.mask_of(query)
+            for question, group in asked:
+                mask, truth = result.mask_of(question.query), question.truth
                 iou = (mask & truth).sum() / (mask | truth).sum() if truth is not None else 0.0
-                answers[threshold].append((truth is not None, bool(mask.any()), float(iou)))
-    rows = []
-    for threshold, given in answers.items():
-        present = [answer for answer in given if answer[0]]
-        absent = [answer for answer in given if not answer[0]]
-        rows.append(
-            {
-                "threshold": threshold,
-                "mean_iou": float(np.mean([iou for _, _, iou in present])),
-                "recall": float(np.mean([found for _, found, _ in present])),
-                "false_alarm_rate": float(np.mean([found for _, found, _ in absent])),
-            }
-        )
-    return rows
+                found[threshold, group].append((bool(mask.any()), float(iou)))
+    means = {key: np.mean(values, axis=0) for key, values in found.items()}
+    return [
+        {
+            "threshold": threshold,
+            "mean_iou": means[threshold, Group.SEEN][1],
+            "recall": means[threshold, Group.SEEN][0],
+            "absent_object": means[threshold, Group.ABSENT_OBJECT][0],
+            "absent_part": means[threshold, Group.ABSENT_PART][0],
+        }
+        for threshold in THRESHOLDS
+    ]
 
 
 def calibrate(
-    segmenter: PartSegmenter,
-    config: TinyConfig,
-    folders: Sequence[RenderedScenes],
-    count: int,
-    false_alarms: float,
-) -> float:
-    """The threshold of the best mean IoU at which no folder raises more false alarms than allowed."""
-    sweeps = [sweep(segmenter, config, scenes, count) for scenes in folders]
-    for scenes, rows in zip(folders, sweeps, strict=True):
-        print(scenes.folder, tabulate(rows, headers="keys", floatfmt=".3f"), sep="\n")
-    best = max(
-        zip(*sweeps, strict=True),
-        key=lambda rows: (
-            max(false_alarms, *(row["false_alarm_rate"] for row in rows)) * -1,
-            sum(row["mean_iou"] for row in rows),
-        ),
-    )
-    return best[0]["threshold"]
+    sweeps: Sequence[Sequence[Mapping[str, float]]], false_alarms: float
+) -> tuple[float, float]:
+    """(shift, caution) from the sweeps over several folders, each of which must keep within the false alarms.
+
+    The threshold is the one of the best mean IoU at which absent objects raise few enough. Parts that an object
+    has not are compositions never trained: these get a threshold of their own, at least as high.
+    """
+    rows = [
+        {
+            "threshold": at_one[0]["threshold"],
+            "mean_iou": sum(row["mean_iou"] for row in at_one),
+            "absent_object": max(row["absent_object"] for row in at_one),
+            "absent_part": max(row["absent_part"] for row in at_one),
+        }
+        for at_one in zip(*sweeps, strict=True)
+    ]
+    calm = [row for row in rows if row["absent_object"] <= false_alarms] or rows[-1:]
+    threshold = max(calm, key=lambda row: row["mean_iou"])["threshold"]
+    higher = [row for row in rows if row["threshold"] >= threshold]
+    calm = [row for row in higher if row["absent_part"] <= false_alarms] or rows[-1:]
+    cautious = calm[0]["threshold"]
+    print(f"threshold {threshold}; {cautious} for compositions never trained")
+    return -logit(threshold), logit(cautious) - logit(threshold)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -123,12 +130,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     model.load_state_dict(state)
     info = CheckpointInfo(args.name, "tiny", config, licence="Apache-2.0", source="rendered scenes")
     segmenter = PartSegmenter(model.eval(), info, EagerEngine(model))
-    folders = [RenderedScenes(folder) for folder in args.val]
-    threshold = calibrate(segmenter, config, folders, args.scenes, args.false_alarms)
-    info = replace(info, config=replace(config, shift=float(np.log(1 / threshold - 1))))
+    sweeps = []
+    for folder in args.val:
+        sweeps.append(sweep(segmenter, config, RenderedScenes(folder), args.scenes))
+        print(folder, tabulate(sweeps[-1], headers="keys", floatfmt=".3f"), sep="\n")
+    shift, caution = calibrate(sweeps, args.false_alarms)
+    info = replace(info, config=replace(config, shift=shift, caution=caution))
     half = {k: t.half() if t.ndim > 1 else t for k, t in model.state_dict().items()}
     info = save_model(args.out, {key: tensor.contiguous() for key, tensor in half.items()}, info)
-    print(f"{info}: threshold {threshold}, {args.out.stat().st_size / 1e6:.1f} MB at {args.out}")
+    print(f"{info}: {args.out.stat().st_size / 1e6:.1f} MB at {args.out}")
 
 
 if __name__ == "__main__":

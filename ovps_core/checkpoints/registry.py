@@ -50,7 +50,10 @@ class KnownModel:
 
 _MODELS = (
     KnownModel(
-        "ovps-tiny", "works offline at once; tools, kitchenware, furniture", "Apache-2.0", packaged=True
+        "ovps-tiny",
+        "works offline at once; tools, kitchenware, furniture",
+        "Apache-2.0",
+        packaged=True,
     ),
     KnownModel(
         "clipseg-rd64-refined",

@@ -46,6 +46,7 @@ class TinyConfig:
         agreement: how much a pixel's object is drawn to those of its picture and neighbourhood; 0 not at all.
         neighbourhood: radius of that neighbourhood, in cells of stride 4.
         scale, shift: calibration of a query's logit, fitted on validation scenes: ``scale * logit + shift``.
+        caution: what the logit of a composition never trained loses, since most such things do not exist.
     """
 
     objects: tuple[str, ...]
@@ -55,10 +56,11 @@ class TinyConfig:
     trunk: str = "efficientnet_lite0"
     dim: int = 64
     mirrored: bool = True
-    agreement: float = 0.5
+    agreement: float = 0.25
     neighbourhood: int = 6
     scale: float = 1.0
     shift: float = 0.0
+    caution: float = 0.0
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TinyConfig:
@@ -148,8 +150,9 @@ class TinyParts(PartModel):
         composed = torch.einsum("bkhw,tk->bthw", known, conditions.pairs)
         product = names[:, conditions.part_index] * names[:, conditions.object_index]
         both = product.clamp(min=_TINY**2).sqrt()
-        trust = 0.5 * conditions.pairs.sum(dim=1).clamp(max=1)[:, None, None]
-        return PartLogits(self._logit(names), self._logit((1 - trust) * both + 0.5 * composed))
+        trained = conditions.pairs.sum(dim=1).clamp(max=1)[:, None, None]
+        composed = self._logit((1 - 0.5 * trained) * both + 0.5 * composed)
+        return PartLogits(self._logit(names), composed - (1 - trained) * self.config.caution)
 
     def _settle(self, objects: Tensor) -> Tensor:
         """Objects float [B, 1 + n, h, w], background first -> float [B, n, h, w], what the picture agrees on.

@@ -33,7 +33,7 @@ THRESHOLDS = tuple(round(0.1 + 0.05 * i, 2) for i in range(17))
 def sweep(
     segmenter: PartSegmenter, config: TinyConfig, scenes: RenderedScenes, count: int
 ) -> list[dict[str, float]]:
-    """Of ``count`` scenes, at each threshold: mean IoU and recall of what is there, false alarms about the rest."""
+    """Of ``count`` scenes at each threshold: mean IoU and recall of what is there, false alarms otherwise."""
     known = set(config.objects)
     questioner = Questioner(scenes.pairs, frozenset(scenes.held_out_pairs))
     found: dict[tuple[float, Group], list[tuple[bool, float]]] = {

@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", type=Path, default=Path("training/tiny.yaml"))
     parser.add_argument("--name", default="ovps-tiny")
     parser.add_argument(
-        "--size", type=int, nargs=2, default=(192, 224), metavar=("H", "W"), help="input size"
+        "--size", type=int, nargs=2, default=TinyConfig.size, metavar=("H", "W"), help="input size"
     )
     parser.add_argument("--scenes", type=int, default=256, help="validation scenes to calibrate on")
     parser.add_argument(

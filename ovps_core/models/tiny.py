@@ -52,7 +52,7 @@ class TinyConfig:
     objects: tuple[str, ...]
     parts: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
-    size: tuple[int, int] = (224, 288)
+    size: tuple[int, int] = (256, 288)
     trunk: str = "efficientnet_lite0"
     dim: int = 64
     mirrored: bool = True

@@ -6,12 +6,14 @@ receive images nor the worker between two of them can wait for it.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any
 
+from ovps_core.errors import QueryError
 from ovps_core.models.base import QueryPlan
 from ovps_core.query import PartQuery, parse_queries
 from ovps_core.segmenter import PartSegmenter
@@ -20,6 +22,7 @@ Queries = tuple[PartQuery, ...]
 Words = Callable[[], Queries]
 """Reads words when the thread comes to them; raises QueryError."""
 _PATIENCE = 10.0  # seconds for the words in hand when the node ends
+log = logging.getLogger(__name__)
 
 
 class Asked:
@@ -38,8 +41,9 @@ class Asked:
         self.standing: Queries = ()
         self._goals: dict[Hashable, Queries] = {}
         self._segmenter: PartSegmenter | None = None
-        self._said: str | None = None
+        self._said: list[str] | None = None  # a text that waits, alone in its list
         self._saying = threading.Lock()
+        self._closing = threading.Event()
         self._jobs: queue.SimpleQueue[tuple[Future[Queries], Callable[[], Any]] | None]
         self._jobs = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ovps words", daemon=True)
@@ -65,14 +69,20 @@ class Asked:
             None where an older text waits still: this one is asked in its place.
         """
 
+        newest = [text]
+
         def change() -> None:
             with self._saying:
-                text, self._said = self._said or "", None
-            self._set(parse_queries(text) if text else (), self._goals)
+                if self._said is newest:
+                    self._said = None
+            self._set(parse_queries(newest[0]) if newest[0] else (), self._goals)
 
         with self._saying:
-            waiting, self._said = self._said is not None, text
-        return None if waiting else self._later(change)
+            if self._said is not None:
+                self._said[0] = text
+                return None
+            self._said = newest
+            return self._later(change)
 
     def replace(self, words: Words, *, append: bool = False) -> Future[Queries]:
         """New standing queries, beside the present ones with ``append``."""
@@ -81,7 +91,9 @@ class Asked:
             kept = self.standing if append else ()
             self._set(tuple(dict.fromkeys([*kept, *words()])), self._goals)
 
-        return self._later(change)
+        with self._saying:
+            self._said = None  # what is said from now on comes after this
+            return self._later(change)
 
     def begin(self, goal: Hashable, words: Words) -> Future[Queries]:
         """Look for a goal's queries too."""
@@ -94,7 +106,8 @@ class Asked:
         )
 
     def close(self) -> None:
-        """After the words in hand."""
+        """After the words in hand; what waits behind them is dropped."""
+        self._closing.set()
         self._jobs.put(None)
         self._thread.join(_PATIENCE)
 
@@ -104,13 +117,16 @@ class Asked:
         return future
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._jobs.get()) is not None and not self._closing.is_set():
             future, change = job
             try:
                 change()
                 future.set_result(self.standing)
-            except Exception as error:  # is told to whoever asked
+            except QueryError as error:  # is told to whoever asked
                 future.set_exception(error)
+            except Exception as error:
+                log.exception("words could not be encoded")
+                future.set_exception(QueryError(f"{type(error).__name__}: {error}"))
 
     def _set(self, standing: Queries, goals: dict[Hashable, Queries]) -> None:
         everything = dict.fromkeys([*standing, *(q for queries in goals.values() for q in queries)])

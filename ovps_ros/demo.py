@@ -208,7 +208,7 @@ def _fit(picture: RgbImage) -> RgbImage:
     """Into the middle of a film frame; photos of a folder have many shapes."""
     height, width = picture.shape[:2]
     scale = min(_FILM_WIDTH / width, _FILM_HEIGHT / height)
-    wide, high = round(width * scale), round(height * scale)
+    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
     frame = np.zeros((_FILM_HEIGHT, _FILM_WIDTH, 3), np.uint8)
     left, top = (_FILM_WIDTH - wide) // 2, (_FILM_HEIGHT - high) // 2
     frame[top : top + high, left : left + wide] = cv2.resize(

@@ -33,6 +33,7 @@ class _Goal:
     handle: ServerGoalHandle
     done: Future = field(default_factory=Future)
     queries: tuple[PartQuery, ...] = ()
+    encoded: bool = False
     timer: Timer | None = None
     agreeing: dict[str, int] = field(default_factory=dict)
     last: Answer | None = None
@@ -94,7 +95,7 @@ class Finder:
                     seconds, lambda: self._give_up(goal), clock=self._steady
                 )
         begun = self._asked.begin(_key(handle), lambda: self._read(goal))
-        begun.add_done_callback(lambda begun: self._refuse(goal, begun.exception()))
+        begun.add_done_callback(lambda begun: self._encoded(goal, begun.exception()))
 
     def _read(self, goal: _Goal) -> tuple[PartQuery, ...]:
         queries = parse_queries([query_value(query) for query in goal.handle.request.queries])
@@ -103,9 +104,10 @@ class Finder:
         goal.queries = queries
         return queries
 
-    def _refuse(self, goal: _Goal, error: BaseException | None) -> None:
-        if error is not None:
-            with self._lock:
+    def _encoded(self, goal: _Goal, error: BaseException | None) -> None:
+        with self._lock:
+            goal.encoded = error is None
+            if error is not None:
                 self._finish(goal, Result.NOT_FOUND, str(error))
 
     def _look(self, goal: _Goal, answer: Answer) -> None:
@@ -124,6 +126,11 @@ class Finder:
 
     def _give_up(self, goal: _Goal) -> None:
         with self._lock:
+            if not goal.encoded:
+                self._finish(
+                    goal, Result.NOT_FOUND, "the words were not encoded in time: wait longer"
+                )
+                return
             if goal.last is None:
                 self._finish(goal, Result.NO_IMAGE, "no image came in time: see /diagnostics")
                 return

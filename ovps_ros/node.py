@@ -160,6 +160,7 @@ class OvpsNode(LifecycleNode):
         self._do(f"warming up {segmenter.engine.name}")
         names = settings.cameras or [""]
         segmenter.warm_up(batch=len(names))
+        self._do("encoding the queries")
         self._asked.use(segmenter)
         cameras = {
             name: Camera(self, name, self._slot, self._faults, lambda: self._settings)

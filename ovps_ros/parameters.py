@@ -33,7 +33,11 @@ def _parameter(
 class Settings:
     """The parameters' values; a field is a parameter of the same name."""
 
-    queries: list[str] = _parameter([], "What to look for, such as ['knife handle', 'mug rim'].")
+    queries: list[str] = _parameter(
+        [],
+        "What to look for, such as ['knife handle', 'mug rim']; "
+        "/diagnostics says which words the model does not know.",
+    )
     model: str = _parameter(
         "", "A model's name or file (`ovps models`); empty for the packaged one.", takes=CONFIGURE
     )

@@ -15,7 +15,7 @@ from ovps_core.checkpoints.keymap import from_released
 from ovps_core.models.backbone import resize_positions
 from ovps_core.models.base import Conditions
 from ovps_core.models.clipseg import CLIPSeg, CLIPSegConfig
-from ovps_core.models.decoder import tokens_to_maps
+from ovps_core.models.decoder import Upsampler, tokens_to_maps
 
 CASES = sorted(
     (path.stem, size)
@@ -85,3 +85,13 @@ def test_every_recorded_array(stem: str, size: str) -> None:
     none = torch.zeros(0, dtype=torch.int64)
     logits = model.decode(features, Conditions(words, words[:0], none, none)).names
     check("logits", paired(logits), scale=recorded["logits"].abs().max().item())
+
+
+@pytest.mark.parametrize(("stride", "refined"), [(14, True), (16, True), (14, False)])
+def test_upsampling_equals_transposed_convolutions(stride: int, refined: bool) -> None:
+    layers, maps = Upsampler(8, stride, refined), torch.randn(2, 3, 8, 4, 5)
+    expected = torch.nn.Sequential.forward(layers, maps.flatten(0, 1))
+    torch.testing.assert_close(
+        layers(maps), expected.unflatten(0, (2, 3))[:, :, 0], atol=1e-5, rtol=1e-4
+    )
+    assert layers(maps[:, :0]).shape == (2, 0, 4 * stride, 5 * stride)

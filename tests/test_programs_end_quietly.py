@@ -56,8 +56,8 @@ def end(program: subprocess.Popen[str], signal_: int = signal.SIGINT) -> str:
 def test_while_it_starts(module: str, tmp_path: Path) -> None:
     arguments = ["--out", str(tmp_path)] if module.endswith("demo") else []
     program = start(module, *arguments)
-    time.sleep(1.0)
-    assert end(program) == ""
+    time.sleep(2.0)
+    assert "Traceback" not in end(program)
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])

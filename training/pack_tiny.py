@@ -96,6 +96,8 @@ def calibrate(
     calm = [row for row in higher if row["absent_part"] <= false_alarms] or rows[-1:]
     cautious = calm[0]["threshold"]
     print(f"threshold {threshold}; {cautious} for compositions never trained")
+    if cautious == rows[-1]["threshold"]:
+        print(f"that is the highest: there may be more than {false_alarms:.1%} false alarms")
     return -logit(threshold), logit(cautious) - logit(threshold)
 
 

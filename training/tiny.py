@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from pathlib import Path
 
 import lightning as L
@@ -232,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.out,
         save_last=True,
         save_top_k=0,
-        train_time_interval=__import__("datetime").timedelta(minutes=5),
+        train_time_interval=timedelta(minutes=5),
     )
     trainer = L.Trainer(
         max_epochs=-1,

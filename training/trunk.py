@@ -68,7 +68,7 @@ def lighten(trunk: nn.Module) -> None:
     for module in trunk.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1:
             module.weight.requires_grad_(False)
-            if module.stride != (1, 1):
+            if type(module) is nn.Conv2d and module.stride != (1, 1):  # heirs pad in their own ways
                 module.__class__ = _Subsampled
     for module in (trunk.conv_stem, trunk.bn1, *trunk.blocks[:2]):
         module.requires_grad_(False).eval()

@@ -94,7 +94,12 @@ def read_info(path: Path) -> CheckpointInfo:
     kind = header.pop("model")
     if kind not in _MODELS:
         raise CheckpointError(f"{path} holds a {kind!r}; this version knows {', '.join(_MODELS)}")
-    config = _MODELS[kind][1].from_json(header.pop("config"))
+    try:
+        config = _MODELS[kind][1].from_json(header.pop("config"))
+    except (TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} was made for another version of the model {kind!r} ({error}); make it again"
+        ) from error
     return CheckpointInfo(model=kind, config=config, digest=sha256(path), **header)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import timm
 import torch
 
 from ovps_core import __file__ as _package
@@ -80,9 +81,9 @@ class EngineCache:
             )
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(unfinished, folder)
-        except OSError:
+        except OSError as error:
             if not is_intact(folder, key):  # else another process was faster
-                raise
+                raise BackendError(f"{folder} could not be built: {error}") from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         return folder
@@ -131,7 +132,7 @@ def model_key(model: PartModel) -> dict[str, str]:
 @functools.cache
 def _code_digest() -> str:
     root = Path(_package).parent
-    digest = hashlib.sha256(torch.__version__.encode())
+    digest = hashlib.sha256(f"{torch.__version__} {timm.__version__}".encode())
     for path in sorted(
         [*(root / "models").glob("*.py"), root / "engine/export.py", root / "engine/half.py"]
     ):

@@ -169,6 +169,8 @@ class _Answerer:
         self, rgb: NDArray[np.uint8], questions: list[Question], groups: dict[Group, GroupFigures]
     ) -> Iterable[tuple[Question, Group, float, NDArray[np.bool_]]]:
         """Count every question of one picture in ``groups``; yields (question, row, IoU, answer)."""
+        if not questions:
+            return
         queries = [q.query for q in questions] + [q.synonym for q in questions if q.synonym]
         answers = self._ask(
             rgb,

@@ -49,9 +49,10 @@ def generate_launch_description():
         arguments=["--ros-args", "--log-level", value("log_level")],
         output="screen",
     )
-    profile = SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", value("fastdds_profile"))
+    variables = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"  # Fast DDS 2, 3
+    profiles = [SetEnvironmentVariable(name, value("fastdds_profile")) for name in variables]
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=says)
         for name, (default, says) in ARGUMENTS.items()
     ]
-    return LaunchDescription([*declared, profile, node])
+    return LaunchDescription([*declared, *profiles, node])

@@ -156,5 +156,6 @@ def why_no_image(node: Node, topic: str, asked: str) -> tuple[str, str]:
     return (
         message,
         "large images over best effort need the Fast DDS profile of this package: set "
-        "FASTDDS_DEFAULT_PROFILES_FILE to config/fastdds.xml for camera and node",
+        "FASTRTPS_DEFAULT_PROFILES_FILE (from Kilted on FASTDDS_DEFAULT_PROFILES_FILE) to config/fastdds.xml for "
+        "camera and node",
     )

@@ -22,6 +22,8 @@ from ovps_core.errors import OvpsError
 N = TypeVar("N", bound=Node)
 
 _PATIENCE = 20.0  # seconds for a program to end by itself
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+"""Where Fast DDS 2 (up to ROS 2 Jazzy) and 3 (from Kilted on) look for a profile; neither reads the other's."""
 
 
 def fastdds_profile() -> Path | None:
@@ -41,7 +43,8 @@ def stay_local() -> int:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     profile = fastdds_profile()
     if profile is not None:
-        os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
+        for variable in PROFILE_VARIABLES:
+            os.environ.setdefault(variable, str(profile))
     return int(os.environ["ROS_DOMAIN_ID"])
 
 

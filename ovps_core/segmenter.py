@@ -153,6 +153,7 @@ class PartSegmenter:
         if not plan.queries:
             return np.zeros((len(images), 0, 1, 1), dtype=np.float32)
         device, preprocessing = self.engine.device, self.model.preprocessing
-        pixels = torch.cat([to_pixels(image, preprocessing, device) for image in images])
+        each = [to_pixels(image, preprocessing, device) for image in images]
+        pixels = torch.cat(each) if len(each) > 1 else each[0]
         maps = query_logits(self.engine.run(pixels, plan.conditions), plan.readout)
         return occupied_maps(maps, threshold) if maps.is_cuda else maps.numpy()

@@ -45,7 +45,7 @@ class Settings:
         "auto", "What runs the network; auto takes the fastest here.", takes=CONFIGURE
     )
     device: str = _parameter("auto", "auto, cpu or cuda:N.", takes=CONFIGURE)
-    precision: str = _parameter("auto", "auto, fp32, bf16, fp16 or int8.", takes=CONFIGURE)
+    precision: str = _parameter("auto", "auto, fp32, bf16, fp16, mixed or int8.", takes=CONFIGURE)
     engine_cache: str = _parameter(
         "",
         "Folder of built engines; empty for $OVPS_CACHE/engines or ~/.cache/ovps/engines.",

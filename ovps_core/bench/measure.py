@@ -6,7 +6,7 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ovps_core.bench.models import RANDOM, open_model, pictures, queries
-from ovps_core.bench.peer import HuggingFacePeer
+from ovps_core.bench.peer import PEER_MODEL, HuggingFacePeer
 from ovps_core.engine import make_engine
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.chunks import decode_in_chunks
@@ -25,6 +25,7 @@ from ovps_core.images import RgbImage, to_pixels
 from ovps_core.models.base import PartModel, QueryPlan, query_logits
 from ovps_core.postprocess import SegmentOptions, part_masks
 
+At = tuple[int, tuple[int, int], int]  # queries, (width, height), cameras
 STAGES = ("preprocess", "encode", "decode", "postprocess")
 RANDOM_MASKS = 0.8  # with random weights a map is cut at this quantile of its own
 log = logging.getLogger(__name__)
@@ -69,6 +70,11 @@ class Result:
     def images_per_second(self) -> float:
         """Throughput."""
         return 1000 * self.cameras / self.median
+
+    @property
+    def network(self) -> float:
+        """Milliseconds of encoding and decoding alone."""
+        return self.stage("encode") + self.stage("decode")
 
     def stage(self, name: str) -> float:
         """Median milliseconds of one stage; of the peer, its network is "encode"."""
@@ -121,8 +127,13 @@ class Case:
                 self.engine.decode, features, conditions, self.engine.max_queries
             )
             mark()
-            maps = query_logits(logits, self.plan.readout) - self.shift
-            host = occupied_maps(maps, 0.0) if maps.is_cuda else maps.numpy()
+            maps = query_logits(logits, self.plan.readout)
+            if maps.is_cuda:
+                maps -= self.shift
+                host = occupied_maps(maps, 0.0)
+            else:  # in NumPy, as everything between engines (see to_pixels)
+                host = maps.numpy()
+                host -= self.shift.numpy()
             for image, one in zip(self.images, host, strict=True):
                 height, width = image.shape[:2]
                 part_masks(one, self.plan.queries, height, width, self.options, "")
@@ -202,10 +213,10 @@ def measure(
         peer: add Hugging Face's CLIPSeg; the model ``random:clipseg-vitb16`` then takes its weights.
     """
     cases: list[Case | PeerCase] = []
+    grid = list(itertools.product(counts, sizes, cameras))
     for name in models:
-        theirs = HuggingFacePeer() if peer and name == "random:clipseg-vitb16" else None
+        theirs = HuggingFacePeer() if peer and name == PEER_MODEL else None
         model = theirs.twin() if theirs else open_model(name)
-        grid = list(itertools.product(counts, sizes, cameras))
         expected = {at: _reference(model, *at) for at in grid}
         for spec in engines:
             backend, _, precision = spec.partition(":")
@@ -217,41 +228,40 @@ def measure(
                     precision=precision or "auto",
                     calibration=calibration,
                 )
-                new = [
-                    Case(
-                        Result(name, str(engine), *at),
-                        model,
-                        engine,
-                        expected[at],
-                        pictures(at[2], *at[1]),
-                    )
-                    for at in grid
-                ]
-                _warm_up(new)
+                cases += _engine_cases(name, model, engine, expected)
             except BackendError as error:
                 log.warning("%s left out: %s", spec, error)
-                continue
-            cases += new
         if theirs:
-            size = sizes[0]
-            pixels = to_pixels(pictures(1, *size)[0], model.preprocessing)
-            peers = [
-                PeerCase(
-                    Result(name, theirs.name, n, size, 1),
-                    theirs,
-                    model,
-                    expected[n, size, 1],
-                    pixels,
-                )
-                for n in counts
-                if (n, size, 1) in expected
-            ]
-            _warm_up(peers)
-            cases += peers
+            cases += _peer_cases(name, theirs, model, expected)
     for _ in tqdm(range(repeats), desc="rounds", leave=False):
         for case in cases:
             case.frame()
     return [case.result for case in cases]
+
+
+def _engine_cases(
+    name: str, model: PartModel, engine: Engine, expected: Mapping[At, Tensor]
+) -> list[Case]:
+    cases = [
+        Case(Result(name, str(engine), *at), model, engine, maps, pictures(at[2], *at[1]))
+        for at, maps in expected.items()
+    ]
+    _warm_up(cases)
+    return cases
+
+
+def _peer_cases(
+    name: str, peer: HuggingFacePeer, model: PartModel, expected: Mapping[At, Tensor]
+) -> list[PeerCase]:
+    """One for each number of queries: a single camera, in the first of the sizes (all are squashed to one)."""
+    cases: dict[int, PeerCase] = {}
+    for (count, size, cameras), maps in expected.items():
+        if cameras == 1 and count not in cases:
+            pixels = to_pixels(pictures(1, *size)[0], model.preprocessing)
+            result = Result(name, peer.name, count, size, 1)
+            cases[count] = PeerCase(result, peer, model, maps, pixels)
+    _warm_up(cases.values())
+    return list(cases.values())
 
 
 def _warm_up(cases: Iterable[Case | PeerCase]) -> None:

@@ -16,6 +16,9 @@ from ovps_core.models.base import PartModel
 from ovps_core.models.clipseg import CLIPSegConfig
 from ovps_core.query import PartQuery
 
+PEER_MODEL = "random:clipseg-vitb16"
+"""The model that takes the peer's weights when both are measured."""
+
 _PAD = 49407
 
 

@@ -19,7 +19,8 @@ from ovps_core.bench.peer import HuggingFacePeer
 
 
 def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """One row a case; the speed-up is against the peer at the same number of queries, where it ran."""
+    """One row a case. The factors are against the peer's network at the same number of queries, where it ran: of
+    our whole frame, and of our network alone."""
     peers = {
         (r.model, r.queries, r.size): r.median for r in results if r.engine == HuggingFacePeer.name
     }
@@ -41,6 +42,7 @@ def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
                 "IoU with fp32": round(r.iou, 4),
                 "MB": round(r.memory_mb) if r.memory_mb == r.memory_mb else "",
                 "x peer": round(peer / r.median, 1) if peer else "",
+                "network x peer": round(peer / r.network, 1) if peer else "",
             }
         )
     return table

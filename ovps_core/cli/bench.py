@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibrate",
         type=Path,
-        help="a folder of pictures to calibrate int8 with; else synthetic ones",
+        help="a folder of pictures to calibrate mixed and int8 with; else synthetic ones",
     )
     parser.add_argument(
         "-o", "--output", type=Path, help="write bench.md, bench.json, bench.png into this folder"

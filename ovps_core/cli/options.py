@@ -16,7 +16,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", default="auto", help="what runs the network")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
-    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16 or int8")
+    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16, mixed or int8")
 
 
 def add_threshold_options(parser: argparse.ArgumentParser) -> None:

@@ -35,7 +35,8 @@ class Engine(ABC):
 
     Attributes:
         name: as a user names it: "torch", "openvino", ...
-        precision: what the arithmetic is done in: "fp32", "bf16", "fp16", "int8".
+        precision: what the arithmetic is done in: "fp32", "bf16", "fp16", "mixed" (int8 and bf16),
+            "int8".
         device: where pixels are wanted and logits lie.
         max_queries: most names or pairs in one pass of the decoder.
     """

@@ -1,4 +1,4 @@
-"""What a network is shown while it is quantised: pictures."""
+"""What a network is shown and asked while it is quantised."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import cv2
 import numpy as np
 
 from ovps_core.images import RgbImage
+
+PAIRS = (
+    *(("knife", "handle"), ("mug", "rim"), ("bottle", "cap"), ("chair", "leg"), ("car", "wheel")),
+    *(("dog", "tail"), ("drawer", "knob"), ("person", "arm"), ("airplane", "wing"), ("cat", "eye")),
+)
+"""Objects and parts that are asked while a network is quantised."""
 
 _SYNTHETIC = 8
 _MOST = 64

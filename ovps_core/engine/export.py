@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ovps_core.engine.half import inference_copy
 from ovps_core.errors import BackendError
+from ovps_core.models.attention import say_attention_plainly
 from ovps_core.models.base import Conditions, Features, PartLogits, PartModel
 
 # With opset 23 attention is one operator, which TensorRT fuses; it has no float32 kernel for it, so float32 takes
@@ -81,6 +82,7 @@ def export_onnx(
     if precision not in OPSETS:
         raise BackendError(f"a graph is exported in {' or '.join(OPSETS)}, not {precision!r}")
     twin = inference_copy(model, _DTYPES[precision])
+    say_attention_plainly(twin)
     height, width = size or model.preprocessing.size
     pixels = torch.randn(_EXAMPLE_BATCH, 3, height, width)
     with torch.inference_mode():

@@ -36,7 +36,7 @@ class OnnxRuntimeEngine(Engine):
         super().__init__()
         if precision != "fp32":
             raise BackendError(
-                f"onnxruntime runs in fp32 here, not {precision!r}; openvino has bf16 and int8"
+                f"onnxruntime runs in fp32 here, not {precision!r}; openvino has bf16, mixed and int8"
             )
         _import()
         self.precision = precision

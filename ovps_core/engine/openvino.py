@@ -1,4 +1,4 @@
-"""OpenVINO on a CPU: fp32, bf16 where the processor has it, int8 after quantisation."""
+"""OpenVINO on a CPU: fp32, bf16 where the processor has it, mixed and int8 after quantisation."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ovps_core.checkpoints.file import sha256
+from ovps_core.engine import openvino_graph
 from ovps_core.engine.artefacts import DEFAULT_CACHE, EngineCache, model_key
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.chunks import with_a_pair
 from ovps_core.engine.export import export_onnx
+from ovps_core.engine.openvino_graph import keep_sums_in_fp32
 from ovps_core.engine.quantise import quantise, recipe, require_nncf
 from ovps_core.errors import BackendError
 from ovps_core.images import RgbImage
 from ovps_core.models.base import Conditions, Features, PartLogits, PartModel
 
-PRECISIONS = ("fp32", "bf16", "int8")
+PRECISIONS = ("fp32", "bf16", "mixed", "int8")
+QUANTISED = ("mixed", "int8")
 HALVES = ("encode", "decode")
+SUMS_KEPT = ".sums_in_fp32.xml"  # beside the graph, with the same weights
 log = logging.getLogger(__name__)
 
 
@@ -32,9 +37,10 @@ class OpenVinoEngine(Engine):
 
     Args:
         model: the network; its weights are copied.
-        precision: "int8" quantises weights and activations; what stays in floating point is bf16 where the
-            processor has it.
-        images: pictures to calibrate int8 with, such as the robot sees; a few synthetic ones by default.
+        precision: "int8" quantises the image tower and the decoder's MLPs, "mixed" only what lies behind the
+            shallowest features; what stays in floating point is bf16 where the processor has it, with float32 for
+            sums and norms in "bf16" and "mixed".
+        images: pictures to calibrate int8 and mixed with, such as the robot sees; a few synthetic ones by default.
         cache: where the graphs are kept.
 
     Raises:
@@ -59,7 +65,7 @@ class OpenVinoEngine(Engine):
             raise BackendError(
                 "this processor has no bf16 instructions; use openvino in fp32 or int8"
             )
-        if precision == "int8":
+        if precision in QUANTISED:
             require_nncf()
         self.precision = precision
         self._model = model
@@ -90,30 +96,32 @@ class OpenVinoEngine(Engine):
         inputs += [tensor.contiguous().numpy() for tensor in asked]
         decode.infer(inputs, share_inputs=True)
         # The request's own memory is overwritten by the next call.
-        names = torch.from_numpy(decode.get_output_tensor(0).data).clone()
+        names = torch.from_numpy(decode.get_output_tensor(0).data.copy())
         if not conditions.pairs.shape[0]:
             return PartLogits(names, names[:, :0])
-        return PartLogits(names, torch.from_numpy(decode.get_output_tensor(1).data).clone())
+        return PartLogits(names, torch.from_numpy(decode.get_output_tensor(1).data.copy()))
 
     def _halves(self, size: tuple[int, int]) -> tuple[Any, Any]:
         if size not in self._requests:
             started = time.perf_counter()
             key = graph_key(self._model, size)
             folder = self._cache.get("openvino", key, lambda to: self._export(to, size))
-            if self.precision == "int8":
+            if self.precision in QUANTISED:
                 floating = folder
-                key |= recipe(self._images)
+                key |= recipe(self._images, self.precision)
                 folder = self._cache.get(
-                    "openvino-int8", key, lambda to: self._quantise(floating, to)
+                    f"openvino-{self.precision}", key, lambda to: self._quantise(floating, to)
                 )
-            requests = [self._compile(folder / f"{half}.xml") for half in HALVES]
+            requests = [self._compile(folder, half) for half in HALVES]
             self._requests[size] = requests[0], requests[1]
             log.info("openvino ready for %dx%d in %.1f s", *size, time.perf_counter() - started)
         return self._requests[size]
 
-    def _compile(self, path: Path) -> Any:
-        graph = self._core.read_model(path)
-        if path.stem == "encode":
+    def _compile(self, folder: Path, half: str) -> Any:
+        kept = self.precision in ("bf16", "mixed")
+        file = folder / (f"{half}{SUMS_KEPT}" if kept else f"{half}.xml")
+        graph = self._core.read_model(file, folder / f"{half}.bin")
+        if half == "encode":
             self._levels = len(graph.outputs)
         floating = "bf16" if self.precision != "fp32" and has_bf16() else "f32"
         options = {
@@ -125,18 +133,26 @@ class OpenVinoEngine(Engine):
         return self._core.compile_model(graph, "CPU", options).create_infer_request()
 
     def _quantise(self, floating: Path, folder: Path) -> None:
-        self._cache.progress("quantising to int8")
-        quantise(self._model, floating, folder, self._images)
+        self._cache.progress(f"quantising to {self.precision}")
+        quantise(self._model, floating, folder, self._images, self.precision)
+        _keep_sums(folder)
 
     def _export(self, folder: Path, size: tuple[int, int]) -> None:
         for half in HALVES:
             self._cache.progress(f"exporting {half} to OpenVINO")
             export_ir(self._model, folder / f"{half}.xml", part=half, size=size)
+        _keep_sums(folder)
+
+
+def _keep_sums(folder: Path) -> None:
+    for half in HALVES:
+        keep_sums_in_fp32(folder / f"{half}.xml", folder / f"{half}{SUMS_KEPT}")
 
 
 def graph_key(model: PartModel, size: tuple[int, int]) -> dict[str, str]:
     """What OpenVINO's floating-point graphs of ``model`` depend on."""
-    return model_key(model) | {"size": f"{size[0]}x{size[1]}"}
+    marks = sha256(Path(openvino_graph.__file__))
+    return model_key(model) | {"size": f"{size[0]}x{size[1]}", "marks": marks}
 
 
 def export_ir(
@@ -149,10 +165,14 @@ def export_ir(
     """
     core = _core()
     import openvino as ov
+    from openvino.passes import ConstantFolding, Manager
 
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(model, Path(folder) / "graph.onnx", part=part, size=size)
         graph = core.read_model(Path(folder) / "graph.onnx")
+        folding = Manager()
+        folding.register_pass(ConstantFolding())
+        folding.run_passes(graph)  # quantising finds weights only where they are constants
         path.parent.mkdir(parents=True, exist_ok=True)
         ov.save_model(graph, path, compress_to_fp16=False)
 

@@ -34,9 +34,9 @@ def make_engine(
         backend: one of :data:`BACKENDS`; "auto" takes the fastest that is installed and keeps the masks:
             on a GPU tensorrt, compiled, torch; on a CPU openvino, onnxruntime, torch.
         device: "auto", "cpu" or "cuda:N".
-        precision: "auto", "fp32", "bf16", "fp16" or "int8"; "auto" is 16 bit where the device is faster in it.
-            int8 must be asked for: what it costs in accuracy depends on the model.
-        calibration: pictures for int8, such as the robot sees.
+        precision: "auto", "fp32", "bf16", "fp16", "mixed" or "int8"; "auto" is 16 bit where the device is
+            faster in it. mixed and int8 must be asked for: what they cost in accuracy depends on the model.
+        calibration: pictures for mixed and int8, such as the robot sees.
         cache: where engines that must be built are kept.
 
     Raises:

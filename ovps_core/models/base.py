@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -107,13 +108,18 @@ def query_logits(logits: PartLogits, readout: Sequence[Readout]) -> Tensor:
     The minimum is the fuzzy "and": a pixel of the knife's handle is on a handle of a knife *and* on a knife,
     so an absent object gives no mask (DESIGN: object presence first, then parts inside it).
     """
-    maps = []
-    for rows in readout:
+    batch, _, *size = logits.names.shape
+    maps = logits.names.new_empty((batch, len(readout), *size))
+    for row, rows in enumerate(readout):
         needed = [logits.names[:, i] for i in rows.names] + [logits.pairs[:, i] for i in rows.pairs]
-        maps.append(needed[0] if len(needed) == 1 else torch.stack(needed).amin(dim=0))
-    if not maps:
-        return logits.names.new_zeros((logits.names.shape[0], 0, *logits.names.shape[-2:]))
-    return torch.stack(maps, dim=1)
+        if maps.is_cuda:
+            maps[:, row] = torch.stack(needed).amin(dim=0)
+        else:  # in NumPy, for PyTorch's threads would spin on cores that the engine wants
+            least = maps[:, row].numpy()
+            least[...] = needed[0].numpy()
+            for another in needed[1:]:
+                np.minimum(least, another.numpy(), out=least)
+    return maps
 
 
 @dataclass(frozen=True)

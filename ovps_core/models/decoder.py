@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ovps_core.models.attention import merge_heads, split_heads
+
 
 class FiLM(nn.Module):
     """Feature-wise linear modulation: ``mul(c) * x + add(c)``, the same for all tokens."""
@@ -53,12 +55,10 @@ class Block(nn.Module):
         return self._close(tokens, attention @ value), attention
 
     def _heads(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        split = self.qkv(tokens).unflatten(-1, (3, self.heads, -1))
-        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
-        return query, key, value
+        return split_heads(tokens, self.qkv.weight, self.qkv.bias, self.heads)
 
     def _close(self, tokens: Tensor, mixed: Tensor) -> Tensor:
-        tokens = self.norm1(tokens + self.out(mixed.transpose(1, 2).flatten(2)))
+        tokens = self.norm1(tokens + self.out(merge_heads(mixed)))
         return self.norm2(tokens + self.mlp(tokens))
 
 

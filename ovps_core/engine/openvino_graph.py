@@ -19,6 +19,7 @@ class Roles:
     Attributes:
         layers: products with weights.
         mixers: products of two computed tensors, as in attention.
+        projections: layers that mixers take directly: to queries, keys and values.
         ends: layers that read the input or write an output, with no other product before or after them.
         shallow: products on which the output depends that depends on fewest.
         mlps: layers next to a ReLU that joins two.
@@ -29,6 +30,7 @@ class Roles:
 
     layers: frozenset[str]
     mixers: frozenset[str]
+    projections: frozenset[str]
     ends: frozenset[str]
     shallow: frozenset[str]
     mlps: frozenset[str]
@@ -53,6 +55,12 @@ class Roles:
         mixers = of_kind(*_PRODUCTS, computed_inputs=2)
         products = layers | mixers
         before = {name: networkx.ancestors(graph, name) & products for name in graph}
+        projections = {
+            name
+            for mixer in mixers
+            for name in before[mixer] & layers
+            if not any(name in before[between] for between in before[mixer])
+        }
         inner = {name for name in layers if before[name]}
         inner &= {name for product in products for name in before[product]}
         sums = of_kind("Add", computed_inputs=2)
@@ -74,7 +82,7 @@ class Roles:
             mlps |= up | down if up and down else set()
         outputs = [name for name, kind in kinds.items() if kind == "Result"]
         shallow = min((before[name] for name in outputs), key=len)
-        found = layers, mixers, layers - inner, shallow, mlps, sums, norms, scales
+        found = layers, mixers, projections, layers - inner, shallow, mlps, sums, norms, scales
         return cls(*map(frozenset, found))
 
 

@@ -53,8 +53,9 @@ def quantise(
     ViT-B/16 with random weights: the layer that reads the pixels and those that write the features (mask IoU 0.964
     when quantised, 0.985 when not), attention's own products, and the decoder but for its MLPs.
 
-    "mixed" also leaves in floating point all that the shallowest features depend on, and the decoder: deeper
-    features pass through more blocks of the decoder, which are normed, and lose next to nothing by int8.
+    "mixed" also leaves in floating point the decoder, and what the shallowest features depend on but for
+    attention's projections: deeper features pass through more blocks of the decoder, which are normed, and lose
+    next to nothing by int8.
 
     Args:
         model: in fp32; gives preprocessing, words and features to calibrate with.
@@ -65,7 +66,9 @@ def quantise(
     frames = [to_pixels(image, model.preprocessing) for image in calibration_images(images)]
     encode = _read(source / "encode.xml")
     roles = Roles.of(encode)
-    floating = roles.mixers | roles.ends | (roles.shallow if precision == "mixed" else frozenset())
+    floating = roles.mixers | roles.ends
+    if precision == "mixed":
+        floating |= roles.shallow - roles.projections
     pixels = [[frame.numpy()] for frame in frames]
     _quantised(encode, pixels, floating, destination / "encode.xml")
 

@@ -110,7 +110,7 @@ class TinyParts(PartModel):
         self.register_buffer("pair_objects", owners.long(), persistent=False)
 
     def encode(self, pixels: Tensor) -> Features:
-        """Pixels float [B, 3, H, W] -> probabilities of objects, parts, pairs, background first, at stride 4."""
+        """Pixels float [B, 3, H, W] -> one level at stride 4: probabilities of objects, parts, pairs."""
         softmaxes = [scores.float().softmax(1) for scores in self.scores(pixels)]
         if self.config.mirrored:
             mirrored = self.scores(pixels.flip(-1))
@@ -118,8 +118,12 @@ class TinyParts(PartModel):
                 (ours + theirs.float().softmax(1).flip(-1)) / 2
                 for ours, theirs in zip(softmaxes, mirrored, strict=True)
             ]
-        height, width = softmaxes[0].shape[-2:]
-        return Features(tuple(softmaxes), (height, width))
+        objects, parts, pairs = softmaxes
+        settled = self._settle(objects)
+        change = (settled / objects[:, 1:].clamp(min=_TINY))[:, self.pair_objects]
+        pairs = _share_out(pairs[:, 1:] * change, 1 - pairs[:, :1])
+        height, width = objects.shape[-2:]
+        return Features((torch.cat([settled, parts[:, 1:], pairs], dim=1),), (height, width))
 
     def scores(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Unnormalised scores float [B, 1 + n, h, w] of objects, parts and pairs, of the picture as it is."""
@@ -134,20 +138,16 @@ class TinyParts(PartModel):
         return objects, parts, pairs
 
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
-        """Read conditions off the softmaxes.
+        """Read conditions off the probabilities.
 
         A row of conditions float [objects + parts + pairs] says which known things it means: a name spreads over
         objects and parts (one-hot for a known word), a pair over pairs. It is all zero for a composition that
         training never saw: then the geometric mean of its object and its part answers alone.
         """
-        objects, parts, pairs = features.levels
-        settled = self._settle(objects)
-        change = (settled / objects[:, 1:].clamp(min=_TINY))[:, self.pair_objects]
-        pairs = _share_out(pairs[:, 1:] * change, 1 - pairs[:, :1])
-        known = torch.cat([settled, parts[:, 1:], pairs], dim=1)
+        known = features.levels[0].flatten(2)
         conditions = conditions.to(known.device, known.dtype)  # also where the network is in 16 bit
-        names = torch.einsum("bkhw,ck->bchw", known, conditions.names)
-        composed = torch.einsum("bkhw,tk->bthw", known, conditions.pairs)
+        names = (conditions.names @ known).unflatten(2, features.grid)
+        composed = (conditions.pairs @ known).unflatten(2, features.grid)
         product = names[:, conditions.part_index] * names[:, conditions.object_index]
         both = product.clamp(min=_TINY**2).sqrt()
         trained = conditions.pairs.sum(dim=1).clamp(max=1)[:, None, None]

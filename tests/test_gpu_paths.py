@@ -18,6 +18,7 @@ from ovps_core.images import to_pixels
 from ovps_core.models.base import Conditions, Preprocessing
 from ovps_core.postprocess import SegmentOptions, part_masks
 from ovps_core.query import PartQuery
+from ovps_core.segmenter import PartSegmenter
 
 SQUARE = Preprocessing(size=(96, 112))
 LEVEL = 1 / (255 * min(SQUARE.std))
@@ -109,6 +110,35 @@ def test_crops_give_the_masks_of_whole_maps(threshold: float) -> None:
         np.testing.assert_allclose(
             [part.score for part in found.parts], [part.score for part in expected.parts], rtol=1e-5
         )
+
+
+@pytest.mark.parametrize("side", [4, 40])
+def test_small_parts_travel_in_one_buffer_and_large_ones_arrive_too(side: int) -> None:
+    maps = torch.full((1, 2, 44, 60), -8.0)
+    maps[0, 1, 2 : 2 + side, 5 : 5 + side] = torch.arange(side * side).view(side, side) + 1.0
+    found = occupied_maps(maps, 0.0)
+    np.testing.assert_array_equal(found > 0, maps.numpy() > 0)
+    np.testing.assert_array_equal(found[found > 0], maps[maps > 0])
+    everything_came = bool((found == maps.numpy()).all())
+    assert everything_came == (side == 40)
+
+
+@pytest.mark.gpu
+def test_the_host_waits_once_a_frame(recwarn: pytest.WarningsRecorder) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    segmenter = PartSegmenter.from_pretrained("ovps-tiny", device="cuda:0")
+    segmenter.warm_up()
+    image, plan = calibration_images([])[0], segmenter.plan(["knife handle", "mug"])
+    segmenter.query_maps([image], plan, 4.0)
+    torch.cuda.synchronize()
+    recwarn.clear()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        segmenter.query_maps([image], plan, 4.0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len([w for w in recwarn if "synchronizing" in str(w.message)]) == 1
 
 
 @pytest.mark.gpu

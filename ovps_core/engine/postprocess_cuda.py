@@ -9,48 +9,66 @@ from torch import Tensor
 
 _MARGIN = 1  # bilinear samples inside a mask read one coarse pixel beyond it
 _NOTHING = -100.0  # a finite logit under every threshold: infinities spoil interpolation
+_SHARE = 4  # a quarter of all pixels in boxes crosses at once; parts are smaller
 
 
 def occupied_maps(logits: Tensor, threshold: float) -> NDArray[np.float32]:
     """Logits float [B, Q, h, w] on any device -> float32 [B, Q, h, w] on the host, true wherever it matters.
 
     A map's box of values above ``threshold``, with a margin, is copied; outside it every value is -100 or less
-    than the threshold. Masks and scores cut from the two are equal. Two waits for the GPU a frame: the boxes (four
-    numbers a map), then all crops in one copy.
+    than the threshold. Masks and scores cut from the two are equal.
+
+    The host waits once: boxes, and what lies in them, travel in one buffer whose size does not depend on them.
+    Where the boxes hold more than a quarter of all pixels, the whole maps follow in a second copy.
     """
-    batch, queries, height, width = logits.shape
-    found = np.full((batch, queries, height, width), min(_NOTHING, threshold), dtype=np.float32)
     if not np.isfinite(threshold):
-        return logits.float().cpu().numpy() if threshold < 0 else found
-    boxes = _boxes(logits.flatten(0, 1) > threshold).cpu()
-    spans = [
-        (
-            map_,
-            slice(max(0, top - _MARGIN), bottom + _MARGIN),
-            slice(max(0, left - _MARGIN), right + _MARGIN),
-        )
-        for map_, (top, bottom, left, right) in enumerate(boxes.tolist())
-        if bottom > top
-    ]
-    if not spans:
-        return found
-    maps = logits.flatten(0, 1)
-    crops = [maps[span] for span in spans]
-    flat = torch.cat([crop.reshape(-1) for crop in crops]).float().cpu().numpy()
-    ends = np.cumsum([crop.numel() for crop in crops])
-    canvas = found.reshape(batch * queries, height, width)
-    for span, crop, values in zip(spans, crops, np.split(flat, ends[:-1]), strict=True):
-        canvas[span] = values.reshape(crop.shape)
-    return found
+        if threshold < 0:
+            return logits.float().cpu().numpy()
+        return np.full(logits.shape, _NOTHING, dtype=np.float32)
+    maps = logits.flatten(0, 1).float()
+    boxes = _boxes(maps > threshold)
+    together = torch.cat([boxes.flatten().view(torch.float32), _packed(maps, boxes)]).cpu().numpy()
+    edges, values = np.split(together, [boxes.numel()])
+    found = np.full(maps.shape, min(_NOTHING, threshold), dtype=np.float32)
+    start = 0
+    for one, (top, bottom, left, right) in zip(
+        found, edges.view(np.int32).reshape(-1, 4), strict=True
+    ):
+        crop = one[top:bottom, left:right]
+        if start + crop.size > values.size:
+            return logits.float().cpu().numpy()
+        crop[...] = values[start : start + crop.size].reshape(crop.shape)
+        start += crop.size
+    return found.reshape(logits.shape)
 
 
 def _boxes(above: Tensor) -> Tensor:
-    """bool [M, h, w] -> int64 [M, 4]: top, bottom, left, right of what is True, ends exclusive, else 0."""
+    """bool [M, h, w] -> int32 [M, 4]: top, bottom, left, right of what is True and a margin; 0 where nothing is.
+
+    Ends are exclusive.
+    """
     sides = []
     for dim in (2, 1):
         hits = above.any(dim=dim).to(torch.int8)
         length = hits.shape[1]
-        first, last = hits.argmax(1), length - hits.flip(1).argmax(1)
         something = hits.amax(1) > 0
+        first = (hits.argmax(1) - _MARGIN).clamp(min=0)
+        last = (length - hits.flip(1).argmax(1) + _MARGIN).clamp(max=length)
         sides += [first * something, last * something]
-    return torch.stack(sides, 1)
+    return torch.stack(sides, 1).to(torch.int32)
+
+
+def _packed(maps: Tensor, boxes: Tensor) -> Tensor:
+    """The values in the boxes of float32 [M, h, w], one after the other, as far as they fit: [M * h * w / 4].
+
+    Every shape is known beforehand, so nothing here waits for the GPU.
+    """
+    height, width = maps.shape[1:]
+    top, bottom, left, right = boxes[:, :, None, None].unbind(1)
+    row = torch.arange(height, device=maps.device)[:, None]
+    column = torch.arange(width, device=maps.device)
+    inside = (row >= top) & (row < bottom) & (column >= left) & (column < right)
+    capacity = -(-maps.numel() // _SHARE)
+    place = inside.flatten().cumsum(0) - 1
+    place = torch.where(inside.flatten() & (place < capacity), place, capacity)  # the last is a bin
+    return maps.new_zeros(capacity + 1).scatter_(0, place, maps.flatten())[:capacity]

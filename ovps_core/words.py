@@ -60,6 +60,22 @@ def resolve(word: str, known: Sequence[str], kind: Kind) -> tuple[tuple[str, flo
     return tuple((name, 1 / len(meant)) for name in meant)
 
 
+def taken_apart(
+    phrase: str, objects: Sequence[str], parts: Sequence[str]
+) -> tuple[str, str] | None:
+    """The known object and the known part that ``phrase`` names one after the other, None where it does not.
+
+    For what was read as one thing that the model does not know: "door frame" is one part in some vocabularies, and
+    the frame of a door in others. Kinds and likenesses are not taken: a pot holder is not the handle of a pot.
+    """
+    words = singular(phrase).split()
+    for cut in range(len(words) - 1, 0, -1):
+        object, part = " ".join(words[:cut]), " ".join(words[cut:])
+        if _curated(object, objects, "object") and _curated(part, parts, "part"):
+            return object, part
+    return None
+
+
 def _names(kind: Kind) -> Mapping[str, str]:
     return lexicon().objects if kind == "object" else lexicon().parts
 

@@ -146,6 +146,14 @@ def test_the_packaged_weights_are_small_and_load_at_once() -> None:
     assert info.licence == "Apache-2.0" and "handle" in model.config.parts  # type: ignore[union-attr]
 
 
+def test_a_part_s_name_in_another_vocabulary_is_read_as_a_part_of_an_object() -> None:
+    model = load_model(find_weights("ovps-tiny"))[0]
+    frame = model.plan(parse_queries("door frame"))
+    spelt_out = model.plan(parse_queries("frame of the door"))
+    assert torch.equal(frame.conditions.pairs, spelt_out.conditions.pairs)
+    assert frame.readout == spelt_out.readout
+
+
 def test_the_packaged_model_finds_a_bowl_and_not_the_pan_that_is_not_there() -> None:
     pytest.importorskip("mujoco")
     pytest.importorskip("trimesh")

@@ -14,7 +14,7 @@ from ovps_core.data.rendered.catalogue import OBJECT_CLASSES, PAIRS
 from ovps_core.errors import QueryError
 from ovps_core.lexicon import lexicon
 from ovps_core.query import PartQuery
-from ovps_core.words import resolve
+from ovps_core.words import resolve, taken_apart
 
 OBJECTS = sorted(OBJECT_CLASSES)
 PARTS = sorted({part for _, part in PAIRS})
@@ -73,6 +73,20 @@ def test_a_word_for_several_things_is_shared_among_those_that_are_known() -> Non
 def test_another_thing_is_never_taken_for_a_known_one(word: str, known: Any, kind: Any) -> None:
     with pytest.raises(QueryError):
         resolve(word, known, kind)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "read"),
+    [
+        ("door frame", ("door", "frame")),
+        ("cupboard grip", ("cupboard", "grip")),
+        ("pot holder", None),
+        ("door", None),
+        ("fork frame knife", None),
+    ],
+)
+def test_what_is_no_known_thing_may_be_a_known_part_of_one(phrase: str, read: Any) -> None:
+    assert taken_apart(phrase, ["door", "pot", "knife", "cabinet"], ["frame", "handle"]) == read
 
 
 def test_a_refusal_names_the_word_the_nearest_known_ones_and_what_to_do() -> None:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ovps_core.errors import QueryError
 from ovps_core.models.base import (
     Conditions,
     Features,
@@ -27,7 +28,7 @@ from ovps_core.models.base import (
     Readout,
 )
 from ovps_core.query import PartQuery
-from ovps_core.words import Kind, resolve
+from ovps_core.words import Kind, resolve, taken_apart
 
 _TINY = 1e-4  # probabilities are kept this far from 0 and 1, so that logits stay small in 16 bit
 
@@ -190,13 +191,11 @@ class TinyParts(PartModel):
         readout: list[Readout] = []
         for query in queries:
             asked = []
-            words: tuple[tuple[Kind, str], ...] = (("part", query.part), ("object", query.object))
-            for kind, word in words:
-                if word and (kind, word) not in names:
+            for kind, word in self._words(query):
+                if (kind, word) not in names:
                     names[kind, word] = len(rows)
                     rows.append(self._distribution(kind, word))
-                if word:
-                    asked.append(names[kind, word])
+                asked.append(names[kind, word])
             if len(asked) == 2:
                 if tuple(asked) not in pairs:
                     pairs[asked[0], asked[1]] = len(compositions)
@@ -213,9 +212,25 @@ class TinyParts(PartModel):
         )
         return QueryPlan(tuple(queries), conditions, tuple(readout))
 
+    def _words(self, query: PartQuery) -> list[tuple[Kind, str]]:
+        """What ``query`` asks for, part first."""
+        object, part = query.object, query.part
+        if not (object and part):
+            kind: Kind = "object" if object else "part"
+            try:
+                resolve(object or part, self._known(kind), kind)
+            except QueryError:
+                apart = taken_apart(object or part, self.config.objects, self.config.parts)
+                object, part = apart or (object, part)
+        words: tuple[tuple[Kind, str], ...] = (("part", part), ("object", object))
+        return [(kind, word) for kind, word in words if word]
+
+    def _known(self, kind: Kind) -> tuple[str, ...]:
+        return self.config.objects if kind == "object" else self.config.parts
+
     def _distribution(self, kind: Kind, word: str) -> Tensor:
         """The known words that ``word`` means, float [objects + parts + pairs]."""
-        known = self.config.objects if kind == "object" else self.config.parts
+        known = self._known(kind)
         offset = 0 if kind == "object" else len(self.config.objects)
         row = torch.zeros(self.condition_dim)
         meant = resolve(word, known, kind)

@@ -77,8 +77,6 @@ def export_onnx(
         BackendError: onnx is not installed, or the network has something that ONNX cannot say.
     """
     require_onnx()
-    import onnx
-
     if precision not in OPSETS:
         raise BackendError(f"a graph is exported in {' or '.join(OPSETS)}, not {precision!r}")
     twin = inference_copy(model, _DTYPES[precision])
@@ -91,6 +89,26 @@ def export_onnx(
     module, inputs = _graph(twin, part, pixels, features)
     dynamic = {name: axes["level" if name.startswith("level") else name] for name in names.inputs}
     path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _write(module, inputs, path, names, tuple(dynamic.values()), OPSETS[precision])
+    except Exception as error:  # the exporter raises whatever it meets
+        reason = str(error).strip().splitlines()[0][:300] if str(error) else type(error).__name__
+        raise BackendError(
+            f"{type(model).__name__} cannot be exported to ONNX ({reason}); run it with backend torch"
+        ) from error
+    return names
+
+
+def _write(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: Path,
+    names: GraphIO,
+    dynamic: tuple[dict[int, Any], ...],
+    opset: int,
+) -> None:
+    import onnx
+
     unfinished = path.with_name(path.name + ".part")
     try:
         with _quiet(), torch.no_grad():
@@ -100,21 +118,16 @@ def export_onnx(
                 unfinished,
                 dynamo=True,
                 external_data=False,
-                opset_version=OPSETS[precision],
+                opset_version=opset,
                 input_names=list(names.inputs),
                 output_names=list(names.outputs),
-                dynamic_shapes=(tuple(dynamic.values()),),
+                dynamic_shapes=(dynamic,),
                 verbose=False,
             )
         onnx.checker.check_model(str(unfinished))
-    except Exception as error:  # the exporter raises whatever it meets
+        unfinished.replace(path)
+    finally:
         unfinished.unlink(missing_ok=True)
-        reason = str(error).strip().splitlines()[0][:300] if str(error) else type(error).__name__
-        raise BackendError(
-            f"{type(model).__name__} cannot be exported to ONNX ({reason}); run it with backend torch"
-        ) from error
-    unfinished.replace(path)
-    return names
 
 
 def require_onnx() -> None:

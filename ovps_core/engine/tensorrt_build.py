@@ -14,7 +14,7 @@ from ovps_core.engine.base import MAX_QUERIES
 from ovps_core.errors import BackendError
 
 RUNTIMES = ("tensorrt", "tensorrt_rtx")
-Progress = Callable[[str, int, int], None]
+BuildProgress = Callable[[str, int, int], None]
 """Called with a phase's name, the steps done and the steps there are."""
 
 
@@ -81,7 +81,7 @@ def build_plan(
     profile: Profile = Profile(),
     capabilities: Sequence[str] = (),
     timing_cache: Path | None = None,
-    progress: Progress | None = None,
+    progress: BuildProgress | None = None,
 ) -> tuple[bytes, BuildReport]:
     """A serialised engine from a strongly typed graph: its precision is what the graph says.
 
@@ -202,7 +202,7 @@ def _logger(trt: Any) -> Any:
     return Logger()
 
 
-def _monitor(trt: Any, progress: Progress) -> Any:
+def _monitor(trt: Any, progress: BuildProgress) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)

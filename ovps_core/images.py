@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -43,6 +44,18 @@ def check_image(image: RgbImage) -> None:
         )
 
 
+def to_batch(
+    images: Sequence[RgbImage], preprocessing: Preprocessing, device: torch.device | str = "cpu"
+) -> Tensor:
+    """:func:`to_pixels` of several pictures of any sizes: float32 [B, 3, h, w]."""
+    each = [to_pixels(image, preprocessing, device) for image in images]
+    if len(each) == 1:
+        return each[0]
+    if each[0].is_cuda:
+        return torch.cat(each)
+    return torch.from_numpy(np.concatenate([pixels.numpy() for pixels in each]))
+
+
 def to_pixels(
     image: RgbImage, preprocessing: Preprocessing, device: torch.device | str = "cpu"
 ) -> Tensor:
@@ -64,8 +77,8 @@ def to_pixels(
     if tuple(resized.shape[-2:]) != preprocessing.size:
         resized = F.interpolate(resized, size=preprocessing.size, mode="bilinear", antialias=True)
     # In NumPy: after each parallel operation PyTorch's threads spin for milliseconds, on cores that another engine
-    # wants for its network (measured: 200 in place of 160 ms a frame on two cores).
-    pixels = resized.numpy().astype(np.float32)
+    # wants for its network (docs/performance.md has what that cost).
+    pixels = resized.numpy().astype(np.float32, order="C")
     pixels -= mean
     pixels /= std
     return torch.from_numpy(pixels)

@@ -17,7 +17,7 @@ from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engine import DEFAULT_CACHE, EngineCache, make_engine
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.postprocess_cuda import occupied_maps
-from ovps_core.images import RgbImage, check_image, load_image, to_pixels
+from ovps_core.images import RgbImage, check_image, load_image, to_batch
 from ovps_core.models.base import Conditions, PartModel, QueryPlan, Readout, query_logits
 from ovps_core.postprocess import SegmentOptions, logit, part_masks
 from ovps_core.query import PartQuery, parse_queries
@@ -96,10 +96,10 @@ class PartSegmenter:
             return queries
         return self._plan(parse_queries(queries))
 
-    def warm_up(self, *, batch: int = 1, max_queries: int = 16) -> None:
+    def warm_up(self, *, batch: int = 1) -> None:
         """Let the engine compile and allocate, and every stage run once, before the first frame."""
         size = self.model.preprocessing.size
-        self.engine.prepare(EngineShape(batch=batch, size=size, max_queries=max_queries))
+        self.engine.prepare(EngineShape(batch=batch, size=size))
         name = torch.zeros(1, self.model.condition_dim)  # no word: every model takes it
         nothing = torch.zeros(0, dtype=torch.int64)
         conditions = Conditions(name, name[:0], nothing, nothing)
@@ -152,8 +152,6 @@ class PartSegmenter:
             check_image(image)
         if not plan.queries:
             return np.zeros((len(images), 0, 1, 1), dtype=np.float32)
-        device, preprocessing = self.engine.device, self.model.preprocessing
-        each = [to_pixels(image, preprocessing, device) for image in images]
-        pixels = torch.cat(each) if len(each) > 1 else each[0]
+        pixels = to_batch(images, self.model.preprocessing, self.engine.device)
         maps = query_logits(self.engine.run(pixels, plan.conditions), plan.readout)
         return occupied_maps(maps, threshold) if maps.is_cuda else maps.numpy()

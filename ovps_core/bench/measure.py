@@ -21,7 +21,7 @@ from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.chunks import decode_in_chunks
 from ovps_core.engine.postprocess_cuda import occupied_maps
 from ovps_core.errors import BackendError
-from ovps_core.images import RgbImage, to_pixels
+from ovps_core.images import RgbImage, to_batch, to_pixels
 from ovps_core.models.base import PartModel, QueryPlan, query_logits
 from ovps_core.postprocess import SegmentOptions, part_masks
 
@@ -114,11 +114,7 @@ class Case:
             marks.append(time.perf_counter())
 
         with torch.inference_mode():
-            pixels = [
-                to_pixels(image, self.model.preprocessing, self.engine.device)
-                for image in self.images
-            ]
-            batch = torch.cat(pixels) if len(pixels) > 1 else pixels[0]
+            batch = to_batch(self.images, self.model.preprocessing, self.engine.device)
             mark()
             features = self.engine.encode(batch)
             mark()
@@ -211,7 +207,12 @@ def measure(
         cameras: pictures in one call.
         repeats: rounds.
         peer: add Hugging Face's CLIPSeg; the model ``random:clipseg-vitb16`` then takes its weights.
+
+    Raises:
+        BackendError: ``peer`` is not installed, or is asked for on a GPU.
     """
+    if peer and device != "cpu" and torch.cuda.is_available():
+        raise BackendError("the peer runs on the CPU: compare engines there with --device cpu")
     cases: list[Case | PeerCase] = []
     grid = list(itertools.product(counts, sizes, cameras))
     for name in models:
@@ -273,10 +274,7 @@ def _warm_up(cases: Iterable[Case | PeerCase]) -> None:
 def _reference(model: PartModel, count: int, size: tuple[int, int], cameras: int) -> Tensor:
     """PyTorch fp32 on the CPU, before anything moves the model: logits float [B, Q, h, w]."""
     plan = model.plan(queries(count))
-    pixels = torch.cat(
-        [to_pixels(image, model.preprocessing) for image in pictures(cameras, *size)]
-    )
-    features = model.encode(pixels)
+    features = model.encode(to_batch(pictures(cameras, *size), model.preprocessing))
     return query_logits(decode_in_chunks(model.decode, features, plan.conditions, 32), plan.readout)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 
 import torch
 from torch import Tensor
@@ -130,14 +130,6 @@ def from_original_clipseg(state: StateDict) -> dict[str, Tensor]:
         for name, tensor in state.items()
         if not _ORIGINAL_UNUSED.search(name)
     }
-
-
-def released_names(state: StateDict) -> Iterator[tuple[str, str]]:
-    """(released name, our name) of every used tensor in ``state``."""
-    for released in state:
-        name = our_name(released)
-        if name is not None:
-            yield released, name
 
 
 def _rename(name: str, table: tuple[tuple[str, str], ...], *, everywhere: bool = False) -> str:

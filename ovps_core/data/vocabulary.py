@@ -69,11 +69,6 @@ class Vocabulary:
         """Positions of the seen pairs in :attr:`object_parts`."""
         return np.flatnonzero(self.is_seen)
 
-    @property
-    def unseen_indices(self) -> NDArray[np.int64]:
-        """Positions of the unseen pairs in :attr:`object_parts`."""
-        return np.flatnonzero(~self.is_seen)
-
     @cached_property
     def pair_names(self) -> tuple[str, ...]:
         """ "knife handle" per pair, as a person would ask for it."""

@@ -32,6 +32,7 @@ def images_digest(images: Sequence[RgbImage]) -> str:
     """What a quantised graph depends on: the pictures it was calibrated with."""
     digest = hashlib.sha256()
     for image in calibration_images(images):
+        digest.update(f"{image.shape}".encode())
         digest.update(image.tobytes())
     return digest.hexdigest()
 

@@ -45,8 +45,12 @@ def decode_in_chunks(
             batch, _, *size = logits.names.shape
             names = logits.names.new_empty((batch, conditions.names.shape[0], *size))
             pairs = logits.names.new_empty((batch, conditions.pairs.shape[0], *size))
-        names[:, chunk.name_rows] = logits.names
-        pairs[:, chunk.pair_rows] = logits.pairs
+        if names.is_cuda:
+            names[:, chunk.name_rows] = logits.names
+            pairs[:, chunk.pair_rows] = logits.pairs
+        else:  # in NumPy, for PyTorch's threads would spin on cores that the engine wants
+            names.numpy()[:, chunk.name_rows] = logits.names.numpy()
+            pairs.numpy()[:, chunk.pair_rows] = logits.pairs.numpy()
     assert names is not None and pairs is not None  # there are more than ``most``
     return PartLogits(names, pairs)
 

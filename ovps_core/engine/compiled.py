@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +14,10 @@ from ovps_core.engine.chunks import bucket, rounded_up
 from ovps_core.engine.eager import EagerEngine
 from ovps_core.errors import BackendError
 from ovps_core.models.base import Conditions, Features, PartLogits, PartModel
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_MOST_GRAPHS = 64
 
 
 class CompiledEngine(EagerEngine):
@@ -30,6 +36,10 @@ class CompiledEngine(EagerEngine):
         super().__init__(model, device=device, precision=precision)
         self._on_gpu = self.device.type == "cuda"
         options: dict[str, Any] = {"mode": "reduce-overhead"} if self._on_gpu else {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="compiled")
+        # One graph for each pair of powers of two; past the limit PyTorch would go on uncompiled, saying nothing.
+        limits = torch._dynamo.config
+        limits.recompile_limit = max(limits.recompile_limit, _MOST_GRAPHS)
         self._encode = torch.compile(self.model.encode, dynamic=False, **options)
         self._decode = torch.compile(self.model.decode, dynamic=not self._on_gpu, **options)
 
@@ -45,27 +55,38 @@ class CompiledEngine(EagerEngine):
                 pairs = words if self.model.has_pairs else words[:0]
                 self.run(pixels, Conditions(words, pairs, rows[: len(pairs)], rows[: len(pairs)]))
         except Exception as error:  # the compiler raises whatever it meets
-            reason = str(error).strip().splitlines()[0][:200]
+            reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
             raise BackendError(
                 f"torch.compile failed ({reason}); on a CPU it needs a C++ compiler. Use backend torch"
             ) from error
 
     def encode(self, pixels: Tensor) -> Features:
         """See :meth:`Engine.encode`."""
+        return self._in_one_thread(self._encode_here, pixels)
+
+    def decode(self, features: Features, conditions: Conditions) -> PartLogits:
+        """See :meth:`Engine.decode`."""
+        return self._in_one_thread(self._decode_here, features, conditions)
+
+    def _in_one_thread(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Graphs belong to the thread that recorded them, and a node warms up in another than it works in."""
+        if not self._on_gpu:
+            return work(*arguments, **named)
+        return self._thread.submit(torch.inference_mode()(work), *arguments, **named).result()
+
+    def _encode_here(self, pixels: Tensor) -> Features:
         if self._on_gpu:
             torch.compiler.cudagraph_mark_step_begin()
         return self._encode(pixels.to(self.dtype))
 
-    def decode(self, features: Features, conditions: Conditions) -> PartLogits:
-        """See :meth:`Engine.decode`."""
+    def _decode_here(self, features: Features, conditions: Conditions) -> PartLogits:
         count, pairs = conditions.names.shape[0], conditions.pairs.shape[0]
         conditions = conditions.to(self.device, self.dtype)
         if self._on_gpu:
             conditions = rounded_up(conditions)
         logits = self._decode(features, conditions)
-        # The next replay overwrites a graph's outputs: float() copies 16 bit, fp32 must be cloned.
-        names = logits.names[:, :count].float()
-        both = names, logits.pairs[:, :pairs].float()
-        if self._on_gpu and self.dtype is torch.float32:
-            both = both[0].clone(), both[1].clone()
-        return PartLogits(*both)
+        # The next replay overwrites a graph's outputs.
+        return PartLogits(
+            logits.names[:, :count].to(torch.float32, copy=self._on_gpu),
+            logits.pairs[:, :pairs].to(torch.float32, copy=self._on_gpu),
+        )

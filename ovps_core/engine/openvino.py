@@ -151,8 +151,13 @@ def _keep_sums(folder: Path) -> None:
 
 def graph_key(model: PartModel, size: tuple[int, int]) -> dict[str, str]:
     """What OpenVINO's floating-point graphs of ``model`` depend on."""
-    marks = sha256(Path(openvino_graph.__file__))
-    return model_key(model) | {"size": f"{size[0]}x{size[1]}", "marks": marks}
+    import openvino
+
+    return model_key(model) | {
+        "size": f"{size[0]}x{size[1]}",
+        "openvino": openvino.__version__,
+        "written by": " ".join(sha256(Path(file)) for file in (__file__, openvino_graph.__file__)),
+    }
 
 
 def export_ir(

@@ -9,7 +9,8 @@ from torch import Tensor
 
 _MARGIN = 1  # bilinear samples inside a mask read one coarse pixel beyond it
 _NOTHING = -100.0  # a finite logit under every threshold: infinities spoil interpolation
-_SHARE = 4  # a quarter of all pixels in boxes crosses at once; parts are smaller
+_SHARE = 4  # a quarter of all pixels crosses at once; boxes of parts are smaller
+_MOST = 1 << 22  # and no more than 16 MB, however many queries
 
 
 def occupied_maps(logits: Tensor, threshold: float) -> NDArray[np.float32]:
@@ -19,7 +20,7 @@ def occupied_maps(logits: Tensor, threshold: float) -> NDArray[np.float32]:
     than the threshold. Masks and scores cut from the two are equal.
 
     The host waits once: boxes, and what lies in them, travel in one buffer whose size does not depend on them.
-    Where the boxes hold more than a quarter of all pixels, the whole maps follow in a second copy.
+    Where the boxes hold more than a quarter of all pixels, or 16 MB, the whole maps follow in a second copy.
     """
     if not np.isfinite(threshold):
         if threshold < 0:
@@ -59,7 +60,7 @@ def _boxes(above: Tensor) -> Tensor:
 
 
 def _packed(maps: Tensor, boxes: Tensor) -> Tensor:
-    """The values in the boxes of float32 [M, h, w], one after the other, as far as they fit: [M * h * w / 4].
+    """The values in the boxes of float32 [M, h, w], one after the other, as far as they fit: [capacity].
 
     Every shape is known beforehand, so nothing here waits for the GPU.
     """
@@ -68,7 +69,7 @@ def _packed(maps: Tensor, boxes: Tensor) -> Tensor:
     row = torch.arange(height, device=maps.device)[:, None]
     column = torch.arange(width, device=maps.device)
     inside = (row >= top) & (row < bottom) & (column >= left) & (column < right)
-    capacity = -(-maps.numel() // _SHARE)
+    capacity = min(-(-maps.numel() // _SHARE), _MOST)
     place = inside.flatten().cumsum(0) - 1
     place = torch.where(inside.flatten() & (place < capacity), place, capacity)  # the last is a bin
     return maps.new_zeros(capacity + 1).scatter_(0, place, maps.flatten())[:capacity]

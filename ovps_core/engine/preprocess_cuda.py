@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 import threading
 from typing import Any
 
@@ -17,6 +18,7 @@ from ovps_core.models.base import Preprocessing
 
 _PINNED = 8  # shapes of images kept ready: as many as a robot has kinds of cameras
 _local = threading.local()
+log = logging.getLogger(__name__)
 
 
 def to_pixels_cuda(
@@ -35,9 +37,25 @@ def resize_and_normalise(image: Tensor, preprocessing: Preprocessing) -> Tensor:
     The filter is antialiased bilinear, as in training, without that one's rounding to 8 bits between the two
     directions. One Triton kernel where Triton is installed, three of PyTorch's otherwise.
     """
-    if image.is_cuda and importlib.util.find_spec("triton"):
-        return _with_triton(image, preprocessing)
+    if image.is_cuda and _triton_works():
+        with torch.cuda.device(image.device):  # Triton launches on the current device
+            return _with_triton(image, preprocessing)
     return _with_torch(image, preprocessing)
+
+
+@functools.cache
+def _triton_works() -> bool:
+    """Whether a kernel can be built here: Triton comes with PyTorch, the C compiler that it needs does not."""
+    if not importlib.util.find_spec("triton"):
+        return False
+    smallest = torch.zeros(1, 1, 3, dtype=torch.uint8, device="cuda")
+    try:
+        _with_triton(smallest, Preprocessing(size=(1, 1)))
+    except Exception as error:  # whatever its compiler meets
+        reason = str(error).strip().partition("\n")[0]
+        log.warning("images are resized by PyTorch, since Triton cannot build: %s", reason)
+        return False
+    return True
 
 
 def _with_torch(image: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -147,17 +165,14 @@ def _kernel() -> Any:
 
 def _upload(image: NDArray[np.uint8], device: torch.device) -> Tensor:
     """Through pinned memory of this thread's own, so that the copy runs beside the host's work."""
-    pinned: dict[tuple[int, ...], tuple[Tensor, torch.cuda.Event]] = _local.__dict__.setdefault(
-        "pinned", {}
-    )
-    if image.shape not in pinned:
+    pinned: dict[Any, tuple[Tensor, torch.cuda.Event]] = _local.__dict__.setdefault("pinned", {})
+    key = image.shape, device  # an event belongs to the device it was first recorded on
+    if key not in pinned:
         if len(pinned) == _PINNED:
             pinned.pop(next(iter(pinned)))
-        pinned[image.shape] = (
-            torch.empty(image.shape, dtype=torch.uint8).pin_memory(),
-            torch.cuda.Event(),
-        )
-    buffer, free = pinned[image.shape]
+        buffer = torch.empty(image.shape, dtype=torch.uint8, pin_memory=True)
+        pinned[key] = buffer, torch.cuda.Event()
+    buffer, free = pinned[key]
     free.synchronize()  # the last frame's copy ended long ago; several images of one frame take turns
     np.copyto(buffer.numpy(), image)
     with torch.cuda.device(device):

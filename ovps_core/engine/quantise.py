@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from ovps_core.checkpoints.file import sha256
 from ovps_core.engine import calibration
 from ovps_core.engine.calibration import PAIRS, calibration_images, images_digest
 from ovps_core.engine.chunks import with_a_pair
+from ovps_core.engine.half import inference_copy
 from ovps_core.engine.openvino_graph import Roles
 from ovps_core.errors import BackendError
 from ovps_core.images import RgbImage, to_pixels
@@ -30,7 +32,8 @@ def recipe(images: Sequence[RgbImage], precision: str) -> dict[str, str]:
     """What a quantised graph depends on beside the floating one: pictures, this code, NNCF."""
     import nncf
 
-    code = " ".join(sha256(Path(file)) for file in (__file__, calibration.__file__))
+    files = (__file__, calibration.__file__, sys.modules[to_pixels.__module__].__file__)
+    code = " ".join(sha256(Path(str(file))) for file in files)
     return {
         "precision": precision,
         "images": images_digest(images),
@@ -44,7 +47,7 @@ def quantise(
     source: Path,
     destination: Path,
     images: Sequence[RgbImage],
-    precision: str = "int8",
+    precision: str,
 ) -> None:
     """Read ``encode.xml`` and ``decode.xml`` in ``source``, write what int8 or mixed runs into ``destination``.
 
@@ -58,7 +61,7 @@ def quantise(
     next to nothing by int8.
 
     Args:
-        model: in fp32; gives preprocessing, words and features to calibrate with.
+        model: gives preprocessing, words and features to calibrate with.
         images: pictures such as the robot sees; without any, a few synthetic ones.
         precision: "int8" or "mixed".
     """
@@ -115,12 +118,11 @@ def _quantised(
 
 @torch.inference_mode()
 def _decoder_inputs(model: PartModel, frames: Sequence[Tensor]) -> list[list[NDArray[Any]]]:
+    twin = inference_copy(model)  # the model itself may have moved to a GPU
     words = [PartQuery(f"{object} {part}", object=object, part=part) for object, part in PAIRS]
     conditions = model.plan(words).conditions
     asked = with_a_pair(conditions).tensors() if model.has_pairs else (conditions.names,)
-    return [
-        [tensor.numpy() for tensor in (*model.encode(frame).levels, *asked)] for frame in frames
-    ]
+    return [[tensor.numpy() for tensor in (*twin.encode(frame).levels, *asked)] for frame in frames]
 
 
 def require_nncf() -> None:
@@ -128,4 +130,4 @@ def require_nncf() -> None:
     try:
         import nncf  # noqa: F401
     except ImportError as error:
-        raise BackendError('int8 needs nncf: pip install "ovps[openvino]"') from error
+        raise BackendError('mixed and int8 need nncf: pip install "ovps[openvino]"') from error

@@ -66,7 +66,7 @@ def _fastest(device: str, precision: str) -> tuple[str, str]:
     if device.startswith("cuda"):
         from ovps_core.engine.tensorrt_build import runtime_name
 
-        if precision in ("auto", "fp16") and runtime_name():
+        if precision in ("auto", "fp16", "fp32") and runtime_name():
             return "tensorrt", f"{runtime_name()} is installed"
         if importlib.util.find_spec("triton"):
             return "compiled", "no TensorRT for this precision; torch.compile is next"

@@ -136,15 +136,19 @@ class TensorRtEngine(Engine):
 
 @dataclass(frozen=True)
 class _Recorded:
-    """Fixed memory of one shape, and the graph that reads and writes it."""
+    """Fixed memory of one shape, and the graph that reads and writes it.
 
+    The context is the graph's own: setting another shape on it would pull memory from under the graph.
+    """
+
+    context: Any
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     graph: torch.cuda.CUDAGraph
 
 
 class _Half:
-    """One engine with its context, and per shape of its inputs fixed buffers and a CUDA graph.
+    """One engine, and per shape of its inputs a context, fixed buffers and a CUDA graph.
 
     Raises:
         BackendError: this TensorRT or GPU does not take the plan.
@@ -157,7 +161,6 @@ class _Half:
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
         if self._engine is None:
             raise BackendError(f"{trt.__name__} {trt.__version__} does not load {plan} on this GPU")
-        self._context = self._make_context()
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         is_input = trt.TensorIOMode.INPUT
         self._inputs = [name for name in names if self._engine.get_tensor_mode(name) == is_input]
@@ -186,33 +189,33 @@ class _Half:
         return recorded.outputs
 
     def _record(self, inputs: tuple[Tensor, ...]) -> _Recorded:
+        context = self._make_context()
         buffers = tuple(tensor.detach().clone().contiguous() for tensor in inputs)
         for name, buffer in zip(self._inputs, buffers, strict=True):
-            if not self._context.set_input_shape(name, tuple(buffer.shape)):
+            if not context.set_input_shape(name, tuple(buffer.shape)):
                 profile = self._engine.get_tensor_profile_shape(name, 0)
                 raise BackendError(
                     f"{name} of shape {list(buffer.shape)} is outside the engine's {profile}"
                 )
-            self._context.set_tensor_address(name, buffer.data_ptr())
-        outputs = tuple(self._allocate(name) for name in self._outputs)
+            context.set_tensor_address(name, buffer.data_ptr())
+        outputs = tuple(self._allocate(context, name) for name in self._outputs)
         stream = torch.cuda.current_stream()
-        self._enqueue(stream)  # compiles and allocates what may not happen while recording
+        self._enqueue(context, stream)  # compiles and allocates what may not happen while recording
         stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream):
-            self._enqueue(torch.cuda.current_stream())
-        return _Recorded(buffers, outputs, graph)
+        # Other threads may pin memory meanwhile.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            self._enqueue(context, torch.cuda.current_stream())
+        return _Recorded(context, buffers, outputs, graph)
 
-    def _allocate(self, name: str) -> Tensor:
+    def _allocate(self, context: Any, name: str) -> Tensor:
         dtype = getattr(torch, _TORCH_NAMES[self._engine.get_tensor_dtype(name).name])
-        buffer = torch.empty(
-            tuple(self._context.get_tensor_shape(name)), dtype=dtype, device="cuda"
-        )
-        self._context.set_tensor_address(name, buffer.data_ptr())
+        buffer = torch.empty(tuple(context.get_tensor_shape(name)), dtype=dtype, device="cuda")
+        context.set_tensor_address(name, buffer.data_ptr())
         return buffer
 
-    def _enqueue(self, stream: torch.cuda.Stream) -> None:
-        if not self._context.execute_async_v3(stream.cuda_stream):
+    def _enqueue(self, context: Any, stream: torch.cuda.Stream) -> None:
+        if not context.execute_async_v3(stream.cuda_stream):
             raise BackendError(f"{self._trt.__name__} could not run the network; its log says why")
 
 

@@ -41,6 +41,9 @@ class SelfAttention(nn.Module):
 
     def __init__(self, original: nn.MultiheadAttention) -> None:
         super().__init__()
+        # batch first, keys and values as wide as queries, biases: as image towers have them
+        assert original.batch_first and original.in_proj_weight is not None
+        assert original.in_proj_bias is not None and original.bias_k is None
         self.heads = original.num_heads
         self.in_proj_weight = original.in_proj_weight
         self.in_proj_bias = original.in_proj_bias
@@ -49,12 +52,12 @@ class SelfAttention(nn.Module):
     def forward(
         self,
         tokens: Tensor,
-        *_: Tensor,
+        *same: Tensor,
         need_weights: bool = False,
         attn_mask: Tensor | None = None,
     ) -> tuple[Tensor, None]:
         """Tokens float [B, N, dim] -> the same shape, and no attention; called as open_clip calls PyTorch's."""
-        assert attn_mask is None and not need_weights  # an image tower asks for neither
+        assert attn_mask is None and not need_weights and all(one is tokens for one in same)
         parts = split_heads(tokens, self.in_proj_weight, self.in_proj_bias, self.heads)
         return self.out_proj(merge_heads(F.scaled_dot_product_attention(*parts))), None
 

@@ -116,9 +116,9 @@ def query_logits(logits: PartLogits, readout: Sequence[Readout]) -> Tensor:
             maps[:, row] = torch.stack(needed).amin(dim=0)
         else:  # in NumPy, for PyTorch's threads would spin on cores that the engine wants
             least = maps[:, row].numpy()
-            least[...] = needed[0].numpy()
+            least[...] = needed[0].detach().numpy()
             for another in needed[1:]:
-                np.minimum(least, another.numpy(), out=least)
+                np.minimum(least, another.detach().numpy(), out=least)
     return maps
 
 

@@ -150,8 +150,8 @@ class PartSegmenter:
         """Coarse logits float32 [B, Q, h, w]; far from what is above ``threshold`` they need not be true."""
         for image in images:
             check_image(image)
-        if not plan.queries:
-            return np.zeros((len(images), 0, 1, 1), dtype=np.float32)
+        if not plan.queries or not images:
+            return np.zeros((len(images), len(plan.queries), 1, 1), dtype=np.float32)
         pixels = to_batch(images, self.model.preprocessing, self.engine.device)
         maps = query_logits(self.engine.run(pixels, plan.conditions), plan.readout)
         return occupied_maps(maps, threshold) if maps.is_cuda else maps.numpy()

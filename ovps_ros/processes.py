@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TypeVar
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
@@ -48,12 +49,20 @@ def stay_local() -> int:
     return int(os.environ["ROS_DOMAIN_ID"])
 
 
+_HELP = """usage: python -m {module} [--ros-args [-p NAME:=VALUE ...] [-r FROM:=TO ...] [--params-file FILE]]
+
+Runs the node until Ctrl-C. Parameters, topics and services are listed in docs/ros_reference.md."""
+
+
 def run_node(name: str, make: Callable[[], N], begin: Callable[[N], None] | None = None) -> int:
     """Make a node, begin, spin until Ctrl-C or SIGTERM; either may come at any moment.
 
     Returns:
         The exit code: 0, or 1 where the node could not be made, with the reason on stderr.
     """
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(_HELP.format(module=f"ovps_ros.{'node' if name == 'ovps' else name}"))
+        return 0
     signal.signal(signal.SIGINT, signal.default_int_handler)
     node = None
     try:
@@ -64,7 +73,7 @@ def run_node(name: str, make: Callable[[], N], begin: Callable[[N], None] | None
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except OvpsError as error:
+    except (OvpsError, ParameterException) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     except Exception:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -53,7 +56,8 @@ def test_the_file_loads_elsewhere_and_gives_the_model_s_maps(
 ) -> None:
     weights, path = write_small(kind, tmp_path / "small.safetensors"), tmp_path / "new" / name
     assert main(["export", str(weights), "--to", to, "--out", str(path)]) == 0
-    assert "float32 [batch, 3, 96, 96]" in capsys.readouterr().out
+    assert str(path) in capsys.readouterr().out
+    assert json.loads(path.with_suffix(".json").read_text())["size"] == [96, 96]
 
     model = SMALL_MODELS[kind]()
     tensors = asked(model, batch=3)
@@ -89,3 +93,18 @@ def test_a_file_that_is_no_model_writes_nothing(tmp_path: Path, capsys) -> None:
     damaged.write_bytes(b"not weights")
     assert main(["export", str(damaged), "--out", str(path)]) == 1
     assert "damaged" in capsys.readouterr().err and not path.exists()
+
+
+def test_the_lines_of_the_documentation_run_without_ovps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    docs = Path(__file__).parents[1] / "docs"
+    lines = re.findall(r"```python\n(.*?)```", (docs / "performance.md").read_text(), re.DOTALL)[0]
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "ovps-tiny", "--to", "onnx", "--out", "tiny.onnx"]) == 0
+    cv2.imwrite("desk.jpg", cv2.imread(str(docs / "images" / "demo.png")))
+    seen: dict[str, np.ndarray] = {}
+    exec(lines, seen)
+    found = cv2.resize(seen["knife_handle"].astype(np.uint8), (640, 480)) > 0
+    assert found[385, 410] and found.mean() < 0.05

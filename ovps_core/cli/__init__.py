@@ -6,6 +6,7 @@ import argparse
 import importlib
 import logging
 import sys
+from importlib.metadata import version
 
 from ovps_core.errors import OvpsError
 
@@ -29,6 +30,7 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
         description="Open-vocabulary part segmentation: where is the part these words name?",
     )
     top.add_argument("-v", "--verbose", action="store_true", help="say which engine runs and why")
+    top.add_argument("--version", action="version", version=f"ovps {version('ovps')}")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, help_line in COMMANDS.items():
         sub = subs.add_parser(

@@ -7,6 +7,7 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -14,6 +15,8 @@ from ovps_core.bench.models import open_model
 from ovps_core.engine.base import MAX_QUERIES
 from ovps_core.engine.export import OPSETS, export_onnx
 from ovps_core.errors import BackendError
+from ovps_core.models.base import PartModel
+from ovps_core.models.tiny import TinyParts
 
 _SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".plan"}
 
@@ -62,7 +65,10 @@ def run(args: argparse.Namespace) -> int:
         from ovps_core.engine.tensorrt_build import Profile, build_plan
 
         profile = Profile((1, 1, args.max_batch), (1, min(4, args.max_queries), args.max_queries))
-        with tempfile.TemporaryDirectory() as folder, tqdm(unit="step", leave=False) as bar:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            tqdm(unit="step", leave=False, disable=None) as bar,
+        ):
 
             def progress(phase: str, done: int, steps: int) -> None:
                 bar.set_description(phase)
@@ -76,13 +82,30 @@ def run(args: argparse.Namespace) -> int:
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(plan)
-        path.with_suffix(".json").write_text(json.dumps(asdict(report), indent=1))
-    height, width = model.preprocessing.size
-    print(
-        f"{path}: {path.stat().st_size / 1e6:.1f} MB; pixels are float32 [batch, 3, {height}, {width}], RGB,"
-    )
-    print(f"scaled to 0..1, less {model.preprocessing.mean}, over {model.preprocessing.std}")
+        path.with_suffix(".build.json").write_text(json.dumps(asdict(report), indent=1))
+    said = path.with_suffix(".json")
+    said.write_text(json.dumps(_description(model), indent=1))
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; what it takes is in {said}")
     return 0
+
+
+def _description(model: PartModel) -> dict[str, Any]:
+    """What somebody needs to know to run the graph without us."""
+    known: dict[str, Any] = {}
+    if isinstance(model, TinyParts):
+        words = model.config
+        known["condition_elements"] = [
+            *(f"object {name}" for name in words.objects),
+            *(f"part {name}" for name in words.parts),
+            *(f"pair {object} {part}" for object, part in words.pairs),
+        ]
+    return {
+        "pixels": "float32 [batch, 3, height, width], RGB, scaled to 0..1, less mean, over std",
+        **asdict(model.preprocessing),
+        "logits": "a pixel shows what is asked where the sigmoid is above 0.5",
+        "condition_dim": model.condition_dim,
+        **known,
+    }
 
 
 def _check(args: argparse.Namespace, path: Path) -> None:

@@ -24,16 +24,23 @@ def add_threshold_options(parser: argparse.ArgumentParser) -> None:
     defaults = SegmentOptions()
     parser.add_argument(
         "--score-threshold",
-        type=float,
+        type=_probability,
         default=defaults.score_threshold,
         help="least score of a part",
     )
     parser.add_argument(
         "--mask-threshold",
-        type=float,
+        type=_probability,
         default=defaults.mask_threshold,
         help="least probability of a pixel",
     )
+
+
+def _probability(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
 
 
 def open_segmenter(args: argparse.Namespace) -> PartSegmenter:

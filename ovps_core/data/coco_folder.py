@@ -97,8 +97,14 @@ class CocoFolder:
         }
         self.categories = tuple(sorted(set(self._category.values())))
         by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        known = {entry["id"] for entry in content["images"]}
         for annotation in content["annotations"]:
             self._check(annotation)
+            if annotation.get("image_id") not in known:
+                raise DatasetError(
+                    f"{self._table}: annotation {annotation.get('id', '?')} has image_id "
+                    f"{annotation.get('image_id')!r}, which is not among the images."
+                )
             by_image[annotation["image_id"]].append(annotation)
         self.images = tuple(
             FolderImage(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import shutil
 import sys
@@ -105,14 +107,15 @@ def _quantised(
     import openvino
 
     nncf.set_log_level(logging.ERROR)
-    quantised = nncf.quantize(
-        graph,
-        nncf.Dataset(inputs, lambda row: dict(enumerate(row))),
-        model_type=nncf.ModelType.TRANSFORMER,
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(inputs),
-        ignored_scope=nncf.IgnoredScope(names=sorted(floating), validate=False),
-    )
+    with contextlib.redirect_stdout(io.StringIO()):  # a bar for each of its steps
+        quantised = nncf.quantize(
+            graph,
+            nncf.Dataset(inputs, lambda row: dict(enumerate(row))),
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(inputs),
+            ignored_scope=nncf.IgnoredScope(names=sorted(floating), validate=False),
+        )
     openvino.save_model(quantised, path, compress_to_fp16=False)
 
 

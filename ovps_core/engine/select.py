@@ -56,6 +56,8 @@ def make_engine(
         raise BackendError(
             f"{backend} runs on the CPU here, not on {device!r}; use tensorrt, compiled or torch"
         )
+    if precision in ("bf16", "mixed", "int8") and not model.keeps_masks_in_16_bit:
+        log.warning("%s changes this model's masks; docs/performance.md has how much", precision)
     engine = _MAKERS[backend](model, device, precision, calibration, cache)
     log.info("engine: %s on %s in %s (%s)", engine.name, device, engine.precision, why)
     return engine

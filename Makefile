@@ -1,8 +1,12 @@
 # `make demo` runs the main job, `make test` passes the tests; both first install what they need into .venv.
+# With ROS=kilted they do so under ROS 2 Kilted, in .venv-kilted.
 
 PYTHON ?= python3
-BIN := .venv/bin
-INSTALLED := .venv/installed
+ROS := jazzy
+SUFFIX := $(patsubst %,-%,$(filter-out jazzy,$(ROS)))
+VENV := .venv$(SUFFIX)
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
 EXTRAS := render,train,bags,onnx,openvino,tensorrt-rtx,bench,dev
 MESSAGES := $(wildcard msg/*.msg srv/*.srv action/*.action)
 
@@ -21,11 +25,11 @@ check: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml setup.py CMakeLists.txt $(MESSAGES)
 	./scripts/system_packages
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --group ros-build
+	$(BIN)/python -m pip install --quiet --group ros$(SUFFIX)-build
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation ".[$(EXTRAS)]"
 	touch $@
 
 clean:
-	rm -rf .venv build out runs *.egg-info
+	rm -rf .venv .venv-* build out runs *.egg-info

@@ -42,7 +42,9 @@ class BuildWithMessages(build_py):
         if prefix is None or self.editable_mode:
             self.announce("no rosidl, or an editable install: no ROS messages are built", level=3)
             return
-        work = Path(self.get_finalized_command("build").build_temp).resolve()
+        temp = Path(self.get_finalized_command("build").build_temp).resolve()
+        # a folder for each ROS: CMake would go on with the generators it found first
+        work = temp / Path(prefix).resolve().relative_to("/")
         source, stage = work / "source", work / "stage"
         # CMake exports no header path that lies in its source folder, as a .venv in a checkout does
         shutil.copytree(HERE, source, ignore=_not_a_source, dirs_exist_ok=True)

@@ -22,7 +22,6 @@ import cv2
 import numpy as np
 import rclpy
 from PIL import Image as Picture
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
@@ -37,7 +36,7 @@ from ovps_core.query import PartQuery
 from ovps_core.results import PartMasks
 from ovps_ros.messages import image_rgb, masks_value, nanoseconds
 from ovps_ros.msg import PartMasks as PartMasksMsg
-from ovps_ros.processes import Programs, stay_local
+from ovps_ros.processes import Programs, ros_until_told, stay_local
 from ovps_ros.record import MaskRecorder
 from ovps_ros.sim_camera import PHOTO_SECONDS, photo_paths
 
@@ -128,8 +127,7 @@ def run(args: argparse.Namespace) -> int:
     domain = stay_local()
     print(f"ROS_DOMAIN_ID={domain}: camera, node and this program talk over DDS")
     args.out.mkdir(parents=True, exist_ok=True)
-    rclpy.init()
-    with MaskRecorder(args.out / "masks") as recorder, Programs() as programs:
+    with ros_until_told(), MaskRecorder(args.out / "masks") as recorder, Programs() as programs:
         photo: dict[str, object] = {"photo": str(args.photo)} if args.photo else {}
         programs.start("ovps_ros.sim_camera", photo)
         settings = {"model": args.model, "score_threshold": args.score_threshold}
@@ -232,7 +230,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return run(parser.parse_args())
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
         return 130
     except OvpsError as error:
         print(f"demo: {error}", file=sys.stderr)

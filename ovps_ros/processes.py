@@ -8,14 +8,14 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from ovps_core.errors import OvpsError
@@ -54,6 +54,30 @@ _HELP = """usage: python -m {module} [--ros-args [-p NAME:=VALUE ...] [-r FROM:=
 Runs the node until Ctrl-C. Parameters, topics and services are listed in docs/ros_reference.md."""
 
 
+@contextlib.contextmanager
+def ros_until_told() -> Iterator[None]:
+    """Initialise rclpy; Ctrl-C or SIGTERM leave the block, always as a KeyboardInterrupt.
+
+    rclpy shuts its context down at a signal, so whatever runs may fail as it likes; and a KeyboardInterrupt that
+    is raised while C++ of rclpy calls Python comes out as a RuntimeError.
+    """
+    told = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        told = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    rclpy.init()
+    try:
+        yield
+    except Exception as error:
+        if told or not rclpy.ok():
+            raise KeyboardInterrupt from error
+        raise
+
+
 def run_node(name: str, make: Callable[[], N], begin: Callable[[N], None] | None = None) -> int:
     """Make a node, begin, spin until Ctrl-C or SIGTERM; either may come at any moment.
 
@@ -63,22 +87,20 @@ def run_node(name: str, make: Callable[[], N], begin: Callable[[N], None] | None
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(_HELP.format(module=f"ovps_ros.{'node' if name == 'ovps' else name}"))
         return 0
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     node = None
     try:
-        rclpy.init()
-        node = make()
-        if begin is not None:
-            begin(node)
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
+        with ros_until_told():
+            executor = SingleThreadedExecutor()  # cannot be made any more once a signal has come
+            node = make()
+            if begin is not None:
+                begin(node)
+            executor.add_node(node)
+            executor.spin()
+    except KeyboardInterrupt:
         pass
     except (OvpsError, ParameterException) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
-    except Exception:
-        if rclpy.ok():
-            raise  # else it failed because it was told to stop
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C is not to break off the end
         if node is not None:

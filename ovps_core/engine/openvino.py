@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,6 +31,10 @@ QUANTISED = ("mixed", "int8")
 HALVES = ("encode", "decode")
 SUMS_KEPT = ".sums_in_fp32.xml"  # beside the graph, with the same weights
 log = logging.getLogger(__name__)
+
+# OpenVINO and NNCF report every import over the network, from a forked child; a robot does not. Without this
+# module both leave it.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 class OpenVinoEngine(Engine):

@@ -103,6 +103,11 @@ def with_a_pair(conditions: Conditions) -> Conditions:
     return replace(conditions, pairs=none, part_index=zero, object_index=zero)
 
 
+def graph_inputs(conditions: Conditions, has_pairs: bool) -> tuple[Tensor, ...]:
+    """What a graph is asked, in its order; one of a model without pairs takes names only."""
+    return with_a_pair(conditions).tensors() if has_pairs else (conditions.names,)
+
+
 def bucket(count: int) -> int:
     """``count`` rounded up to a power of two: as many recorded graphs as an engine keeps."""
     return 1 << (count - 1).bit_length() if count else 0

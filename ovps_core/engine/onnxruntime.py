@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ovps_core.engine.artefacts import DEFAULT_CACHE, EngineCache, model_key
 from ovps_core.engine.base import Engine, EngineShape
-from ovps_core.engine.chunks import with_a_pair
+from ovps_core.engine.chunks import graph_inputs
 from ovps_core.engine.export import export_onnx
 from ovps_core.errors import BackendError
 from ovps_core.models.base import Conditions, Features, PartLogits, PartModel
@@ -59,8 +59,7 @@ class OnnxRuntimeEngine(Engine):
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """See :meth:`Engine.decode`."""
         _, decode = self._halves(features.grid)
-        asked = with_a_pair(conditions).tensors() if self._model.has_pairs else (conditions.names,)
-        inputs = [*features.levels, *asked]
+        inputs = [*features.levels, *graph_inputs(conditions, self._model.has_pairs)]
         feeds = {
             slot.name: tensor.numpy()
             for slot, tensor in zip(decode.get_inputs(), inputs, strict=True)

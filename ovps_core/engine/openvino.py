@@ -18,7 +18,7 @@ from ovps_core.checkpoints.file import sha256
 from ovps_core.engine import openvino_graph
 from ovps_core.engine.artefacts import DEFAULT_CACHE, EngineCache, model_key
 from ovps_core.engine.base import Engine, EngineShape
-from ovps_core.engine.chunks import with_a_pair
+from ovps_core.engine.chunks import graph_inputs
 from ovps_core.engine.export import export_onnx
 from ovps_core.engine.openvino_graph import keep_sums_in_fp32
 from ovps_core.engine.quantise import quantise, recipe, require_nncf
@@ -96,7 +96,7 @@ class OpenVinoEngine(Engine):
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """See :meth:`Engine.decode`."""
         _, decode = self._halves(features.grid)
-        asked = with_a_pair(conditions).tensors() if self._model.has_pairs else (conditions.names,)
+        asked = graph_inputs(conditions, self._model.has_pairs)
         inputs = [level.numpy() for level in features.levels]
         inputs += [tensor.contiguous().numpy() for tensor in asked]
         decode.infer(inputs, share_inputs=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor
 from ovps_core.checkpoints.file import sha256
 from ovps_core.engine import calibration
 from ovps_core.engine.calibration import PAIRS, calibration_images, images_digest
-from ovps_core.engine.chunks import with_a_pair
+from ovps_core.engine.chunks import graph_inputs
 from ovps_core.engine.half import inference_copy
 from ovps_core.engine.openvino_graph import Roles
 from ovps_core.errors import BackendError
@@ -34,8 +34,8 @@ def recipe(images: Sequence[RgbImage], precision: str) -> dict[str, str]:
     """What a quantised graph depends on beside the floating one: pictures, this code, NNCF."""
     import nncf
 
-    files = (__file__, calibration.__file__, sys.modules[to_pixels.__module__].__file__)
-    code = " ".join(sha256(Path(str(file))) for file in files)
+    files = (__file__, calibration.__file__, inspect.getfile(to_pixels))
+    code = " ".join(sha256(Path(file)) for file in files)
     return {
         "precision": precision,
         "images": images_digest(images),
@@ -124,7 +124,7 @@ def _decoder_inputs(model: PartModel, frames: Sequence[Tensor]) -> list[list[NDA
     twin = inference_copy(model)  # the model itself may have moved to a GPU
     words = [PartQuery(f"{object} {part}", object=object, part=part) for object, part in PAIRS]
     conditions = model.plan(words).conditions
-    asked = with_a_pair(conditions).tensors() if model.has_pairs else (conditions.names,)
+    asked = graph_inputs(conditions, model.has_pairs)
     return [[tensor.numpy() for tensor in (*twin.encode(frame).levels, *asked)] for frame in frames]
 
 

@@ -107,9 +107,8 @@ def build_plan(
     config.add_optimization_profile(_profile(builder, network, profile))
     _set_capabilities(trt, config, capabilities)
     if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
-        config.set_flag(
-            trt.BuilderFlag.REQUIRE_USER_ALLOCATION
-        )  # what a CUDA graph may hold, in RTX
+        # TensorRT-RTX: a CUDA graph may only hold memory that the caller gave
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     cache = _load_timing_cache(config, timing_cache)
     monitor = _monitor(trt, progress) if progress else None
     if monitor is not None:

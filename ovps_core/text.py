@@ -7,7 +7,7 @@ import hashlib
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,30 +37,32 @@ class EmbeddingCache:
         self.limit = limit
         self._memory: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
-    def get(self, text: str) -> NDArray[np.float32] | None:
-        """The embedding float32 [D] of ``text``, or None."""
-        if text in self._memory:
-            self._memory.move_to_end(text)
-            return self._memory[text]
-        row = self._on_file(lambda file: _read(file, self._key(text)))
-        if row is None:
-            return None
-        vector = np.frombuffer(row, dtype=np.float32)
-        self._remember(text, vector)
-        return vector
+    def get(self, texts: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """The embeddings float32 [D] that are known of ``texts``."""
+        texts = list(texts)
+        known = {text: self._memory[text] for text in texts if text in self._memory}
+        missing = {self._key(text): text for text in texts if text not in known}
+        rows = self._on_file(lambda file: _read(file, list(missing))) if missing else None
+        for key, vector in rows or []:
+            known[missing[key]] = np.frombuffer(vector, dtype=np.float32)
+        self._remember(known)
+        return known
 
-    def put(self, text: str, vector: NDArray[np.float32]) -> None:
-        """Keep the embedding float32 [D] of ``text``."""
-        vector = np.ascontiguousarray(vector, dtype=np.float32)
-        self._remember(text, vector)
-        self._on_file(lambda file: _write(file, self._key(text), vector.tobytes(), self.limit))
+    def put(self, embeddings: Mapping[str, NDArray[np.float32]]) -> None:
+        """Keep the embeddings float32 [D] of texts."""
+        vectors = {t: np.ascontiguousarray(v, dtype=np.float32) for t, v in embeddings.items()}
+        self._remember(vectors)
+        rows = [(self._key(text), vector.tobytes()) for text, vector in vectors.items()]
+        self._on_file(lambda file: _write(file, rows, self.limit))
 
     def _key(self, text: str) -> str:
         return hashlib.sha256(f"{self.digest}\0{text}".encode()).hexdigest()
 
-    def _remember(self, text: str, vector: NDArray[np.float32]) -> None:
-        self._memory[text] = vector
-        if len(self._memory) > self.limit:
+    def _remember(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+        for text, vector in vectors.items():
+            self._memory[text] = vector
+            self._memory.move_to_end(text)
+        while len(self._memory) > self.limit:
             self._memory.popitem(last=False)
 
     def _on_file(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
@@ -79,16 +81,22 @@ class EmbeddingCache:
             return None
 
 
-def _read(file: sqlite3.Connection, key: str) -> bytes | None:
-    row = file.execute("SELECT vector FROM embeddings WHERE key = ?", (key,)).fetchone()
-    if row is None:
-        return None
-    file.execute("UPDATE embeddings SET used = ? WHERE key = ?", (time.time(), key))
-    return row[0]
+def _read(file: sqlite3.Connection, keys: Sequence[str]) -> list[tuple[str, bytes]]:
+    rows = []
+    for key in keys:
+        row = file.execute("SELECT key, vector FROM embeddings WHERE key = ?", (key,)).fetchone()
+        if row is not None:
+            rows.append(row)
+    used = [(time.time(), key) for key, _ in rows]
+    file.executemany("UPDATE embeddings SET used = ? WHERE key = ?", used)
+    return rows
 
 
-def _write(file: sqlite3.Connection, key: str, vector: bytes, limit: int) -> None:
-    file.execute("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?)", (key, vector, time.time()))
+def _write(file: sqlite3.Connection, rows: Sequence[tuple[str, bytes]], limit: int) -> None:
+    file.executemany(
+        "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?)",
+        [(key, vector, time.time()) for key, vector in rows],
+    )
     file.execute(
         "DELETE FROM embeddings WHERE key IN "
         "(SELECT key FROM embeddings ORDER BY used DESC LIMIT -1 OFFSET ?)",
@@ -120,17 +128,14 @@ class TextTower(nn.Module):
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Embeddings float32 [N, D] on the CPU, one a text; encoded once, then taken from the cache."""
-        known: dict[str, NDArray[np.float32]] = {}
-        for text in dict.fromkeys(texts):
-            cached = self.cache.get(text) if self.cache else None
-            if cached is not None:
-                known[text] = cached
-        missing = [text for text in dict.fromkeys(texts) if text not in known]
+        unique = list(dict.fromkeys(texts))
+        known = self.cache.get(unique) if self.cache else {}
+        missing = [text for text in unique if text not in known]
         if missing:
             device = next(self.tower.parameters()).device
             vectors = self.tower(self.tokenizer(missing).to(device)).float().cpu().numpy()
-            for text, vector in zip(missing, vectors, strict=True):
-                known[text] = vector
-                if self.cache:
-                    self.cache.put(text, vector)
+            new = dict(zip(missing, vectors, strict=True))
+            if self.cache:
+                self.cache.put(new)
+            known = {**known, **new}
         return torch.from_numpy(np.stack([known[text] for text in texts]))

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 FIXTURES = Path(os.environ.get("OVPS_FIXTURES") or Path(__file__).parent / "fixtures")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def scratch_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is kept in the user's own cache, and nothing is found there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OVPS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def fixtures() -> Path:
     """Inputs, weights and outputs of the original implementations."""

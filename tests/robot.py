@@ -30,6 +30,7 @@ from ovps_ros.messages import image_message  # noqa: E402
 
 PATIENCE = 20.0  # seconds; machines that test are busy
 NODE_STARTS = 150.0
+LOST = 6.0  # seconds after which a service's answer will not come
 
 
 class Robot:
@@ -92,6 +93,19 @@ class Robot:
         self, rgb: np.ndarray, depth: np.ndarray | None = None, patience: float = PATIENCE
     ) -> PartMasks:
         """Show pictures until one is answered; returns that answer."""
+        return self._show_until(lambda _: True, rgb, depth, patience)
+
+    def answer_to(self, rgb: np.ndarray, *texts: str) -> PartMasks:
+        """Show pictures until one is answered for just these words: a goal's take a moment to be read."""
+        return self._show_until(lambda masks: {q.text for q in masks.queries} == {*texts}, rgb)
+
+    def _show_until(
+        self,
+        right: Callable[[PartMasks], bool],
+        rgb: np.ndarray,
+        depth: np.ndarray | None = None,
+        patience: float = PATIENCE,
+    ) -> PartMasks:
         self.masks.clear()
         shown: list[Header] = []
         end = time.monotonic() + patience
@@ -99,9 +113,10 @@ class Robot:
             shown.append(self.show(rgb, depth))
             self.rest(0.15)
             for masks in self.masks:
-                if masks.header in shown:
+                if masks.header in shown and right(masks):
                     return masks
-        pytest.fail(f"no answer in {patience} s; last diagnostics: {self.faults()}")
+        asked = [[q.text for q in masks.queries] for masks in self.masks]
+        pytest.fail(f"no answer in {patience} s; came: {asked}; diagnostics: {self.faults()}")
 
     def ask(self, *texts: str, append: bool = False) -> SetQueries.Response:
         """Set the queries by service."""
@@ -109,11 +124,19 @@ class Robot:
         return self.call(self.set_queries, request)
 
     def call(self, client: Any, request: Any, patience: float = PATIENCE) -> Any:
-        """A service's answer."""
+        """A service's answer, asked for again where it is lost: the server may find its client too late."""
         assert client.wait_for_service(patience)
-        future = client.call_async(request)
-        self.spin_until(future.done, patience)
-        return future.result()
+        futures = [client.call_async(request)]
+        next_try = time.monotonic() + LOST
+
+        def answered() -> Any:
+            nonlocal next_try
+            if time.monotonic() > next_try:
+                futures.append(client.call_async(request))
+                next_try += LOST
+            return next((future for future in futures if future.done()), None)
+
+        return self.spin_until(answered, patience).result()
 
     def say(self, text: str) -> None:
         """Set the queries by topic, as `ros2 topic pub --once` does: when someone listens."""

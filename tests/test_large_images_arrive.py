@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
 
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from robot import Robot
 from sensor_msgs.msg import Image
 
@@ -18,13 +18,15 @@ from ovps_ros.messages import image_message
 
 pytestmark = pytest.mark.ros
 SENT = 30
+QOS = QoSProfile(depth=2 * SENT, reliability=ReliabilityPolicy.BEST_EFFORT)
 LISTENER = """
 import time, rclpy
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 rclpy.init()
+qos = QoSProfile(depth=60, reliability=ReliabilityPolicy.BEST_EFFORT)  # a busy listener drops none
 node, seen, end = rclpy.create_node("listener"), [], time.monotonic() + 60
-node.create_subscription(Image, "/large/image", seen.append, qos_profile_sensor_data)
+node.create_subscription(Image, "/large/image", seen.append, qos)
 while time.monotonic() < end and not (seen and seen[-1].header.frame_id == "last"):
     rclpy.spin_once(node, timeout_sec=0.1)
 print(len(seen))
@@ -33,7 +35,7 @@ print(len(seen))
 
 def test_images_of_a_megabyte_cross_processes() -> None:
     robot = Robot("large_images")
-    images = robot.node.create_publisher(Image, "/large/image", qos_profile_sensor_data)
+    images = robot.node.create_publisher(Image, "/large/image", QOS)
     listener = subprocess.Popen([sys.executable, "-c", LISTENER], stdout=subprocess.PIPE, text=True)
     robot.spin_until(lambda: images.get_subscription_count() == 1, 60.0)
     robot.rest(0.5)

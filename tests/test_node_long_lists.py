@@ -1,4 +1,4 @@
-"""Five hundred new queries are read and encoded beside the images, not in their way."""
+"""Two thousand new queries are read and encoded beside the images, not in their way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from ovps_ros.messages import nanoseconds
 
 pytestmark = pytest.mark.ros
 PICTURE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
-PERIOD = 0.1  # seconds between two images
+PERIOD = 0.05  # seconds between two images
+WORDS = 2000  # take a second or so
 
 
 def film(robot: Robot, until: Callable[[], bool]) -> dict[int, float]:
@@ -44,28 +45,23 @@ def film(robot: Robot, until: Callable[[], bool]) -> dict[int, float]:
 
 
 @pytest.mark.parametrize("way", ["service", "topic"])
-def test_images_flow_on_while_500_queries_are_encoded(robot: Robot, way: str) -> None:
+def test_images_flow_on_while_queries_are_encoded(robot: Robot, way: str) -> None:
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     active = robot.listen(String, "/ovps/queries", latched)
     robot.ask("knife handle", "mug rim")
     robot.answer(PICTURE)
-    end = time.monotonic() + 3.0
-    usual = film(robot, lambda: time.monotonic() > end)
-    texts = [f"{way} {i}th knife handle" for i in range(500)]  # new words: nothing is in a cache
+    texts = [f"{way} {i}th knife handle" for i in range(WORDS)]  # new words: nothing is in a cache
     asked_at = time.monotonic()
     if way == "service":
         request = SetQueries.Request(queries=[PartQuery(text=text) for text in texts])
         future = robot.set_queries.call_async(request)
         waits = film(robot, future.done)
-        assert future.result().success and len(future.result().active) == 500
+        assert future.result().success and len(future.result().active) == WORDS
     else:
         robot.say("\n".join(texts))
-        waits = film(robot, lambda: len(active[-1].data.splitlines()) == 500)
+        waits = film(robot, lambda: len(active[-1].data.splitlines()) == WORDS)
     encoded_in = time.monotonic() - asked_at
-    print(
-        f"{way}: encoded in {encoded_in:.2f} s; stamp to answer at most {max(usual.values()):.3f} s "
-        f"before, {max(waits.values(), default=99):.3f} s meanwhile, {len(waits)} images"
-    )
     robot.ask("knife handle")
-    assert len(waits) + 1 >= 0.5 * encoded_in / PERIOD
-    assert max(waits.values()) < max(usual.values()) + PERIOD
+    print(f"{way}: encoded in {encoded_in:.2f} s; {len(waits)} images, {max(waits.values()):.3f} s")
+    assert len(waits) >= 3
+    assert max(waits.values()) < encoded_in / 2, "an image waited for the words"

@@ -13,20 +13,20 @@ from ovps_core.text import EmbeddingCache
 
 def test_kept_by_text_and_digest(tmp_path: Path) -> None:
     path = tmp_path / "text.sqlite"
-    EmbeddingCache("model a", path).put("knife", np.arange(4, dtype=np.float32))
-    np.testing.assert_array_equal(EmbeddingCache("model a", path).get("knife"), [0, 1, 2, 3])
-    assert EmbeddingCache("model b", path).get("knife") is None
-    assert EmbeddingCache("model a", path).get("fork") is None
+    EmbeddingCache("model a", path).put({"knife": np.arange(4, dtype=np.float32)})
+    found = EmbeddingCache("model a", path).get(["fork", "knife"])
+    assert list(found) == ["knife"]
+    np.testing.assert_array_equal(found["knife"], [0, 1, 2, 3])
+    assert not EmbeddingCache("model b", path).get(["knife"])
 
 
 def test_bounded_least_recently_used_first(tmp_path: Path) -> None:
     cache = EmbeddingCache("m", tmp_path / "text.sqlite", limit=3)
     for word in ("a", "b", "c"):
-        cache.put(word, np.zeros(2, np.float32))
-    EmbeddingCache("m", cache.path, limit=3).get("a")
-    cache.put("d", np.zeros(2, np.float32))
-    fresh = EmbeddingCache("m", cache.path)
-    assert [word for word in "abcd" if fresh.get(word) is not None] == ["a", "c", "d"]
+        cache.put({word: np.zeros(2, np.float32)})
+    EmbeddingCache("m", cache.path, limit=3).get(["a"])
+    cache.put({"d": np.zeros(2, np.float32)})
+    assert list(EmbeddingCache("m", cache.path).get("abcd")) == ["a", "c", "d"]
 
 
 def test_a_damaged_or_unwritable_file_only_costs_an_encoding(tmp_path: Path) -> None:
@@ -34,14 +34,15 @@ def test_a_damaged_or_unwritable_file_only_costs_an_encoding(tmp_path: Path) -> 
     damaged.write_bytes(b"this is no database" * 100)
     for path in (damaged, Path("/proc/nowhere/text.sqlite")):
         cache = EmbeddingCache("m", path)
-        cache.put("knife", np.ones(2, np.float32))
-        np.testing.assert_array_equal(cache.get("knife"), [1, 1])
+        assert not cache.get(["knife"])
+        cache.put({"knife": np.ones(2, np.float32)})
+        np.testing.assert_array_equal(cache.get(["knife"])["knife"], [1, 1])
 
 
 def _put_many(path: Path, first: int) -> None:
     cache = EmbeddingCache("m", path)
     for i in range(first, first + 50):
-        cache.put(str(i), np.full(8, i, np.float32))
+        cache.put({str(i): np.full(8, i, np.float32)})
 
 
 def test_two_processes_share_the_file(tmp_path: Path) -> None:
@@ -52,9 +53,9 @@ def test_two_processes_share_the_file(tmp_path: Path) -> None:
         worker.start()
     for worker in workers:
         worker.join()
-    cache = EmbeddingCache("m", path)
+    found = EmbeddingCache("m", path).get(str(i) for i in range(100))
     for i in range(100):
-        np.testing.assert_array_equal(cache.get(str(i)), np.full(8, i))
+        np.testing.assert_array_equal(found[str(i)], np.full(8, i))
 
 
 def test_the_tower_runs_once_a_word(tmp_path: Path) -> None:

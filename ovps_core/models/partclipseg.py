@@ -153,11 +153,11 @@ class PartCLIPSeg(CLIPSeg):
         stand_ins = (self._stand_in(object) for object, _ in pairs)
         words = list(dict.fromkeys([*names, *stand_ins]))
         embedded = self.text.embed(words).to(device) if words else self.background[:0]
+        row = {word: i for i, word in enumerate(words)}
+        pair_row = {pair: i for i, pair in enumerate(pairs)}
 
         def rows(wanted: Iterable[str]) -> Tensor:
-            return torch.tensor(
-                [words.index(word) for word in wanted], dtype=torch.int64, device=device
-            )
+            return torch.tensor([row[word] for word in wanted], dtype=torch.int64, device=device)
 
         part_rows = rows(part for _, part in pairs)
         object_rows = rows(object for object, _ in pairs)
@@ -165,10 +165,10 @@ class PartCLIPSeg(CLIPSeg):
         readout = []
         for query in queries:
             if query.object and query.part:
-                pair = pairs.index((query.object, query.part))
-                readout.append(Readout(names=(words.index(query.object),), pairs=(pair,)))
+                pair = pair_row[query.object, query.part]
+                readout.append(Readout(names=(row[query.object],), pairs=(pair,)))
             else:
-                readout.append(Readout(names=(words.index(query.object or query.part),)))
+                readout.append(Readout(names=(row[query.object or query.part],)))
         conditions = Conditions(
             embedded[: len(names)],
             self.compose(embedded, part_rows, word_rows),

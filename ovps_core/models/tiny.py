@@ -8,9 +8,10 @@ multiplication. Softmaxes make absent things cheap: what is there takes the prob
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import timm
 import torch
@@ -30,6 +31,9 @@ from ovps_core.models.base import (
 from ovps_core.query import PartQuery
 from ovps_core.words import Kind, resolve, taken_apart
 
+T = TypeVar("T")
+Name = tuple[Kind, str]
+"""A word, and whether it names an object or a part."""
 _TINY = 1e-4  # probabilities are kept this far from 0 and 1, so that logits stay small in 16 bit
 
 
@@ -82,6 +86,11 @@ def _conv(inputs: int, outputs: int) -> nn.Sequential:
 def _share_out(weights: Tensor, mass: Tensor | float) -> Tensor:
     """Scale ``weights`` float [B, n, ...] so that they sum to ``mass`` over n."""
     return weights * (mass / weights.sum(dim=1, keepdim=True).clamp(min=1e-12))
+
+
+def _numbered(items: Iterable[T]) -> dict[T, int]:
+    """The distinct items, each with its place in the order of first sight."""
+    return {item: place for place, item in enumerate(dict.fromkeys(items))}
 
 
 class TinyParts(PartModel):
@@ -184,46 +193,41 @@ class TinyParts(PartModel):
         Raises:
             QueryError: a word is not known; names the nearest known ones.
         """
-        names: dict[tuple[Kind, str], int] = {}
-        pairs: dict[tuple[int, int], int] = {}
-        rows: list[Tensor] = []
-        compositions: list[Tensor] = []
-        readout: list[Readout] = []
-        for query in queries:
-            asked = []
-            for kind, word in self._words(query):
-                if (kind, word) not in names:
-                    names[kind, word] = len(rows)
-                    rows.append(self._distribution(kind, word))
-                asked.append(names[kind, word])
-            if len(asked) == 2:
-                if tuple(asked) not in pairs:
-                    pairs[asked[0], asked[1]] = len(compositions)
-                    compositions.append(self._composition(rows[asked[0]], rows[asked[1]]))
-                readout.append(Readout(pairs=(pairs[asked[0], asked[1]],)))
-            else:
-                readout.append(Readout(names=(asked[0],)))
-        indices = torch.tensor(list(pairs), dtype=torch.int64).reshape(-1, 2)
+        row = functools.cache(self._distribution)  # a word of many queries is looked up once
+        asked = [self._names(query, row) for query in queries]
+        names = _numbered(name for one in asked for name in one)
+        pairs = _numbered(one for one in asked if len(one) == 2)
+        none = torch.zeros(0, self.condition_dim)
+        rows = [row(*name) for name in names]
+        compositions = [self._composition(row(*part), row(*object)) for part, object in pairs]
+        indices = [[names[name] for name in pair] for pair in pairs]
+        part_index, object_index = torch.tensor(indices, dtype=torch.int64).reshape(-1, 2).unbind(1)
         conditions = Conditions(
-            names=torch.stack(rows) if rows else torch.zeros(0, self.condition_dim),
-            pairs=torch.stack(compositions) if compositions else torch.zeros(0, self.condition_dim),
-            part_index=indices[:, 0],
-            object_index=indices[:, 1],
+            names=torch.stack(rows) if rows else none,
+            pairs=torch.stack(compositions) if compositions else none,
+            part_index=part_index,
+            object_index=object_index,
+        )
+        readout = (
+            Readout(pairs=(pairs[one],)) if len(one) == 2 else Readout(names=(names[one[0]],))
+            for one in asked
         )
         return QueryPlan(tuple(queries), conditions, tuple(readout))
 
-    def _words(self, query: PartQuery) -> list[tuple[Kind, str]]:
-        """What ``query`` asks for, part first."""
+    def _names(self, query: PartQuery, row: Callable[[Kind, str], Tensor]) -> tuple[Name, ...]:
+        """What ``query`` asks for, part first; a word that ``row`` does not know may be both in one."""
         object, part = query.object, query.part
         if not (object and part):
-            kind: Kind = "object" if object else "part"
+            name: Name = ("object", object) if object else ("part", part)
             try:
-                resolve(object or part, self._known(kind), kind)
+                row(*name)
+                return (name,)
             except QueryError:
-                apart = taken_apart(object or part, self.config.objects, self.config.parts)
-                object, part = apart or (object, part)
-        words: tuple[tuple[Kind, str], ...] = (("part", part), ("object", object))
-        return [(kind, word) for kind, word in words if word]
+                apart = taken_apart(name[1], self.config.objects, self.config.parts)
+                if apart is None:
+                    raise
+                object, part = apart
+        return ("part", part), ("object", object)
 
     def _known(self, kind: Kind) -> tuple[str, ...]:
         return self.config.objects if kind == "object" else self.config.parts

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ovps_core.errors import ImageError
 from ovps_core.models.base import Preprocessing
+from ovps_core.threads import unthreaded
 
 RgbImage = NDArray[np.uint8]
 """uint8 [H, W, 3], red first."""
@@ -48,12 +49,12 @@ def to_batch(
     images: Sequence[RgbImage], preprocessing: Preprocessing, device: torch.device | str = "cpu"
 ) -> Tensor:
     """:func:`to_pixels` of several pictures of any sizes: float32 [B, 3, h, w]."""
-    each = [to_pixels(image, preprocessing, device) for image in images]
-    if len(each) == 1:
-        return each[0]
-    if each[0].is_cuda:
-        return torch.cat(each)
-    return torch.from_numpy(np.concatenate([pixels.numpy() for pixels in each]))
+    if len(images) == 1:
+        return to_pixels(images[0], preprocessing, device)
+    batch = torch.empty(len(images), 3, *preprocessing.size, device=device)
+    for row, image in enumerate(images):
+        unthreaded(batch)[row] = unthreaded(to_pixels(image, preprocessing, device))[0]
+    return batch
 
 
 def to_pixels(
@@ -76,9 +77,7 @@ def to_pixels(
     resized = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0)
     if tuple(resized.shape[-2:]) != preprocessing.size:
         resized = F.interpolate(resized, size=preprocessing.size, mode="bilinear", antialias=True)
-    # In NumPy: after each parallel operation PyTorch's threads spin for milliseconds, on cores that another engine
-    # wants for its network (docs/performance.md has what that cost).
-    pixels = resized.numpy().astype(np.float32, order="C")
+    pixels = unthreaded(resized).astype(np.float32, order="C")
     pixels -= mean
     pixels /= std
     return torch.from_numpy(pixels)

@@ -24,6 +24,7 @@ from ovps_core.errors import BackendError
 from ovps_core.images import RgbImage, to_batch, to_pixels
 from ovps_core.models.base import PartModel, QueryPlan, query_logits
 from ovps_core.postprocess import SegmentOptions, part_masks
+from ovps_core.threads import unthreaded
 
 At = tuple[int, tuple[int, int], int]  # queries, (width, height), cameras
 STAGES = ("preprocess", "encode", "decode", "postprocess")
@@ -124,12 +125,9 @@ class Case:
             )
             mark()
             maps = query_logits(logits, self.plan.readout)
-            if maps.is_cuda:
-                maps -= self.shift
-                host = occupied_maps(maps, 0.0)
-            else:  # in NumPy, as everything between engines (see to_pixels)
-                host = maps.numpy()
-                host -= self.shift.numpy()
+            shifted = unthreaded(maps)
+            shifted -= unthreaded(self.shift)
+            host = occupied_maps(maps, 0.0) if maps.is_cuda else shifted
             for image, one in zip(self.images, host, strict=True):
                 height, width = image.shape[:2]
                 part_masks(one, self.plan.queries, height, width, self.options, "")

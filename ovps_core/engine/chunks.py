@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ovps_core.models.base import Conditions, Features, PartLogits
+from ovps_core.threads import unthreaded
 
 Decode = Callable[[Features, Conditions], PartLogits]
 
@@ -45,12 +46,8 @@ def decode_in_chunks(
             batch, _, *size = logits.names.shape
             names = logits.names.new_empty((batch, conditions.names.shape[0], *size))
             pairs = logits.names.new_empty((batch, conditions.pairs.shape[0], *size))
-        if names.is_cuda:
-            names[:, chunk.name_rows] = logits.names
-            pairs[:, chunk.pair_rows] = logits.pairs
-        else:  # in NumPy, for PyTorch's threads would spin on cores that the engine wants
-            names.numpy()[:, chunk.name_rows] = logits.names.numpy()
-            pairs.numpy()[:, chunk.pair_rows] = logits.pairs.numpy()
+        unthreaded(names)[:, chunk.name_rows] = unthreaded(logits.names)
+        unthreaded(pairs)[:, chunk.pair_rows] = unthreaded(logits.pairs)
     assert names is not None and pairs is not None  # there are more than ``most``
     return PartLogits(names, pairs)
 

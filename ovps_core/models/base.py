@@ -10,12 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ovps_core.query import PartQuery
+from ovps_core.threads import unthreaded
 
 
 @dataclass(frozen=True)
@@ -106,19 +108,17 @@ def query_logits(logits: PartLogits, readout: Sequence[Readout]) -> Tensor:
     """Logits per query, float [B, Q, h, w]: the least of the maps that the query needs.
 
     The minimum is the fuzzy "and": a pixel of the knife's handle is on a handle of a knife *and* on a knife,
-    so an absent object gives no mask (DESIGN: object presence first, then parts inside it).
+    so an absent object gives no mask.
     """
     batch, _, *size = logits.names.shape
     maps = logits.names.new_empty((batch, len(readout), *size))
+    names, pairs, least = map(unthreaded, (logits.names, logits.pairs, maps))
+    minimum: Any = torch.minimum if maps.is_cuda else np.minimum
     for row, rows in enumerate(readout):
-        needed = [logits.names[:, i] for i in rows.names] + [logits.pairs[:, i] for i in rows.pairs]
-        if maps.is_cuda:
-            maps[:, row] = torch.stack(needed).amin(dim=0)
-        else:  # in NumPy, for PyTorch's threads would spin on cores that the engine wants
-            least = maps[:, row].numpy()
-            least[...] = needed[0].detach().numpy()
-            for another in needed[1:]:
-                np.minimum(least, another.detach().numpy(), out=least)
+        first, *others = [names[:, i] for i in rows.names] + [pairs[:, i] for i in rows.pairs]
+        least[:, row] = first
+        for other in others:
+            minimum(least[:, row], other, out=least[:, row])
     return maps
 
 

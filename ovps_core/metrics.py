@@ -1,4 +1,4 @@
-"""How well masks and label maps agree: confusion matrix, IoU, recall, accuracy, boundary IoU.
+"""How well masks and label maps agree: confusion matrix, IoU, recall, accuracy, boundaries.
 
 Pure functions on NumPy arrays. A confusion matrix has a row a *predicted* class and a column a *true* one.
 """
@@ -85,12 +85,12 @@ def mask_iou(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return np.count_nonzero(predicted & truth) / union if union else 1.0
 
 
-def mask_boundary(mask: NDArray[np.bool_], ratio: float = BOUNDARY_RATIO) -> NDArray[np.bool_]:
-    """The mask's pixels within ``ratio`` image diagonals of its contour, bool [H, W].
+def mask_boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask's pixels within :data:`BOUNDARY_RATIO` of its contour, bool [H, W].
 
     The image's own border counts as a contour (Cheng et al., "Boundary IoU", CVPR 2021).
     """
-    distance = max(1, round(ratio * float(np.hypot(*mask.shape))))
+    distance = max(1, round(BOUNDARY_RATIO * float(np.hypot(*mask.shape))))
     boundary = np.zeros_like(mask)
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     cut = mask[y : y + height, x : x + width]
@@ -99,10 +99,3 @@ def mask_boundary(mask: NDArray[np.bool_], ratio: float = BOUNDARY_RATIO) -> NDA
         inside = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=distance)[1:-1, 1:-1]
         boundary[y : y + height, x : x + width] = cut & (inside == 0)
     return boundary
-
-
-def boundary_iou(
-    predicted: NDArray[np.bool_], truth: NDArray[np.bool_], ratio: float = BOUNDARY_RATIO
-) -> float:
-    """IoU of the two masks' boundaries, 0..1 (Cheng et al. 2021); 1 where both masks are empty."""
-    return mask_iou(mask_boundary(predicted, ratio), mask_boundary(truth, ratio))

@@ -13,7 +13,8 @@ from ovps_core.errors import QueryError
 from ovps_core.query import PartQuery
 from ovps_core.results import PartMask, PartMasks, Roi
 
-MEMORY = 5  # frames
+MEMORY = 5
+"""Frames that a part may be out of sight and keep its id."""
 _UNLIKELY = 1e6
 
 
@@ -41,24 +42,22 @@ class Tracker:
 
     Parts of one query in two frames are matched so that the sum of overlaps is largest (Kuhn, 1955;
     as SORT, Bewley et al. 2016), each part first moved on by its own motion.  An id is never given
-    twice; a part out of sight for more than ``memory`` frames comes back as a new one.
+    twice; a part out of sight for more than :data:`MEMORY` frames comes back as a new one.
 
         tracker = Tracker()
         masks = tracker.update(segmenter.segment(image, queries))
 
     Args:
         iou: least overlap of masks, 0..1, to be the same part.
-        memory: frames a part may be out of sight and keep its id.
 
     Raises:
         QueryError: ``iou`` is not within 0..1.
     """
 
-    def __init__(self, iou: float = 0.3, memory: int = MEMORY) -> None:
+    def __init__(self, iou: float = 0.3) -> None:
         if not 0.0 <= iou <= 1.0:
             raise QueryError(f"least overlap of {iou}; expected 0 to 1")
         self.iou = iou
-        self.memory = memory
         self._tracks: dict[tuple[str, str], list[_Track]] = {}
         self._ids = itertools.count(1)
 
@@ -87,7 +86,7 @@ class Tracker:
                 part = seen[matches[row]]
                 numbers[part.id] = track.id
                 yield _Track(track.id, part, _motion(track, part))
-            elif track.lost < self.memory:
+            elif track.lost < MEMORY:
                 yield replace(track, lost=track.lost + 1)
         for part in seen:
             if part.id not in numbers:
@@ -114,13 +113,15 @@ def _match(tracks: Sequence[_Track], seen: Sequence[PartMask], least: float) -> 
 
 def _overlap(track: _Track, part: PartMask) -> float:
     """Intersection over union of masks, the better of "stayed where it was" and "moved on"."""
-    stayed = mask_iou(track.part.roi, track.part.mask, part.roi, part.mask)
+    stayed = _mask_iou(track.part.roi, track.part.mask, part.roi, part.mask)
     if track.shift == (0.0, 0.0):
         return stayed
-    return max(stayed, mask_iou(track.expected, track.part.mask, part.roi, part.mask))
+    return max(stayed, _mask_iou(track.expected, track.part.mask, part.roi, part.mask))
 
 
-def mask_iou(roi_a: Roi, mask_a: NDArray[np.bool_], roi_b: Roi, mask_b: NDArray[np.bool_]) -> float:
+def _mask_iou(
+    roi_a: Roi, mask_a: NDArray[np.bool_], roi_b: Roi, mask_b: NDArray[np.bool_]
+) -> float:
     """Intersection over union of two masks, each cut to its box; only the boxes' overlap is read."""
     left, top = max(roi_a.x_offset, roi_b.x_offset), max(roi_a.y_offset, roi_b.y_offset)
     right = min(roi_a.x_offset + roi_a.width, roi_b.x_offset + roi_b.width)

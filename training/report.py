@@ -67,12 +67,10 @@ def plot_curves(curves: dict[str, Curve], path: Path) -> None:
 
 
 @torch.no_grad()
-def draw_answers(
-    training: PartCLIPSegTraining, images: PartImages, path: Path, count: int = 12
-) -> None:
-    """Per image a column: photograph, true parts, answered parts (the best map a pixel)."""
+def draw_answers(training: PartCLIPSegTraining, images: PartImages, path: Path) -> None:
+    """Of the first twelve images a column each: photograph, true parts, answered parts (the best map a pixel)."""
     training.eval()
-    count = min(count, len(images))
+    count = min(12, len(images))
     pairs = len(training.vocabulary.object_parts)
     figure, axes = plt.subplots(3, count, figsize=(1.7 * count, 5.2), squeeze=False)
     for axis in axes.flat:

@@ -143,7 +143,7 @@ class Case:
         for _ in range(2):
             maps = self.frame()
         self.result.memory_mb = (_memory(self.engine) - before) / 1e6
-        self.result.iou = mask_iou(maps > 0, self.reference)
+        self.result.iou = _mean_iou(maps > 0, self.reference)
         self.result.frames_ms.clear()
 
 
@@ -174,11 +174,11 @@ class PeerCase:
 
     def warm_up(self) -> None:
         """One frame, and whether the peer says what we say."""
-        self.result.iou = mask_iou(self.frame() > self.level, self.reference)
+        self.result.iou = _mean_iou(self.frame() > self.level, self.reference)
         self.result.frames_ms.clear()
 
 
-def mask_iou(found: Tensor, expected: Tensor) -> float:
+def _mean_iou(found: Tensor, expected: Tensor) -> float:
     """Mean IoU of masks bool [B, Q, h, w]; two empty ones agree."""
     union = (found | expected).sum((2, 3))
     return ((found & expected).sum((2, 3)) + (union == 0)).div(union.clamp(min=1)).mean().item()

@@ -20,7 +20,6 @@ from ovps_core.data.rendered.scene import (
     light,
     show,
 )
-from ovps_core.data.rendered.settings import Split
 from ovps_core.errors import DatasetError, ImageError
 
 FOVY = 45.0
@@ -51,7 +50,7 @@ class LiveScene:
     """A table with named objects and a camera that circles it once in 20 s.
 
     The world frame stands in the middle of the table's top, z up. The same objects and seed give
-    the same frames.
+    the same frames. Its shapes are those of the split "test", which were never trained on.
 
         scene = LiveScene(["knife", "mug", "pan"], seed=3)
         frame = scene.frame(t=0.5)
@@ -62,7 +61,6 @@ class LiveScene:
         objects: names from `catalogue.OBJECT_CLASSES`; a name may occur twice.
         seed: chooses shapes, colours, places, light and the orbit.
         width, height: pixels.
-        split: whose shapes; "test" shapes were never trained on.
 
     Raises:
         DatasetError: an unknown object, none at all, or more than find room on the table.
@@ -76,7 +74,6 @@ class LiveScene:
         seed: int = 0,
         width: int = 640,
         height: int = 480,
-        split: Split = "test",
     ) -> None:
         if not objects:
             raise DatasetError("A live scene needs at least one object, such as ['knife', 'mug'].")
@@ -85,7 +82,7 @@ class LiveScene:
         classes = [object_class(name) for name in objects]
         self.width, self.height = width, height
         rng = np.random.default_rng([seed, len(objects)])
-        self._bank = build_bank(classes, rng, split, width, height, samples=0)
+        self._bank = build_bank(classes, rng, "test", width, height, samples=0)
         self._placed = self._lay_out(rng)
         self._points = np.vstack([p.points for p in self._placed])
         self._start = rng.uniform(0, 2 * np.pi)

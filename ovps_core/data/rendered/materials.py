@@ -107,8 +107,9 @@ def _image(luma: np.ndarray) -> np.ndarray:
     return np.repeat((np.clip(luma, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=-1)
 
 
-def object_textures(rng: np.random.Generator, side: int = 96) -> dict[str, np.ndarray]:
-    """Light-valued square textures uint8 [side, side, 3]; the part's colour multiplies them."""
+def object_textures(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Light-valued square textures uint8 [96, 96, 3]; the part's colour multiplies them."""
+    side = 96
     ramp = np.linspace(0, 2 * np.pi, side)
     grain = np.sin(6 * ramp[:, None] + 1.4 * _noise(rng, side, side, (3, 14)))
     return {
@@ -125,8 +126,9 @@ def object_textures(rng: np.random.Generator, side: int = 96) -> dict[str, np.nd
     }
 
 
-def table_textures(rng: np.random.Generator, side: int = 256) -> list[np.ndarray]:
-    """Table tops uint8 [side, side, 3]: plain, wood, planks, stone, granite, cloth, checks."""
+def table_textures(rng: np.random.Generator) -> list[np.ndarray]:
+    """Table tops uint8 [256, 256, 3]: plain, wood, planks, stone, granite, cloth, checks."""
+    side = 256
     ramp = np.linspace(0, 2 * np.pi, side, endpoint=False)
     base: list[np.ndarray] = [
         np.full((side, side), 0.95) + 0.01 * _noise(rng, side, side, (1, 1)),

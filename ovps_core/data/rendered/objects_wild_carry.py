@@ -23,10 +23,10 @@ from ovps_core.data.rendered.shape import ObjectClass, PartMesh, ShapeRng
 from ovps_core.data.rendered.vessel_parts import side_handle, spout_of
 
 
-def _arch(half: float, base_z: float, rise: float, n: int = 26) -> np.ndarray:
-    """Points [n, 3] of an arch over the x axis from (-half, base_z) to (half, base_z)."""
-    angle = np.linspace(np.pi, 0, n)
-    return np.stack([half * np.cos(angle), np.zeros(n), base_z + rise * np.sin(angle)], -1)
+def _arch(half: float, base_z: float, rise: float) -> np.ndarray:
+    """Points [26, 3] of an arch over the x axis from (-half, base_z) to (half, base_z)."""
+    angle = np.linspace(np.pi, 0, 26)
+    return np.stack([half * np.cos(angle), np.zeros(26), base_z + rise * np.sin(angle)], -1)
 
 
 def basket(rng: ShapeRng) -> list[PartMesh]:

@@ -11,6 +11,8 @@ import numpy as np
 from ovps_core.data.rendered.catalogue import PAIRS
 from ovps_core.data.rendered.settings import Scene
 
+COLUMNS = 4
+
 
 def pair_colours() -> np.ndarray:
     """One colour per pixel value of a part map, uint8 [256, 3]; 0 is black, neighbours differ."""
@@ -23,7 +25,7 @@ def pair_colours() -> np.ndarray:
     return colours
 
 
-def contact_sheet(scenes: Sequence[Scene], columns: int = 4) -> np.ndarray:
+def contact_sheet(scenes: Sequence[Scene]) -> np.ndarray:
     """RGB sheet uint8 [H, W, 3]: each cell is the picture, its part map, and a legend below."""
     colours = pair_colours()
     side = scenes[0].rgb.shape[0]
@@ -42,7 +44,7 @@ def contact_sheet(scenes: Sequence[Scene], columns: int = 4) -> np.ndarray:
                 cell, text, (x + 11, y), cv2.FONT_HERSHEY_SIMPLEX, 0.33, (0, 0, 0), 1, cv2.LINE_AA
             )
         cells.append(cell)
-    while len(cells) % columns:
+    while len(cells) % COLUMNS:
         cells.append(np.full_like(cells[0], 255))
-    rows = [np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)]
+    rows = [np.hstack(cells[i : i + COLUMNS]) for i in range(0, len(cells), COLUMNS)]
     return np.vstack(rows)

@@ -11,6 +11,7 @@ if __name__ == "__main__":  # the imports take seconds; Ctrl-C ends them without
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +43,7 @@ from ovps_ros.sim_camera import PHOTO_SECONDS, photo_paths
 
 FIRST = "knife handle, mug handle"
 SECOND = "knife handle, mug handle, pan handle"
+_PATIENCE = 120.0  # seconds for a program to come up
 _KEPT = 60  # images and truths that wait for their masks
 _FILM_FRAMES, _FILM_WIDTH, _FILM_HEIGHT = 40, 480, 360
 
@@ -143,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _ask_and_watch(watcher: Watcher, programs: Programs, args: argparse.Namespace) -> None:
-    def wait(what: str, true: Callable[[], Any], patience: float = 120.0) -> None:
+    def wait(what: str, true: Callable[[], Any], patience: float = _PATIENCE) -> None:
         end = time.monotonic() + patience
         while not true():
             dead = programs.dead()
@@ -151,16 +153,19 @@ def _ask_and_watch(watcher: Watcher, programs: Programs, args: argparse.Namespac
                 raise DemoError(f"waited for {what}; ended by themselves: {dead or 'none'}")
             rclpy.spin_once(watcher, timeout_sec=0.05)
 
-    wait("the camera", lambda: watcher.sees_camera)
-    wait("the node", lambda: watcher.words.get_subscription_count())
-    wait("the node to listen to images", lambda: watcher.count_subscribers("image") > 1)
-    for words in (args.first, args.second):
+    def ask(words: str) -> None:
         print(f"asking for: {words}")
         watcher.words.publish(String(data=words))
         count = len(watcher.seen.latencies_ms)
-        wait("masks", lambda count=count: len(watcher.seen.latencies_ms) > count)  # type: ignore[misc]
+        wait("masks", lambda: len(watcher.seen.latencies_ms) > count)
         end = time.monotonic() + args.seconds / 2
-        wait("time to pass", lambda end=end: time.monotonic() > end)  # type: ignore[misc]
+        wait("time to pass", lambda: time.monotonic() > end, patience=math.inf)
+
+    wait("the camera", lambda: watcher.sees_camera)
+    wait("the node", lambda: watcher.words.get_subscription_count())
+    wait("the node to listen to images", lambda: watcher.count_subscribers("image") > 1)
+    ask(args.first)
+    ask(args.second)
 
 
 def _report(seen: Seen, args: argparse.Namespace) -> None:

@@ -31,13 +31,17 @@ def random_conditions(names: int, pairs: int) -> Conditions:
     return Conditions(rows, torch.arange(pairs, dtype=torch.float32)[:, None], part, object)
 
 
+@pytest.mark.parametrize("most", [1, 2, 16])
 @pytest.mark.parametrize(("names", "pairs"), [(5, 3), (40, 0), (3, 90), (70, 70), (33, 1)])
-def test_chunks_hold_every_name_and_pair_and_no_more_than_fit(names: int, pairs: int) -> None:
+def test_chunks_hold_every_name_and_pair_and_no_more_than_fit(
+    names: int, pairs: int, most: int
+) -> None:
     whole = random_conditions(names, pairs)
     seen_names, seen_pairs = set(), []
-    for chunk in split(whole, 16):
+    for chunk in split(whole, most):
         part = chunk.conditions
-        assert len(part.names) <= 16 and len(part.pairs) <= 16
+        fewest = 2 if len(part.pairs) else 1  # names of a pair
+        assert 0 < len(part.names) <= max(most, fewest) and len(part.pairs) <= most
         assert part.names[:, 0].tolist() == chunk.name_rows
         assert part.pairs[:, 0].tolist() == chunk.pair_rows
         for index, of_whole in (

@@ -53,8 +53,11 @@ def decode_in_chunks(
 
 
 def split(conditions: Conditions, most: int) -> Iterator[Chunk]:
-    """Chunks of at most ``most`` names and ``most`` pairs (``most`` at least 2), every name and pair in one at
-    least; pairs of one object stay together as far as they fit, so that few names are decoded twice."""
+    """Chunks of at most ``most`` names and ``most`` pairs, every name and every pair in at least one.
+
+    A pair brings its two names, also where ``most`` is 1. Pairs of one object stay together as far as they fit, so
+    that few names are decoded twice.
+    """
     parts, objects = conditions.part_index.tolist(), conditions.object_index.tolist()
     order = sorted(range(len(parts)), key=lambda pair: (objects[pair], parts[pair]))
     missing = dict.fromkeys(range(conditions.names.shape[0]))
@@ -62,13 +65,13 @@ def split(conditions: Conditions, most: int) -> Iterator[Chunk]:
     pairs: list[int] = []
     for pair in order:
         wider = names | dict.fromkeys((objects[pair], parts[pair]))
-        if len(wider) > most or len(pairs) == most:
+        if pairs and (len(wider) > most or len(pairs) == most):
             yield _chunk(conditions, list(names), pairs)
             wider, pairs = dict.fromkeys((objects[pair], parts[pair])), []
         names, pairs = wider, [*pairs, pair]
         missing.pop(objects[pair], None), missing.pop(parts[pair], None)
     for name in missing:
-        if len(names) == most:
+        if len(names) >= most:
             yield _chunk(conditions, list(names), pairs)
             names, pairs = {}, []
         names[name] = None

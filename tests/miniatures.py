@@ -12,8 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from ovps_core.data.benchmark_reader import BenchmarkReader
-from ovps_core.data.label_files import IGNORE
-from ovps_core.data.vocabulary import Vocabulary, load_vocabulary
+from ovps_core.data.vocabulary import IGNORE, Vocabulary, load_vocabulary
 from ovps_core.models.base import PartLogits
 
 HEIGHT, WIDTH = 60, 80

@@ -23,10 +23,9 @@ from PIL import Image
 
 from ovps_core.cli import main
 from ovps_core.data.ade20k_part import ADE20KPart234
-from ovps_core.data.label_files import IGNORE
 from ovps_core.data.partimagenet import PartImageNet
 from ovps_core.data.pascal_part import PascalPart116
-from ovps_core.data.vocabulary import load_vocabulary
+from ovps_core.data.vocabulary import IGNORE, load_vocabulary
 from ovps_core.errors import DatasetError, OvpsError
 from ovps_core.evaluation.benchmark import evaluate_benchmark
 from ovps_core.evaluation.gallery import Gallery

@@ -10,8 +10,9 @@ import pytest
 import torch
 from conftest import FIXTURES
 
+from ovps_core.data.vocabulary import IGNORE
 from ovps_core.losses.attention_control import pair_attention
-from ovps_core.losses.labels import IGNORE, PairIndex, PartTargets, resize_labels
+from ovps_core.losses.labels import PairIndex, PartTargets, resize_labels
 from ovps_core.losses.partclipseg import Losses, PartCLIPSegLoss
 from ovps_core.models.base import PartLogits
 from ovps_core.models.corrections import Corrections

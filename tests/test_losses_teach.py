@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ovps_core.data.vocabulary import IGNORE
 from ovps_core.losses.attention_control import (
     PartAttention,
     attention_of_objects,
@@ -16,7 +17,7 @@ from ovps_core.losses.attention_control import (
     separation,
     separation_released,
 )
-from ovps_core.losses.labels import IGNORE, PairIndex, PartTargets
+from ovps_core.losses.labels import PairIndex, PartTargets
 from ovps_core.losses.mask_supervision import mask_supervision
 from ovps_core.losses.partclipseg import Losses, LossWeights, PartCLIPSegLoss
 from ovps_core.models.base import PartLogits

@@ -13,7 +13,8 @@ from test_partclipseg_parity import conditions, load
 from torch import Tensor
 
 from ovps_core.checkpoints.keymap import our_name
-from ovps_core.losses.labels import IGNORE, PairIndex, PartTargets
+from ovps_core.data.vocabulary import IGNORE
+from ovps_core.losses.labels import PairIndex, PartTargets
 from ovps_core.losses.partclipseg import Losses, PartCLIPSegLoss
 from ovps_core.models.corrections import Corrections
 from ovps_core.models.partclipseg import PartCLIPSeg

@@ -18,10 +18,9 @@ from torchvision.transforms import v2
 from ovps_core.data.ade20k_part import ADE20KPart234
 from ovps_core.data.benchmark_reader import BenchmarkReader, LabelledImage
 from ovps_core.data.coco_folder import CocoFolder, FolderImage
-from ovps_core.data.label_files import IGNORE
 from ovps_core.data.partimagenet import PartImageNet
 from ovps_core.data.pascal_part import PascalPart116
-from ovps_core.data.vocabulary import Vocabulary
+from ovps_core.data.vocabulary import IGNORE, Vocabulary
 from ovps_core.errors import DatasetError
 from ovps_core.models.base import Preprocessing
 from training.recipe import DataRecipe, OptimRecipe, Recipe, RecipeError

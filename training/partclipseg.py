@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from ovps_core.data.vocabulary import Vocabulary
-from ovps_core.losses.labels import IGNORE, PairIndex, PartTargets
+from ovps_core.data.vocabulary import IGNORE, Vocabulary
+from ovps_core.losses.labels import PairIndex, PartTargets
 from ovps_core.losses.partclipseg import Losses, LossWeights, PartCLIPSegLoss
 from ovps_core.models.base import PartLogits
 from ovps_core.models.partclipseg import PartCLIPSeg

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ovps_core.losses.labels import IGNORE, PartTargets
+from ovps_core.data.vocabulary import IGNORE
+from ovps_core.losses.labels import PartTargets
 from training.data import PartImages
 from training.partclipseg import PartCLIPSegTraining
 

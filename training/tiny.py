@@ -24,8 +24,9 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from ovps_core.data.rendered.catalogue import HELD_OUT_PAIRS, pairs_of
 from ovps_core.data.rendered.reader import RenderedScenes
 from ovps_core.data.rendered.settings import Level
+from ovps_core.data.vocabulary import IGNORE
 from ovps_core.models.tiny import TinyConfig, TinyParts
-from training.tiny_data import IGNORE, LabelTable, SceneCrops, relight
+from training.tiny_data import LabelTable, SceneCrops, relight
 from training.trunk import imagenet_weights, lighten
 
 

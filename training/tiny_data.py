@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ovps_core.data.rendered.reader import RenderedScenes
+from ovps_core.data.vocabulary import IGNORE
 from ovps_core.models.tiny import TinyConfig
-
-IGNORE = -1
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,10 @@ def _scaling(side: int, size: int) -> NDArray[np.float64]:
 def relight(images: Tensor) -> Tensor:
     """Random exposure, contrast, colour cast and noise; RGB uint8 [B, 3, H, W] -> float [B, 3, H, W] in 0..1."""
     count = images.shape[0]
-    draw = lambda low, high, channels=1: torch.empty(count, channels, 1, 1).uniform_(low, high)  # noqa: E731
+
+    def draw(low: float, high: float, channels: int = 1) -> Tensor:
+        return torch.empty(count, channels, 1, 1).uniform_(low, high)
+
     images = images.float() / 255
     images = (images * draw(0.7, 1.3) * draw(0.9, 1.1, 3)).clamp(1e-3, 1) ** draw(0.8, 1.25)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)

@@ -12,7 +12,6 @@ import numpy as np
 
 from ovps_core.data.benchmark_reader import BenchmarkItem, BenchmarkReader, LabelledImage, same_size
 from ovps_core.data.label_files import (
-    IGNORE,
     decode_segmentation,
     read_json,
     read_labels,
@@ -21,7 +20,7 @@ from ovps_core.data.label_files import (
     require,
     require_each,
 )
-from ovps_core.data.vocabulary import Vocabulary
+from ovps_core.data.vocabulary import IGNORE, Vocabulary
 from ovps_core.errors import DatasetError
 
 FOLDER_OF_SPLIT = {"train": "training", "val": "validation"}

@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.data.label_files import IGNORE, find_root
-from ovps_core.data.vocabulary import Vocabulary, load_vocabulary
+from ovps_core.data.label_files import find_root
+from ovps_core.data.vocabulary import IGNORE, Vocabulary, load_vocabulary
 from ovps_core.errors import DatasetError
 
 

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pycocotools import mask as coco_mask
 
+from ovps_core.data.vocabulary import IGNORE
 from ovps_core.errors import DatasetError
-
-IGNORE = -1
-"""The label of a pixel without an object or a part, whatever the data set's files write there."""
 
 ROOT_VARIABLE = "DETECTRON2_DATASETS"
 

@@ -12,14 +12,13 @@ import numpy as np
 
 from ovps_core.data.benchmark_reader import BenchmarkItem, BenchmarkReader, LabelledImage
 from ovps_core.data.label_files import (
-    IGNORE,
     decode_segmentation,
     read_json,
     read_rgb,
     require,
     require_each,
 )
-from ovps_core.data.vocabulary import Vocabulary, read_packaged
+from ovps_core.data.vocabulary import IGNORE, Vocabulary, read_packaged
 from ovps_core.errors import DatasetError
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from ovps_core.data.benchmark_reader import BenchmarkItem, BenchmarkReader, LabelledImage, same_size
 from ovps_core.data.label_files import (
-    IGNORE,
     read_json,
     read_labels,
     read_rgb,
@@ -18,7 +17,7 @@ from ovps_core.data.label_files import (
     require,
     require_each,
 )
-from ovps_core.data.vocabulary import Vocabulary
+from ovps_core.data.vocabulary import IGNORE, Vocabulary
 from ovps_core.errors import DatasetError
 
 COUNTS = "annotations_detectron2_part/val_obj_label_count.json"

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from ovps_core.errors import DatasetError
 
+IGNORE = -1
+"""The label of a pixel without an object or a part, whatever the data set writes there."""
+
 
 @dataclass(frozen=True)
 class Vocabulary:

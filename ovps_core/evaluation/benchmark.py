@@ -13,8 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ovps_core.data.benchmark_reader import BenchmarkItem, BenchmarkReader, LabelledImage
-from ovps_core.data.label_files import IGNORE
-from ovps_core.data.vocabulary import Vocabulary
+from ovps_core.data.vocabulary import IGNORE, Vocabulary
 from ovps_core.errors import DatasetError, OvpsError
 from ovps_core.evaluation.counts import CleanCounts, ReleasedCounts
 from ovps_core.evaluation.protocols import (

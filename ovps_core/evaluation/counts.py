@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.data.label_files import IGNORE
-from ovps_core.data.vocabulary import Vocabulary
+from ovps_core.data.vocabulary import IGNORE, Vocabulary
 from ovps_core.evaluation.protocols import Setting
 from ovps_core.evaluation.released import boundary_confusion, released_figures
 from ovps_core.evaluation.results import SettingFigures, class_figures, setting_figures

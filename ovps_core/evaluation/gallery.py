@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.data.label_files import IGNORE
+from ovps_core.data.vocabulary import IGNORE
 from ovps_core.drawing import colours
 from ovps_core.evaluation.benchmark import ScoredItem
 from ovps_core.evaluation.folder import AnsweredQuery

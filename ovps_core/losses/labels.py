@@ -8,9 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-IGNORE = -1
-"""The label of a pixel without an object or without a part, whatever the data set writes there."""
-
 
 @dataclass(frozen=True)
 class PairIndex:
@@ -37,8 +34,8 @@ class PartTargets:
     """What every pixel shows.
 
     Attributes:
-        pairs: int64 [B, H, W], row of the (object, part) pair, :data:`IGNORE` off every part.
-        objects: int64 [B, H, W], row among the objects that have parts, :data:`IGNORE` elsewhere.
+        pairs: int64 [B, H, W], row of the (object, part) pair, ``IGNORE`` off every part.
+        objects: int64 [B, H, W], row among the objects that have parts, ``IGNORE`` elsewhere.
     """
 
     pairs: Tensor

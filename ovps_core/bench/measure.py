@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ovps_core.bench.models import RANDOM, open_model, pictures, queries
+from ovps_core.bench.models import RANDOM, open_engine, open_model, pictures, queries
 from ovps_core.bench.peer import PEER_MODEL, HuggingFacePeer
-from ovps_core.engine import make_engine
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.chunks import decode_in_chunks
 from ovps_core.engine.postprocess_cuda import occupied_maps
@@ -26,10 +28,25 @@ from ovps_core.models.base import PartModel, QueryPlan, query_logits
 from ovps_core.postprocess import SegmentOptions, part_masks
 from ovps_core.threads import unthreaded
 
-At = tuple[int, tuple[int, int], int]  # queries, (width, height), cameras
 STAGES = ("preprocess", "encode", "decode", "postprocess")
+Stage = Callable[[str], AbstractContextManager[Any]]
+"""Makes what a stage of a frame runs in, such as a clock, from the stage's name."""
 RANDOM_MASKS = 0.8  # with random weights a map is cut at this quantile of its own
 log = logging.getLogger(__name__)
+
+
+class Workload(NamedTuple):
+    """What a frame is.
+
+    Attributes:
+        queries: how many are asked.
+        size: (width, height) of the pictures.
+        cameras: pictures in one call.
+    """
+
+    queries: int
+    size: tuple[int, int]
+    cameras: int
 
 
 @dataclass
@@ -83,20 +100,19 @@ class Result:
 
 
 class Case:
-    """An engine with pictures and queries, ready to run a frame."""
+    """An engine with pictures and queries, ready to run a frame.
 
-    def __init__(
-        self,
-        result: Result,
-        model: PartModel,
-        engine: Engine,
-        reference: Tensor,
-        images: list[RgbImage],
-    ) -> None:
+    Args:
+        result: says which case it is, and takes what is seen.
+        model, engine: what is measured.
+        reference: of :func:`reference_maps`.
+    """
+
+    def __init__(self, result: Result, model: PartModel, engine: Engine, reference: Tensor) -> None:
         self.result = result
         self.model = model
         self.engine = engine
-        self.images = images
+        self.images = pictures(result.cameras, *result.size)
         self.plan: QueryPlan = model.plan(queries(result.queries))
         self.options = SegmentOptions(max_parts=1000)
         # Random weights put whole maps on one side of the threshold; each is moved so that a fifth lies above.
@@ -105,25 +121,18 @@ class Case:
         self.shift = torch.as_tensor(level, dtype=torch.float32, device=engine.device)
         self.reference = (reference.to(engine.device) - self.shift) > 0
 
-    def frame(self) -> Tensor:
-        """Run one frame and keep its times; returns the maps on the engine's device."""
-        marks = [time.perf_counter()]
-
-        def mark() -> None:
-            if self.engine.device.type == "cuda":
-                torch.cuda.synchronize(self.engine.device)
-            marks.append(time.perf_counter())
-
-        with torch.inference_mode():
-            batch = to_batch(self.images, self.model.preprocessing, self.engine.device)
-            mark()
-            features = self.engine.encode(batch)
-            mark()
-            conditions = self.engine.conditions_here(self.plan.conditions)
-            logits = decode_in_chunks(
-                self.engine.decode, features, conditions, self.engine.max_queries
-            )
-            mark()
+    @torch.inference_mode()
+    def run(self, stage: Stage) -> Tensor:
+        """Run one frame, each of :data:`STAGES` in ``stage(name)``; returns the maps, on the engine's device."""
+        engine = self.engine
+        with stage("preprocess"):
+            pixels = to_batch(self.images, self.model.preprocessing, engine.device)
+        with stage("encode"):
+            features = engine.encode(pixels)
+        with stage("decode"):
+            conditions = engine.conditions_here(self.plan.conditions)
+            logits = decode_in_chunks(engine.decode, features, conditions, engine.max_queries)
+        with stage("postprocess"):
             maps = query_logits(logits, self.plan.readout)
             shifted = unthreaded(maps)
             shifted -= unthreaded(self.shift)
@@ -131,8 +140,22 @@ class Case:
             for image, one in zip(self.images, host, strict=True):
                 height, width = image.shape[:2]
                 part_masks(one, self.plan.queries, height, width, self.options, "")
-            mark()
-        self.result.frames_ms.append(tuple(1e3 * (b - a) for a, b in itertools.pairwise(marks)))
+        return maps
+
+    def frame(self) -> Tensor:
+        """Run one frame and keep its times; returns the maps."""
+        times_ms: list[float] = []
+
+        @contextlib.contextmanager
+        def timed(_: str) -> Iterator[None]:
+            started = time.perf_counter()
+            yield
+            if self.engine.device.type == "cuda":
+                torch.cuda.synchronize(self.engine.device)
+            times_ms.append(1e3 * (time.perf_counter() - started))
+
+        maps = self.run(timed)
+        self.result.frames_ms.append(tuple(times_ms))
         return maps
 
     def warm_up(self) -> None:
@@ -212,21 +235,14 @@ def measure(
     if peer and device != "cpu" and torch.cuda.is_available():
         raise BackendError("the peer runs on the CPU: compare engines there with --device cpu")
     cases: list[Case | PeerCase] = []
-    grid = list(itertools.product(counts, sizes, cameras))
+    workloads = [Workload(*row) for row in itertools.product(counts, sizes, cameras)]
     for name in models:
         theirs = HuggingFacePeer() if peer and name == PEER_MODEL else None
         model = theirs.twin() if theirs else open_model(name)
-        expected = {at: _reference(model, *at) for at in grid}
+        expected = {workload: reference_maps(model, workload) for workload in workloads}
         for spec in engines:
-            backend, _, precision = spec.partition(":")
             try:
-                engine = make_engine(
-                    model,
-                    backend=backend,
-                    device=device,
-                    precision=precision or "auto",
-                    calibration=calibration,
-                )
+                engine = open_engine(model, spec, device, calibration)
                 cases += _engine_cases(name, model, engine, expected)
             except BackendError as error:
                 log.warning("%s left out: %s", spec, error)
@@ -239,18 +255,18 @@ def measure(
 
 
 def _engine_cases(
-    name: str, model: PartModel, engine: Engine, expected: Mapping[At, Tensor]
+    name: str, model: PartModel, engine: Engine, expected: Mapping[Workload, Tensor]
 ) -> list[Case]:
     cases = [
-        Case(Result(name, str(engine), *at), model, engine, maps, pictures(at[2], *at[1]))
-        for at, maps in expected.items()
+        Case(Result(name, str(engine), *workload), model, engine, maps)
+        for workload, maps in expected.items()
     ]
     _warm_up(cases)
     return cases
 
 
 def _peer_cases(
-    name: str, peer: HuggingFacePeer, model: PartModel, expected: Mapping[At, Tensor]
+    name: str, peer: HuggingFacePeer, model: PartModel, expected: Mapping[Workload, Tensor]
 ) -> list[PeerCase]:
     """One for each number of queries: a single camera, in the first of the sizes (all are squashed to one)."""
     cases: dict[int, PeerCase] = {}
@@ -269,10 +285,11 @@ def _warm_up(cases: Iterable[Case | PeerCase]) -> None:
 
 
 @torch.inference_mode()
-def _reference(model: PartModel, count: int, size: tuple[int, int], cameras: int) -> Tensor:
+def reference_maps(model: PartModel, workload: Workload) -> Tensor:
     """PyTorch fp32 on the CPU, before anything moves the model: logits float [B, Q, h, w]."""
-    plan = model.plan(queries(count))
-    features = model.encode(to_batch(pictures(cameras, *size), model.preprocessing))
+    plan = model.plan(queries(workload.queries))
+    images = pictures(workload.cameras, *workload.size)
+    features = model.encode(to_batch(images, model.preprocessing))
     return query_logits(decode_in_chunks(model.decode, features, plan.conditions, 32), plan.readout)
 
 

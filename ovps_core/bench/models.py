@@ -1,14 +1,16 @@
-"""Models to measure: any that can be named, or the large ones with random weights when none are at hand."""
+"""What is measured: models that can be named or have random weights, engines, queries, pictures."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from ovps_core.checkpoints import find_weights, load_model
+from ovps_core.engine import make_engine
+from ovps_core.engine.base import Engine
 from ovps_core.engine.calibration import calibration_images
 from ovps_core.errors import CheckpointError
 from ovps_core.images import RgbImage, to_pixels
@@ -56,6 +58,24 @@ def open_model(name: str) -> PartModel:
         raise CheckpointError(f"no random model {name!r}; there are {', '.join(RANDOM_MODELS)}")
     torch.manual_seed(0)
     return RANDOM_MODELS[name]().eval().requires_grad_(False)
+
+
+def open_engine(
+    model: PartModel, spec: str, device: str, calibration: Sequence[RgbImage] = ()
+) -> Engine:
+    """An engine for ``model`` by ``spec``, "backend" or "backend:precision"; see :func:`make_engine`.
+
+    Raises:
+        BackendError: it cannot be had.
+    """
+    backend, _, precision = spec.partition(":")
+    return make_engine(
+        model,
+        backend=backend,
+        device=device,
+        precision=precision or "auto",
+        calibration=calibration,
+    )
 
 
 def queries(count: int) -> list[PartQuery]:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-import torch
 from tabulate import tabulate
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from ovps_core.bench.models import open_model, pictures, queries
+from ovps_core.bench.measure import STAGES, Case, Result, Workload, reference_maps
+from ovps_core.bench.models import open_engine, open_model
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
-from ovps_core.engine import make_engine
 from ovps_core.engine.base import EngineShape
-from ovps_core.engine.chunks import decode_in_chunks
-from ovps_core.images import to_pixels
-from ovps_core.models.base import query_logits
-from ovps_core.postprocess import SegmentOptions, part_masks
-
-_STAGES = ("1 preprocess", "2 encode", "3 decode", "4 postprocess")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,43 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print milliseconds of each stage, and the operators that PyTorch spent most in."""
     model = open_model(args.model)
-    backend, _, precision = args.engine.partition(":")
-    engine = make_engine(model, backend=backend, device=args.device, precision=precision or "auto")
+    workload = Workload(args.queries, (640, 480), cameras=1)
+    expected = reference_maps(model, workload)
+    engine = open_engine(model, args.engine, args.device)
     engine.prepare(EngineShape(1, model.preprocessing.size, engine.max_queries))
-    plan, image = model.plan(queries(args.queries)), pictures(1, 640, 480)[0]
-
-    @torch.inference_mode()
-    def frame() -> None:
-        with record_function(_STAGES[0]):
-            pixels = to_pixels(image, model.preprocessing, engine.device)
-        with record_function(_STAGES[1]):
-            features = engine.encode(pixels)
-        with record_function(_STAGES[2]):
-            conditions = engine.conditions_here(plan.conditions)
-            logits = decode_in_chunks(engine.decode, features, conditions, engine.max_queries)
-        with record_function(_STAGES[3]):
-            maps = query_logits(logits, plan.readout).cpu().numpy()
-            part_masks(maps[0], plan.queries, image.shape[0], image.shape[1], SegmentOptions(), "")
-
-    frame()
+    case = Case(Result(args.model, str(engine), *workload), model, engine, expected)
+    case.run(record_function)
     on_gpu = engine.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as seen:
         for _ in range(args.frames):
-            frame()
+            case.run(record_function)
     averages = seen.key_averages()
-    stages = {
-        event.key: event.cpu_time_total / args.frames / 1e3
-        for event in averages
-        if event.key in _STAGES
-    }
-    print(
-        tabulate(
-            sorted(stages.items()),
-            headers=[f"{engine}, {args.queries} queries", "ms"],
-            floatfmt=".2f",
-        )
-    )
+    spent = {event.key: event.cpu_time_total / args.frames / 1e3 for event in averages}
+    rows = [(f"{number} {stage}", spent[stage]) for number, stage in enumerate(STAGES, start=1)]
+    print(tabulate(rows, headers=[f"{engine}, {args.queries} queries", "ms"], floatfmt=".2f"))
     if args.rows:
         order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
         print(averages.table(sort_by=order, row_limit=args.rows, max_name_column_width=45))

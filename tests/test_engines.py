@@ -8,33 +8,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import small_clipseg, small_partclipseg
+from models import small_clipseg, small_partclipseg, small_tiny
 from torch import Tensor
 
-from ovps_core.bench.models import queries
+from ovps_core.bench.models import queries, settled
 from ovps_core.engine import make_engine
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.calibration import calibration_images
 from ovps_core.errors import BackendError
-from ovps_core.images import to_pixels
+from ovps_core.images import to_batch
 from ovps_core.models.base import Conditions, PartLogits, PartModel
 from ovps_core.models.partclipseg import PartCLIPSeg
-from ovps_core.models.tiny import TinyConfig, TinyParts
+from ovps_core.models.tiny import TinyParts
 
-
-def small_tiny() -> TinyParts:
-    torch.manual_seed(0)
-    objects, parts = (tuple(f"{kind}{i}" for i in range(24)) for kind in ("object", "part"))
-    pairs = tuple((object, part) for object in objects for part in parts[:2])
-    config = TinyConfig(objects, parts, pairs, size=(96, 128), trunk="test_efficientnet", dim=16)
-    model = TinyParts(config).train()
-    with torch.no_grad():
-        for _ in range(30):  # norms that know no picture leave every map nearly flat
-            model.encode(pixels(model, 4))
-    return model.eval()
-
-
-BUILDERS = {"clipseg": small_clipseg, "partclipseg": small_partclipseg, "tiny": small_tiny}
+BUILDERS = {
+    "clipseg": small_clipseg,
+    "partclipseg": small_partclipseg,
+    "tiny": lambda: settled(small_tiny()),
+}
 LEAST_IOU = {"fp32": 0.999, "bf16": 0.99, "fp16": 0.99, "mixed": 0.99, "int8": 0.97}
 ENGINES = [
     ("torch", "cpu", "bf16"),
@@ -87,7 +78,7 @@ def engine(request: pytest.FixtureRequest, model: PartModel) -> Engine:
 
 def pixels(model: PartModel, batch: int) -> Tensor:
     images = calibration_images([])[-batch:]
-    return torch.cat([to_pixels(image, model.preprocessing) for image in images])
+    return to_batch(images, model.preprocessing)
 
 
 def conditions(model: PartModel, count: int) -> Conditions:

@@ -13,7 +13,7 @@ from ovps_core.engine import make_engine
 from ovps_core.engine.base import Engine
 from ovps_core.engine.calibration import calibration_images
 from ovps_core.errors import CheckpointError
-from ovps_core.images import RgbImage, to_pixels
+from ovps_core.images import RgbImage, to_batch
 from ovps_core.models.base import PartModel
 from ovps_core.models.clipseg import CLIPSeg, CLIPSegConfig
 from ovps_core.models.partclipseg import PartCLIPSeg, PartCLIPSegConfig
@@ -31,12 +31,17 @@ _PARTS = "handle blade rim body lid knob spout head shaft neck base cap tip stem
 
 def _tiny() -> PartModel:
     objects, parts = tuple(_OBJECTS.split()), tuple(_PARTS.split())
-    model = TinyParts(TinyConfig(objects, parts, tuple(zip(objects, parts, strict=True)))).train()
-    frames = torch.cat([to_pixels(image, model.preprocessing) for image in calibration_images([])])
+    return settled(TinyParts(TinyConfig(objects, parts, tuple(zip(objects, parts, strict=True)))))
+
+
+def settled(model: TinyParts) -> TinyParts:
+    """A random ``model`` whose norms have seen pictures: norms that know none leave every map nearly flat."""
+    frames = to_batch(calibration_images([])[:2], model.preprocessing)
+    model.train()
     with torch.no_grad():
-        for _ in range(30):  # norms that know no picture leave every map nearly flat
-            model.encode(frames[:2])
-    return model
+        for _ in range(30):
+            model.encode(frames)
+    return model.eval()
 
 
 RANDOM_MODELS: dict[str, Callable[[], PartModel]] = {

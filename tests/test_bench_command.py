@@ -1,0 +1,37 @@
+"""``ovps bench`` and ``ovps profile``: how fast an engine is here, and where its time goes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ovps_core.cli import main
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("psutil")
+MODEL = "random:tiny"
+
+
+def test_every_engine_is_timed_against_the_masks_of_pytorch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--models", MODEL, "--engines", "torch:fp32", "torch:int8", "--repeats", "2"]
+    workload = ["--queries", "2", "--sizes", "320x240", "--cameras", "2"]
+    assert main(["bench", *arguments, *workload, "-o", str(tmp_path), "--device", "cpu"]) == 0
+    content = json.loads((tmp_path / "bench.json").read_text())
+    (result,) = content["results"]  # there is no torch:int8
+    assert (result["engine"], result["queries"], result["cameras"]) == ("torch fp32", 2, 2)
+    assert result["size"] == [320, 240] and result["iou"] == 1
+    assert [len(stages) for stages in result["frames_ms"]] == [len(content["stages"])] * 2
+    assert (tmp_path / "bench.md").read_text() in capsys.readouterr().out
+    assert (tmp_path / "bench.png").stat().st_size > 0
+
+
+def test_a_profile_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--model", MODEL, "--rows", "1", "--frames", "1", "--device", "cpu"]
+    assert main(["profile", *arguments]) == 0
+    said = capsys.readouterr().out
+    for stage in ("1 preprocess", "2 encode", "3 decode", "4 postprocess"):
+        assert stage in said

@@ -33,9 +33,10 @@ from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.drawing import draw_masks
 from ovps_core.errors import OvpsError
 from ovps_core.images import RgbImage
+from ovps_core.messages import image_rgb, masks_value
 from ovps_core.query import PartQuery
 from ovps_core.results import PartMasks
-from ovps_ros.messages import image_rgb, masks_value, nanoseconds
+from ovps_ros.messages import nanoseconds
 from ovps_ros.msg import PartMasks as PartMasksMsg
 from ovps_ros.processes import Programs, ros_until_told, stay_local
 from ovps_ros.record import MaskRecorder

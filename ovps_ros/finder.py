@@ -18,11 +18,12 @@ from rclpy.task import Future
 from rclpy.timer import Timer
 
 from ovps_core.errors import QueryError
+from ovps_core.messages import query_value
 from ovps_core.query import PartQuery, parse_queries
 from ovps_core.results import PartMasks
 from ovps_ros.action import FindParts
 from ovps_ros.asked import Asked
-from ovps_ros.messages import masks_message, nanoseconds, parts_3d_message, query_value
+from ovps_ros.messages import masks_message, nanoseconds, parts_3d_message
 from ovps_ros.pipeline import Answer
 
 Result = FindParts.Result

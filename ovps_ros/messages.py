@@ -1,4 +1,4 @@
-"""Values of ovps_core into messages of ovps_ros and back, filled in the fast way.
+"""Values of ovps_core into messages of ovps_ros, filled in the fast way.
 
 ``data.frombytes`` on a message's array costs microseconds; assigning an ndarray walks it byte by byte.
 """
@@ -12,14 +12,12 @@ import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from ovps_core.encodings import compressed_to_rgb, to_depth_m, to_rgb
-from ovps_core.geometry import CameraModel, Part3D
-from ovps_core.images import RgbImage
+from ovps_core.geometry import Part3D
 from ovps_core.query import PartQuery
-from ovps_core.results import PartMask, PartMasks, Roi
+from ovps_core.results import PartMask, PartMasks
 from ovps_ros.msg import Part3D as Part3DMsg
 from ovps_ros.msg import PartMask as PartMaskMsg
 from ovps_ros.msg import PartMasks as PartMasksMsg
@@ -30,43 +28,8 @@ _ENCODINGS = {
     (np.dtype("u1"), 3): "rgb8",
     (np.dtype("u1"), 1): "mono8",
     (np.dtype("u2"), 1): "16UC1",
+    (np.dtype("f4"), 1): "32FC1",
 }
-_ENCODINGS[np.dtype("f4"), 1] = "32FC1"
-
-
-def image_rgb(message: Image | CompressedImage) -> RgbImage:
-    """The pixels of a colour image.
-
-    Raises:
-        ImageError: an encoding or size that cannot be read.
-    """
-    if isinstance(message, CompressedImage):
-        return compressed_to_rgb(message.data)
-    return to_rgb(
-        message.data, message.height, message.width, message.encoding, message.step,
-        bool(message.is_bigendian),
-    )  # fmt: skip
-
-
-def image_depth(message: Image, depth_scale: float) -> NDArray[np.float32]:
-    """Metres, NaN where nothing was measured.
-
-    Raises:
-        ImageError: an encoding or size that cannot be read.
-    """
-    return to_depth_m(
-        message.data, message.height, message.width, message.encoding, message.step,
-        bool(message.is_bigendian), depth_scale,
-    )  # fmt: skip
-
-
-def camera_model(message: CameraInfo) -> CameraModel:
-    """The pinhole of a camera_info.
-
-    Raises:
-        ImageError: the camera was never calibrated.
-    """
-    return CameraModel.from_matrix(message.k, message.width, message.height)
 
 
 def image_message(pixels: NDArray[Any], header: Header) -> Image:
@@ -89,17 +52,6 @@ def query_message(query: PartQuery) -> PartQueryMsg:
         threshold=query.threshold,
         max_parts=query.max_parts,
     )
-
-
-def query_value(message: PartQueryMsg) -> PartQuery:
-    """One query; object and part are read from the text where both are empty.
-
-    Raises:
-        QueryError: a text or threshold of no use.
-    """
-    text = message.text or f"{message.object} {message.part}".strip()
-    threshold = round(float(message.threshold), 6)  # 0.4 comes as 0.4000000059 from 32 bits
-    return PartQuery(text, message.object, message.part, threshold, message.max_parts)
 
 
 def masks_message(
@@ -130,19 +82,6 @@ def _mask_message(part: PartMask, header: Header, query: PartQueryMsg) -> PartMa
         ),
         mask=image_message(part.mask.astype(np.uint8) * np.uint8(255), header),
     )
-
-
-def masks_value(message: PartMasksMsg) -> PartMasks:
-    """A message of masks as the value it was made from."""
-    parts = []
-    for part in message.parts:
-        roi = Roi(part.roi.x_offset, part.roi.y_offset, part.roi.width, part.roi.height)
-        mask = np.frombuffer(part.mask.data, np.uint8).reshape(roi.height, roi.width) > 0
-        parts.append(
-            PartMask(part.id, query_value(part.query), part.score, roi, mask, part.track_id)
-        )
-    queries = tuple(query_value(query) for query in message.queries)
-    return PartMasks(message.height, message.width, queries, tuple(parts), message.model)
 
 
 def parts_3d_message(

@@ -32,6 +32,7 @@ from std_msgs.msg import String
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engine import EngineCache
 from ovps_core.errors import OvpsError, QueryError
+from ovps_core.messages import query_value
 from ovps_core.query import parse_queries
 from ovps_core.segmenter import PartSegmenter
 from ovps_ros import parameters
@@ -39,7 +40,7 @@ from ovps_ros.asked import Asked, Queries, Words
 from ovps_ros.cameras import Camera
 from ovps_ros.diagnostics import ERROR, OK, WARN, Faults, Repeating, status
 from ovps_ros.finder import Finder
-from ovps_ros.messages import query_message, query_value
+from ovps_ros.messages import query_message
 from ovps_ros.msg import PartMasks, Parts3D
 from ovps_ros.outputs import Outputs
 from ovps_ros.parameters import ParameterError

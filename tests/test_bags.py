@@ -23,14 +23,9 @@ pytest.importorskip("rosbags")
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from ovps_core.bags import AnnotateOptions, BagTopics, ExtractOptions, annotate, extract
-from ovps_core.bags.messages import (
-    PART_MASKS,
-    MessageMaker,
-    definitions_folder,
-    masks_value,
-    typestore,
-)
+from ovps_core.bags.messages import PART_MASKS, MessageMaker, definitions_folder, typestore
 from ovps_core.bags.reading import open_bag
+from ovps_core.messages import masks_value
 
 HEIGHT, WIDTH = 60, 80
 COLOUR, DEPTH, INFO = "/camera/color/image_raw", "/camera/depth/image", "/camera/color/camera_info"

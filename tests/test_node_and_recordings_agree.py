@@ -19,10 +19,10 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from ovps_core import PartSegmenter, SegmentOptions
 from ovps_core.bags import AnnotateOptions, BagTopics, annotate
-from ovps_core.bags.messages import masks_value as read_masks
 from ovps_core.bags.messages import typestore
 from ovps_core.bags.reading import open_bag
-from ovps_ros.messages import image_message, masks_value
+from ovps_core.messages import masks_value
+from ovps_ros.messages import image_message
 
 pytestmark = pytest.mark.ros
 QUERIES = ("knife handle", "mug rim")
@@ -84,7 +84,7 @@ def test_live_and_recorded(robot: Robot, small_weights: Path, tmp_path: Path) ->
             recorded[connection.topic].append(reader.deserialize(raw, connection.msgtype))
     offline = zip(*recorded.values(), strict=True)
     for (here, space), (message, parts) in zip(live, offline, strict=True):
-        there = read_masks(message)
+        there = masks_value(message)
         assert message.header.frame_id == parts.header.frame_id == space.header.frame_id
         assert here.queries == there.queries and here.model == there.model
         assert len(here.parts) > 0

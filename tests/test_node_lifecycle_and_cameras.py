@@ -23,8 +23,8 @@ from rclpy.task import Future
 from robot import NODE_STARTS, Robot
 from sensor_msgs.msg import CompressedImage
 
+from ovps_core.messages import masks_value
 from ovps_core.segmenter import PartSegmenter
-from ovps_ros.messages import masks_value
 from ovps_ros.parameters import Settings
 from ovps_ros.processes import Programs
 

@@ -24,9 +24,9 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import String
 
 from ovps_core.geometry import CameraModel
+from ovps_core.messages import masks_value
 from ovps_core.postprocess import SegmentOptions
 from ovps_core.segmenter import PartSegmenter
-from ovps_ros.messages import masks_value
 
 pytestmark = pytest.mark.ros
 OPTIONS = SegmentOptions(score_threshold=0.0, mask_threshold=0.495)

@@ -11,9 +11,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from tqdm import tqdm
 
 from ovps_core.bags.messages import PART_MASKS, PARTS_3D, MessageMaker, typestore
-from ovps_core.bags.reading import BagFrame, BagFrames, BagTopics, open_bag, read_colour, read_depth
+from ovps_core.bags.reading import BagFrame, BagFrames, BagTopics, open_bag
 from ovps_core.errors import DatasetError, ImageError
-from ovps_core.geometry import DEPTH_RANGE, MIN_COVERAGE, CameraModel, parts_3d
+from ovps_core.geometry import DEPTH_RANGE, MIN_COVERAGE, parts_3d
+from ovps_core.messages import camera_model, image_depth, image_rgb
 from ovps_core.models.base import QueryPlan
 from ovps_core.postprocess import SegmentOptions
 from ovps_core.results import PartMasks
@@ -103,7 +104,7 @@ class _Recorder:
     def add(self, frame: BagFrame) -> None:
         """Answer one frame, or count why not."""
         try:
-            image = read_colour(frame.image)
+            image = image_rgb(frame.image)
         except ImageError as error:
             self.counts[f"unreadable: {error}"] += 1
             return
@@ -120,10 +121,10 @@ class _Recorder:
         if frame.depth is None or frame.info is None:
             self.counts["no depth" if frame.depth is None else "no camera_info"] += 1
             return
-        options, info = self._options, frame.info
+        options = self._options
         try:
-            camera = CameraModel.from_matrix(info.k, info.width, info.height)
-            depth = read_depth(frame.depth, options.depth_scale)
+            camera = camera_model(frame.info)
+            depth = image_depth(frame.depth, options.depth_scale)
             camera.check_size(depth)
             parts = parts_3d(masks, depth, camera, options.depth_range, options.min_coverage)
         except ImageError as error:

@@ -16,18 +16,16 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from ovps_core.bags.messages import masks_value
 from ovps_core.bags.reading import (
     COMPRESSED,
     BagFrame,
     BagFrames,
     BagTopics,
     open_bag,
-    read_colour,
-    read_depth,
 )
 from ovps_core.data.coco_folder import ANNOTATIONS
 from ovps_core.errors import DatasetError, ImageError, QueryError
+from ovps_core.messages import image_depth, image_rgb, masks_value
 
 MANIFEST = "manifest.json"
 _SUFFIXES = {b"\xff\xd8": "jpg", b"\x89P": "png"}
@@ -135,9 +133,9 @@ class _Writer:
             suffix, data, height, width = _picture(frame.image)
             depth = None
             if frame.depth is not None:
-                depth = _millimetres(read_depth(frame.depth, self.options.depth_scale))
+                depth = _millimetres(image_depth(frame.depth, self.options.depth_scale))
             masks = None if frame.masks is None else masks_value(frame.masks)
-        except (ImageError, QueryError, DatasetError) as error:
+        except (ImageError, QueryError) as error:
             self.drops[f"unreadable: {error}"] += 1
             return
         if masks is not None and (masks.height, masks.width) != (height, width):
@@ -196,7 +194,7 @@ class _Writer:
         return len(categories)
 
     def _has_moved(self, frame: BagFrame) -> bool:
-        grey = np.asarray(cv2.cvtColor(read_colour(frame.image), cv2.COLOR_RGB2GRAY), np.uint8)
+        grey = np.asarray(cv2.cvtColor(image_rgb(frame.image), cv2.COLOR_RGB2GRAY), np.uint8)
         moved = float("inf") if self._last is None else motion(self._last, grey)
         if moved >= self.options.min_motion:
             self._last = grey
@@ -227,7 +225,7 @@ def motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
 def _picture(message: Any) -> tuple[str, bytes, int, int]:
     """(suffix, file, height, width) of a colour image."""
     if message.__msgtype__ != COMPRESSED:
-        rgb = read_colour(message)
+        rgb = image_rgb(message)
         return "png", _png(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)), rgb.shape[0], rgb.shape[1]
     data = bytes(message.data)
     suffix = _SUFFIXES.get(data[:2])

@@ -17,7 +17,7 @@ from rosbags.typesys.store import Typestore
 from ovps_core.errors import DatasetError
 from ovps_core.geometry import Part3D
 from ovps_core.query import PartQuery
-from ovps_core.results import PartMask, PartMasks, Roi
+from ovps_core.results import PartMask, PartMasks
 
 PART_MASKS = "ovps_ros/msg/PartMasks"
 PARTS_3D = "ovps_ros/msg/Parts3D"
@@ -156,30 +156,6 @@ class MessageMaker:
             depth_coverage=part.depth_coverage,
             indices=part.indices,
         )
-
-
-def masks_value(message: Any) -> PartMasks:
-    """The value that a PartMasks message was made from.
-
-    Raises:
-        DatasetError: a mask's bytes do not fill its roi.
-    """
-    parts = []
-    for part in message.parts:
-        roi = Roi(part.roi.x_offset, part.roi.y_offset, part.roi.width, part.roi.height)
-        data = np.asarray(part.mask.data, np.uint8)
-        if data.size != roi.width * roi.height:
-            raise DatasetError(f"a mask of {data.size} bytes for {roi}")
-        mask = data.reshape(roi.height, roi.width) > 0
-        query = _query_value(part.query)
-        parts.append(PartMask(part.id, query, float(part.score), roi, mask, part.track_id))
-    queries = tuple(_query_value(query) for query in message.queries)
-    return PartMasks(message.height, message.width, queries, tuple(parts), message.model)
-
-
-def _query_value(message: Any) -> PartQuery:
-    threshold = round(float(message.threshold), 6)  # 0.4 is 0.4000000059 in 32 bits
-    return PartQuery(message.text, message.object, message.part, threshold, message.max_parts)
 
 
 def _named(names: str, values: NDArray[np.float64]) -> dict[str, float]:

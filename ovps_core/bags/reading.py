@@ -12,13 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader, AnyReaderError
 
 from ovps_core.bags.messages import PART_MASKS, typestore
-from ovps_core.encodings import compressed_depth_to_m, compressed_to_rgb, to_depth_m, to_rgb
 from ovps_core.errors import DatasetError
-from ovps_core.images import RgbImage
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _TYPES = {
@@ -215,35 +212,6 @@ class BagFrames:
                 self.drops[f"no {absent[0]} within {slop / _SECOND:g} s"] += 1
             else:
                 self._plan[number] = plan
-
-
-def read_colour(message: Any) -> RgbImage:
-    """RGB of an Image or CompressedImage message; raises ImageError."""
-    if message.__msgtype__ == COMPRESSED:
-        return compressed_to_rgb(message.data)
-    return to_rgb(
-        message.data,
-        message.height,
-        message.width,
-        message.encoding,
-        message.step,
-        bool(message.is_bigendian),
-    )
-
-
-def read_depth(message: Any, depth_scale: float = 0.001) -> NDArray[np.float32]:
-    """Metres of a depth image, raw or compressedDepth, NaN where not measured; raises ImageError."""
-    if message.__msgtype__ == COMPRESSED:
-        return compressed_depth_to_m(message.data, message.format, depth_scale)
-    return to_depth_m(
-        message.data,
-        message.height,
-        message.width,
-        message.encoding,
-        message.step,
-        bool(message.is_bigendian),
-        depth_scale,
-    )
 
 
 def only_image_topic(reader: AnyReader) -> str:

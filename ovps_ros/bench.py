@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import rclpy
@@ -28,9 +28,8 @@ QUERIES = "knife handle, mug handle"
 _STARTS = 180.0  # seconds a node may take to come up on a busy machine
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Stamp to mask, in milliseconds."""
+class Timing(NamedTuple):
+    """Images sent, masks that came, and milliseconds from stamp to mask."""
 
     sent: int
     answered: int
@@ -94,19 +93,11 @@ def run(args: argparse.Namespace) -> int:
     rclpy.try_shutdown()
     rows = [
         ["bare model", "", "", bare, None, None],
-        ["node, model half idle", free.sent, free.answered, free.p50, free.p99, free.p50 - bare],
-        [
-            f"node, {args.rate:g} Hz in",
-            flooded.sent,
-            flooded.answered,
-            flooded.p50,
-            flooded.p99,
-            None,
-        ],
+        ["node, model half idle", *free, free.p50 - bare],
+        [f"node, {args.rate:g} Hz in", *flooded, None],
     ]
-    print(
-        tabulate(rows, ["", "sent", "answered", "p50 ms", "p99 ms", "overhead ms"], floatfmt=".1f")
-    )
+    headers = ["", "sent", "answered", "p50 ms", "p99 ms", "overhead ms"]
+    print(tabulate(rows, headers, floatfmt=".1f"))
     print(f"at {args.rate:g} Hz in, stamp to mask is {flooded.p50 / bare:.2f} model times (p50)")
     return 0
 

@@ -106,9 +106,7 @@ class PartCLIPSegTraining(pl.LightningModule):
         features = self.model.encode(pixels)
         logits, attentions = self.model.decode_with_attention(features, conditions)
         targets = PartTargets(pairs, objects)
-        with torch.autocast(
-            pixels.device.type, enabled=False
-        ):  # sums over maps need full precision
+        with torch.autocast(pixels.device.type, enabled=False):  # sums over maps need precision
             losses = self.criterion(logits, attentions[-1], targets, index, features.grid)
         return losses, logits
 

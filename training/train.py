@@ -79,9 +79,8 @@ def train(
     (folder / "recipe.yaml").write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False))
     trainer = _trainer(recipe, folder, scored=scored)
     metrics = folder / "csv" / "metrics.csv"
-    earlier = (
-        read_curves(metrics) if resume and metrics.is_file() else {}
-    )  # the logger starts a new file
+    # Read now, for the logger starts a new file.
+    earlier = read_curves(metrics) if resume and metrics.is_file() else {}
     trainer.fit(training, images, ckpt_path=last if resume else None, weights_only=True)
     scores = {}
     if scored:

@@ -122,10 +122,8 @@ def _scale(panel: Any, ticks: Sequence[int], heights: Sequence[float]) -> None:
     panel.set_xscale("log")
     panel.set_xticks(ticks, [str(tick) for tick in ticks])
     panel.xaxis.set_minor_locator(ticker.NullLocator())
-    if max(heights) <= 10 * min(
-        heights
-    ):  # by decades a few percent of noise would look like a slope
-        panel.set_ylim(bottom=0)
+    if max(heights) <= 10 * min(heights):
+        panel.set_ylim(bottom=0)  # by decades a few percent of noise would look like a slope
         return
     panel.set_yscale("log")
     panel.yaxis.set_major_formatter(ticker.ScalarFormatter())

@@ -171,9 +171,9 @@ def _load_timing_cache(config: Any, path: Path | None) -> Any:
     if path is None:
         return None
     content = path.read_bytes() if path.is_file() else b""
-    cache = config.create_timing_cache(content) or config.create_timing_cache(
-        b""
-    )  # a foreign one gives None
+    cache = config.create_timing_cache(content)
+    if cache is None:  # a foreign one
+        cache = config.create_timing_cache(b"")
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         return None
     return cache

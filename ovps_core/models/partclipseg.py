@@ -57,16 +57,12 @@ class PartCLIPSeg(CLIPSeg):
 
     def __init__(self, config: PartCLIPSegConfig) -> None:
         super().__init__(config)
-        widths = set(
-            self.backbone.widths
-        )  # one adapter serves all taps; a pyramid's stages share no width
+        widths = set(self.backbone.widths)
+        # One adapter serves all taps; a pyramid's stages share no width.
         self.adapter = VisualAdapter(widths.pop()) if len(widths) == 1 else nn.Identity()
         dim, condition_dim = config.dim, self.condition_dim
-        background = torch.randn(1, condition_dim) * condition_dim**-0.5
-        self.background: Tensor
-        self.register_buffer(
-            "background", background
-        )  # random, never trained (spec of the release)
+        self.background: Tensor  # random, never trained, as released
+        self.register_buffer("background", torch.randn(1, condition_dim) * condition_dim**-0.5)
         self.pair_maps = nn.Linear(2 * dim, dim)
         self.pair_words = nn.Linear(2 * condition_dim, condition_dim)
         nn.init.zeros_(self.pair_maps.bias)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,6 +16,12 @@ from tabulate import tabulate
 
 from ovps_core.bench.measure import STAGES, Result
 from ovps_core.bench.peer import HuggingFacePeer
+
+_AXES: dict[str, Callable[[Result], int]] = {
+    "queries": lambda r: r.queries,
+    "cameras": lambda r: r.cameras,
+    "picture width": lambda r: r.size[0],
+}
 
 
 def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -75,44 +81,38 @@ def draw(results: Sequence[Result], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    axes_of = {
-        "queries": lambda r: r.queries,
-        "cameras": lambda r: r.cameras,
-        "picture width": lambda r: r.size[0],
-    }
-    varied = [name for name, value in axes_of.items() if len({value(r) for r in results}) > 1] or [
-        "queries"
-    ]
+    varied = [name for name, of in _AXES.items() if len({of(r) for r in results}) > 1]
+    varied = varied or ["queries"]
     figure, panels = pyplot.subplots(
         1, len(varied), figsize=(6.5 * len(varied), 4.5), squeeze=False
     )
     for panel, name in zip(panels[0], varied, strict=True):
-        lines: dict[tuple[Any, ...], list[tuple[float, Result]]] = {}
-        heights: list[float] = []
-        for r in results:
-            fixed = tuple(value(r) for other, value in axes_of.items() if other != name)
-            lines.setdefault((r.model, r.engine, *fixed), []).append((axes_of[name](r), r))
-        several = len({line[0] for line in lines}) > 1
-        wanted = {tuple(value(results[0]) for other, value in axes_of.items() if other != name)}
-        for (model, engine, *others), points in lines.items():
-            if tuple(others) not in wanted:
-                continue  # one panel varies one thing
-            points.sort(key=lambda point: point[0])
-            x = [point[0] for point in points]
-            y = [point[1].median for point in points]
-            label = f"{model} {engine}" if several else engine
-            heights += y
-            (line,) = panel.plot(x, y, marker="o", label=label)
-            low, high = zip(*(point[1].spread for point in points), strict=True)
-            panel.fill_between(x, low, high, alpha=0.2, color=line.get_color())
-        held = [f"{other} {value(results[0])}" for other, value in axes_of.items() if other != name]
-        panel.set(xlabel=name, ylabel="ms a frame", title=", ".join(held))
-        _scale(panel, sorted({axes_of[name](r) for r in results}), heights)
-        panel.grid(alpha=0.3)
-        panel.legend(fontsize=8)
+        _draw_panel(panel, results, name)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def _draw_panel(panel: Any, results: Sequence[Result], name: str) -> None:
+    """A line a model and engine against ``name``; what else varies is held at its first value."""
+    held = {other: of(results[0]) for other, of in _AXES.items() if other != name}
+    shown = [r for r in results if all(_AXES[other](r) == value for other, value in held.items())]
+    lines: dict[tuple[str, str], list[Result]] = {}
+    for r in shown:
+        lines.setdefault((r.model, r.engine), []).append(r)
+    several = len({r.model for r in results}) > 1
+    for (model, engine), points in lines.items():
+        points.sort(key=_AXES[name])
+        x = [_AXES[name](r) for r in points]
+        label = f"{model} {engine}" if several else engine
+        (line,) = panel.plot(x, [r.median for r in points], marker="o", label=label)
+        low, high = zip(*(r.spread for r in points), strict=True)
+        panel.fill_between(x, low, high, alpha=0.2, color=line.get_color())
+    title = ", ".join(f"{other} {value}" for other, value in held.items())
+    panel.set(xlabel=name, ylabel="ms a frame", title=title)
+    _scale(panel, sorted({_AXES[name](r) for r in results}), [r.median for r in shown])
+    panel.grid(alpha=0.3)
+    panel.legend(fontsize=8)
 
 
 def _scale(panel: Any, ticks: Sequence[int], heights: Sequence[float]) -> None:

@@ -27,11 +27,12 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
 from rclpy.task import Future
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engine import EngineCache
 from ovps_core.errors import OvpsError, QueryError
+from ovps_core.geometry import Part3D
 from ovps_core.messages import query_value
 from ovps_core.query import parse_queries
 from ovps_core.segmenter import PartSegmenter
@@ -220,7 +221,9 @@ class OvpsNode(LifecycleNode):
                 space = answer.space
                 self._transforms.send(space.header, space.parts, settings.tf_prefix, answer.camera)
 
-    def _place(self, header: Any, parts: Any) -> Any:
+    def _place(
+        self, header: Header, parts: tuple[Part3D, ...]
+    ) -> tuple[Header, tuple[Part3D, ...]]:
         if self._transforms is None:
             return header, parts
         return self._transforms.place(header, parts, self._settings.tf_timeout)

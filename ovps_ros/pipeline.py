@@ -81,7 +81,7 @@ class Pipeline:
         segmenter: PartSegmenter,
         depth: dict[str, DepthBuffer],
         faults: Faults,
-        place: Place | None = None,
+        place: Place,
     ) -> None:
         self.segmenter = segmenter
         self._depth = depth
@@ -121,7 +121,7 @@ class Pipeline:
     def _finish(self, frame: Frame, rgb: RgbImage, masks: PartMasks, settings: Settings) -> Answer:
         header = frame.message.header
         if settings.tracking:
-            tracker = self._trackers.setdefault(frame.camera, Tracker(settings.track_iou))
+            tracker = self._trackers.setdefault(frame.camera, Tracker())
             tracker.iou = settings.track_iou
             masks = tracker.update(masks)
         space = None
@@ -153,8 +153,7 @@ class Pipeline:
             found = parts_3d(
                 masks, depth_m, camera, settings.depth_range, settings.min_depth_coverage
             )
-            if self._place is not None:
-                header, found = self._place(header, found)
+            header, found = self._place(header, found)
         except LookupError as error:
             hint = "is the camera in the robot's TF tree, and its clock the robot's?"
             self._faults.report("transform", WARN, str(error), hint)

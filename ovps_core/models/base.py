@@ -99,10 +99,6 @@ class QueryPlan:
     conditions: Conditions
     readout: tuple[Readout, ...]
 
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> QueryPlan:
-        """The same plan with its conditions elsewhere."""
-        return replace(self, conditions=self.conditions.to(device, dtype))
-
 
 def query_logits(logits: PartLogits, readout: Sequence[Readout]) -> Tensor:
     """Logits per query, float [B, Q, h, w]: the least of the maps that the query needs.

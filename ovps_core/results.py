@@ -78,12 +78,13 @@ class PartMasks:
     model: str
 
     def of(self, query: PartQuery | str) -> tuple[PartMask, ...]:
-        """The parts found for one query, given as the query or as its text."""
-        text = query if isinstance(query, str) else query.text
-        return tuple(part for part in self.parts if part.query.text == text)
+        """The parts found for exactly one query, or for all queries of a text."""
+        if isinstance(query, str):
+            return tuple(part for part in self.parts if part.query.text == query)
+        return tuple(part for part in self.parts if part.query == query)
 
     def mask_of(self, query: PartQuery | str) -> NDArray[np.bool_]:
-        """Union of all parts found for one query, bool [height, width]."""
+        """Union of the parts that :meth:`of` gives, bool [height, width]."""
         canvas = np.zeros((self.height, self.width), dtype=bool)
         for part in self.of(query):
             canvas[part.roi.slices] |= part.mask

@@ -34,6 +34,7 @@ from ovps_core.drawing import draw_masks
 from ovps_core.errors import OvpsError
 from ovps_core.images import RgbImage
 from ovps_core.messages import image_rgb, masks_value
+from ovps_core.metrics import mask_iou
 from ovps_core.query import PartQuery
 from ovps_core.results import PartMasks
 from ovps_ros.messages import nanoseconds
@@ -199,13 +200,9 @@ def _report(seen: Seen, args: argparse.Namespace) -> None:
 
 def _iou(masks: PartMasks, truth: PartMasks, query: PartQuery) -> float:
     """Intersection over union of all pixels found and all true ones; 1 when both are empty."""
-    really = np.zeros((truth.height, truth.width), dtype=bool)
-    for part in truth.parts:
-        if (part.query.object, part.query.part) == (query.object, query.part):
-            really[part.roi.slices] |= part.mask
-    found = masks.mask_of(query)
-    union = np.count_nonzero(found | really)
-    return float(np.count_nonzero(found & really) / union) if union else 1.0
+    named = {(q.object, q.part): q for q in truth.queries}
+    really = named.get((query.object, query.part), query)  # the camera says it in words of its own
+    return mask_iou(masks.mask_of(query), truth.mask_of(really))
 
 
 def _fit(picture: RgbImage) -> RgbImage:

@@ -130,6 +130,14 @@ def test_pieces_are_kept_by_area_score_and_number() -> None:
     assert len(cut(SegmentOptions(), PartQuery("handle", part="handle", threshold=0.9))) == 1
 
 
+def test_a_query_finds_its_own_parts_and_a_text_those_of_all_that_say_it() -> None:
+    thing, part = PartQuery("bowl", object="bowl"), PartQuery("bowl", part="bowl")
+    logits = np.full((2, 40, 40), 5.0, dtype=np.float32)
+    masks = part_masks(logits, [thing, part], 40, 40, SegmentOptions(), "m")
+    assert [found.query for found in masks.of(part)] == [part]
+    assert [found.query for found in masks.of("bowl")] == [thing, part]
+
+
 def test_a_map_of_specks_gives_what_cutting_and_scoring_each_would() -> None:
     specks = np.random.default_rng(2).normal(size=(2, 88, 88)).astype(np.float32)
     queries = [PartQuery("a", part="a", max_parts=40), PartQuery("b", part="b", threshold=0.74)]

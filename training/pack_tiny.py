@@ -21,6 +21,7 @@ from ovps_core.checkpoints.file import CheckpointInfo, save_model
 from ovps_core.data.rendered.reader import RenderedScenes
 from ovps_core.engine.eager import EagerEngine
 from ovps_core.evaluation.rendered_questions import Group, Questioner
+from ovps_core.metrics import mask_iou
 from ovps_core.models.tiny import TinyConfig, TinyParts
 from ovps_core.postprocess import SegmentOptions, logit, part_masks
 from ovps_core.segmenter import PartSegmenter
@@ -58,8 +59,8 @@ def sweep(
             result = part_masks(maps, queries, parts.shape[0], parts.shape[1], options, "")
             for question, group in asked:
                 mask, truth = result.mask_of(question.query), question.truth
-                iou = (mask & truth).sum() / (mask | truth).sum() if truth is not None else 0.0
-                found[threshold, group].append((bool(mask.any()), float(iou)))
+                iou = mask_iou(mask, truth) if truth is not None else 0.0
+                found[threshold, group].append((bool(mask.any()), iou))
     means = {key: np.mean(values, axis=0) for key, values in found.items()}
     return [
         {

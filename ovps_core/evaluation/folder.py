@@ -105,19 +105,10 @@ def evaluate_folder(
         for category, query, probability in zip(
             folder.categories, queries, probabilities, strict=True
         ):
-            mask, truth = answered_mask(found, query), truths.get(category)
+            mask, truth = found.mask_of(query), truths.get(category)
             if truth is not None and not truth.any():
                 continue  # annotated, but smaller than a pixel: neither answer would be wrong
             iou = figures.add(query, mask, probability, truth)
             if watch is not None:
                 watch(AnsweredQuery(entry.name, query, iou, image, truth, mask))
     return FolderResult(str(folder.directory), model, len(images), figures)
-
-
-def answered_mask(found: PartMasks, query: PartQuery) -> NDArray[np.bool_]:
-    """Union of the parts found for exactly this query; "handle" may be both an object and a part."""
-    mask = np.zeros((found.height, found.width), dtype=bool)
-    for part in found.parts:
-        if part.query == query:
-            mask[part.roi.slices] |= part.mask
-    return mask

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ovps_core.data.rendered.reader import RenderedScenes
 from ovps_core.data.rendered.settings import Level, RenderSettings, require_render_extra
 from ovps_core.errors import DatasetError, QueryError
-from ovps_core.evaluation.folder import AnsweredQuery, answered_mask
+from ovps_core.evaluation.folder import AnsweredQuery
 from ovps_core.evaluation.queries import QueryAccumulator, QueryFigures
 from ovps_core.evaluation.rendered_questions import Group, Question, Questioner, Synonyms
 from ovps_core.evaluation.results import without_nan
@@ -228,7 +228,7 @@ class _Answerer:
         silence = np.zeros((height, width), dtype=bool), np.zeros((height, width), np.float32)
         answers = {query: silence for query in queries}
         for query, probability in zip(asked, probabilities, strict=True):
-            answers[query] = answered_mask(found, query), probability
+            answers[query] = found.mask_of(query), probability
         return answers
 
     def _can_ask(self, query: PartQuery) -> bool:

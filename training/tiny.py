@@ -198,6 +198,46 @@ def scene_miou(guess: Tensor, label: Tensor) -> Tensor:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and train."""
+    args = _parser().parse_args(argv)
+    L.seed_everything(0)
+    recipe = TinyRecipe.from_yaml(args.config)
+    config, timer = tiny_config(recipe), Timer({"minutes": args.minutes}, interval="step")
+    size, augment = recipe.phases[0][1], not args.overfit
+    folders = [SceneCrops(RenderedScenes(f), size, augment=augment) for f in args.data]
+    module = TinyTraining(config, recipe, folders, timer, args.minutes * 60)
+    scenes: Dataset[tuple[Tensor, Tensor]] = ConcatDataset(folders)
+    if args.overfit:
+        scenes = Subset(scenes, range(args.overfit))
+    val = SceneCrops(RenderedScenes(args.val), 192, augment=False)
+    val = Subset(val, range(min(128, len(val))))
+    _trainer(args.out, recipe, timer).fit(
+        module,
+        DataLoader(scenes, recipe.batch, shuffle=True, drop_last=True),
+        DataLoader(val, 32),
+        ckpt_path=args.out / "last.ckpt" if args.resume else None,
+    )
+
+
+def _trainer(out: Path, recipe: TinyRecipe, timer: Timer) -> L.Trainer:
+    every_5_minutes = ModelCheckpoint(
+        out, save_last=True, save_top_k=0, train_time_interval=timedelta(minutes=5)
+    )
+    return L.Trainer(
+        max_epochs=-1,
+        accelerator="auto",
+        precision="bf16-mixed",
+        callbacks=[timer, every_5_minutes, EMAWeightAveraging(decay=recipe.ema)],
+        logger=TensorBoardLogger(out, name="", version=""),
+        default_root_dir=out,
+        gradient_clip_val=1.0,
+        log_every_n_steps=20,
+        val_check_interval=250,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -218,43 +258,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--overfit", type=int, default=0, help="train on that many scenes only, to find faults"
     )
-    args = parser.parse_args(argv)
-    L.seed_everything(0)
-    recipe = TinyRecipe.from_yaml(args.config)
-    config, timer = tiny_config(recipe), Timer({"minutes": args.minutes}, interval="step")
-    size, augment = recipe.phases[0][1], not args.overfit
-    folders = [SceneCrops(RenderedScenes(f), size, augment=augment) for f in args.data]
-    module = TinyTraining(config, recipe, folders, timer, args.minutes * 60)
-    scenes: Dataset[tuple[Tensor, Tensor]] = ConcatDataset(folders)
-    if args.overfit:
-        scenes = Subset(scenes, range(args.overfit))
-    val = SceneCrops(RenderedScenes(args.val), 192, augment=False)
-    val = Subset(val, range(min(128, len(val))))
-    checkpoints = ModelCheckpoint(
-        args.out,
-        save_last=True,
-        save_top_k=0,
-        train_time_interval=timedelta(minutes=5),
-    )
-    trainer = L.Trainer(
-        max_epochs=-1,
-        accelerator="auto",
-        precision="bf16-mixed",
-        callbacks=[timer, checkpoints, EMAWeightAveraging(decay=recipe.ema)],
-        logger=TensorBoardLogger(args.out, name="", version=""),
-        default_root_dir=args.out,
-        gradient_clip_val=1.0,
-        log_every_n_steps=20,
-        val_check_interval=250,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-    )
-    trainer.fit(
-        module,
-        DataLoader(scenes, recipe.batch, shuffle=True, drop_last=True),
-        DataLoader(val, 32),
-        ckpt_path=args.out / "last.ckpt" if args.resume else None,
-    )
+    return parser
 
 
 if __name__ == "__main__":

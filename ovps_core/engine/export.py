@@ -22,6 +22,8 @@ from ovps_core.models.base import Conditions, Features, PartLogits, PartModel
 # With opset 23 attention is one operator, which TensorRT fuses; it has no float32 kernel for it, so float32 takes
 # the last opset whose attention is spelled out.
 OPSETS = {"fp32": 20, "fp16": 23}
+HALVES = ("encode", "decode")
+"""What an engine runs apart: the image once, queries whenever they are asked."""
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 _EXAMPLE_BATCH, _EXAMPLE_NAMES, _EXAMPLE_PAIRS = 2, 5, 3  # 0 and 1 would be taken as constants
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ovps_core.engine.artefacts import DEFAULT_CACHE, EngineCache, model_key
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.chunks import graph_inputs
-from ovps_core.engine.export import export_onnx
+from ovps_core.engine.export import HALVES, export_onnx
 from ovps_core.errors import BackendError
 from ovps_core.models.base import Conditions, Features, PartLogits, PartModel
 
@@ -79,7 +79,7 @@ class OnnxRuntimeEngine(Engine):
         return self._sessions[size]
 
     def _export(self, folder: Path, size: tuple[int, int]) -> None:
-        for half in ("encode", "decode"):
+        for half in HALVES:
             self._cache.progress(f"exporting {half} to ONNX")
             export_onnx(self._model, folder / f"{half}.onnx", part=half, size=size)
 

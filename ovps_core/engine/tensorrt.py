@@ -14,6 +14,7 @@ from torch import Tensor
 from ovps_core.engine.artefacts import DEFAULT_CACHE, EngineCache
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.chunks import bucket, rounded_up, with_a_pair
+from ovps_core.engine.export import HALVES
 from ovps_core.engine.tensorrt_build import Profile, require_tensorrt
 from ovps_core.engine.tensorrt_cache import plan_key, plans
 from ovps_core.errors import BackendError
@@ -126,9 +127,7 @@ class TensorRtEngine(Engine):
             )
             folder = plans(self._model, key, size=size, profile=self._profile, cache=self._cache)
             with torch.cuda.device(self.device):
-                halves = [
-                    _Half(self._trt, folder / f"{half}.plan") for half in ("encode", "decode")
-                ]
+                halves = [_Half(self._trt, folder / f"{half}.plan") for half in HALVES]
             self._halves[size] = halves[0], halves[1]
             log.info("tensorrt ready for %dx%d in %.1f s", *size, time.perf_counter() - started)
         return self._halves[size]

@@ -11,11 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ovps_core.engine.artefacts import EngineCache, model_key
-from ovps_core.engine.export import export_onnx
+from ovps_core.engine.export import HALVES, export_onnx
 from ovps_core.engine.tensorrt_build import Profile, build_plan
 from ovps_core.models.base import PartModel
 
-HALVES = ("encode", "decode")
 log = logging.getLogger(__name__)
 
 

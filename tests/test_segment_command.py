@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -14,8 +16,10 @@ from ovps_core.cli import main
 from ovps_core.drawing import draw_page
 from ovps_core.query import PartQuery
 from ovps_core.results import PartMasks
+from ovps_core.segmenter import PartSegmenter
 
-TABLE = Path(__file__).parents[1] / "docs" / "images" / "table.jpg"
+ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "docs" / "images" / "table.jpg"
 
 
 def segment(*arguments: str | Path) -> int:
@@ -63,6 +67,21 @@ def test_json_holds_everything_a_program_wants(tmp_path: Path, capsys) -> None:
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     assert part["roi"] == {"x_offset": x, "y_offset": y, "width": width, "height": height}
     assert part["area"] == mask.sum()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_verbose_is_understood_before_and_after_the_command(before: bool) -> None:
+    words = ["segment", str(TABLE), "handle", "--backend", "torch"]
+    words = ["-v", *words] if before else [*words, "-v"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ovps_core", *words], capture_output=True, text=True, cwd=ROOT
+    )
+    assert "INFO engine: torch" in done.stderr and done.returncode == 0
+
+
+def test_a_profile_is_by_default_of_the_engine_that_segments(capsys) -> None:
+    assert main(["profile", "--frames", "1", "--rows", "0"]) == 0
+    assert capsys.readouterr().out.startswith(f"{PartSegmenter.from_pretrained().engine}, ")
 
 
 @pytest.mark.parametrize("size", [(40, 60), (480, 640), (2000, 300)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,14 @@ def test_the_parts_of_the_picture_in_the_readme_are_found(tmp_path: Path) -> Non
     )
     assert knife[360, 415] and mug[215, 218]
     assert 2000 < knife.sum() < 4000 and 500 < mug.sum() < 1500
+
+
+def test_the_lines_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    lines = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
+    monkeypatch.chdir(ROOT)
+    exec(lines, {})
+    said = capsys.readouterr().out
+    assert "knife handle 0." in said and "rim of the mug 0." in said
 
 
 def test_known_words_are_answered_and_unknown_ones_named(capsys) -> None:

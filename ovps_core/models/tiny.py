@@ -28,7 +28,7 @@ from ovps_core.models.base import (
     Readout,
 )
 from ovps_core.query import PartQuery
-from ovps_core.words import Kind, resolve, taken_apart
+from ovps_core.words import Kind, Meaning, refusal, resolve, taken_apart
 
 _TINY = 1e-4  # probabilities are kept this far from 0 and 1, so that logits stay small in 16 bit
 
@@ -191,10 +191,10 @@ class TinyParts(PartModel):
         readout: list[Readout] = []
         for query in queries:
             asked = []
-            for kind, word in self._words(query):
+            for kind, word, meant in self._words(query):
                 if (kind, word) not in names:
                     names[kind, word] = len(rows)
-                    rows.append(self._distribution(kind, word))
+                    rows.append(self._distribution(kind, meant))
                 asked.append(names[kind, word])
             if len(asked) == 2:
                 if tuple(asked) not in pairs:
@@ -212,28 +212,33 @@ class TinyParts(PartModel):
         )
         return QueryPlan(tuple(queries), conditions, tuple(readout))
 
-    def _words(self, query: PartQuery) -> list[tuple[Kind, str]]:
-        """What ``query`` asks for, part first."""
-        object, part = query.object, query.part
-        if not (object and part):
-            kind: Kind = "object" if object else "part"
-            try:
-                resolve(object or part, self._known(kind), kind)
-            except QueryError:
-                apart = taken_apart(object or part, self.config.objects, self.config.parts)
-                object, part = apart or (object, part)
+    def _words(self, query: PartQuery) -> list[tuple[Kind, str, Meaning]]:
+        """What ``query`` asks for, part first: each word and the known ones that it means."""
+        known = self.config
+        try:
+            return self._meant(query.object, query.part)
+        except QueryError:
+            whole = "" if query.object and query.part else query.object or query.part
+            apart = taken_apart(whole, known.objects, known.parts)
+            if apart is None:
+                reason = refusal(query, known.objects, known.parts, known.pairs)
+                raise QueryError(reason) from None
+            return self._meant(*apart)
+
+    def _meant(self, object: str, part: str) -> list[tuple[Kind, str, Meaning]]:
         words: tuple[tuple[Kind, str], ...] = (("part", part), ("object", object))
-        return [(kind, word) for kind, word in words if word]
+        return [
+            (kind, word, resolve(word, self._known(kind), kind)) for kind, word in words if word
+        ]
 
     def _known(self, kind: Kind) -> tuple[str, ...]:
         return self.config.objects if kind == "object" else self.config.parts
 
-    def _distribution(self, kind: Kind, word: str) -> Tensor:
-        """The known words that ``word`` means, float [objects + parts + pairs]."""
+    def _distribution(self, kind: Kind, meant: Meaning) -> Tensor:
+        """The known words that are meant, float [objects + parts + pairs]."""
         known = self._known(kind)
         offset = 0 if kind == "object" else len(self.config.objects)
         row = torch.zeros(self.condition_dim)
-        meant = resolve(word, known, kind)
         most = max(share for _, share in meant)
         for name, share in meant:
             # A pixel shows one known thing only, so what "cutlery" means adds up.

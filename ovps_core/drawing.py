@@ -8,9 +8,11 @@ import cv2
 import numpy as np
 
 from ovps_core.images import RgbImage
+from ovps_core.query import PartQuery
 from ovps_core.results import PartMasks
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_GROUND = (24, 24, 24)
 
 
 def colours(count: int) -> list[tuple[int, int, int]]:
@@ -21,7 +23,7 @@ def colours(count: int) -> list[tuple[int, int, int]]:
 
 
 def draw_masks(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImage:
-    """The image with every part tinted and outlined in its query's colour, and a legend.
+    """The image with every part tinted and outlined in its query's colour, and a legend in its corner.
 
     Args:
         image: RGB uint8 [H, W, 3].
@@ -31,8 +33,31 @@ def draw_masks(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImag
     Returns:
         A new RGB uint8 [H, W, 3].
     """
-    canvas = image.copy()
-    palette = dict(zip(masks.queries, colours(len(masks.queries)), strict=True))
+    canvas = _tinted(image, masks, alpha)
+    legend = _legend(masks, max(0.4, min(image.shape[:2]) / 900))
+    corner = canvas[6 : 6 + legend.shape[0], 6 : 6 + legend.shape[1]]
+    corner[:] = legend[: corner.shape[0], : corner.shape[1]]
+    return canvas
+
+
+def draw_page(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImage:
+    """The same with the legend below the image, so that it hides nothing: RGB uint8 [H + h, W or more, 3]."""
+    legend = _legend(masks, max(0.4, image.shape[1] / 1200))
+    above, below = _tinted(image, masks, alpha), legend
+    width = max(above.shape[1], below.shape[1])
+    rows = [
+        cv2.copyMakeBorder(part, 0, 0, 0, width - part.shape[1], cv2.BORDER_CONSTANT, value=_GROUND)
+        for part in (above, below)
+    ]
+    return np.vstack(rows).astype(np.uint8)
+
+
+def _palette(masks: PartMasks) -> dict[PartQuery, tuple[int, int, int]]:
+    return dict(zip(masks.queries, colours(len(masks.queries)), strict=True))
+
+
+def _tinted(image: RgbImage, masks: PartMasks, alpha: float) -> RgbImage:
+    canvas, palette = image.copy(), _palette(masks)
     line = max(1, round(min(image.shape[:2]) / 240))
     for part in reversed(masks.parts):  # the highest score is drawn last, on top
         colour = palette[part.query]
@@ -44,24 +69,23 @@ def draw_masks(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImag
         )
         offset = (part.roi.x_offset, part.roi.y_offset)
         cv2.drawContours(canvas, outlines, -1, colour, line, cv2.LINE_AA, offset=offset)
-    _draw_legend(canvas, masks, palette)
     return canvas
 
 
-def _draw_legend(canvas: RgbImage, masks: PartMasks, palette: dict) -> None:  # type: ignore[type-arg]
-    """One line a query: its colour, its text, its best score, or that nothing was found."""
-    scale = max(0.4, min(canvas.shape[:2]) / 900)
-    step = round(28 * scale) + 6
-    for row, query in enumerate(masks.queries):
+def _legend(masks: PartMasks, scale: float) -> RgbImage:
+    """RGB uint8 [h, w, 3]: a line a query with its colour, text, and best score or that nothing was found."""
+    palette, step = _palette(masks), round(28 * scale) + 6
+    lines = []
+    for query in masks.queries:
         parts = masks.of(query)
-        said = f"{parts[0].score:.2f}" if parts else "not found"
-        text = f"{query.text[:40]}  {said}"
-        (wide, _), _ = cv2.getTextSize(text, _FONT, scale, 1)
-        top = 6 + row * step
-        cv2.rectangle(canvas, (6, top), (18 + step + wide, top + step), (24, 24, 24), cv2.FILLED)
-        cv2.rectangle(
-            canvas, (10, top + 4), (6 + step - 4, top + step - 4), palette[query], cv2.FILLED
-        )
-        cv2.putText(
-            canvas, text, (12 + step, top + step - 9), _FONT, scale, (255, 255, 255), 1, cv2.LINE_AA
-        )
+        lines.append(f"{query.text[:40]}  {f'{parts[0].score:.2f}' if parts else 'not found'}")
+    pen = max(1, round(scale))
+    sizes = [cv2.getTextSize(line, _FONT, scale, pen)[0] for line in lines]
+    wide, tall = (max(lengths) for lengths in zip(*sizes, strict=True)) if sizes else (0, 0)
+    legend = np.full((len(lines) * step, step + wide + 12, 3), _GROUND, np.uint8)
+    for row, (line, query) in enumerate(zip(lines, masks.queries, strict=True)):
+        top = row * step
+        cv2.rectangle(legend, (4, top + 4), (step - 4, top + step - 4), palette[query], cv2.FILLED)
+        place = (6 + step, top + (step + tall) // 2)
+        cv2.putText(legend, line, place, _FONT, scale, (255, 255, 255), pen, cv2.LINE_AA)
+    return legend

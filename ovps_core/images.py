@@ -18,6 +18,7 @@ from ovps_core.threads import unthreaded
 
 RgbImage = NDArray[np.uint8]
 """uint8 [H, W, 3], red first."""
+_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
 
 def load_image(path: str | Path) -> RgbImage:
@@ -34,6 +35,18 @@ def load_image(path: str | Path) -> RgbImage:
             f"{path} cannot be read as an image; expected JPEG, PNG or another OpenCV format"
         )
     return np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
+
+
+def image_paths(folder: str | Path) -> list[Path]:
+    """Every picture of a folder, by name.
+
+    Raises:
+        ImageError: there is none.
+    """
+    paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in _SUFFIXES)
+    if not paths:
+        raise ImageError(f"no pictures in {folder}; expected a folder of {', '.join(_SUFFIXES)}")
+    return paths
 
 
 def check_image(image: RgbImage) -> None:

@@ -61,9 +61,14 @@ def parse_queries(text: str | Iterable[str | PartQuery]) -> tuple[PartQuery, ...
         if isinstance(item, PartQuery):
             queries.append(item)
         else:
-            pieces = [piece for piece in re.split(r"[,;\n]", item) if piece.strip()]
-            queries += [PartQuery(piece.strip()) for piece in pieces or [item]]
+            queries += [PartQuery(phrase) for phrase in phrases(item)]
     return tuple(dict.fromkeys(queries))
+
+
+def phrases(text: str) -> list[str]:
+    """The phrases of a text that may hold several; a text without any is left as it is."""
+    pieces = [piece.strip() for piece in re.split(r"[,;\n]", text)]
+    return [piece for piece in pieces if piece] or [text.strip()]
 
 
 def parse_query(text: str) -> tuple[str, str]:

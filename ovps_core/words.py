@@ -15,16 +15,21 @@ from numpy.typing import NDArray
 
 from ovps_core.errors import QueryError
 from ovps_core.lexicon import lexicon, singular
+from ovps_core.query import PartQuery
 
 Kind = Literal["object", "part"]
+Meaning = tuple[tuple[str, float], ...]
+"""Known words, each with its share."""
 # Found on tests/data/development_words.yaml, checked on tests/data/held_out_synonyms.yaml.
 LEAST_SIMILARITY = 0.7
 LEAST_MARGIN = 0.05
 LEAST_SPELLING = 0.88
+LEAST_NEARNESS = 0.4  # of a word that a refusal names as near
+NAMED = 5  # words that a refusal names at most
 MOST_STEPS = 3  # a stein is a beer mug is a mug
 
 
-def resolve(word: str, known: Sequence[str], kind: Kind) -> tuple[tuple[str, float], ...]:
+def resolve(word: str, known: Sequence[str], kind: Kind) -> Meaning:
     """The known words that ``word`` means, each with its share of the meaning; shares sum to 1.
 
         >>> resolve("hilt", ["handle", "blade"], "part")
@@ -56,7 +61,7 @@ def resolve(word: str, known: Sequence[str], kind: Kind) -> tuple[tuple[str, flo
     if meant is None:
         meant = _misspelt(phrase, known, kind)
     if not meant:
-        raise QueryError(_refusal(word, tails, known, kind))
+        raise QueryError(f"no known {kind} is meant by {word!r}{_hint(word, known, kind)}")
     return tuple((name, 1 / len(meant)) for name in meant)
 
 
@@ -74,6 +79,56 @@ def taken_apart(
         if _curated(object, objects, "object") and _curated(part, parts, "part"):
             return object, part
     return None
+
+
+def refusal(
+    query: PartQuery,
+    objects: Sequence[str],
+    parts: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+) -> str:
+    """Why a model cannot be asked ``query``: which word it does not know, and what it knows near it, in one line.
+
+    Args:
+        objects, parts, pairs: what the model knows, pairs as (object, part).
+    """
+    object, part = query.object, query.part
+    if object and not part:
+        object, part = _object_and_rest(object, objects)
+    things, kinds = _meant_by(object, objects, "object"), _meant_by(part, parts, "part")
+    if object and not things:
+        fault = f"no object {object!r}{_hint(object, objects, 'object')}"
+        having = [name for name, kind in pairs if kind in kinds]
+        if having:
+            fault += f"; it knows {kinds[0]} of {_listed(having)}"
+    elif object:
+        own = [kind for name, kind in pairs if name in things]
+        fault = f"no {part!r} of {things[0]}, but {_listed(own)}"
+    else:
+        fault = f"no part {part!r}{_hint(part, parts, 'part')}"
+    return (
+        f"{query.text!r}: this model knows {fault}. `ovps models --words` lists all; "
+        "clipseg-rd64-refined takes any words."
+    )
+
+
+def _object_and_rest(phrase: str, objects: Sequence[str]) -> tuple[str, str]:
+    """A known object that ``phrase`` begins with and the rest, ("knife", "antenna"); else all of it and ""."""
+    words = singular(phrase).split()
+    if phrase in lexicon().others or phrase in _wordnet().rows:
+        return phrase, ""  # a "knife block" is no knife
+    for cut in range(len(words) - 1, 0, -1):
+        head = " ".join(words[:cut])
+        if _curated(head, objects, "object"):
+            return head, " ".join(words[cut:])
+    return phrase, ""
+
+
+def _meant_by(word: str, known: Sequence[str], kind: Kind) -> list[str]:
+    try:
+        return [name for name, _ in resolve(word, known, kind)] if word else []
+    except QueryError:
+        return []
 
 
 def _names(kind: Kind) -> Mapping[str, str]:
@@ -153,15 +208,20 @@ def _misspelt(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None
     return _curated(spelt[0], known, kind) if spelt and spelt[0][0] == phrase[0] else None
 
 
-def _refusal(word: str, tails: Sequence[str], known: Sequence[str], kind: Kind) -> str:
-    rankings = [_ranking(tail, known, kind) for tail in tails]
-    nearest = [name for ranking in rankings for _, name in ranking if name in known]
-    nearest = nearest or difflib.get_close_matches(tails[-1], known, n=3, cutoff=0.0)
-    listed = ", ".join(repr(name) for name in nearest[:3])
-    return (
-        f"this model knows no {kind} {word!r}; nearest are {listed}. It knows {', '.join(known)}. "
-        "A model for any words is clipseg-rd64-refined."
-    )
+def _hint(word: str, known: Sequence[str], kind: Kind) -> str:
+    """The known words that are spelt or described like ``word``, for a message; "" where nothing is near."""
+    words = singular(word).split()
+    tails = [" ".join(words[start:]) for start in range(len(words))]
+    near = difflib.get_close_matches(tails[-1], known, n=1, cutoff=LEAST_SPELLING - 0.1)
+    for tail in tails:
+        near += [name for cosine, name in _ranking(tail, known, kind) if cosine >= LEAST_NEARNESS]
+    near = [name for name in dict.fromkeys(near) if name in known]
+    return f"; near it {'is' if len(near) == 1 else 'are'} {_listed(near)}" if near else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)

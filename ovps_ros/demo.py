@@ -32,7 +32,7 @@ from tabulate import tabulate
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.drawing import draw_masks
 from ovps_core.errors import OvpsError
-from ovps_core.images import RgbImage
+from ovps_core.images import RgbImage, image_paths
 from ovps_core.messages import image_rgb, masks_value
 from ovps_core.metrics import mask_iou
 from ovps_core.query import PartQuery
@@ -41,7 +41,7 @@ from ovps_ros.messages import nanoseconds
 from ovps_ros.msg import PartMasks as PartMasksMsg
 from ovps_ros.processes import Programs, ros_until_told, stay_local
 from ovps_ros.record import MaskRecorder
-from ovps_ros.sim_camera import PHOTO_SECONDS, photo_paths
+from ovps_ros.sim_camera import PHOTO_SECONDS
 
 FIRST = "knife handle, mug handle"
 SECOND = "knife handle, mug handle, pan handle"
@@ -127,7 +127,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 0 when masks came."""
     if args.photo:  # every photo is asked every question
-        args.seconds = max(args.seconds, 2 * PHOTO_SECONDS * len(photo_paths(args.photo)))
+        args.seconds = max(args.seconds, 2 * PHOTO_SECONDS * len(image_paths(args.photo)))
     domain = stay_local()
     print(f"ROS_DOMAIN_ID={domain}: camera, node and this program talk over DDS")
     args.out.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,7 @@ from std_msgs.msg import Header, String
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engine import EngineCache
+from ovps_core.engine.calibration import read_calibration
 from ovps_core.errors import OvpsError, QueryError
 from ovps_core.geometry import Part3D
 from ovps_core.messages import query_value
@@ -157,6 +158,7 @@ class OvpsNode(LifecycleNode):
             backend=settings.backend,
             device=settings.device,
             precision=settings.precision,
+            calibration=read_calibration(settings.calibration),
             engines=EngineCache(cache, self._build),
         )
         self._do(f"warming up {segmenter.engine.name}")

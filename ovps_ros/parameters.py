@@ -46,6 +46,11 @@ class Settings:
     )
     device: str = _parameter("auto", "auto, cpu or cuda:N.", takes=CONFIGURE)
     precision: str = _parameter("auto", "auto, fp32, bf16, fp16, mixed or int8.", takes=CONFIGURE)
+    calibration: str = _parameter(
+        "",
+        "Folder of pictures such as the robot sees, to calibrate mixed and int8 with; empty for synthetic ones.",
+        takes=CONFIGURE,
+    )
     engine_cache: str = _parameter(
         "",
         "Folder of built engines; empty for $OVPS_CACHE/engines or ~/.cache/ovps/engines.",

@@ -24,8 +24,7 @@ from rclpy.qos import qos_profile_system_default
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from ovps_core.errors import ImageError
-from ovps_core.images import load_image
+from ovps_core.images import image_paths, load_image
 from ovps_core.query import PartQuery
 from ovps_core.results import PartMask, PartMasks, Roi
 from ovps_ros.messages import image_message, masks_message
@@ -35,7 +34,6 @@ from ovps_ros.processes import run_node
 FRAME_ID = "camera_color_optical_frame"
 _STEP = 1 / 30  # seconds of the scene's time between two frames of the swing
 PHOTO_SECONDS = 3.0  # for which a photo stands before the camera
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
 @dataclass(frozen=True)
@@ -80,18 +78,6 @@ def rendered_shots(
     scene.close()
 
 
-def photo_paths(folder: Path) -> list[Path]:
-    """Every picture of a folder, by name.
-
-    Raises:
-        ImageError: there is none.
-    """
-    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in _SUFFIXES)
-    if not paths:
-        raise ImageError(f"no pictures in {folder}; expected {', '.join(sorted(_SUFFIXES))}")
-    return paths
-
-
 def photo_shots(folder: Path) -> list[Shot]:
     """The same as messages.
 
@@ -99,7 +85,7 @@ def photo_shots(folder: Path) -> list[Shot]:
         ImageError: there is none, or one cannot be read.
     """
     header = Header(frame_id=FRAME_ID)
-    return [Shot(image_message(load_image(path), header)) for path in photo_paths(folder)]
+    return [Shot(image_message(load_image(path), header)) for path in image_paths(folder)]
 
 
 def _truth(masks: dict[tuple[str, str], np.ndarray], width: int, height: int) -> PartMasks:

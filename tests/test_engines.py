@@ -152,8 +152,6 @@ def test_same_inputs_same_masks(
 def test_vectors_of_no_word_keep_their_masks(engine: Engine, model: PartModel) -> None:
     if isinstance(model, TinyParts):
         pytest.skip("its words are fixed")
-    if engine.precision == "int8":
-        pytest.skip("its decoder is calibrated on words; docs/performance.md has what others lose")
     images, asked = pixels(model, 1), conditions(model, 4)
     random = torch.Generator().manual_seed(4)
     names = torch.randn(asked.names.shape, generator=random)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from ovps_core.errors import DatasetError
 from ovps_core.evaluation.folder import evaluate_folder
 from ovps_core.evaluation.queries import THRESHOLDS, QueryAccumulator, iou_curve
 from ovps_core.query import PartQuery
-from ovps_core.results import PartMask, PartMasks, Roi
+from ovps_core.segmenter import PartSegmenter
 
 HANDLE, RIM, KNIFE = box(10, 10, 30, 30), box(35, 10, 45, 50), box(5, 40, 30, 70)
 
@@ -64,20 +65,17 @@ class Answers:
     def __init__(self, mask):
         self.mask = mask
 
+    name = "answers"
+
     def plan(self, queries):
-        return queries
+        return SimpleNamespace(queries=tuple(queries))
 
-    def segment(self, image, queries):
-        whole = Roi(0, 0, image.shape[1], image.shape[0])
-        parts = tuple(
-            PartMask(number, query, 0.9, whole, self.mask)
-            for number, query in enumerate(queries, start=1)
-            if query.part != "rim"
-        )
-        return PartMasks(*image.shape[:2], tuple(queries), parts, "answers")
-
-    def probabilities(self, image, queries):
-        return np.stack([np.where(self.mask, 0.9, 0.1).astype(np.float32) for _ in queries])
+    def query_maps(self, images, plan):
+        silence = np.full(self.mask.shape, -2, np.float32)
+        answer = np.where(self.mask, 2, silence)
+        return np.stack([silence if query.part == "rim" else answer for query in plan.queries])[
+            None
+        ]
 
 
 def test_polygons_run_lengths_and_mask_files_are_read(photos):
@@ -114,6 +112,13 @@ def test_present_and_absent_queries_are_counted(photos):
     assert content["false_alarm_rate"] == pytest.approx(2 / 3)
     assert handle["best_threshold_iou"] == 0.5
     json.dumps(content, allow_nan=False)
+
+
+def test_the_network_sees_every_photograph_once(photos, tmp_path, monkeypatch):
+    segmenter = PartSegmenter.from_pretrained(write_small("clipseg", tmp_path / "s.safetensors"))
+    run, seen = segmenter.engine.run, []
+    monkeypatch.setattr(segmenter.engine, "run", lambda *given: seen.append(1) or run(*given))
+    assert evaluate_folder(CocoFolder(photos), segmenter).images == len(seen) == 2
 
 
 def test_the_same_word_as_object_and_as_part_is_two_queries(photos):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import torch
 import yaml
 from models import small_tiny
 
+from ovps_core.cli import main
 from ovps_core.data.rendered.catalogue import OBJECT_CLASSES, PAIRS
 from ovps_core.errors import QueryError
 from ovps_core.lexicon import lexicon
 from ovps_core.query import PartQuery
+from ovps_core.segmenter import PartSegmenter
 from ovps_core.words import resolve, taken_apart
 
 OBJECTS = sorted(OBJECT_CLASSES)
@@ -89,10 +92,42 @@ def test_what_is_no_known_thing_may_be_a_known_part_of_one(phrase: str, read: An
     assert taken_apart(phrase, ["door", "pot", "knife", "cabinet"], ["frame", "handle"]) == read
 
 
-def test_a_refusal_names_the_word_the_nearest_known_ones_and_what_to_do() -> None:
-    with pytest.raises(QueryError, match=r"'corkscrew'; nearest are .*knife.*clipseg") as refusal:
-        resolve("corkscrew", ["knife", "mug"], "object")
-    assert "It knows knife, mug." in str(refusal.value)
+def test_a_refused_word_is_named_with_the_nearest_known_ones() -> None:
+    with pytest.raises(QueryError, match=r"'corkscrew'; near it are bottle, jug$"):
+        resolve("corkscrew", OBJECTS, "object")
+    with pytest.raises(QueryError, match=r"'flurb'$"):
+        resolve("flurb", OBJECTS, "object")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("corkscrew", "no object 'corkscrew'; near it are bottle, jug."),
+        ("flurb", "no object 'flurb'."),
+        ("knife antenna", "no 'antenna' of knife, but handle, blade."),
+        ("handle of the car", "no object 'car'; it knows handle of knife, fork"),
+        ("hinge", "no part 'hinge'; near it is frame."),
+        ("bottle opener", "no object 'bottle opener'"),
+    ],
+)
+def test_a_model_says_which_word_it_does_not_know_and_what_it_knows_instead(
+    text: str, says: str
+) -> None:
+    with pytest.raises(QueryError) as refusal:
+        PartSegmenter.from_pretrained("ovps-tiny", backend="torch").plan(text)
+    said = str(refusal.value)
+    assert said.startswith(f"{text!r}: this model knows {says}")
+    assert "`ovps models --words`" in said and "clipseg-rd64-refined" in said
+    assert len(said) < 240 and "\n" not in said
+
+
+def test_the_words_of_a_model_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--words"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^knife +handle, blade$", said, re.MULTILINE)
+    assert all(re.search(rf"^{name} ", said, re.MULTILINE) for name in OBJECTS)
+    assert main(["models", "--words", "clipseg-rd64-refined"]) == 0
+    assert "takes any words" in capsys.readouterr().out
 
 
 def outcomes(file: str) -> dict[str, list[str]]:

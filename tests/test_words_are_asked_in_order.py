@@ -61,6 +61,12 @@ def test_words_of_no_use_leave_what_was_asked(asked: Asked) -> None:
     assert texts(asked.standing) == ["mug"]
 
 
+def test_an_empty_text_ends_the_search(asked: Asked) -> None:
+    asked.say("mug").result(5)
+    asked.say("").result(5)
+    assert asked.standing == () and asked.plan is None
+
+
 def test_a_fault_is_told_to_whoever_asked_and_the_next_words_are_taken(asked: Asked) -> None:
     with pytest.raises(QueryError, match="KeyError"):
         asked.replace(lambda: {}["no such thing"]).result(5)

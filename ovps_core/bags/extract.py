@@ -24,6 +24,7 @@ from ovps_core.bags.reading import (
     open_bag,
 )
 from ovps_core.data.coco_folder import ANNOTATIONS
+from ovps_core.data.label_files import encode_segmentation
 from ovps_core.errors import DatasetError, ImageError, QueryError
 from ovps_core.messages import image_depth, image_rgb, masks_value
 
@@ -163,9 +164,6 @@ class _Writer:
             self._annotate(entry["id"], part, height, width)
 
     def _annotate(self, image: int, part: Any, height: int, width: int) -> None:
-        from pycocotools import mask as coco_mask
-
-        packed = coco_mask.encode(np.asfortranarray(part.full(height, width), dtype=np.uint8))
         roi = part.roi
         self.coco["annotations"].append(
             {
@@ -175,7 +173,7 @@ class _Writer:
                 "bbox": [roi.x_offset, roi.y_offset, roi.width, roi.height],
                 "area": part.area,
                 "iscrowd": 0,
-                "segmentation": {"size": [height, width], "counts": packed["counts"].decode()},
+                "segmentation": encode_segmentation(part.full(height, width)),
                 "object": part.query.object,
                 "part": part.query.part,
                 "query": part.query.text,

@@ -160,6 +160,8 @@ class Case:
 
     def warm_up(self) -> None:
         """The first frames, which compile and allocate; also where agreement and memory are taken."""
+        if self.engine.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.engine.device)
         before = _memory(self.engine)
         size = self.model.preprocessing.size
         self.engine.prepare(EngineShape(len(self.images), size, self.engine.max_queries))

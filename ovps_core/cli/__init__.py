@@ -7,6 +7,7 @@ import importlib
 import logging
 import sys
 from importlib.metadata import version
+from typing import Any
 
 from ovps_core.errors import OvpsError
 
@@ -23,13 +24,26 @@ COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes -v wherever it stands; subcommands, and theirs, are made of the same class."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.add_argument(
+            "-v",
+            "--verbose",
+            action="store_true",
+            default=argparse.SUPPRESS,  # else a subcommand's False would undo the -v before it
+            help="say which engine runs and why",
+        )
+
+
 def parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """The argument parser; only the chosen subcommand is filled in, so that others cost no import."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="ovps",
         description="Open-vocabulary part segmentation: where is the part these words name?",
     )
-    top.add_argument("-v", "--verbose", action="store_true", help="say which engine runs and why")
     top.add_argument("--version", action="version", version=f"ovps {version('ovps')}")
     subs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, help_line in COMMANDS.items():
@@ -50,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = next((word for word in words if word in COMMANDS), None)
     args = parser(chosen).parse_args(words)
     logging.basicConfig(
-        level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s"
+        level=logging.INFO if "verbose" in args else logging.WARNING,
+        format="%(levelname)s %(message)s",
     )
     try:
         return importlib.import_module(f"ovps_core.cli.{args.command}").run(args)

@@ -11,8 +11,9 @@ import torch
 
 from ovps_core.bench.models import RANDOM_MODELS
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
+from ovps_core.cli.options import add_calibrate_option
+from ovps_core.engine.calibration import read_calibration
 from ovps_core.errors import BackendError
-from ovps_core.images import load_image
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,11 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also run Hugging Face's CLIPSeg, with random:clipseg-vitb16",
     )
-    parser.add_argument(
-        "--calibrate",
-        type=Path,
-        help="a folder of pictures to calibrate mixed and int8 with; else synthetic ones",
-    )
+    add_calibrate_option(parser)
     parser.add_argument(
         "-o", "--output", type=Path, help="write bench.md, bench.json, bench.png into this folder"
     )
@@ -68,7 +65,6 @@ def run(args: argparse.Namespace) -> int:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    pictures = sorted(args.calibrate.iterdir()) if args.calibrate else []
     results = measure(
         args.models,
         args.engines,
@@ -78,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         repeats=args.repeats,
         peer=args.peer,
         device=args.device,
-        calibration=[load_image(path) for path in pictures],
+        calibration=read_calibration(args.calibrate),
     )
     print(markdown(results))
     if args.output:

@@ -6,9 +6,10 @@ import argparse
 
 from tabulate import tabulate
 
-from ovps_core.checkpoints import known_models
-from ovps_core.checkpoints.file import sha256
-from ovps_core.checkpoints.registry import models_folder
+from ovps_core.checkpoints import find_weights, known_models
+from ovps_core.checkpoints.file import read_info, sha256
+from ovps_core.checkpoints.registry import DEFAULT_MODEL, models_folder
+from ovps_core.models.tiny import TinyConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,10 +17,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--paths", action="store_true", help="also say where each file is or belongs"
     )
+    parser.add_argument(
+        "--words",
+        nargs="?",
+        const=DEFAULT_MODEL,
+        default=argparse.SUPPRESS,
+        metavar="MODEL",
+        help=f"list instead the objects and parts that a model knows, by default {DEFAULT_MODEL}",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table of models."""
+    """Print the table of models, or the words of one."""
+    if "words" in args:
+        print(_words(args.words))
+        return 0
     rows = []
     for model in known_models():
         there = model.path.is_file()
@@ -37,3 +49,17 @@ def run(args: argparse.Namespace) -> int:
     for path in sorted(own):
         print(f"your own: {path}")
     return 0
+
+
+def _words(name: str) -> str:
+    """A table of the objects and parts that a model knows; models with a text tower take any words."""
+    on_hub = any(model.name == name and model.hub for model in known_models())
+    config = None if on_hub else read_info(find_weights(name)).config
+    if not isinstance(config, TinyConfig):
+        return f"{name} takes any words."
+    rows = [
+        (thing, ", ".join(part for owner, part in config.pairs if owner == thing))
+        for thing in sorted(config.objects)
+    ]
+    table = tabulate(rows, headers=("object", "parts seen in training"))
+    return f"{table}\n\nparts, of any object or alone: {', '.join(config.parts)}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
+from ovps_core.engine.calibration import read_calibration
 from ovps_core.postprocess import SegmentOptions
 from ovps_core.segmenter import PartSegmenter
 
@@ -17,6 +19,17 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="auto", help="what runs the network")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16, mixed or int8")
+    add_calibrate_option(parser)
+
+
+def add_calibrate_option(parser: argparse.ArgumentParser) -> None:
+    """What the precisions that quantise are calibrated with."""
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="DIR",
+        help="pictures such as the robot sees, to calibrate mixed and int8 with; else synthetic ones",
+    )
 
 
 def add_threshold_options(parser: argparse.ArgumentParser) -> None:
@@ -46,5 +59,9 @@ def _probability(text: str) -> float:
 def open_segmenter(args: argparse.Namespace) -> PartSegmenter:
     """The segmenter that :func:`add_model_options` describe."""
     return PartSegmenter.from_pretrained(
-        args.model, backend=args.backend, device=args.device, precision=args.precision
+        args.model,
+        backend=args.backend,
+        device=args.device,
+        precision=args.precision,
+        calibration=read_calibration(args.calibrate),
     )

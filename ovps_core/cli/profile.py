@@ -16,11 +16,18 @@ from ovps_core.engine.base import EngineShape
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps profile``."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="a name, a file, or random:...")
-    parser.add_argument("--engine", default="torch:fp32", help="backend or backend:precision")
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        help="backend or backend:precision; auto is what `ovps segment` and the node run",
+    )
     parser.add_argument("--queries", type=int, default=4, help="number of queries")
     parser.add_argument("--frames", type=int, default=5, help="frames to average")
     parser.add_argument(
-        "--rows", type=int, default=15, help="PyTorch operators to list; 0 for stages only"
+        "--rows",
+        type=int,
+        default=15,
+        help="PyTorch operators to list, 0 for stages only; of the network with --engine torch",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
 

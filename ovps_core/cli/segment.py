@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import cv2
 from tabulate import tabulate
 
 from ovps_core.cli.options import add_model_options, add_threshold_options, open_segmenter
-from ovps_core.drawing import draw_masks
-from ovps_core.errors import ImageError
+from ovps_core.data.label_files import encode_segmentation
+from ovps_core.drawing import draw_page
+from ovps_core.errors import ImageError, QueryError
 from ovps_core.images import load_image
 from ovps_core.postprocess import SegmentOptions
+from ovps_core.query import PartQuery, phrases
 from ovps_core.results import PartMasks
+from ovps_core.segmenter import PartSegmenter
+
+EPILOG = (
+    "Words that the model cannot be asked for are named on stderr with the reason, and the others are answered. "
+    "Exit status: 0 when all were asked, found or not; 1 when any was refused, or nothing could be done."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps segment``."""
     defaults = SegmentOptions()
+    parser.epilog = EPILOG
     parser.add_argument("photo", type=Path, help="a picture: JPEG, PNG, ...")
     parser.add_argument(
         "queries", nargs="+", help='what to find: "mug handle", "rim of the mug", "knife"'
     )
     parser.add_argument("-o", "--output", type=Path, help="write the overlay here (.png or .jpg)")
     parser.add_argument("--masks", type=Path, help="write one 0/255 PNG per part into this folder")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON, masks and all, in place of the table"
+    )
     add_threshold_options(parser)
     parser.add_argument(
         "--min-area", type=int, default=defaults.min_area, help="fewest pixels of a part"
@@ -42,18 +57,65 @@ def run(args: argparse.Namespace) -> int:
         mask_threshold=args.mask_threshold,
         min_area=args.min_area,
     )
-    masks = open_segmenter(args).segment(image, args.queries, options)
+    segmenter = open_segmenter(args)
+    queries, refused = _sort_out(segmenter, args.queries)
+    for reason in refused.values():
+        print(f"ovps segment: {reason}", file=sys.stderr)
+    if not queries:
+        return 1
+    masks = segmenter.segment(image, queries, options)
     if args.output:
-        _write(args.output, draw_masks(image, masks)[..., ::-1])
+        _write(args.output, draw_page(image, masks)[..., ::-1])
     if args.masks:
         for part in masks.parts:
             name = f"{part.id:02d} {part.query.text}".replace("/", " ")
             _write(args.masks / f"{name}.png", part.full(masks.height, masks.width) * 255)
-    rows = _rows(masks)
-    print(
-        json.dumps(rows, indent=2) if args.json else tabulate(rows, headers="keys", floatfmt=".2f")
-    )
-    return 0
+    if args.json:
+        print(json.dumps(_answer(args.photo, masks, refused), indent=1))
+    else:
+        print(tabulate(_rows(masks), headers="keys", floatfmt=".2f"))
+    return 1 if refused else 0
+
+
+def _sort_out(
+    segmenter: PartSegmenter, texts: Sequence[str]
+) -> tuple[list[PartQuery], dict[str, str]]:
+    """What the model can be asked, and why it cannot be asked the rest: phrase -> reason."""
+    queries: list[PartQuery] = []
+    refused: dict[str, str] = {}
+    for phrase in (phrase for text in texts for phrase in phrases(text)):
+        try:
+            queries += segmenter.plan(phrase).queries
+        except QueryError as error:
+            refused[phrase] = str(error)
+    return queries, refused
+
+
+def _answer(photo: Path, masks: PartMasks, refused: Mapping[str, str]) -> dict[str, Any]:
+    """What was found, ready for JSON; docs/query.md describes it."""
+    return {
+        "image": str(photo),
+        "height": masks.height,
+        "width": masks.width,
+        "model": masks.model,
+        "queries": [_query(query) for query in masks.queries],
+        "refused": [{"text": text, "reason": reason} for text, reason in refused.items()],
+        "parts": [
+            {
+                "id": part.id,
+                "query": _query(part.query),
+                "score": round(part.score, 4),
+                "roi": asdict(part.roi),
+                "area": part.area,
+                "segmentation": encode_segmentation(part.full(masks.height, masks.width)),
+            }
+            for part in masks.parts
+        ],
+    }
+
+
+def _query(query: PartQuery) -> dict[str, str]:
+    return {"text": query.text, "object": query.object, "part": query.part}
 
 
 def _rows(masks: PartMasks) -> list[dict[str, object]]:
@@ -69,7 +131,7 @@ def _rows(masks: PartMasks) -> list[dict[str, object]]:
             rows.append(
                 {
                     "query": query.text,
-                    "score": round(part.score, 3),
+                    "score": part.score,
                     "pixels": part.area,
                     "box x y w h": box,
                 }

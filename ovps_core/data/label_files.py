@@ -155,3 +155,9 @@ def decode_segmentation(
     if decoded.shape != mask.shape:
         raise DatasetError(f"{source}: the mask is {decoded.shape}, the image ({height}, {width}).")
     return decoded
+
+
+def encode_segmentation(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """The COCO ``segmentation`` of a mask bool [H, W]: its size and its packed run lengths, ready for JSON."""
+    packed = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": list(mask.shape), "counts": packed["counts"].decode()}

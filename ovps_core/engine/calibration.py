@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
-from ovps_core.images import RgbImage
+from ovps_core.images import RgbImage, image_paths, load_image
 
+T = TypeVar("T")
 PAIRS = (
     *(("knife", "handle"), ("mug", "rim"), ("bottle", "cap"), ("chair", "leg"), ("car", "wheel")),
     *(("dog", "tail"), ("drawer", "knob"), ("person", "arm"), ("airplane", "wing"), ("cat", "eye")),
@@ -22,10 +25,18 @@ _MOST = 64
 
 def calibration_images(images: Sequence[RgbImage]) -> list[RgbImage]:
     """``images``, at most 64 spread evenly; without any, synthetic ones: coloured shapes on textured ground."""
-    if len(images):
-        step = max(1, len(images) // _MOST)
-        return list(images[::step][:_MOST])
-    return [_shapes(seed) for seed in range(_SYNTHETIC)]
+    return _spread(images) or [_shapes(seed) for seed in range(_SYNTHETIC)]
+
+
+def read_calibration(folder: str | Path | None) -> list[RgbImage]:
+    """A folder's pictures, at most 64 spread evenly; none where no folder is named.
+
+    Raises:
+        ImageError: there is none in it, or one cannot be read.
+    """
+    if not folder:
+        return []
+    return [load_image(path) for path in _spread(image_paths(Path(folder).expanduser()))]
 
 
 def images_digest(images: Sequence[RgbImage]) -> str:
@@ -35,6 +46,11 @@ def images_digest(images: Sequence[RgbImage]) -> str:
         digest.update(f"{image.shape}".encode())
         digest.update(image.tobytes())
     return digest.hexdigest()
+
+
+def _spread(all_: Sequence[T]) -> list[T]:
+    most = min(len(all_), _MOST)
+    return [all_[i * len(all_) // most] for i in range(most)]
 
 
 def _shapes(seed: int) -> RgbImage:

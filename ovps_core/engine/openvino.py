@@ -28,6 +28,7 @@ from ovps_core.models.base import Conditions, Features, PartLogits, PartModel
 
 PRECISIONS = ("fp32", "bf16", "mixed", "int8")
 QUANTISED = ("mixed", "int8")
+KEEP_SUMS = ("bf16", "mixed")  # in float32
 HALVES = ("encode", "decode")
 SUMS_KEPT = ".sums_in_fp32.xml"  # beside the graph, with the same weights
 log = logging.getLogger(__name__)
@@ -123,8 +124,7 @@ class OpenVinoEngine(Engine):
         return self._requests[size]
 
     def _compile(self, folder: Path, half: str) -> Any:
-        kept = self.precision in ("bf16", "mixed")
-        file = folder / (f"{half}{SUMS_KEPT}" if kept else f"{half}.xml")
+        file = folder / f"{half}{SUMS_KEPT if self.precision in KEEP_SUMS else '.xml'}"
         graph = self._core.read_model(file, folder / f"{half}.bin")
         if half == "encode":
             self._levels = len(graph.outputs)
@@ -140,7 +140,8 @@ class OpenVinoEngine(Engine):
     def _quantise(self, floating: Path, folder: Path) -> None:
         self._cache.progress(f"quantising to {self.precision}")
         quantise(self._model, floating, folder, self._images, self.precision)
-        _keep_sums(folder)
+        if self.precision in KEEP_SUMS:
+            _keep_sums(folder)
 
     def _export(self, folder: Path, size: tuple[int, int]) -> None:
         for half in HALVES:

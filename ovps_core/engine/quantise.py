@@ -86,6 +86,7 @@ def quantise(
             asked,
             (roles.layers | roles.mixers) - roles.mlps,
             destination / "decode.xml",
+            normed=True,
         )
     else:
         for name in ("decode.xml", "decode.bin"):
@@ -100,21 +101,35 @@ def _read(path: Path) -> Any:
 
 
 def _quantised(
-    graph: Any, inputs: list[list[NDArray[Any]]], floating: frozenset[str], path: Path
+    graph: Any,
+    inputs: list[list[NDArray[Any]]],
+    floating: frozenset[str],
+    path: Path,
+    *,
+    normed: bool = False,
 ) -> None:
-    """Quantise all but the operations named ``floating``, calibrated with ``inputs`` in the graph's order."""
+    """Quantise all but the operations named ``floating``, calibrated with ``inputs`` in the graph's order.
+
+    What only reads ``normed`` values has no outliers to smooth and needs no zero points: it runs without either.
+    """
     import nncf
     import openvino
 
     nncf.set_log_level(logging.ERROR)
+    preset, advanced = nncf.QuantizationPreset.MIXED, None
+    if normed:
+        preset = nncf.QuantizationPreset.PERFORMANCE
+        no_smoothing = nncf.AdvancedSmoothQuantParameters(matmul=-1)
+        advanced = nncf.AdvancedQuantizationParameters(smooth_quant_alphas=no_smoothing)
     with contextlib.redirect_stdout(io.StringIO()):  # a bar for each of its steps
         quantised = nncf.quantize(
             graph,
             nncf.Dataset(inputs, lambda row: dict(enumerate(row))),
             model_type=nncf.ModelType.TRANSFORMER,
-            preset=nncf.QuantizationPreset.MIXED,
+            preset=preset,
             subset_size=len(inputs),
             ignored_scope=nncf.IgnoredScope(names=sorted(floating), validate=False),
+            advanced_parameters=advanced,
         )
     openvino.save_model(quantised, path, compress_to_fp16=False)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -15,21 +17,10 @@ from ovps_core.errors import DatasetError
 from ovps_core.evaluation.queries import QueryAccumulator
 from ovps_core.evaluation.results import without_nan
 from ovps_core.models.base import QueryPlan
+from ovps_core.postprocess import SegmentOptions, part_masks
 from ovps_core.query import PartQuery
 from ovps_core.results import PartMasks
-
-
-class Segmenter(Protocol):
-    """What is asked; :class:`ovps_core.segmenter.PartSegmenter` is one."""
-
-    def plan(self, queries: list[PartQuery]) -> QueryPlan:
-        """Encode the words once."""
-
-    def segment(self, image: NDArray[np.uint8], queries: list[PartQuery]) -> PartMasks:
-        """Parts found in RGB uint8 [H, W, 3]."""
-
-    def probabilities(self, image: NDArray[np.uint8], plan: QueryPlan) -> NDArray[np.float32]:
-        """float32 [Q, H, W], 0..1, before any threshold."""
+from ovps_core.segmenter import PartSegmenter
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ class FolderResult:
 
 def evaluate_folder(
     folder: CocoFolder,
-    segmenter: Segmenter,
+    segmenter: PartSegmenter,
     *,
     limit: int = 0,
     model: str = "",
@@ -100,8 +91,7 @@ def evaluate_folder(
     for entry in tqdm(images, unit="image", disable=None):
         image = folder.read(entry)
         truths = folder.masks(entry, *image.shape[:2])
-        found = segmenter.segment(image, queries)
-        probabilities = segmenter.probabilities(image, plan)
+        found, probabilities = ask(segmenter, image, plan)
         for category, query, probability in zip(
             folder.categories, queries, probabilities, strict=True
         ):
@@ -112,3 +102,25 @@ def evaluate_folder(
             if watch is not None:
                 watch(AnsweredQuery(entry.name, query, iou, image, truth, mask))
     return FolderResult(str(folder.directory), model, len(images), figures)
+
+
+def ask(
+    segmenter: PartSegmenter,
+    image: NDArray[np.uint8],
+    plan: QueryPlan,
+    options: SegmentOptions | None = None,
+) -> tuple[PartMasks, NDArray[np.float32]]:
+    """The answer to all queries and the probabilities it is cut from, from one pass of the network.
+
+    Args:
+        image: RGB uint8 [H, W, 3].
+
+    Returns:
+        The answer with ``options``, and float32 [Q, H, W], 0..1.
+    """
+    height, width = image.shape[:2]
+    maps = segmenter.query_maps([image], plan)
+    options = options or SegmentOptions()
+    found = part_masks(maps[0], plan.queries, height, width, options, segmenter.name)
+    fine = F.interpolate(torch.from_numpy(maps), (height, width), mode="bilinear")[0]
+    return found, fine.sigmoid().numpy()

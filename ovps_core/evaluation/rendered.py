@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ovps_core.data.rendered.reader import RenderedScenes
 from ovps_core.data.rendered.settings import Level, RenderSettings, require_render_extra
 from ovps_core.errors import DatasetError, QueryError
-from ovps_core.evaluation.folder import AnsweredQuery
+from ovps_core.evaluation.folder import AnsweredQuery, ask
 from ovps_core.evaluation.queries import QueryAccumulator, QueryFigures
 from ovps_core.evaluation.rendered_questions import Group, Question, Questioner, Synonyms
 from ovps_core.evaluation.results import without_nan
-from ovps_core.postprocess import SegmentOptions, part_masks
+from ovps_core.postprocess import SegmentOptions
 from ovps_core.query import PartQuery
 
 if TYPE_CHECKING:
@@ -221,10 +219,7 @@ class _Answerer:
         """Query -> (answer bool [H, W], probability float32 [H, W])."""
         height, width = rgb.shape[:2]
         asked = [query for query in dict.fromkeys(queries) if self._can_ask(query)]
-        maps = self.segmenter.query_maps([rgb], self.segmenter.plan(asked))
-        found = part_masks(maps[0], asked, height, width, OPTIONS, self.segmenter.name)
-        fine = F.interpolate(torch.from_numpy(maps), (height, width), mode="bilinear")[0]
-        probabilities = fine.sigmoid().numpy()
+        found, probabilities = ask(self.segmenter, rgb, self.segmenter.plan(asked), OPTIONS)
         silence = np.zeros((height, width), dtype=bool), np.zeros((height, width), np.float32)
         answers = {query: silence for query in queries}
         for query, probability in zip(asked, probabilities, strict=True):

@@ -8,8 +8,7 @@ multiplication. Softmaxes make absent things cheap: what is there takes the prob
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -29,7 +28,7 @@ from ovps_core.models.base import (
     Readout,
 )
 from ovps_core.query import PartQuery
-from ovps_core.words import Kind, resolve, taken_apart
+from ovps_core.words import Kind, Meaning, refusal, resolve, taken_apart
 
 T = TypeVar("T")
 Name = tuple[Kind, str]
@@ -193,15 +192,16 @@ class TinyParts(PartModel):
         Raises:
             QueryError: a word is not known; names the nearest known ones.
         """
-        row = functools.cache(self._distribution)  # a word of many queries is looked up once
-        asked = [self._names(query, row) for query in queries]
-        names = _numbered(name for one in asked for name in one)
+        found = [self._words(query) for query in queries]
+        asked = [tuple(words) for words in found]
+        meanings = {name: meant for words in found for name, meant in words.items()}
+        rows = [self._distribution(kind, meant) for (kind, _), meant in meanings.items()]
+        names = _numbered(meanings)
         pairs = _numbered(one for one in asked if len(one) == 2)
-        none = torch.zeros(0, self.condition_dim)
-        rows = [row(*name) for name in names]
-        compositions = [self._composition(row(*part), row(*object)) for part, object in pairs]
         indices = [[names[name] for name in pair] for pair in pairs]
+        compositions = [self._composition(rows[part], rows[object]) for part, object in indices]
         part_index, object_index = torch.tensor(indices, dtype=torch.int64).reshape(-1, 2).unbind(1)
+        none = torch.zeros(0, self.condition_dim)
         conditions = Conditions(
             names=torch.stack(rows) if rows else none,
             pairs=torch.stack(compositions) if compositions else none,
@@ -214,30 +214,33 @@ class TinyParts(PartModel):
         )
         return QueryPlan(tuple(queries), conditions, tuple(readout))
 
-    def _names(self, query: PartQuery, row: Callable[[Kind, str], Tensor]) -> tuple[Name, ...]:
-        """What ``query`` asks for, part first; a word that ``row`` does not know may be both in one."""
-        object, part = query.object, query.part
-        if not (object and part):
-            name: Name = ("object", object) if object else ("part", part)
-            try:
-                row(*name)
-                return (name,)
-            except QueryError:
-                apart = taken_apart(name[1], self.config.objects, self.config.parts)
-                if apart is None:
-                    raise
-                object, part = apart
-        return ("part", part), ("object", object)
+    def _words(self, query: PartQuery) -> dict[Name, Meaning]:
+        """What ``query`` asks for, part first: each word and the known ones that it means."""
+        known = self.config
+        try:
+            return self._meant(query.object, query.part)
+        except QueryError:
+            whole = "" if query.object and query.part else query.object or query.part
+            apart = taken_apart(whole, known.objects, known.parts)
+            if apart is None:
+                reason = refusal(query, known.objects, known.parts, known.pairs)
+                raise QueryError(reason) from None
+            return self._meant(*apart)
+
+    def _meant(self, object: str, part: str) -> dict[Name, Meaning]:
+        names: tuple[Name, ...] = (("part", part), ("object", object))
+        return {
+            (kind, word): resolve(word, self._known(kind), kind) for kind, word in names if word
+        }
 
     def _known(self, kind: Kind) -> tuple[str, ...]:
         return self.config.objects if kind == "object" else self.config.parts
 
-    def _distribution(self, kind: Kind, word: str) -> Tensor:
-        """The known words that ``word`` means, float [objects + parts + pairs]."""
+    def _distribution(self, kind: Kind, meant: Meaning) -> Tensor:
+        """The known words that are meant, float [objects + parts + pairs]."""
         known = self._known(kind)
         offset = 0 if kind == "object" else len(self.config.objects)
         row = torch.zeros(self.condition_dim)
-        meant = resolve(word, known, kind)
         most = max(share for _, share in meant)
         for name, share in meant:
             # A pixel shows one known thing only, so what "cutlery" means adds up.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 import torch
 
@@ -94,9 +95,5 @@ def queries(count: int) -> list[PartQuery]:
 
 def pictures(count: int, width: int, height: int) -> list[RgbImage]:
     """``count`` pictures of shapes, uint8 [height, width, 3], one a camera."""
-    from cv2 import INTER_LINEAR, resize
-
     images = itertools.islice(itertools.cycle(calibration_images([])), count)
-    return [
-        np.asarray(resize(image, (width, height), interpolation=INTER_LINEAR)) for image in images
-    ]
+    return [np.asarray(cv2.resize(image, (width, height)), dtype=np.uint8) for image in images]

@@ -60,12 +60,39 @@ def predicted_objects(logits: PartLogits, vocabulary: Vocabulary, size: tuple[in
     return _best(_scores(objects, rows, size), rows, size)
 
 
+def oracle_obj_scores(
+    logits: PartLogits, vocabulary: Vocabulary, objects: Collection[int], size: tuple[int, int]
+) -> Tensor:
+    """Scores of all object-parts, float [T, H, W]; 0 for parts of objects that are not in the item.
+
+    Args:
+        objects: positions in ``vocabulary.objects_with_parts`` of the objects in the item.
+    """
+    scores = logits.pairs.new_zeros((len(vocabulary.object_parts), *size))
+    rows = _parts_of(logits, vocabulary, objects)
+    if len(rows):
+        scores[rows] = torch.cat(list(_scores(logits.pairs, rows, size)))
+    return scores
+
+
 def oracle_obj_prediction(
     logits: PartLogits, vocabulary: Vocabulary, objects: Collection[int], size: tuple[int, int]
 ) -> Tensor:
     """The best object-part of every pixel, int64 [H, W]; there is no background in this setting."""
     rows = _parts_of(logits, vocabulary, objects)
     return _best(_scores(logits.pairs, rows, size), rows, size)
+
+
+def pred_all_scores(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int, int]) -> Tensor:
+    """Scores of all object-parts and, last, of the background, float [T+1, H, W].
+
+    A part's score is 0 where another object is predicted, the background's where any object is.
+    """
+    shown = predicted_objects(logits, vocabulary, size)
+    scores = logits.pairs.new_zeros((len(vocabulary.object_parts) + 1, *size))
+    rows = _parts_of(logits, vocabulary, shown.unique().tolist())
+    scores[rows] = torch.cat(list(_scores_inside(logits, vocabulary, rows, shown)))
+    return scores
 
 
 def pred_all_prediction(

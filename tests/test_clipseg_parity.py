@@ -78,7 +78,10 @@ def test_every_recorded_array(stem: str, size: str) -> None:
         check(f"decoder_attn{layer}", paired(attention))
     if (last := f"decoder_hidden{len(attentions)}") in recorded:
         check(last, paired(tokens))
-    check("logits", paired(model.upsample(tokens_to_maps(tokens, features.grid, 1))))
+    check(
+        "logits",
+        paired(model.upsample(tokens_to_maps(tokens, model.backbone.grid(*features.size), 1))),
+    )
 
     # End to end the small random networks magnify the last bit of the text: 1e-6 there is 1e-4 here, so the
     # tolerance is taken of the largest logit.

@@ -58,7 +58,7 @@ def step(seed: str) -> tuple[PartCLIPSeg, Losses, Mapping[str, Tensor]]:
     labels = [arrays[name].long() for name in ("train_targets", "train_obj_in_part_targets")]
     targets = PartTargets(*(torch.where(map == 255, IGNORE, map) for map in labels))
     criterion = PartCLIPSegLoss(corrections=Corrections.released())
-    losses = criterion(logits, attentions[-1], targets, index, features.grid)
+    losses = criterion(logits, attentions[-1], targets, index, model.backbone.grid(*features.size))
     losses.total.backward()
     return model, losses, arrays
 

@@ -69,7 +69,8 @@ def test_an_unknown_word_is_refused_and_the_message_names_known_ones(model: Tiny
 
 
 def test_any_input_size_works(model: TinyParts) -> None:
-    assert model.encode(torch.randn(1, 3, 96, 160)).grid == (24, 40)
+    features = model.encode(torch.randn(1, 3, 96, 160))
+    assert features.levels[0].shape[-2:] == (24, 40) and features.size == (96, 160)
 
 
 def test_calibration_moves_every_answer_alike(model: TinyParts) -> None:

@@ -106,8 +106,9 @@ class PartCLIPSegTraining(pl.LightningModule):
         features = self.model.encode(pixels)
         logits, attentions = self.model.decode_with_attention(features, conditions)
         targets = PartTargets(pairs, objects)
+        grid = self.model.backbone.grid(*features.size)
         with torch.autocast(pixels.device.type, enabled=False):  # sums over maps need precision
-            losses = self.criterion(logits, attentions[-1], targets, index, features.grid)
+            losses = self.criterion(logits, attentions[-1], targets, index, grid)
         return losses, logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -171,7 +171,7 @@ def _graph(
     if part == "encode":
         return _Encode(twin), (pixels,)
     if part == "decode":
-        return _Decode(twin, features.grid, len(features.levels)), (*features.levels, *conditions)
+        return _Decode(twin, features.size, len(features.levels)), (*features.levels, *conditions)
     return _Whole(twin), (pixels, *conditions)
 
 
@@ -208,13 +208,13 @@ class _Encode(_Graph):
 
 
 class _Decode(_Graph):
-    def __init__(self, twin: PartModel, grid: tuple[int, int], levels: int) -> None:
+    def __init__(self, twin: PartModel, size: tuple[int, int], levels: int) -> None:
         super().__init__(twin)
-        self.grid = grid
+        self.size = size
         self.levels = levels
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        features = Features(inputs[: self.levels], self.grid)
+        features = Features(inputs[: self.levels], self.size)
         return self.logits(self.twin.decode(features, self.conditions(inputs[self.levels :])))
 
 

@@ -58,7 +58,7 @@ class OnnxRuntimeEngine(Engine):
 
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """See :meth:`Engine.decode`."""
-        _, decode = self._halves(features.grid)
+        _, decode = self._halves(features.size)
         inputs = [*features.levels, *graph_inputs(conditions, self._model.has_pairs)]
         feeds = {
             slot.name: tensor.numpy()

@@ -19,7 +19,7 @@ from ovps_core.engine import openvino_graph
 from ovps_core.engine.artefacts import DEFAULT_CACHE, EngineCache, model_key
 from ovps_core.engine.base import Engine, EngineShape
 from ovps_core.engine.chunks import graph_inputs
-from ovps_core.engine.export import export_onnx
+from ovps_core.engine.export import HALVES, export_onnx
 from ovps_core.engine.openvino_graph import keep_sums_in_fp32
 from ovps_core.engine.quantise import quantise, recipe, require_nncf
 from ovps_core.errors import BackendError
@@ -29,7 +29,6 @@ from ovps_core.models.base import Conditions, Features, PartLogits, PartModel
 PRECISIONS = ("fp32", "bf16", "mixed", "int8")
 QUANTISED = ("mixed", "int8")
 KEEP_SUMS = ("bf16", "mixed")  # in float32
-HALVES = ("encode", "decode")
 SUMS_KEPT = ".sums_in_fp32.xml"  # beside the graph, with the same weights
 log = logging.getLogger(__name__)
 
@@ -96,7 +95,7 @@ class OpenVinoEngine(Engine):
 
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """See :meth:`Engine.decode`."""
-        _, decode = self._halves(features.grid)
+        _, decode = self._halves(features.size)
         asked = graph_inputs(conditions, self._model.has_pairs)
         inputs = [level.numpy() for level in features.levels]
         inputs += [tensor.contiguous().numpy() for tensor in asked]

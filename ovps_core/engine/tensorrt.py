@@ -96,7 +96,7 @@ class TensorRtEngine(Engine):
 
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """See :meth:`Engine.decode`."""
-        _, decode = self._load(features.grid)  # the halves of one size know each other by it
+        _, decode = self._load(features.size)  # the halves of one size know each other by it
         count, pairs = conditions.names.shape[0], conditions.pairs.shape[0]
         padded = rounded_up(with_a_pair(conditions))
         asked = padded.tensors() if self._model.has_pairs else (padded.names,)

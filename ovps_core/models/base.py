@@ -26,11 +26,11 @@ class Features:
 
     Attributes:
         levels: what the decoder reads.
-        grid: (rows, columns) of the grid that the levels lie on.
+        size: (height, width) of the pixels that were encoded.
     """
 
     levels: tuple[Tensor, ...]
-    grid: tuple[int, int]
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -78,14 +78,14 @@ class CLIPSeg(PartModel):
 
     def encode(self, pixels: Tensor) -> Features:
         """Pixels float [B, 3, H, W] -> the tapped tokens, reduced to the decoder's width."""
-        return Features(
-            self.decoder.reduce(self.backbone(pixels)), self.backbone.grid(*pixels.shape[-2:])
-        )
+        height, width = pixels.shape[-2:]
+        return Features(self.decoder.reduce(self.backbone(pixels)), (height, width))
 
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """One map a phrase: ``names`` float [B, C, h, w]; ``pairs`` stays empty."""
         tokens, _ = self.decoder(features.levels, conditions.names)
-        logits = self.upsample(tokens_to_maps(tokens, features.grid, self.backbone.prefix))
+        grid = self.backbone.grid(*features.size)
+        logits = self.upsample(tokens_to_maps(tokens, grid, self.backbone.prefix))
         return PartLogits(names=logits, pairs=logits[:, :0])
 
     def plan(self, queries: Sequence[PartQuery]) -> QueryPlan:

@@ -79,7 +79,8 @@ class PartCLIPSeg(CLIPSeg):
     def encode(self, pixels: Tensor) -> Features:
         """Pixels float [B, 3, H, W] -> adapted and reduced tokens of the tapped layers."""
         taps = [self.adapter(tap) for tap in self.backbone(pixels)]
-        return Features(self.decoder.reduce(taps), self.backbone.grid(*pixels.shape[-2:]))
+        height, width = pixels.shape[-2:]
+        return Features(self.decoder.reduce(taps), (height, width))
 
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """Both heads: ``names`` float [B, C, h, w] and ``pairs`` float [B, T, h, w]."""
@@ -97,14 +98,15 @@ class PartCLIPSeg(CLIPSeg):
         tokens, attentions = self.decoder(
             features.levels, conditions.names, keep_attention=keep_attention
         )
-        names = self.upsample(tokens_to_maps(tokens, features.grid, self.backbone.prefix))
+        grid, prefix = self.backbone.grid(*features.size), self.backbone.prefix
+        names = self.upsample(tokens_to_maps(tokens, grid, prefix))
         if not conditions.pairs.shape[0]:
             return PartLogits(names, names[:, :0]), attentions
         joined = torch.cat(
             [tokens[:, conditions.part_index], tokens[:, conditions.object_index]], dim=-1
         )
         modulated = self.pair_film(self.pair_maps(joined), conditions.pairs)
-        pairs = self.pair_upsample(tokens_to_maps(modulated, features.grid, self.backbone.prefix))
+        pairs = self.pair_upsample(tokens_to_maps(modulated, grid, prefix))
         return PartLogits(names, pairs), attentions
 
     def compose(self, names: Tensor, part_index: Tensor, object_index: Tensor) -> Tensor:

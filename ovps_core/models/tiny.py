@@ -131,7 +131,7 @@ class TinyParts(PartModel):
         settled = self._settle(objects)
         change = (settled / objects[:, 1:].clamp(min=_TINY))[:, self.pair_objects]
         pairs = _share_out(pairs[:, 1:] * change, 1 - pairs[:, :1])
-        height, width = objects.shape[-2:]
+        height, width = pixels.shape[-2:]
         return Features((torch.cat([settled, parts[:, 1:], pairs], dim=1),), (height, width))
 
     def scores(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,10 +153,10 @@ class TinyParts(PartModel):
         objects and parts (one-hot for a known word), a pair over pairs. It is all zero for a composition that
         training never saw: then the geometric mean of its object and its part answers alone.
         """
-        known = features.levels[0].flatten(2)
+        known, grid = features.levels[0].flatten(2), features.levels[0].shape[-2:]
         conditions = conditions.to(known.device, known.dtype)  # also where the network is in 16 bit
-        names = (conditions.names @ known).unflatten(2, features.grid)
-        composed = (conditions.pairs @ known).unflatten(2, features.grid)
+        names = (conditions.names @ known).unflatten(2, grid)
+        composed = (conditions.pairs @ known).unflatten(2, grid)
         product = names[:, conditions.part_index] * names[:, conditions.object_index]
         both = product.clamp(min=_TINY**2).sqrt()
         trained = conditions.pairs.sum(dim=1).clamp(max=1)[:, None, None]

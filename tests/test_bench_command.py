@@ -30,7 +30,7 @@ def test_every_engine_is_timed_against_the_masks_of_pytorch(
 
 
 def test_a_profile_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--model", MODEL, "--rows", "1", "--frames", "1", "--device", "cpu"]
+    arguments = ["--model", MODEL, "--engine", "torch", "--rows", "1", "--frames", "1"]
     assert main(["profile", *arguments]) == 0
     said = capsys.readouterr().out
     for stage in ("1 preprocess", "2 encode", "3 decode", "4 postprocess"):

@@ -109,7 +109,7 @@ def test_report_of_the_packaged_models_own_masks() -> None:
     except CheckpointError as error:
         pytest.skip(f"no packaged weights: {error}")
     rows, asked = [], 0
-    for handle in handles(SCENES):
+    for handle in handles(SCENES // 4):
         asked += 1
         found = segmenter.segment(handle.rgb, f"{handle.object} handle").parts
         part = part_3d(found[0], handle.depth, handle.camera) if found else None
@@ -117,4 +117,4 @@ def test_report_of_the_packaged_models_own_masks() -> None:
             rows.append((handle.object, *handle.errors(part)))
     report(rows)
     print(f"{len(rows)} of {asked} handles were found")
-    assert asked >= 100
+    assert asked >= 25

@@ -177,11 +177,12 @@ def dice_loss(probability: Tensor, label: Tensor) -> Tensor:
     label = label.clamp(min=0)
     hit = probability.gather(1, label[:, None])[:, 0] * known
     overlap = torch.zeros(classes, device=hit.device).index_add(0, label.flatten(), hit.flatten())
-    truth = torch.bincount(label[known], minlength=classes)
+    truth = torch.zeros_like(overlap).index_add(0, label.flatten(), known.flatten().to(hit.dtype))
     total = (probability * known[:, None]).sum(dim=(0, 2, 3)) + truth
     shown = truth > 0
     shown[0] = False
-    return (1 - 2 * overlap[shown] / total[shown]).mean() if shown.any() else probability.sum() * 0
+    losses = 1 - 2 * overlap / total.clamp(min=1e-6)
+    return (losses * shown).sum() / shown.sum().clamp(min=1)
 
 
 def scene_miou(guess: Tensor, label: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ def relight(images: Tensor) -> Tensor:
     count = images.shape[0]
 
     def draw(low: float, high: float, channels: int = 1) -> Tensor:
-        return torch.empty(count, channels, 1, 1).uniform_(low, high)
+        return torch.empty(count, channels, 1, 1, device=images.device).uniform_(low, high)
 
     images = images.float() / 255
     images = (images * draw(0.7, 1.3) * draw(0.9, 1.1, 3)).clamp(1e-3, 1) ** draw(0.8, 1.25)

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from ovps_core.bench.models import RANDOM, open_engine, open_model, pictures, queries
 from ovps_core.bench.peer import PEER_MODEL, HuggingFacePeer
-from ovps_core.engine.base import Engine, EngineShape
-from ovps_core.engine.chunks import decode_in_chunks
+from ovps_core.engine.base import MAX_QUERIES, Engine, EngineShape
+from ovps_core.engine.chunks import decode_in_chunks, split
 from ovps_core.engine.postprocess_cuda import occupied_maps
 from ovps_core.errors import BackendError
 from ovps_core.images import RgbImage, to_batch, to_pixels
@@ -130,8 +130,7 @@ class Case:
         with stage("encode"):
             features = engine.encode(pixels)
         with stage("decode"):
-            conditions = engine.conditions_here(self.plan.conditions)
-            logits = decode_in_chunks(engine.decode, features, conditions, engine.max_queries)
+            logits = engine.decode_all(features, self.plan.conditions)
         with stage("postprocess"):
             maps = query_logits(logits, self.plan.readout)
             shifted = unthreaded(maps)
@@ -292,7 +291,9 @@ def reference_maps(model: PartModel, workload: Workload) -> Tensor:
     plan = model.plan(queries(workload.queries))
     images = pictures(workload.cameras, *workload.size)
     features = model.encode(to_batch(images, model.preprocessing))
-    return query_logits(decode_in_chunks(model.decode, features, plan.conditions, 32), plan.readout)
+    chunks = split(plan.conditions, MAX_QUERIES)
+    logits = decode_in_chunks(model.decode, features, plan.conditions, chunks)
+    return query_logits(logits, plan.readout)
 
 
 def _memory(engine: Engine) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ovps_core.engine.chunks import decode_in_chunks
+from ovps_core.engine.chunks import Chunk, decode_in_chunks, split
 from ovps_core.models.base import Conditions, Features, PartLogits
 
 MAX_QUERIES = 32
@@ -48,7 +48,7 @@ class Engine(ABC):
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
-        self._here: tuple[Conditions, Conditions] | None = None
+        self._split: tuple[Conditions, int, list[Chunk]] | None = None
 
     @abstractmethod
     def prepare(self, shape: EngineShape) -> None:
@@ -73,15 +73,19 @@ class Engine(ABC):
         """
         with self._turn, torch.inference_mode():
             features = self.encode(pixels.to(self.device, non_blocking=True))
-            return decode_in_chunks(
-                self.decode, features, self.conditions_here(conditions), self.max_queries
-            )
+            return self.decode_all(features, conditions)
 
-    def conditions_here(self, conditions: Conditions) -> Conditions:
-        """``conditions`` on :attr:`device`, moved when they change and not per frame."""
-        if self._here is None or self._here[0] is not conditions:
-            self._here = conditions, conditions.to(self.device)
-        return self._here[1]
+    def decode_all(self, features: Features, conditions: Conditions) -> PartLogits:
+        """Any number of conditions, on the CPU -> float32 logits on :attr:`device`."""
+        return decode_in_chunks(self.decode, features, conditions, self._chunks(conditions))
+
+    def _chunks(self, conditions: Conditions) -> list[Chunk]:
+        """Of ``conditions``, on :attr:`device`; split and moved when they change and not per frame."""
+        known = self._split
+        if known is None or known[0] is not conditions or known[1] != self.max_queries:
+            chunks = [chunk.to(self.device) for chunk in split(conditions, self.max_queries)]
+            self._split = known = conditions, self.max_queries, chunks
+        return known[2]
 
     def __str__(self) -> str:
         return f"{self.name} {self.precision}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,70 +20,78 @@ class Chunk:
 
     Attributes:
         conditions: what to decode; may repeat names of other chunks that its pairs need.
-        name_rows: rows of the whole call's names, one a name here.
-        pair_rows: rows of the whole call's pairs, one a pair here.
+        name_rows: int64, rows of the whole call's names, one a name here.
+        pair_rows: int64, rows of the whole call's pairs, one a pair here.
     """
 
     conditions: Conditions
-    name_rows: list[int]
-    pair_rows: list[int]
+    name_rows: Tensor
+    pair_rows: Tensor
+
+    def to(self, device: torch.device) -> Chunk:
+        """The same elsewhere."""
+        rows = self.name_rows.to(device), self.pair_rows.to(device)
+        return Chunk(self.conditions.to(device), *rows)
 
 
 def decode_in_chunks(
-    decode: Decode, features: Features, conditions: Conditions, most: int
+    decode: Decode, features: Features, conditions: Conditions, chunks: Sequence[Chunk]
 ) -> PartLogits:
-    """``decode`` for any number of names and pairs, at most ``most`` of each in one call.
+    """``decode`` for any number of names and pairs, chunk by chunk of what :func:`split` gave for ``conditions``.
 
-    Memory of the decoder's insides is bounded by ``most``; the image is not encoded again.
+    Memory of the decoder's insides is bounded by a chunk; the image is not encoded again.
     """
-    if max(conditions.names.shape[0], conditions.pairs.shape[0]) <= most:
-        return decode(features, conditions)
+    if len(chunks) == 1:
+        return decode(features, chunks[0].conditions)
     names: Tensor | None = None
     pairs: Tensor | None = None
-    for chunk in split(conditions, most):
+    for chunk in chunks:
         logits = decode(features, chunk.conditions)
         if names is None or pairs is None:
             batch, _, *size = logits.names.shape
             names = logits.names.new_empty((batch, conditions.names.shape[0], *size))
             pairs = logits.names.new_empty((batch, conditions.pairs.shape[0], *size))
-        unthreaded(names)[:, chunk.name_rows] = unthreaded(logits.names)
-        unthreaded(pairs)[:, chunk.pair_rows] = unthreaded(logits.pairs)
-    assert names is not None and pairs is not None  # there are more than ``most``
+        unthreaded(names)[:, unthreaded(chunk.name_rows)] = unthreaded(logits.names)
+        unthreaded(pairs)[:, unthreaded(chunk.pair_rows)] = unthreaded(logits.pairs)
+    assert names is not None and pairs is not None  # there is a chunk
     return PartLogits(names, pairs)
 
 
-def split(conditions: Conditions, most: int) -> Iterator[Chunk]:
+def split(conditions: Conditions, most: int) -> list[Chunk]:
     """Chunks of at most ``most`` names and ``most`` pairs, every name and every pair in at least one.
 
     A pair brings its two names, also where ``most`` is 1. Pairs of one object stay together as far as they fit, so
-    that few names are decoded twice.
+    that few names are decoded twice. Reads ``conditions``: done when they change, and before they go to a GPU.
     """
+    count = conditions.names.shape[0]
+    if max(count, conditions.pairs.shape[0]) <= most:
+        return [Chunk(conditions, torch.arange(count), torch.arange(conditions.pairs.shape[0]))]
     parts, objects = conditions.part_index.tolist(), conditions.object_index.tolist()
     order = sorted(range(len(parts)), key=lambda pair: (objects[pair], parts[pair]))
-    missing = dict.fromkeys(range(conditions.names.shape[0]))
+    missing = dict.fromkeys(range(count))
+    chunks: list[Chunk] = []
     names: dict[int, None] = {}
     pairs: list[int] = []
     for pair in order:
         wider = names | dict.fromkeys((objects[pair], parts[pair]))
         if pairs and (len(wider) > most or len(pairs) == most):
-            yield _chunk(conditions, list(names), pairs)
+            chunks.append(_chunk(conditions, list(names), pairs))
             wider, pairs = dict.fromkeys((objects[pair], parts[pair])), []
         names, pairs = wider, [*pairs, pair]
         missing.pop(objects[pair], None), missing.pop(parts[pair], None)
     for name in missing:
         if len(names) >= most:
-            yield _chunk(conditions, list(names), pairs)
+            chunks.append(_chunk(conditions, list(names), pairs))
             names, pairs = {}, []
         names[name] = None
-    yield _chunk(conditions, list(names), pairs)
+    return [*chunks, _chunk(conditions, list(names), pairs)]
 
 
 def _chunk(conditions: Conditions, names: list[int], pairs: list[int]) -> Chunk:
     place = {name: row for row, name in enumerate(names)}
 
     def moved(index: Tensor) -> Tensor:
-        rows = [place[i] for i in index[pairs].tolist()]
-        return torch.tensor(rows, dtype=torch.int64, device=index.device)
+        return torch.tensor([place[i] for i in index[pairs].tolist()], dtype=torch.int64)
 
     part = Conditions(
         conditions.names[names],
@@ -91,7 +99,7 @@ def _chunk(conditions: Conditions, names: list[int], pairs: list[int]) -> Chunk:
         moved(conditions.part_index),
         moved(conditions.object_index),
     )
-    return Chunk(part, names, pairs)
+    return Chunk(part, *(torch.tensor(rows, dtype=torch.int64) for rows in (names, pairs)))
 
 
 def with_a_pair(conditions: Conditions) -> Conditions:

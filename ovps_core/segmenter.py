@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ovps_core.cache import cache_folder
@@ -138,11 +139,7 @@ class PartSegmenter:
 
     def probabilities(self, image: RgbImage, queries: Queries) -> NDArray[np.float32]:
         """Probability per query and pixel, float32 [Q, H, W]."""
-        maps = torch.from_numpy(self.query_maps([image], self.plan(queries)))
-        fine = torch.nn.functional.interpolate(
-            maps, size=image.shape[:2], mode="bilinear", align_corners=False
-        )
-        return fine[0].sigmoid().numpy()
+        return full_size(self.query_maps([image], self.plan(queries)), *image.shape[:2])[0]
 
     def query_maps(
         self, images: Sequence[RgbImage], plan: QueryPlan, threshold: float = -math.inf
@@ -155,3 +152,9 @@ class PartSegmenter:
         pixels = to_batch(images, self.model.preprocessing, self.engine.device)
         maps = query_logits(self.engine.run(pixels, plan.conditions), plan.readout)
         return occupied_maps(maps, threshold) if maps.is_cuda else maps.numpy()
+
+
+def full_size(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Coarse logits float32 [B, Q, h, w] -> probabilities float32 [B, Q, height, width]."""
+    size = (height, width)
+    return F.interpolate(torch.from_numpy(maps), size, mode="bilinear").sigmoid().numpy()

@@ -76,7 +76,7 @@ class Engine(ABC):
             return self.decode_all(features, conditions)
 
     def decode_all(self, features: Features, conditions: Conditions) -> PartLogits:
-        """Any number of conditions, on the CPU -> float32 logits on :attr:`device`."""
+        """Any number of conditions, wherever they lie -> float32 logits on :attr:`device`."""
         return decode_in_chunks(self.decode, features, conditions, self._chunks(conditions))
 
     def _chunks(self, conditions: Conditions) -> list[Chunk]:

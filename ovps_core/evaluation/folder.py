@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -20,7 +18,7 @@ from ovps_core.models.base import QueryPlan
 from ovps_core.postprocess import SegmentOptions, part_masks
 from ovps_core.query import PartQuery
 from ovps_core.results import PartMasks
-from ovps_core.segmenter import PartSegmenter
+from ovps_core.segmenter import PartSegmenter, full_size
 
 
 @dataclass(frozen=True)
@@ -122,5 +120,4 @@ def ask(
     maps = segmenter.query_maps([image], plan)
     options = options or SegmentOptions()
     found = part_masks(maps[0], plan.queries, height, width, options, segmenter.name)
-    fine = F.interpolate(torch.from_numpy(maps), (height, width), mode="bilinear")[0]
-    return found, fine.sigmoid().numpy()
+    return found, full_size(maps, height, width)[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import logging
@@ -10,15 +9,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import timm
 import torch
 
-from ovps_core import __file__ as _package
 from ovps_core.cache import cache_folder
 from ovps_core.checkpoints.file import sha256
+from ovps_core.engine.export import GRAPH_VERSION
 from ovps_core.errors import BackendError
 from ovps_core.models.base import PartModel
 
@@ -114,27 +113,23 @@ def is_intact(folder: Path, key: Mapping[str, str]) -> bool:
 
 
 def model_key(model: PartModel) -> dict[str, str]:
-    """What a graph of ``model`` depends on: weights, configuration, the code that describes it."""
+    """Identity of the graphs exported from ``model``, as part of a cache key.
+
+    Weights and configuration are hashed as data; no source code is read. What the code adds is
+    :data:`ovps_core.engine.export.GRAPH_VERSION`.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         if not name.startswith("text."):  # words reach a graph as numbers
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    config = getattr(model, "config", None)
     return {
         "model": type(model).__name__,
         "weights": digest.hexdigest(),
-        "config": repr(getattr(model, "config", "")),
-        "preprocessing": repr(model.preprocessing),
-        "code": _code_digest(),
+        "config": json.dumps(asdict(config) if config else {}, sort_keys=True),
+        "preprocessing": json.dumps(asdict(model.preprocessing), sort_keys=True),
+        "graph": str(GRAPH_VERSION),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
     }
-
-
-@functools.cache
-def _code_digest() -> str:
-    root = Path(_package).parent
-    digest = hashlib.sha256(f"{torch.__version__} {timm.__version__}".encode())
-    for path in sorted(
-        [*(root / "models").glob("*.py"), root / "engine/export.py", root / "engine/half.py"]
-    ):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

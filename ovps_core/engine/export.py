@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import io
 import logging
@@ -19,6 +20,9 @@ from ovps_core.errors import BackendError
 from ovps_core.models.attention import say_attention_plainly
 from ovps_core.models.base import Conditions, Features, PartLogits, PartModel
 
+GRAPH_VERSION = 2
+"""Part of every engine's cache key. Raise it when the same weights give another graph than before: when a network's
+forward pass or this exporter changes. ``tests`` compare recorded digests of the exported graphs and say when."""
 # With opset 23 attention is one operator, which TensorRT fuses; it has no float32 kernel for it, so float32 takes
 # the last opset whose attention is spelled out.
 OPSETS = {"fp32": 20, "fp16": 23}
@@ -234,3 +238,26 @@ def _quiet():  # type: ignore[no-untyped-def]
     finally:
         for log, level in zip(loggers, levels, strict=True):
             log.setLevel(level)
+
+
+def graph_digest(path: Path) -> str:
+    """Digest of the structure of the ONNX graph at ``path``: all but the values of its weights.
+
+    Names of nodes and values are left out, since exporters number them freely. Scalars are constants of the code rather
+    than weights, so their values count.
+    """
+    import onnx
+
+    model = onnx.load(str(path))
+    place = {value.name: f"in{i}" for i, value in enumerate(model.graph.input)}
+    lines = [f"{opset.domain} {opset.version}" for opset in model.opset_import]
+    for tensor in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        value = array.tobytes().hex() if array.ndim == 0 else ""
+        place[tensor.name] = f"{array.dtype}{array.shape}{value}"
+    for i, node in enumerate(model.graph.node):
+        attributes = sorted(f"{a.name}={onnx.helper.get_attribute_value(a)}" for a in node.attribute)
+        read = [place.get(name, "") for name in node.input]
+        place |= {name: f"{i}.{j}" for j, name in enumerate(node.output)}
+        lines.append(f"{node.op_type} {read} {attributes}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

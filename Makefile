@@ -13,7 +13,7 @@ MESSAGES := $(wildcard msg/*.msg srv/*.srv action/*.action)
 .PHONY: demo test check clean
 
 demo: $(INSTALLED)
-	$(BIN)/python -m ovps_ros.demo --out out/demo
+	$(BIN)/python -m ovps_ros.tools.demo --out out/demo
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

@@ -10,19 +10,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ovps_core.postprocess import SegmentOptions
-    from ovps_core.query import PartQuery, parse_queries
-    from ovps_core.results import PartMask, PartMasks, Roi
+    from ovps_core.language.parser import parse_queries, parse_query
+    from ovps_core.pipeline.postprocess.components import SegmentOptions
     from ovps_core.segmenter import PartSegmenter
+    from ovps_core.structures.masks import PartMask, PartMasks, Roi
+    from ovps_core.structures.query import PartQuery
 
 _HOMES = {
-    "PartMask": "results",
-    "PartMasks": "results",
-    "PartQuery": "query",
+    "PartMask": "structures.masks",
+    "PartMasks": "structures.masks",
+    "PartQuery": "structures.query",
     "PartSegmenter": "segmenter",
-    "Roi": "results",
-    "SegmentOptions": "postprocess",
-    "parse_queries": "query",
+    "Roi": "structures.masks",
+    "SegmentOptions": "pipeline.postprocess.components",
+    "parse_queries": "language.parser",
+    "parse_query": "language.parser",
 }
 __all__ = [
     "PartMask",
@@ -32,6 +34,7 @@ __all__ = [
     "Roi",
     "SegmentOptions",
     "parse_queries",
+    "parse_query",
 ]
 
 

@@ -12,18 +12,19 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from ovps_core.cache import cache_folder
 from ovps_core.checkpoints import CheckpointInfo, find_weights, load_model
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
-from ovps_core.engine import DEFAULT_CACHE, EngineCache, make_engine
-from ovps_core.engine.base import Engine, EngineShape
-from ovps_core.engine.postprocess_cuda import occupied_maps
-from ovps_core.images import RgbImage, check_image, load_image, to_batch
-from ovps_core.models.base import Conditions, PartModel, QueryPlan, Readout, query_logits
-from ovps_core.postprocess import SegmentOptions, logit, part_masks
-from ovps_core.query import PartQuery, parse_queries
-from ovps_core.results import PartMasks
-from ovps_core.text import EmbeddingCache
+from ovps_core.engines import DEFAULT_CACHE, EngineCache, make_engine
+from ovps_core.engines.cuda.postprocess import occupied_maps
+from ovps_core.engines.interface import Engine, EngineShape
+from ovps_core.language.parser import parse_queries
+from ovps_core.models.interface import Conditions, PartModel, QueryPlan, Readout, query_logits
+from ovps_core.models.text.tower import EmbeddingCache
+from ovps_core.pipeline.postprocess.components import SegmentOptions, logit, part_masks
+from ovps_core.pipeline.preprocess import RgbImage, check_image, load_image, to_batch
+from ovps_core.structures.cache_folder import cache_folder
+from ovps_core.structures.masks import PartMasks
+from ovps_core.structures.query import PartQuery
 
 Queries = str | Iterable[str | PartQuery] | QueryPlan
 _PLANS = 32  # lists of queries kept ready
@@ -61,7 +62,7 @@ class PartSegmenter:
         """A segmenter with the weights of a named model or file (see ``ovps models``).
 
         Args:
-            backend, device, precision, calibration: see :func:`ovps_core.engine.make_engine`.
+            backend, device, precision, calibration: see :func:`ovps_core.engines.make_engine`.
             engines: where engines that must be built are kept, and who is told while one is built.
 
         Raises:

@@ -11,11 +11,11 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from ovps_ros.depth_sync import DepthBuffer
 from ovps_ros.diagnostics import OK, WARN, Counters, Faults, why_no_image
+from ovps_ros.latest_frames import Frame, NewestSlot
 from ovps_ros.messages import nanoseconds
 from ovps_ros.parameters import Settings
-from ovps_ros.slot import Frame, NewestSlot
-from ovps_ros.sync import DepthBuffer
 
 SILENCE = 2.0  # seconds without an image before a person is told
 _FUTURE = 0.1  # seconds by which a stamp may be ahead of our clock

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from ovps_core.geometry import Part3D
-from ovps_core.query import PartQuery
-from ovps_core.results import PartMask, PartMasks
+from ovps_core.pipeline.pose import Part3D
+from ovps_core.structures.masks import PartMask, PartMasks
+from ovps_core.structures.query import PartQuery
 from ovps_ros.msg import Part3D as Part3DMsg
 from ovps_ros.msg import PartMask as PartMaskMsg
 from ovps_ros.msg import PartMasks as PartMasksMsg

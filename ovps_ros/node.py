@@ -30,26 +30,26 @@ from rclpy.task import Future
 from std_msgs.msg import Header, String
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
-from ovps_core.engine import EngineCache
-from ovps_core.engine.calibration import read_calibration
+from ovps_core.engines import EngineCache
+from ovps_core.engines.openvino.calibration import read_calibration
 from ovps_core.errors import OvpsError, QueryError
-from ovps_core.geometry import Part3D
-from ovps_core.messages import query_value
-from ovps_core.query import parse_queries
+from ovps_core.language.parser import parse_queries
+from ovps_core.pipeline.pose import Part3D
+from ovps_core.ros_io.codec import query_value
 from ovps_core.segmenter import PartSegmenter
 from ovps_ros import parameters
-from ovps_ros.asked import Asked, Queries, Words
 from ovps_ros.cameras import Camera
 from ovps_ros.diagnostics import ERROR, OK, WARN, Faults, Repeating, status
-from ovps_ros.finder import Finder
+from ovps_ros.find_parts import Finder
+from ovps_ros.latest_frames import Frame, NewestSlot
 from ovps_ros.messages import query_message
 from ovps_ros.msg import PartMasks, Parts3D
-from ovps_ros.outputs import Outputs
 from ovps_ros.parameters import ParameterError
 from ovps_ros.pipeline import Answer, Pipeline, Worker
-from ovps_ros.processes import run_node
-from ovps_ros.slot import Frame, NewestSlot
+from ovps_ros.publishers import Outputs
+from ovps_ros.query_manager import Asked, Queries, Words
 from ovps_ros.srv import SetQueries
+from ovps_ros.tools.processes import run_node
 from ovps_ros.transforms import Transforms
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from ovps_core.errors import OvpsError
-from ovps_core.postprocess import SegmentOptions
+from ovps_core.pipeline.postprocess.components import SegmentOptions
 
 LIVE, CONFIGURE, START = "at once", "configure", "start"
 

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from std_msgs.msg import Header
 
 from ovps_core.errors import ImageError
-from ovps_core.geometry import CameraModel, Part3D, parts_3d
-from ovps_core.images import RgbImage
-from ovps_core.messages import camera_model, image_depth, image_rgb
-from ovps_core.models.base import QueryPlan
-from ovps_core.results import PartMasks
+from ovps_core.models.interface import QueryPlan
+from ovps_core.pipeline.pose import CameraModel, Part3D, parts_3d
+from ovps_core.pipeline.preprocess import RgbImage
+from ovps_core.pipeline.tracking import Tracker
+from ovps_core.ros_io.codec import camera_model, image_depth, image_rgb
 from ovps_core.segmenter import PartSegmenter
-from ovps_core.tracking import Tracker
+from ovps_core.structures.masks import PartMasks
+from ovps_ros.depth_sync import DepthBuffer
 from ovps_ros.diagnostics import ERROR, WARN, Faults
+from ovps_ros.latest_frames import Frame, NewestSlot
 from ovps_ros.messages import nanoseconds
 from ovps_ros.parameters import Settings
-from ovps_ros.slot import Frame, NewestSlot
-from ovps_ros.sync import DepthBuffer
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
 from ovps_core.errors import OvpsError
-from ovps_core.geometry import Part3D
+from ovps_core.pipeline.pose import Part3D
 
 
 class TransformError(OvpsError, LookupError):

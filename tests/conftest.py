@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from models import write_small
+from helpers.paths import FIXTURES
+from helpers.toy_models import write_small
 
 if TYPE_CHECKING:
-    from robot import Robot
-
-FIXTURES = Path(os.environ.get("OVPS_FIXTURES") or Path(__file__).parent / "fixtures")
+    from helpers.robot import Robot
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,9 +37,9 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def robot(small_weights: Path) -> Iterator[Robot]:
     """A robot beside a running node with depth."""
-    from robot import NODE_STARTS, Robot
+    from helpers.robot import NODE_STARTS, Robot
 
-    from ovps_ros.processes import Programs
+    from ovps_ros.tools.processes import Programs
 
     thresholds = {"score_threshold": 0.0, "mask_threshold": 0.495, "min_depth_coverage": 0.05}
     with Programs() as programs:

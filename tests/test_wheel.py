@@ -15,7 +15,7 @@ import pytest
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL, known_models
 from ovps_core.errors import BackendError
-from ovps_core.metrics import mask_iou
+from ovps_core.evaluation.metrics import mask_iou
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = Path(sysconfig.get_paths()["purelib"])  # torch, OpenCV and the rest come from here
@@ -69,9 +69,9 @@ def picture(tmp_path_factory) -> tuple[Path, tuple[str, str], np.ndarray]:
     """(file, (object, part), truth bool [H, W]): the largest part of a few test scenes."""
     pytest.importorskip("mujoco")
     pytest.importorskip("trimesh")
-    from ovps_core.data.rendered.generate import generate
-    from ovps_core.data.rendered.reader import RenderedScenes
-    from ovps_core.data.rendered.settings import RenderSettings
+    from ovps_core.synthetic.generate import generate
+    from ovps_core.synthetic.reader import RenderedScenes
+    from ovps_core.synthetic.settings import RenderSettings
 
     folder = tmp_path_factory.mktemp("scenes")
     try:

@@ -15,14 +15,14 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ovps_core.data.ade20k_part import ADE20KPart234
-from ovps_core.data.benchmark_reader import BenchmarkReader, LabelledImage
-from ovps_core.data.coco_folder import CocoFolder, FolderImage
-from ovps_core.data.partimagenet import PartImageNet
-from ovps_core.data.pascal_part import PascalPart116
-from ovps_core.data.vocabulary import IGNORE, Vocabulary
+from ovps_core.datasets.ade20k_part import ADE20KPart234
+from ovps_core.datasets.benchmark_reader import BenchmarkReader, LabelledImage
+from ovps_core.datasets.coco_folder import CocoFolder, FolderImage
+from ovps_core.datasets.partimagenet import PartImageNet
+from ovps_core.datasets.pascal_part import PascalPart116
 from ovps_core.errors import DatasetError
-from ovps_core.models.base import Preprocessing
+from ovps_core.language.vocabulary import IGNORE, Vocabulary
+from ovps_core.models.interface import Preprocessing
 from training.recipe import DataRecipe, OptimRecipe, Recipe, RecipeError
 
 _BENCHMARKS: dict[str, Callable[[Path | None], BenchmarkReader]] = {

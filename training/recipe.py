@@ -11,7 +11,7 @@ import yaml
 
 from ovps_core.errors import OvpsError
 from ovps_core.losses.partclipseg import LossWeights
-from ovps_core.models.corrections import Corrections
+from ovps_core.models.partclipseg.corrections import Corrections
 
 RECIPES = Path(__file__).parent / "config"
 """Recipes that come along."""

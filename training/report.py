@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ovps_core.data.vocabulary import IGNORE
+from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.labels import PartTargets
 from training.data import PartImages
-from training.partclipseg import PartCLIPSegTraining
+from training.partclipseg.module import PartCLIPSegTraining
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -21,8 +21,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from ovps_core.checkpoints import CheckpointInfo, save_model
 from ovps_core.errors import OvpsError
 from training.data import PartImagesModule, open_data
-from training.network import build_network
-from training.partclipseg import PartCLIPSegTraining
+from training.partclipseg.module import PartCLIPSegTraining
+from training.partclipseg.network import build_network
 from training.recipe import RECIPES, Recipe, RecipeError, as_dict, load_recipe
 from training.report import (
     Curve,

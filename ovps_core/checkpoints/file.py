@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ovps_core.errors import CheckpointError
-from ovps_core.models.base import PartModel
-from ovps_core.models.clipseg import CLIPSeg, CLIPSegConfig
-from ovps_core.models.partclipseg import PartCLIPSeg, PartCLIPSegConfig
-from ovps_core.models.tiny import TinyConfig, TinyParts
+from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
+from ovps_core.models.compact.model import TinyConfig, TinyParts
+from ovps_core.models.interface import PartModel
+from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
 
 _HEADER = "ovps"
 _MODELS: dict[str, tuple[type[Any], type[Any]]] = {

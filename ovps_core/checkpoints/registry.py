@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovps_core.checkpoints.convert import convert
+from ovps_core.checkpoints.convert.convert_file import convert
 from ovps_core.errors import CheckpointError
 
 DEFAULT_MODEL = "ovps-tiny"

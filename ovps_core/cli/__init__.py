@@ -24,6 +24,11 @@ COMMANDS = {
 }
 
 
+def _module(command: str) -> Any:
+    name = "list_models" if command == "models" else command  # models/ are networks everywhere else
+    return importlib.import_module(f"ovps_core.cli.{name}")
+
+
 class _Parser(argparse.ArgumentParser):
     """Takes -v wherever it stands; subcommands, and theirs, are made of the same class."""
 
@@ -54,7 +59,7 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         if name == chosen:
-            importlib.import_module(f"ovps_core.cli.{name}").add_arguments(sub)
+            _module(name).add_arguments(sub)
     return top
 
 
@@ -68,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         format="%(levelname)s %(message)s",
     )
     try:
-        return importlib.import_module(f"ovps_core.cli.{args.command}").run(args)
+        return _module(args.command).run(args)
     except OvpsError as error:
         print(f"ovps {args.command}: {error}", file=sys.stderr)
         return 1

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from ovps_core.cli.options import add_model_options, add_threshold_options, open_segmenter
 from ovps_core.errors import DatasetError
-from ovps_core.postprocess import SegmentOptions
+from ovps_core.pipeline.postprocess.components import SegmentOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _extract(args: argparse.Namespace) -> Mapping[str, int]:
-    from ovps_core.bags import BagTopics, ExtractOptions, extract
+    from ovps_core.ros_io.bags import BagTopics, ExtractOptions, extract
 
     if args.every < 1:
         raise DatasetError(f"--every {args.every}; expected 1 or more")
@@ -74,7 +74,7 @@ def _extract(args: argparse.Namespace) -> Mapping[str, int]:
 
 
 def _annotate(args: argparse.Namespace) -> Mapping[str, int]:
-    from ovps_core.bags import AnnotateOptions, BagTopics, annotate
+    from ovps_core.ros_io.bags import AnnotateOptions, BagTopics, annotate
 
     if bool(args.depth) != bool(args.info):
         raise DatasetError("parts in space need both --depth and --info; one of them is missing")
@@ -106,7 +106,7 @@ def _add_out(parser: argparse.ArgumentParser, says: str) -> None:
 
 
 def _image_topic(args: argparse.Namespace) -> str:
-    from ovps_core.bags.reading import only_image_topic, open_bag
+    from ovps_core.ros_io.bags.reading import only_image_topic, open_bag
 
     if args.image:
         return str(args.image)

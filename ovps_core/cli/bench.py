@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from ovps_core.bench.models import RANDOM_MODELS
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.cli.options import add_calibrate_option
-from ovps_core.engine.calibration import read_calibration
+from ovps_core.engines.openvino.calibration import read_calibration
 from ovps_core.errors import BackendError
+from ovps_core.profiling.workloads import RANDOM_MODELS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write what was asked for."""
     if args.what == "ros":
         return _ros(args)
-    from ovps_core.bench.measure import measure
-    from ovps_core.bench.report import markdown, write
+    from ovps_core.profiling.measure import measure
+    from ovps_core.profiling.tables import markdown, write
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -87,12 +87,12 @@ def _add_ros(parser: argparse.ArgumentParser) -> None:
     help_line = "measure the node over DDS instead"
     ros = parser.add_subparsers(dest="what", metavar="ros").add_parser("ros", help=help_line)
     with contextlib.suppress(ImportError):
-        importlib.import_module("ovps_ros.bench").add_arguments(ros)
+        importlib.import_module("ovps_ros.tools.bench").add_arguments(ros)
 
 
 def _ros(args: argparse.Namespace) -> int:
     try:
-        return importlib.import_module("ovps_ros.bench").run(args)
+        return importlib.import_module("ovps_ros.tools.bench").run(args)
     except ImportError as error:
         raise BackendError(
             f"`ovps bench ros` needs ROS 2 and the package ovps_ros ({error})"

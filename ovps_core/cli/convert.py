@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ovps_core.checkpoints import convert
+from ovps_core.checkpoints.convert.convert_file import convert
 from ovps_core.checkpoints.registry import fetch, is_hub_name
 
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ovps_core.cache import cache_folder
 from ovps_core.cli.options import add_model_options, open_segmenter
-from ovps_core.data.ade20k_part import ADE20KPart234
-from ovps_core.data.benchmark_reader import BenchmarkReader
-from ovps_core.data.coco_folder import CocoFolder
-from ovps_core.data.partimagenet import PartImageNet
-from ovps_core.data.pascal_part import PascalPart116
-from ovps_core.data.rendered.reader import RenderedScenes
-from ovps_core.data.rendered.settings import LEVELS
-from ovps_core.data.vocabulary import load_vocabulary
+from ovps_core.datasets.ade20k_part import ADE20KPart234
+from ovps_core.datasets.benchmark_reader import BenchmarkReader
+from ovps_core.datasets.coco_folder import CocoFolder
+from ovps_core.datasets.partimagenet import PartImageNet
+from ovps_core.datasets.pascal_part import PascalPart116
 from ovps_core.errors import OvpsError
 from ovps_core.evaluation.benchmark import evaluate_benchmark, predictor
 from ovps_core.evaluation.folder import evaluate_folder
@@ -22,7 +18,7 @@ from ovps_core.evaluation.gallery import Gallery
 from ovps_core.evaluation.protocols import Setting
 from ovps_core.evaluation.rendered import evaluate_rendered, test_scenes
 from ovps_core.evaluation.rendered_questions import Synonyms
-from ovps_core.evaluation.report import (
+from ovps_core.evaluation.score_tables import (
     benchmark_heading,
     benchmark_table,
     class_table,
@@ -31,7 +27,11 @@ from ovps_core.evaluation.report import (
     rendered_table,
     write_json,
 )
+from ovps_core.language.vocabulary import load_vocabulary
 from ovps_core.segmenter import PartSegmenter
+from ovps_core.structures.cache_folder import cache_folder
+from ovps_core.synthetic.reader import RenderedScenes
+from ovps_core.synthetic.settings import LEVELS
 
 READERS: dict[str, type[BenchmarkReader]] = {
     reader.name: reader for reader in (PascalPart116, ADE20KPart234, PartImageNet)

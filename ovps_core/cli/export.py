@@ -11,12 +11,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ovps_core.bench.models import open_model
-from ovps_core.engine.base import MAX_QUERIES
-from ovps_core.engine.export import OPSETS, export_onnx
+from ovps_core.engines.interface import MAX_QUERIES
+from ovps_core.engines.subgraphs import OPSETS, export_onnx
 from ovps_core.errors import BackendError
-from ovps_core.models.base import PartModel
-from ovps_core.models.tiny import TinyParts
+from ovps_core.models.compact.model import TinyParts
+from ovps_core.models.interface import PartModel
+from ovps_core.profiling.workloads import open_model
 
 _SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".plan"}
 
@@ -58,11 +58,11 @@ def run(args: argparse.Namespace) -> int:
     if args.to == "onnx":
         export_onnx(model, path, precision=precision)
     elif args.to == "openvino":
-        from ovps_core.engine.openvino import export_ir
+        from ovps_core.engines.openvino.runtime import export_ir
 
         export_ir(model, path)
     else:
-        from ovps_core.engine.tensorrt_build import Profile, build_plan
+        from ovps_core.engines.tensorrt.build import Profile, build_plan
 
         profile = Profile((1, 1, args.max_batch), (1, min(4, args.max_queries), args.max_queries))
         with (

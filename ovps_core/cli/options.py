@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
-from ovps_core.engine.calibration import read_calibration
-from ovps_core.postprocess import SegmentOptions
+from ovps_core.engines.openvino.calibration import read_calibration
+from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.segmenter import PartSegmenter
 
 
@@ -33,7 +33,7 @@ def add_calibrate_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_threshold_options(parser: argparse.ArgumentParser) -> None:
-    """What counts as a part, as in :class:`ovps_core.postprocess.SegmentOptions`."""
+    """What counts as a part, as in :class:`ovps_core.pipeline.postprocess.components.SegmentOptions`."""
     defaults = SegmentOptions()
     parser.add_argument(
         "--score-threshold",

@@ -7,10 +7,10 @@ import argparse
 from tabulate import tabulate
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from ovps_core.bench.measure import STAGES, Case, Result, Workload, reference_maps
-from ovps_core.bench.models import open_engine, open_model
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
-from ovps_core.engine.base import EngineShape
+from ovps_core.engines.interface import EngineShape
+from ovps_core.profiling.measure import STAGES, Case, Result, Workload, reference_maps
+from ovps_core.profiling.workloads import open_engine, open_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ovps_core.data.rendered.settings import (
+from ovps_core.synthetic.settings import (
     LEVELS,
     SPLITS,
     RenderSettings,
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Render the folder, then the contact sheet when one is asked for."""
     require_render_extra()
-    from ovps_core.data.rendered.generate import generate
+    from ovps_core.synthetic.generate import generate
 
     settings = RenderSettings(
         level=args.level, split=args.split, count=args.count, seed=args.seed,
@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
     if args.sheet is not None:
         import cv2
 
-        from ovps_core.data.rendered.reader import RenderedScenes
-        from ovps_core.data.rendered.sheet import contact_sheet
+        from ovps_core.synthetic.reader import RenderedScenes
+        from ovps_core.synthetic.sheet import contact_sheet
 
         scenes = RenderedScenes(folder)
         sheet = contact_sheet([scenes[i] for i in range(min(24, len(scenes)))])

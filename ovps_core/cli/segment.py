@@ -14,14 +14,15 @@ import cv2
 from tabulate import tabulate
 
 from ovps_core.cli.options import add_model_options, add_threshold_options, open_segmenter
-from ovps_core.data.label_files import encode_segmentation
-from ovps_core.drawing import draw_page
+from ovps_core.datasets.label_files import encode_segmentation
 from ovps_core.errors import ImageError, QueryError
-from ovps_core.images import load_image
-from ovps_core.postprocess import SegmentOptions
-from ovps_core.query import PartQuery, phrases
-from ovps_core.results import PartMasks
+from ovps_core.language.parser import phrases
+from ovps_core.pipeline.drawing import draw_page
+from ovps_core.pipeline.postprocess.components import SegmentOptions
+from ovps_core.pipeline.preprocess import load_image
 from ovps_core.segmenter import PartSegmenter
+from ovps_core.structures.masks import PartMasks
+from ovps_core.structures.query import PartQuery
 
 EPILOG = (
     "Words that the model cannot be asked for are named on stderr with the reason, and the others are answered. "

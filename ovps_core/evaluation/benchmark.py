@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from ovps_core.data.benchmark_reader import BenchmarkItem, BenchmarkReader, LabelledImage
-from ovps_core.data.vocabulary import IGNORE, Vocabulary
+from ovps_core.datasets.benchmark_reader import BenchmarkItem, BenchmarkReader, LabelledImage
 from ovps_core.errors import DatasetError, OvpsError
+from ovps_core.evaluation.benchmark_scores import BenchmarkResult
 from ovps_core.evaluation.counts import CleanCounts, ReleasedCounts
+from ovps_core.evaluation.metrics import confusion_matrix, iou_per_class, mean_of_valid
 from ovps_core.evaluation.protocols import (
     Setting,
     check_logits,
@@ -23,10 +24,9 @@ from ovps_core.evaluation.protocols import (
     pred_all_prediction,
 )
 from ovps_core.evaluation.released import RandomReplacement, shifted_labels
-from ovps_core.evaluation.results import BenchmarkResult
-from ovps_core.images import to_pixels
-from ovps_core.metrics import confusion_matrix, iou_per_class, mean_of_valid
-from ovps_core.models.base import PartLogits
+from ovps_core.language.vocabulary import IGNORE, Vocabulary
+from ovps_core.models.interface import PartLogits
+from ovps_core.pipeline.preprocess import to_pixels
 
 if TYPE_CHECKING:
     from ovps_core.segmenter import PartSegmenter

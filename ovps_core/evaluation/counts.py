@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.data.vocabulary import IGNORE, Vocabulary
+from ovps_core.evaluation.benchmark_scores import SettingFigures, class_figures, setting_figures
+from ovps_core.evaluation.metrics import confusion_matrix, mask_boundary, mean_of_valid
 from ovps_core.evaluation.protocols import Setting
 from ovps_core.evaluation.released import boundary_confusion, released_figures
-from ovps_core.evaluation.results import SettingFigures, class_figures, setting_figures
-from ovps_core.metrics import confusion_matrix, mask_boundary, mean_of_valid
+from ovps_core.language.vocabulary import IGNORE, Vocabulary
 
 
 class CleanCounts:

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ovps_core.data.coco_folder import CocoFolder
+from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import DatasetError
+from ovps_core.evaluation.benchmark_scores import without_nan
 from ovps_core.evaluation.queries import QueryAccumulator
-from ovps_core.evaluation.results import without_nan
-from ovps_core.models.base import QueryPlan
-from ovps_core.postprocess import SegmentOptions, part_masks
-from ovps_core.query import PartQuery
-from ovps_core.results import PartMasks
+from ovps_core.models.interface import QueryPlan
+from ovps_core.pipeline.postprocess.components import SegmentOptions, part_masks
 from ovps_core.segmenter import PartSegmenter, full_size
+from ovps_core.structures.masks import PartMasks
+from ovps_core.structures.query import PartQuery
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.data.vocabulary import IGNORE
-from ovps_core.drawing import colours
 from ovps_core.evaluation.benchmark import ScoredItem
 from ovps_core.evaluation.folder import AnsweredQuery
+from ovps_core.language.vocabulary import IGNORE
+from ovps_core.pipeline.drawing import colours
 
 PICTURES = 12
 LONG_EDGE = 420

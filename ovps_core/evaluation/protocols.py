@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovps_core.data.vocabulary import Vocabulary
 from ovps_core.errors import OvpsError
-from ovps_core.models.base import PartLogits
+from ovps_core.language.vocabulary import Vocabulary
+from ovps_core.models.interface import PartLogits
 
 GROUP = 16
 """Classes that are at the image's size at a time."""

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.metrics import mask_iou
-from ovps_core.query import PartQuery
+from ovps_core.evaluation.metrics import mask_iou
+from ovps_core.structures.query import PartQuery
 
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
 """The thresholds that are tried for ``best_threshold_iou``."""

@@ -2,7 +2,7 @@
 
 It differs from the clean protocol in three ways, which all change the numbers a little: labels pass through
 another size and arrive shifted by a pixel; items without part labels are replaced by random other items; and
-boundary IoU is taken on differences of class indices. See :mod:`ovps_core.metrics` for sane figures.
+boundary IoU is taken on differences of class indices. See :mod:`ovps_core.evaluation.metrics` for sane figures.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from ovps_core.evaluation.protocols import Setting
-from ovps_core.metrics import (
+from ovps_core.evaluation.metrics import (
     BOUNDARY_RATIO,
     confusion_matrix,
     harmonic_miou,
     mean_of_valid,
     recall_per_class,
 )
+from ovps_core.evaluation.protocols import Setting
 
 SHORT_EDGE, LONG_EDGE = 800, 1333
 FALLBACK_SEED = 42

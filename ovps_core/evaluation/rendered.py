@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ovps_core.data.rendered.reader import RenderedScenes
-from ovps_core.data.rendered.settings import Level, RenderSettings, require_render_extra
 from ovps_core.errors import DatasetError, QueryError
+from ovps_core.evaluation.benchmark_scores import without_nan
 from ovps_core.evaluation.folder import AnsweredQuery, ask
 from ovps_core.evaluation.queries import QueryAccumulator, QueryFigures
 from ovps_core.evaluation.rendered_questions import Group, Question, Questioner, Synonyms
-from ovps_core.evaluation.results import without_nan
-from ovps_core.postprocess import SegmentOptions
-from ovps_core.query import PartQuery
+from ovps_core.pipeline.postprocess.components import SegmentOptions
+from ovps_core.structures.query import PartQuery
+from ovps_core.synthetic.reader import RenderedScenes
+from ovps_core.synthetic.settings import Level, RenderSettings, require_render_extra
 
 if TYPE_CHECKING:
     from ovps_core.segmenter import PartSegmenter
@@ -107,7 +107,7 @@ def test_scenes(level: Level, count: int, seed: int, folder: Path) -> RenderedSc
         DatasetError: the folder holds scenes of other settings.
     """
     require_render_extra()
-    from ovps_core.data.rendered.generate import generate
+    from ovps_core.synthetic.generate import generate
 
     return RenderedScenes(
         generate(folder, RenderSettings(level=level, split="test", count=count, seed=seed))

@@ -12,7 +12,8 @@ import yaml
 from numpy.typing import NDArray
 
 from ovps_core.errors import DatasetError
-from ovps_core.query import PartQuery
+from ovps_core.language.parser import parse_query
+from ovps_core.structures.query import PartQuery
 
 VISIBLE = 50
 SMALL = 150
@@ -86,7 +87,7 @@ class Synonyms:
         """ "part of the object" with a held-out word for one of them; None where there is none."""
         said = [f"{word} of the {name}" for word in self.parts.get(part, ())]
         said += [f"{part} of the {word}" for word in self.objects.get(name, ())]
-        return PartQuery(str(rng.choice(said))) if said else None
+        return parse_query(str(rng.choice(said))) if said else None
 
 
 @dataclass(frozen=True)

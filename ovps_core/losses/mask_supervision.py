@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovps_core.data.vocabulary import IGNORE
+from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.labels import PairIndex, PartTargets
 
 BACKGROUND_WEIGHT = 0.05

@@ -16,8 +16,8 @@ from ovps_core.losses.attention_control import (
 )
 from ovps_core.losses.labels import PairIndex, PartTargets
 from ovps_core.losses.mask_supervision import at_least_float32, mask_supervision
-from ovps_core.models.base import PartLogits
-from ovps_core.models.corrections import Corrections
+from ovps_core.models.interface import PartLogits
+from ovps_core.models.partclipseg.corrections import Corrections
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Conversion of other projects' weights into our file format."""

@@ -1,0 +1,65 @@
+"""``ovps models``: what can be named, what is on disk."""
+
+from __future__ import annotations
+
+import argparse
+
+from tabulate import tabulate
+
+from ovps_core.checkpoints import find_weights, known_models
+from ovps_core.checkpoints.file import read_info, sha256
+from ovps_core.checkpoints.registry import DEFAULT_MODEL, models_folder
+from ovps_core.models.compact.model import TinyConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``ovps models``."""
+    parser.add_argument(
+        "--paths", action="store_true", help="also say where each file is or belongs"
+    )
+    parser.add_argument(
+        "--words",
+        nargs="?",
+        const=DEFAULT_MODEL,
+        default=argparse.SUPPRESS,
+        metavar="MODEL",
+        help=f"list instead the objects and parts that a model knows, by default {DEFAULT_MODEL}",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table of models, or the words of one."""
+    if "words" in args:
+        print(_words(args.words))
+        return 0
+    rows = []
+    for model in known_models():
+        there = model.path.is_file()
+        row = {
+            "model": model.name,
+            "for": model.use,
+            "licence": model.licence,
+            "on disk": f"{model.path.stat().st_size / 1e6:.0f} MB" if there else "-",
+            "sha256": sha256(model.path)[:12] if there else "",
+            "how to get": "" if there else model.how_to_get().split(":")[0].split(",")[0],
+        }
+        rows.append(row | ({"path": str(model.path)} if args.paths else {}))
+    print(tabulate(rows, headers="keys"))
+    own = set(models_folder().glob("*.safetensors")) - {model.path for model in known_models()}
+    for path in sorted(own):
+        print(f"your own: {path}")
+    return 0
+
+
+def _words(name: str) -> str:
+    """A table of the objects and parts that a model knows; models with a text tower take any words."""
+    on_hub = any(model.name == name and model.hub for model in known_models())
+    config = None if on_hub else read_info(find_weights(name)).config
+    if not isinstance(config, TinyConfig):
+        return f"{name} takes any words."
+    rows = [
+        (thing, ", ".join(part for owner, part in config.pairs if owner == thing))
+        for thing in sorted(config.objects)
+    ]
+    table = tabulate(rows, headers=("object", "parts seen in training"))
+    return f"{table}\n\nparts, of any object or alone: {', '.join(config.parts)}"

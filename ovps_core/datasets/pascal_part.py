@@ -1,0 +1,106 @@
+"""Pascal-Part-116: 20 objects of PASCAL VOC, 116 object-parts, five objects held out of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ovps_core.datasets.benchmark_reader import (
+    BenchmarkItem,
+    BenchmarkReader,
+    LabelledImage,
+    same_size,
+)
+from ovps_core.datasets.label_files import (
+    read_json,
+    read_labels,
+    read_rgb,
+    relabel,
+    require,
+    require_each,
+)
+from ovps_core.errors import DatasetError
+from ovps_core.language.vocabulary import IGNORE, Vocabulary
+
+COUNTS = "annotations_detectron2_part/val_obj_label_count.json"
+
+
+class PascalPart116(BenchmarkReader):
+    """Items: one for each (image, object category in it); boats, chairs, tables and sofas have no parts."""
+
+    name = "pascal_part_116"
+    folder = "PascalPart116"
+    layout = """\
+  PascalPart116/
+    images/{train,val}/*.jpg
+    annotations_detectron2_obj/{train,val}/*.png   8-bit, object index 0-19, 255 unlabelled
+    annotations_detectron2_part/{train,val}/*.png  8-bit, object-part index 0-115, 255 unlabelled
+    annotations_detectron2_part/val_obj_label_count.json  {"2008_000003.png": [object indices]}"""
+
+    def evaluation_items(self) -> Sequence[BenchmarkItem]:
+        """One item for each (image, object category in it)."""
+        self._require_split("val", COUNTS)
+        present = read_json(self.base / COUNTS)
+        stems = {Path(name).stem: objects for name, objects in present.items()}
+        self._require_files("val", list(stems), f"{COUNTS} lists it")
+        items = []
+        for stem in sorted(stems):
+            for index in sorted(set(stems[stem])):
+                if not 0 <= index < len(self.vocabulary.objects):
+                    raise DatasetError(
+                        f"{self.base / COUNTS}: {stem} has object index {index}, not 0..19."
+                    )
+                read = partial(self._read, "val", stem, self.vocabulary, index)
+                name = f"{stem} {self.vocabulary.objects[index]}"
+                items.append(BenchmarkItem(name, self._image("val", stem), read))
+        return items
+
+    def training_items(self) -> Sequence[BenchmarkItem]:
+        """Every training image with its seen objects."""
+        self._require_split("train")
+        folder = self.base / "annotations_detectron2_part/train"
+        stems = sorted(path.stem for path in folder.glob("*.png") if not path.name.startswith("._"))
+        self._require_files("train", stems, "its part labels are there")
+        target = self.vocabulary.seen()
+        return [
+            BenchmarkItem(
+                stem, self._image("train", stem), partial(self._read, "train", stem, target, None)
+            )
+            for stem in stems
+        ]
+
+    def _image(self, split: str, stem: str) -> Path:
+        return self.base / "images" / split / f"{stem}.jpg"
+
+    def _labels(self, kind: str, split: str, stem: str) -> Path:
+        return self.base / f"annotations_detectron2_{kind}" / split / f"{stem}.png"
+
+    def _require_split(self, split: str, *also: str) -> None:
+        folders = ("images", "annotations_detectron2_obj", "annotations_detectron2_part")
+        require(self.base, [*(f"{folder}/{split}" for folder in folders), *also], self.layout)
+
+    def _require_files(self, split: str, stems: Sequence[str], because: str) -> None:
+        images = [self._image(split, stem) for stem in stems]
+        labels = [self._labels(kind, split, stem) for kind in ("obj", "part") for stem in stems]
+        require_each([*images, *labels], because)
+
+    def _read(self, split: str, stem: str, target: Vocabulary, only: int | None) -> LabelledImage:
+        """The maps in rows of ``target``; with ``only``, nothing but that object category."""
+        image = read_rgb(self._image(split, stem))
+        object_path, part_path = self._labels("obj", split, stem), self._labels("part", split, stem)
+        raw_objects, raw_parts = read_labels(object_path), read_labels(part_path)
+        same_size(image, raw_objects, object_path)
+        same_size(image, raw_parts, part_path)
+        ignore = self.vocabulary.ignore_label
+        objects = relabel(raw_objects, self.object_table(target), ignore, object_path)
+        parts = relabel(raw_parts, self.part_table(target), ignore, part_path)
+        if only is not None:
+            elsewhere = raw_objects != only
+            objects, parts = (
+                np.where(elsewhere, IGNORE, objects),
+                np.where(elsewhere, IGNORE, parts),
+            )
+        return LabelledImage(image, objects, parts)

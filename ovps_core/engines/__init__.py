@@ -1,0 +1,6 @@
+"""Ways to run a network, all behind :class:`ovps_core.engines.interface.Engine`."""
+
+from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
+from ovps_core.engines.select import make_engine
+
+__all__ = ["DEFAULT_CACHE", "EngineCache", "make_engine"]

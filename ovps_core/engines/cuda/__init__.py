@@ -1,0 +1,1 @@
+"""Preprocessing and postprocessing on a CUDA device."""

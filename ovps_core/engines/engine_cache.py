@@ -1,0 +1,135 @@
+"""Built engines on disk: found again by a digest of all they depend on, checked before they are trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import timm
+import torch
+
+from ovps_core.checkpoints.file import sha256
+from ovps_core.engines.subgraphs import GRAPH_VERSION
+from ovps_core.errors import BackendError
+from ovps_core.models.interface import PartModel
+from ovps_core.structures.cache_folder import cache_folder
+
+_MANIFEST = "manifest.json"
+log = logging.getLogger(__name__)
+
+
+Progress = Callable[[str], None]
+"""Told in words what a build is at."""
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class EngineCache:
+    """Where built engines are kept, and who is told while one is built.
+
+    Attributes:
+        root: the folder; None for ``engines`` in the cache folder. Deleting it costs the time to build again.
+        progress: told what a build is at; nothing is told of what is found ready.
+    """
+
+    root: Path | None = None
+    progress: Progress = _silent
+
+    @property
+    def folder(self) -> Path:
+        """Where engines are kept."""
+        return self.root or cache_folder() / "engines"
+
+    def get(self, kind: str, key: Mapping[str, str], build: Callable[[Path], None]) -> Path:
+        """A folder of files that ``build`` makes for ``key``, built now or before.
+
+        A folder is taken only whole: its manifest must hold the same key and the sha256 of each file; a truncated,
+        changed or foreign one is built anew. Building happens beside and is moved into place in one step, so that
+        a build that is stopped leaves nothing that looks finished.
+
+        Args:
+            kind: begins the folder's name.
+            key: everything that the result depends on.
+            build: writes its files into the empty folder it is given.
+
+        Raises:
+            BackendError: the cache's folder cannot be written.
+        """
+        digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()
+        folder = self.folder / f"{kind}-{digest[:24]}"
+        if is_intact(folder, key):
+            return folder
+        if folder.exists():
+            log.warning("%s is damaged or out of date; building it again", folder)
+        unfinished = self._make_folder(folder.name)
+        try:
+            build(unfinished)
+            files = {path.name: sha256(path) for path in sorted(unfinished.iterdir())}
+            (unfinished / _MANIFEST).write_text(
+                json.dumps({"key": dict(key), "files": files}, indent=1)
+            )
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(unfinished, folder)
+        except OSError as error:
+            if not is_intact(folder, key):  # else another process was faster
+                raise BackendError(f"{folder} could not be built: {error}") from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        return folder
+
+    def _make_folder(self, name: str) -> Path:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix=f"{name}.", suffix=".part", dir=self.folder))
+        except OSError as error:
+            raise BackendError(
+                f"built engines cannot be kept in {self.folder} ({error.strerror}); "
+                "name a folder that can be written"
+            ) from error
+
+
+DEFAULT_CACHE = EngineCache()
+
+
+def is_intact(folder: Path, key: Mapping[str, str]) -> bool:
+    """Whether ``folder`` holds exactly what was built for ``key``."""
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text())
+        if manifest["key"] != dict(key):
+            return False
+        return all(sha256(folder / name) == digest for name, digest in manifest["files"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def model_key(model: PartModel) -> dict[str, str]:
+    """Identity of the graphs exported from ``model``, as part of a cache key.
+
+    Weights and configuration are hashed as data; no source code is read. What the code adds is
+    :data:`ovps_core.engines.subgraphs.GRAPH_VERSION`.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if not name.startswith("text."):  # words reach a graph as numbers
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    config = getattr(model, "config", None)
+    return {
+        "model": type(model).__name__,
+        "weights": digest.hexdigest(),
+        "config": json.dumps(asdict(config) if config else {}, sort_keys=True),
+        "preprocessing": json.dumps(asdict(model.preprocessing), sort_keys=True),
+        "graph": str(GRAPH_VERSION),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+    }

@@ -1,0 +1,91 @@
+"""One interface for every way to run a network: prepare for shapes, encode an image, decode queries."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ovps_core.engines.chunking import Chunk, decode_in_chunks, split
+from ovps_core.models.interface import Conditions, Features, PartLogits
+
+MAX_QUERIES = 32
+
+
+@dataclass(frozen=True)
+class EngineShape:
+    """What an engine is prepared for.
+
+    Attributes:
+        batch: images per call.
+        size: (height, width) of the pixels.
+        max_queries: most names or pairs in one call; more are run in chunks.
+    """
+
+    batch: int
+    size: tuple[int, int]
+    max_queries: int = MAX_QUERIES
+
+
+class Engine(ABC):
+    """A network ready to run. Calls from several threads take turns.
+
+    Attributes:
+        name: as a user names it: "torch", "openvino", ...
+        precision: what the arithmetic is done in: "fp32", "bf16", "fp16", "mixed" (int8 and bf16),
+            "int8".
+        device: where pixels are wanted and logits lie.
+        max_queries: most names or pairs in one pass of the decoder.
+    """
+
+    name: str
+    precision: str
+    device: torch.device = torch.device("cpu")
+    max_queries: int = MAX_QUERIES
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._split: tuple[Conditions, int, list[Chunk]] | None = None
+
+    @abstractmethod
+    def prepare(self, shape: EngineShape) -> None:
+        """Compile, allocate and warm up for ``shape``; later calls with other shapes still work.
+
+        Raises:
+            BackendError: this engine cannot run the model; the message says why and what else can.
+        """
+
+    @abstractmethod
+    def encode(self, pixels: Tensor) -> Features:
+        """Normalised pixels float [B, 3, H, W] on :attr:`device` -> features, valid until the next call."""
+
+    @abstractmethod
+    def decode(self, features: Features, conditions: Conditions) -> PartLogits:
+        """At most :attr:`max_queries` names (at least one) and pairs on :attr:`device` -> float32 logits."""
+
+    def run(self, pixels: Tensor, conditions: Conditions) -> PartLogits:
+        """Normalised pixels float [B, 3, H, W] and any number of conditions -> float32 logits on :attr:`device`.
+
+        The image is encoded once; the decoder runs as often as :attr:`max_queries` asks for.
+        """
+        with self._turn, torch.inference_mode():
+            features = self.encode(pixels.to(self.device, non_blocking=True))
+            return self.decode_all(features, conditions)
+
+    def decode_all(self, features: Features, conditions: Conditions) -> PartLogits:
+        """Any number of conditions, wherever they lie -> float32 logits on :attr:`device`."""
+        return decode_in_chunks(self.decode, features, conditions, self._chunks(conditions))
+
+    def _chunks(self, conditions: Conditions) -> list[Chunk]:
+        """Of ``conditions``, on :attr:`device`; split and moved when they change and not per frame."""
+        known = self._split
+        if known is None or known[0] is not conditions or known[1] != self.max_queries:
+            chunks = [chunk.to(self.device) for chunk in split(conditions, self.max_queries)]
+            self._split = known = conditions, self.max_queries, chunks
+        return known[2]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.precision}"

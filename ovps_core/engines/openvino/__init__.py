@@ -1,0 +1,1 @@
+"""OpenVINO engine: float, bf16 and quantised graphs."""

@@ -1,0 +1,144 @@
+"""Which engine runs a network: the one asked for, or the fastest that is here."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Sequence
+
+import torch
+
+from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
+from ovps_core.engines.interface import Engine
+from ovps_core.engines.torch_eager import EagerEngine
+from ovps_core.errors import BackendError
+from ovps_core.models.interface import PartModel
+from ovps_core.pipeline.preprocess import RgbImage
+
+BACKENDS = ("auto", "torch", "compiled", "openvino", "onnxruntime", "tensorrt")
+log = logging.getLogger(__name__)
+
+
+def make_engine(
+    model: PartModel,
+    *,
+    backend: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    calibration: Sequence[RgbImage] = (),
+    cache: EngineCache = DEFAULT_CACHE,
+) -> Engine:
+    """An engine for ``model``.
+
+    Args:
+        backend: one of :data:`BACKENDS`; "auto" takes the fastest that is installed and keeps the masks:
+            on a GPU tensorrt, compiled, torch; on a CPU openvino, onnxruntime, torch.
+        device: "auto", "cpu" or "cuda:N".
+        precision: "auto", "fp32", "bf16", "fp16", "mixed" or "int8"; "auto" is 16 bit where the device is
+            faster in it. mixed and int8 must be asked for: what they cost in accuracy depends on the model.
+        calibration: pictures for mixed and int8, such as the robot sees.
+        cache: where engines that must be built are kept.
+
+    Raises:
+        BackendError: what was asked for is not here; says what is, and what to install.
+    """
+    if backend not in BACKENDS:
+        raise BackendError(f"unknown backend {backend!r}; known are {', '.join(BACKENDS)}")
+    if device == "auto":
+        on_gpu = torch.cuda.is_available() and backend not in ("openvino", "onnxruntime")
+        device = "cuda:0" if on_gpu else "cpu"
+    if precision == "auto" and not model.keeps_masks_in_16_bit:
+        precision = "fp32"
+    why = "as asked"
+    if backend == "auto":
+        backend, why = _fastest(device, precision)
+    if device != "cpu" and backend in ("openvino", "onnxruntime"):
+        raise BackendError(
+            f"{backend} runs on the CPU here, not on {device!r}; use tensorrt, compiled or torch"
+        )
+    if precision in ("bf16", "mixed", "int8") and not model.keeps_masks_in_16_bit:
+        log.warning("%s changes this model's masks; docs/performance.md has how much", precision)
+    engine = _MAKERS[backend](model, device, precision, calibration, cache)
+    log.info("engine: %s on %s in %s (%s)", engine.name, device, engine.precision, why)
+    return engine
+
+
+def _fastest(device: str, precision: str) -> tuple[str, str]:
+    """A backend that is here, and why it."""
+    if device.startswith("cuda"):
+        from ovps_core.engines.tensorrt.build import runtime_name
+
+        if precision in ("auto", "fp16", "fp32") and runtime_name():
+            return "tensorrt", f"{runtime_name()} is installed"
+        if importlib.util.find_spec("triton"):
+            return "compiled", "no TensorRT for this precision; torch.compile is next"
+        return "torch", "neither TensorRT nor Triton is installed"
+    if precision == "fp16":
+        return "torch", "only torch has fp16 on a CPU"
+    if _installed("openvino", "onnx", "onnxscript"):
+        return "openvino", "the fastest on a CPU"
+    if precision in ("auto", "fp32") and _installed("onnxruntime", "onnx", "onnxscript"):
+        return (
+            "onnxruntime",
+            'openvino, which is faster, is not installed: pip install "ovps[openvino]"',
+        )
+    return "torch", 'openvino, about twice as fast, is not installed: pip install "ovps[openvino]"'
+
+
+def _installed(*names: str) -> bool:
+    return all(importlib.util.find_spec(name) for name in names)
+
+
+def _or(precision: str, default: Callable[[], str]) -> str:
+    return default() if precision == "auto" else precision
+
+
+def _torch(
+    model: PartModel, device: str, precision: str, _: Sequence[RgbImage], __: EngineCache
+) -> Engine:
+    precision = _or(precision, lambda: "fp16" if device.startswith("cuda") else "fp32")
+    return EagerEngine(model, device=device, precision=precision)
+
+
+def _compiled(
+    model: PartModel, device: str, precision: str, _: Sequence[RgbImage], __: EngineCache
+) -> Engine:
+    from ovps_core.engines.torch_compile import CompiledEngine
+
+    precision = _or(precision, lambda: "fp16" if device.startswith("cuda") else "fp32")
+    return CompiledEngine(model, device=device, precision=precision)
+
+
+def _openvino(
+    model: PartModel, _: str, precision: str, images: Sequence[RgbImage], cache: EngineCache
+) -> Engine:
+    from ovps_core.engines.openvino.runtime import OpenVinoEngine, has_bf16
+
+    precision = _or(precision, lambda: "bf16" if has_bf16() else "fp32")
+    return OpenVinoEngine(model, precision=precision, images=images, cache=cache)
+
+
+def _onnxruntime(
+    model: PartModel, _: str, precision: str, __: Sequence[RgbImage], cache: EngineCache
+) -> Engine:
+    from ovps_core.engines.onnx.runtime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(model, precision=_or(precision, lambda: "fp32"), cache=cache)
+
+
+def _tensorrt(
+    model: PartModel, device: str, precision: str, _: Sequence[RgbImage], cache: EngineCache
+) -> Engine:
+    from ovps_core.engines.tensorrt.runtime import TensorRtEngine
+
+    precision = _or(precision, lambda: "fp16")
+    return TensorRtEngine(model, device=device, precision=precision, cache=cache)
+
+
+_MAKERS: dict[str, Callable[[PartModel, str, str, Sequence[RgbImage], EngineCache], Engine]] = {
+    "torch": _torch,
+    "compiled": _compiled,
+    "openvino": _openvino,
+    "onnxruntime": _onnxruntime,
+    "tensorrt": _tensorrt,
+}

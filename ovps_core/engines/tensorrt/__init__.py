@@ -1,0 +1,1 @@
+"""TensorRT engine: build, cache and run."""

@@ -1,0 +1,51 @@
+"""PyTorch as it is: every model, every device, no preparation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ovps_core.engines.interface import Engine, EngineShape
+from ovps_core.engines.low_precision import inference_copy
+from ovps_core.errors import BackendError
+from ovps_core.models.interface import Conditions, Features, PartLogits, PartModel
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class EagerEngine(Engine):
+    """The network in PyTorch; in 16 bit on a copy, in fp32 on ``model`` itself, which moves to ``device``.
+
+    Raises:
+        BackendError: the device or the precision cannot be had.
+    """
+
+    name = "torch"
+
+    def __init__(self, model: PartModel, *, device: str = "cpu", precision: str = "fp32") -> None:
+        super().__init__()
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise BackendError(
+                f"device {device!r} was asked for, but PyTorch sees no CUDA device; use cpu"
+            )
+        if precision not in DTYPES:
+            raise BackendError(f"{self.name} runs in {', '.join(DTYPES)}, not {precision!r}")
+        self.device = torch.device(device)
+        self.precision = precision
+        self.dtype = DTYPES[precision]
+        if precision != "fp32":
+            model = inference_copy(model, self.dtype)
+        self.model = model.to(self.device)
+
+    def prepare(self, shape: EngineShape) -> None:
+        """Nothing to build: eager PyTorch takes any shape."""
+        self.max_queries = shape.max_queries
+
+    def encode(self, pixels: Tensor) -> Features:
+        """See :meth:`Engine.encode`."""
+        return self.model.encode(pixels.to(self.dtype))
+
+    def decode(self, features: Features, conditions: Conditions) -> PartLogits:
+        """See :meth:`Engine.decode`."""
+        logits = self.model.decode(features, conditions.to(self.device, self.dtype))
+        return PartLogits(logits.names.float(), logits.pairs.float())

@@ -1,0 +1,1 @@
+"""Phrases to queries: parser, lexicon, word resolver and benchmark vocabularies."""

@@ -1,0 +1,151 @@
+"""Parser of phrases: "the mug's rim" is the part "rim" of the object "mug"."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from ovps_core.errors import QueryError
+from ovps_core.language.lexicon import lexicon, singular
+from ovps_core.structures.query import PartQuery
+
+MAX_LENGTH = 200
+"""Maximum length of a phrase, characters."""
+
+
+def parse_queries(text: str | Iterable[str | PartQuery]) -> tuple[PartQuery, ...]:
+    """Queries from text or a list; texts may hold several, separated by comma, semicolon or newline.
+
+    Two names for one thing stay two queries; the same text twice is one.
+
+        >>> [(q.object, q.part) for q in parse_queries("knife handle; the mug's rim")]
+        [('knife', 'handle'), ('mug', 'rim')]
+
+    Raises:
+        QueryError: a text is empty, too long, or holds control characters; quotes it.
+    """
+    items = [text] if isinstance(text, str) else list(text)
+    queries: list[PartQuery] = []
+    for item in items:
+        if isinstance(item, PartQuery):
+            queries.append(item)
+        else:
+            queries += [parse_query(phrase) for phrase in phrases(item)]
+    return tuple(dict.fromkeys(queries))
+
+
+def phrases(text: str) -> list[str]:
+    """The phrases of a text that may hold several; a text without any is left as it is."""
+    pieces = [piece.strip() for piece in re.split(r"[,;\n]", text)]
+    return [piece for piece in pieces if piece] or [text.strip()]
+
+
+def parse_query(text: str, *, threshold: float = 0.0, max_parts: int = 0) -> PartQuery:
+    """Query from one phrase; see :func:`read_phrase` for what is understood.
+
+    Args:
+        threshold, max_parts: see :class:`~ovps_core.structures.query.PartQuery`.
+
+        >>> parse_query("handle of the knife").part
+        'handle'
+
+    Raises:
+        QueryError: see :func:`parse_queries`.
+    """
+    object_name, part_name = read_phrase(text)
+    return PartQuery(text, object_name, part_name, threshold, max_parts)
+
+
+def read_phrase(text: str) -> tuple[str, str]:
+    """(object, part) named by one phrase; either may be empty, not both.
+
+    Understood are "knife handle", "handle of the knife", "the knife's handle", "handle", "knife", and verbs of
+    the table of affordances: "cut with the knife", "something to pour from".
+
+    Raises:
+        QueryError: see :func:`parse_queries`.
+    """
+    phrase = _normalise(text)
+    by_verb = _affordance(phrase)
+    if by_verb is not None:
+        return by_verb
+    of = re.match(r"(.+?) (?:of|on|from) (.+)", phrase)
+    if of:
+        return singular(_bare(of[2])), singular(_bare(of[1]))
+    object, part = _split_noun_phrase(_bare(phrase))
+    possessive = re.match(r"(.+?)(?:'s|(?<=s)') (.+)", phrase)
+    if possessive and object not in lexicon().objects:  # "chef's knife" is a name
+        return singular(_bare(possessive[1])), singular(_bare(possessive[2]))
+    return object, part
+
+
+def _normalise(text: str) -> str:
+    """Lower case, plain quotes gone, single spaces; raises QueryError for what no one would say."""
+    shown = text if len(text) <= 60 else f"{text[:60]}..."
+    if len(text) > MAX_LENGTH:
+        raise QueryError(
+            f"query of {len(text)} characters, at most {MAX_LENGTH} are read: {shown!r}"
+        )
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Co") for char in text.strip()):
+        raise QueryError(
+            f"query with control characters: {shown!r}; expected words like 'knife handle'"
+        )
+    phrase = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
+    phrase = re.sub(r"[\"“”«»`()\[\]{}!?]|\.$", " ", phrase)
+    phrase = re.sub(r"(?<!\w)'|'(?!\w)(?<!s')", " ", phrase)
+    phrase = " ".join(phrase.replace("_", " ").split())
+    if not re.search(r"\w", phrase):
+        raise QueryError(f"query without words: {shown!r}; expected words like 'knife handle'")
+    return phrase
+
+
+def _bare(phrase: str) -> str:
+    """Without leading articles and pointing words."""
+    bare = re.sub(r"^(?:(?:the|a|an|this|that|my|your|its|one|some|any|all|each) )+", "", phrase)
+    return bare.strip() or phrase
+
+
+def _affordance(phrase: str) -> tuple[str, str] | None:
+    """(object, part) when the phrase is a verb of the table, alone or with an object."""
+    request = re.sub(
+        r"^(?:please |(?:find |show me )?(?:something|anything|a thing|where) (?:to |i can |you can |for )|to )+",
+        "",
+        phrase,
+    )
+    table = lexicon().affordances
+    for verb in sorted(table, key=len, reverse=True):
+        if request == verb and request != phrase:
+            return "", table[verb].part
+        if request.startswith(f"{verb} "):
+            thing = _bare(request[len(verb) + 1 :])
+            thing = _bare(re.sub(r"^(?:with|from) ", "", thing))
+            said = re.match(r"(.+?) (?:by|at) (?:the|its) (.+)", thing)
+            object, part = (said[1], singular(said[2])) if said else _split_noun_phrase(thing)
+            if object and not part:
+                return object, table[verb].part_of(object)
+            return object, part
+    return None
+
+
+def _split_noun_phrase(phrase: str) -> tuple[str, str]:
+    """The longest known part at the end is the part, what stands before it the object."""
+    known = lexicon()
+    phrase = singular(phrase)
+    if phrase in known.objects:
+        return phrase, ""
+    words = phrase.split()
+    for start in range(len(words)):
+        part = " ".join(words[start:])
+        if part in known.parts or singular(part) in known.parts:
+            object, part = singular(" ".join(words[:start])), singular(part)
+            a_kind_of_it = object and part in known.objects and not _names_a_thing(object)
+            return (phrase, "") if a_kind_of_it else (object, part)
+    return phrase, ""
+
+
+def _names_a_thing(phrase: str) -> bool:
+    """Whether it ends in an object's name: the door of a "gas oven", but a "kitchen drawer" is a drawer."""
+    known, words = lexicon(), phrase.split()
+    tails = [" ".join(words[start:]) for start in range(len(words))]
+    return any(tail in known.objects or tail in known.others for tail in tails)

@@ -1,0 +1,254 @@
+"""Any word into the words that a model knows: by the lexicon first, then by word vectors, else refused."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovps_core.errors import QueryError
+from ovps_core.language.lexicon import lexicon, singular
+from ovps_core.structures.query import PartQuery
+
+Kind = Literal["object", "part"]
+Meaning = tuple[tuple[str, float], ...]
+"""Known words, each with its share."""
+# Found on tests/data/development_words.yaml, checked on tests/data/held_out_synonyms.yaml.
+LEAST_SIMILARITY = 0.7
+LEAST_MARGIN = 0.05
+LEAST_SPELLING = 0.88
+LEAST_NEARNESS = 0.4  # of a word that a refusal names as near
+NAMED = 5  # words that a refusal names at most
+MOST_STEPS = 3  # a stein is a beer mug is a mug
+
+
+def resolve(word: str, known: Sequence[str], kind: Kind) -> Meaning:
+    """The known words that ``word`` means, each with its share of the meaning; shares sum to 1.
+
+        >>> resolve("hilt", ["handle", "blade"], "part")
+        (('handle', 1.0),)
+        >>> resolve("cutlery", ["fork", "knife", "mug"], "object")
+        (('fork', 0.5), ('knife', 0.5))
+
+    Tried in this order, each for the whole phrase and then without its first words ("big red mug"): a known word;
+    another name for one, or a group of them, in the lexicon; what WordNet calls a kind of one, or describes alike.
+    Last comes a misspelling. A word that the lexicon knows as something else is never read as a known one.
+
+    Args:
+        known: the model's names of that kind, lower case and singular.
+        kind: objects and parts are never mixed: the bowl of a spoon is not a bowl.
+
+    Raises:
+        QueryError: no known word is meant; names the nearest.
+    """
+    phrase = singular(re.sub(r"[\s_-]+", " ", word.lower()).strip())
+    words = phrase.split()
+    tails = [" ".join(words[start:]) for start in range(len(words))] or [""]
+    meant: list[str] | None = None
+    for tail in tails:
+        meant = _curated(tail, known, kind)
+        if meant is None:
+            meant = _in_wordnet(tail, known, kind)
+        if meant is not None:
+            break
+    if meant is None:
+        meant = _misspelt(phrase, known, kind)
+    if not meant:
+        raise QueryError(f"no known {kind} is meant by {word!r}{_hint(word, known, kind)}")
+    return tuple((name, 1 / len(meant)) for name in meant)
+
+
+def taken_apart(
+    phrase: str, objects: Sequence[str], parts: Sequence[str]
+) -> tuple[str, str] | None:
+    """The known object and the known part that ``phrase`` names one after the other, None where it does not.
+
+    For what was read as one thing that the model does not know: "door frame" is one part in some vocabularies, and
+    the frame of a door in others. Kinds and likenesses are not taken: a pot holder is not the handle of a pot.
+    """
+    words = singular(phrase).split()
+    for cut in range(len(words) - 1, 0, -1):
+        object, part = " ".join(words[:cut]), " ".join(words[cut:])
+        if _curated(object, objects, "object") and _curated(part, parts, "part"):
+            return object, part
+    return None
+
+
+def refusal(
+    query: PartQuery,
+    objects: Sequence[str],
+    parts: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+) -> str:
+    """Why a model cannot be asked ``query``: which word it does not know, and what it knows near it, in one line.
+
+    Args:
+        objects, parts, pairs: what the model knows, pairs as (object, part).
+    """
+    object, part = query.object, query.part
+    if object and not part:
+        object, part = _object_and_rest(object, objects)
+    things, kinds = _meant_by(object, objects, "object"), _meant_by(part, parts, "part")
+    if object and not things:
+        fault = f"no object {object!r}{_hint(object, objects, 'object')}"
+        having = [name for name, kind in pairs if kind in kinds]
+        if having:
+            fault += f"; it knows {kinds[0]} of {_listed(having)}"
+    elif object:
+        own = [kind for name, kind in pairs if name in things]
+        fault = f"no {part!r} of {things[0]}, but {_listed(own)}"
+    else:
+        fault = f"no part {part!r}{_hint(part, parts, 'part')}"
+    return (
+        f"{query.text!r}: this model knows {fault}. `ovps models --words` lists all; "
+        "clipseg-rd64-refined takes any words."
+    )
+
+
+def _object_and_rest(phrase: str, objects: Sequence[str]) -> tuple[str, str]:
+    """A known object that ``phrase`` begins with and the rest, ("knife", "antenna"); else all of it and ""."""
+    words = singular(phrase).split()
+    if phrase in lexicon().others or phrase in _wordnet().rows:
+        return phrase, ""  # a "knife block" is no knife
+    for cut in range(len(words) - 1, 0, -1):
+        head = " ".join(words[:cut])
+        if _curated(head, objects, "object"):
+            return head, " ".join(words[cut:])
+    return phrase, ""
+
+
+def _meant_by(word: str, known: Sequence[str], kind: Kind) -> list[str]:
+    try:
+        return [name for name, _ in resolve(word, known, kind)] if word else []
+    except QueryError:
+        return []
+
+
+def _names(kind: Kind) -> Mapping[str, str]:
+    return lexicon().objects if kind == "object" else lexicon().parts
+
+
+def _curated(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None:
+    """Known words for a phrase of the lexicon; none of them where it means another thing; None if not in it."""
+    if phrase in known:
+        return [phrase]
+    names, other = _names(kind), _names("part" if kind == "object" else "object")
+    if phrase in names:
+        meant = [name for name in known if names.get(name, name) == names[phrase]]
+        instead = lexicon().instead.get(names[phrase])
+        return meant or (_curated(instead, known, kind) if instead else [])
+    if kind == "object" and phrase in lexicon().groups:
+        group = {names[member] for member in lexicon().groups[phrase]}
+        return [name for name in known if names.get(name, name) in group]
+    return [] if phrase in lexicon().others or phrase in other else None
+
+
+def _in_wordnet(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None:
+    """The known word that WordNet has ``phrase`` as a kind of, or describes alike; [] for a kind of another thing.
+
+    None where it is neither, or other words come near too.
+    """
+    wordnet = _wordnet()
+    if phrase not in wordnet.rows:
+        return None
+    rivals = _rivals(known, kind)
+    labels = {wordnet.rows[word]: label for word, label in reversed(rivals.items())}
+    row = wordnet.rows[phrase]
+    for _ in range(MOST_STEPS + 1):
+        if row in labels:
+            return [labels[row]] if labels[row] in known else []
+        row = wordnet.kinds.get(row, row)
+    (best, name), (second, _), *_ = [*_ranking(phrase, known, kind), (-1.0, "")]
+    sure = best >= LEAST_SIMILARITY and best - second >= LEAST_MARGIN
+    return [name] if sure and name in known else None
+
+
+def _rivals(known: Sequence[str], kind: Kind) -> dict[str, str]:
+    """WordNet's words that compete for a meaning -> the name each stands for, a known one where there is one.
+
+    Besides the words that the model knows, these are all that it must not take others for.
+    """
+    names, instead = _names(kind), lexicon().instead
+    standing = {names.get(name, name): name for name in known}
+    rivals = {name: name for name in known} | {
+        word: standing.get(name, standing.get(instead.get(name, ""), name))
+        for word, name in names.items()
+        if word not in known
+    }
+    if kind == "object":
+        rivals |= {name: name for name in lexicon().others}
+    return {word: label for word, label in rivals.items() if word in _wordnet().rows}
+
+
+def _ranking(phrase: str, known: Sequence[str], kind: Kind) -> list[tuple[float, str]]:
+    """(cosine, name) of all rivals, best first; of a name's synonyms the nearest counts."""
+    wordnet = _wordnet()
+    if phrase not in wordnet.rows:
+        return []
+    cosines = wordnet.vectors @ wordnet.vectors[wordnet.rows[phrase]]
+    best: dict[str, float] = {}
+    for word, label in _rivals(known, kind).items():
+        best[label] = max(best.get(label, -1.0), float(cosines[wordnet.rows[word]]))
+    return sorted(((cosine, name) for name, cosine in best.items()), reverse=True)
+
+
+def _misspelt(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None:
+    """The known word that a long phrase which is no word at all nearly spells."""
+    if phrase in _wordnet().rows or len(phrase) < 6:
+        return None
+    names = _names(kind)
+    spelt = difflib.get_close_matches(phrase, [*known, *names], n=1, cutoff=LEAST_SPELLING)
+    return _curated(spelt[0], known, kind) if spelt and spelt[0][0] == phrase[0] else None
+
+
+def _hint(word: str, known: Sequence[str], kind: Kind) -> str:
+    """The known words that are spelt or described like ``word``, for a message; "" where nothing is near."""
+    words = singular(word).split()
+    tails = [" ".join(words[start:]) for start in range(len(words))]
+    near = difflib.get_close_matches(tails[-1], known, n=1, cutoff=LEAST_SPELLING - 0.1)
+    for tail in tails:
+        near += [name for cosine, name in _ranking(tail, known, kind) if cosine >= LEAST_NEARNESS]
+    near = [name for name in dict.fromkeys(near) if name in known]
+    return f"; near it {'is' if len(near) == 1 else 'are'} {_listed(near)}" if near else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+@dataclass(frozen=True)
+class _WordNet:
+    """Household artefacts in WordNet; see ``training/compact/word_vectors.py``.
+
+    Attributes:
+        rows: word -> row of the meaning that it stands for.
+        kinds: row -> row of what it is a kind of, where that is one of them.
+        vectors: unit vectors float32 [rows, D] of their descriptions.
+    """
+
+    rows: Mapping[str, int]
+    kinds: Mapping[int, int]
+    vectors: NDArray[np.float32]
+
+
+@functools.cache
+def _wordnet() -> _WordNet:
+    with (resources.files("ovps_core.language") / "resources" / "word_vectors.npz").open(
+        "rb"
+    ) as file:
+        table = np.load(file)
+        words = table["words"].tobytes().decode().split("\n")
+        rows = dict(zip(words, table["rows"].tolist(), strict=True))
+        vectors = table["vectors"].astype(np.float32)
+        kinds = {
+            row: kind for row, kind in enumerate(table["kinds"].tolist()) if kind < len(vectors)
+        }
+    return _WordNet(rows, kinds, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))

@@ -1,0 +1,130 @@
+"""The names a data set uses: objects, parts, and which pairs of them are held out of training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovps_core.errors import DatasetError
+
+IGNORE = -1
+"""The label of a pixel without an object or a part, whatever the data set writes there."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Objects, their parts, and the split of the objects into seen and unseen.
+
+    Name lists that a model is given are sorted in Python's string order (upper case first); pairs keep the
+    order of the data set, because its label maps index them.
+
+    Attributes:
+        name: "pascal_part_116".
+        objects: every object of the data set, in its order; some have no parts.
+        object_parts: (object, part) pairs, in the order that the data set's label maps index.
+        unseen_objects: objects that are kept out of training.
+        ignore_label: value of an unlabelled pixel in the data set's own files.
+    """
+
+    name: str
+    objects: tuple[str, ...]
+    object_parts: tuple[tuple[str, str], ...]
+    unseen_objects: frozenset[str] = frozenset()
+    ignore_label: int = 255
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """Every part's name once, sorted: the P part names of a model."""
+        return tuple(sorted({part for _, part in self.object_parts}))
+
+    @cached_property
+    def objects_with_parts(self) -> tuple[str, ...]:
+        """Every object that has a part, sorted: the O object names of a model."""
+        return tuple(sorted({name for name, _ in self.object_parts}))
+
+    @cached_property
+    def part_index(self) -> NDArray[np.int64]:
+        """int64 [T]: per pair the position of its part in :attr:`parts`."""
+        return np.array([self.parts.index(part) for _, part in self.object_parts], dtype=np.int64)
+
+    @cached_property
+    def object_index(self) -> NDArray[np.int64]:
+        """int64 [T]: per pair the position of its object in :attr:`objects_with_parts`."""
+        positions = [self.objects_with_parts.index(name) for name, _ in self.object_parts]
+        return np.array(positions, dtype=np.int64)
+
+    @cached_property
+    def is_seen(self) -> NDArray[np.bool_]:
+        """bool [T]: whether training sees the pair."""
+        return np.array(
+            [name not in self.unseen_objects for name, _ in self.object_parts], dtype=bool
+        )
+
+    @property
+    def seen_indices(self) -> NDArray[np.int64]:
+        """Positions of the seen pairs in :attr:`object_parts`."""
+        return np.flatnonzero(self.is_seen)
+
+    @cached_property
+    def pair_names(self) -> tuple[str, ...]:
+        """ "knife handle" per pair, as a person would ask for it."""
+        return tuple(f"{name} {part}" for name, part in self.object_parts)
+
+    def seen(self) -> Vocabulary:
+        """What training may know: the same vocabulary without its unseen objects."""
+        return replace(
+            self,
+            objects=tuple(name for name in self.objects if name not in self.unseen_objects),
+            object_parts=tuple(
+                pair for pair in self.object_parts if pair[0] not in self.unseen_objects
+            ),
+            unseen_objects=frozenset(),
+        )
+
+
+def vocabulary_names() -> tuple[str, ...]:
+    """The vocabularies that come with the package."""
+    folder = files("ovps_core.language") / "resources" / "vocabularies"
+    return tuple(
+        sorted(f.name.removesuffix(".json") for f in folder.iterdir() if f.name.endswith(".json"))
+    )
+
+
+def read_packaged(name: str) -> Mapping[str, Any]:
+    """The packaged file of one vocabulary as it stands.
+
+    Raises:
+        DatasetError: there is no vocabulary of that name.
+    """
+    if name not in vocabulary_names():
+        known = ", ".join(vocabulary_names())
+        raise DatasetError(f"There is no vocabulary {name!r}; the package has: {known}.")
+    content: Mapping[str, Any] = json.loads(
+        (files("ovps_core.language") / "resources" / "vocabularies" / f"{name}.json").read_text(
+            encoding="utf-8"
+        )
+    )
+    return content
+
+
+def load_vocabulary(name: str) -> Vocabulary:
+    """A packaged vocabulary, e.g. ``load_vocabulary("pascal_part_116")``.
+
+    Raises:
+        DatasetError: there is no vocabulary of that name.
+    """
+    content = read_packaged(name)
+    return Vocabulary(
+        name=content["name"],
+        objects=tuple(content["objects"]),
+        object_parts=tuple((pair[0], pair[1]) for pair in content["object_parts"]),
+        unseen_objects=frozenset(content["unseen_objects"]),
+        ignore_label=content["ignore_label"],
+    )

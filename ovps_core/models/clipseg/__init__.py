@@ -1,0 +1,1 @@
+"""CLIPSeg (Lüddecke and Ecker, CVPR 2022)."""

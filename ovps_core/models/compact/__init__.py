@@ -1,0 +1,1 @@
+"""A small feature-pyramid network with a closed vocabulary: the packaged model."""

@@ -1,0 +1,1 @@
+"""Stages around the network: preprocessing, postprocessing, tracking, pose, drawing."""

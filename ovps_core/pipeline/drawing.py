@@ -1,0 +1,91 @@
+"""Pictures for people: masks over the image, with a legend of what was found."""
+
+from __future__ import annotations
+
+import colorsys
+
+import cv2
+import numpy as np
+
+from ovps_core.pipeline.preprocess import RgbImage
+from ovps_core.structures.masks import PartMasks
+from ovps_core.structures.query import PartQuery
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_GROUND = (24, 24, 24)
+
+
+def colours(count: int) -> list[tuple[int, int, int]]:
+    """``count`` RGB colours that are easy to tell apart, always the same."""
+    golden = 0.618033988749895  # steps of the golden ratio never fall close to an earlier hue
+    hues = [(0.58 + i * golden) % 1.0 for i in range(count)]
+    return [tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.85, 1.0)) for hue in hues]  # type: ignore[misc]
+
+
+def draw_masks(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImage:
+    """The image with every part tinted and outlined in its query's colour, and a legend in its corner.
+
+    Args:
+        image: RGB uint8 [H, W, 3].
+        masks: of that image.
+        alpha: strength of the tint, 0..1.
+
+    Returns:
+        A new RGB uint8 [H, W, 3].
+    """
+    canvas = _tinted(image, masks, alpha)
+    legend = _legend(masks, max(0.4, min(image.shape[:2]) / 900))
+    corner = canvas[6 : 6 + legend.shape[0], 6 : 6 + legend.shape[1]]
+    corner[:] = legend[: corner.shape[0], : corner.shape[1]]
+    return canvas
+
+
+def draw_page(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImage:
+    """The same with the legend below the image, so that it hides nothing: RGB uint8 [H + h, W or more, 3]."""
+    legend = _legend(masks, max(0.4, image.shape[1] / 1200))
+    above, below = _tinted(image, masks, alpha), legend
+    width = max(above.shape[1], below.shape[1])
+    rows = [
+        cv2.copyMakeBorder(part, 0, 0, 0, width - part.shape[1], cv2.BORDER_CONSTANT, value=_GROUND)
+        for part in (above, below)
+    ]
+    return np.vstack(rows).astype(np.uint8)
+
+
+def _palette(masks: PartMasks) -> dict[PartQuery, tuple[int, int, int]]:
+    return dict(zip(masks.queries, colours(len(masks.queries)), strict=True))
+
+
+def _tinted(image: RgbImage, masks: PartMasks, alpha: float) -> RgbImage:
+    canvas, palette = image.copy(), _palette(masks)
+    line = max(1, round(min(image.shape[:2]) / 240))
+    for part in reversed(masks.parts):  # the highest score is drawn last, on top
+        colour = palette[part.query]
+        window = canvas[part.roi.slices]
+        tint = (1 - alpha) * window[part.mask] + alpha * np.array(colour)
+        window[part.mask] = tint.astype(np.uint8)
+        outlines, _ = cv2.findContours(
+            part.mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+        )
+        offset = (part.roi.x_offset, part.roi.y_offset)
+        cv2.drawContours(canvas, outlines, -1, colour, line, cv2.LINE_AA, offset=offset)
+    return canvas
+
+
+def _legend(masks: PartMasks, scale: float) -> RgbImage:
+    """RGB uint8 [h, w, 3]: a line a query with its colour, text, and best score or that nothing was found."""
+    palette, step = _palette(masks), round(28 * scale) + 6
+    lines = []
+    for query in masks.queries:
+        parts = masks.of(query)
+        lines.append(f"{query.text[:40]}  {f'{parts[0].score:.2f}' if parts else 'not found'}")
+    pen = max(1, round(scale))
+    sizes = [cv2.getTextSize(line, _FONT, scale, pen)[0] for line in lines]
+    wide, tall = (max(lengths) for lengths in zip(*sizes, strict=True)) if sizes else (0, 0)
+    legend = np.full((len(lines) * step, step + wide + 12, 3), _GROUND, np.uint8)
+    for row, (line, query) in enumerate(zip(lines, masks.queries, strict=True)):
+        top = row * step
+        cv2.rectangle(legend, (4, top + 4), (step - 4, top + step - 4), palette[query], cv2.FILLED)
+        place = (6 + step, top + (step + tall) // 2)
+        cv2.putText(legend, line, place, _FONT, scale, (255, 255, 255), pen, cv2.LINE_AA)
+    return legend

@@ -1,0 +1,289 @@
+"""From a mask and a depth image to a part in space: its pose, its extents, its pixels.
+
+Everything stands in the camera's optical frame (REP 103): x right, y down, z ahead, metres.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ovps_core.errors import ImageError
+from ovps_core.structures.masks import PartMask, PartMasks
+from ovps_core.structures.query import PartQuery
+
+Points = NDArray[np.float64]
+
+DEPTH_RANGE = (0.1, 3.0)
+MIN_COVERAGE = 0.2
+
+_FEWEST_POINTS = 10
+_MOST_POINTS = 4000
+_MAD_TO_SIGMA = 1.4826  # of a normal distribution
+_OUTLIER_SIGMAS = 4.0
+_LEAST_SPREAD = 0.003  # metres; outliers of a flat part are not told apart below a camera's noise
+_TAIL = 0.02  # share of points left out at each end of an extent
+
+
+@dataclass(frozen=True)
+class CameraModel:
+    """A pinhole camera without distortion: what ``camera_info`` says of a rectified image.
+
+    Pixel centres lie at integer coordinates.
+
+    Attributes:
+        fx, fy: focal lengths, pixels.
+        cx, cy: principal point, pixels.
+        width, height: of the image, pixels.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    @classmethod
+    def from_matrix(cls, matrix: ArrayLike, width: int, height: int) -> CameraModel:
+        """From K, [3, 3] or the nine numbers of ``CameraInfo.k``.
+
+        Raises:
+            ImageError: not nine numbers, or no focal length: the camera was never calibrated.
+        """
+        values = np.asarray(matrix, dtype=np.float64)
+        if values.size != 9:
+            raise ImageError(f"camera matrix of shape {values.shape}; expected [3, 3]")
+        k = values.reshape(3, 3)
+        if not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
+            raise ImageError(
+                f"camera matrix with focal lengths {k[0, 0]}, {k[1, 1]}; expected positive pixels: "
+                "calibrate the camera, or let its driver publish camera_info"
+            )
+        return cls(k[0, 0], k[1, 1], k[0, 2], k[1, 2], int(width), int(height))
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """K, float64 [3, 3]."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
+
+    def cloud(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Organised point cloud float32 [H, W, 3] of a depth image; NaN where nothing was measured.
+
+        Raises:
+            ImageError: the depth image is not of the camera's size.
+        """
+        self.check_size(depth_m)
+        across, down = _rays(self)
+        depth = np.where(np.isfinite(depth_m) & (depth_m > 0), depth_m, np.float32(np.nan))
+        return np.stack([across * depth, down[:, None] * depth, depth], axis=-1)
+
+    def check_size(self, depth_m: NDArray[np.float32]) -> None:
+        """Raise ImageError unless the depth image is [height, width]."""
+        if depth_m.shape != (self.height, self.width):
+            raise ImageError(
+                f"depth image of shape {depth_m.shape}, camera_info of {self.width}x{self.height}; "
+                "expected depth aligned to the colour image and the colour image's camera_info"
+            )
+
+
+@dataclass(frozen=True)
+class Part3D:
+    """One part in space.
+
+    Attributes:
+        id, track_id, query, score: as in the :class:`~ovps_core.structures.masks.PartMask` it comes from.
+        pose: float64 [4, 4], part to camera; origin in the part's centre, x along its longest
+            extent, z out of the surface to the camera, right-handed.
+        size: float64 [3], extents along x, y, z, metres; along z only what is visible.
+        depth_coverage: share of the mask's pixels with usable depth, 0..1.
+        indices: uint32 [N], row * width + column of those pixels.
+    """
+
+    id: int
+    track_id: int
+    query: PartQuery
+    score: float
+    pose: NDArray[np.float64]
+    size: NDArray[np.float64]
+    depth_coverage: float
+    indices: NDArray[np.uint32] = field(repr=False)
+
+    @property
+    def position(self) -> NDArray[np.float64]:
+        """The centre, float64 [3], metres."""
+        return self.pose[:3, 3]
+
+    @property
+    def quaternion(self) -> NDArray[np.float64]:
+        """The rotation, float64 [4] as x, y, z, w with w >= 0."""
+        from scipy.spatial.transform import Rotation
+
+        return Rotation.from_matrix(self.pose[:3, :3]).as_quat(canonical=True)
+
+
+def part_3d(
+    part: PartMask,
+    depth_m: NDArray[np.float32],
+    camera: CameraModel,
+    depth_range: Sequence[float] = DEPTH_RANGE,
+    min_coverage: float = MIN_COVERAGE,
+) -> Part3D | None:
+    """Pose and extents of one part, or None when too little of it has depth.
+
+    The centre is that of the body, not of the surface seen: the section across the long axis is
+    fitted with a flat or round profile, and a round one has its centre behind the surface.  The
+    thickness of a flat part cannot be seen; its centre lies on its face.
+
+    Args:
+        part: its mask in the colour image.
+        depth_m: float32 [H, W] metres, aligned to the colour image; NaN, inf and 0 are "not measured".
+        camera: of the colour image.
+        depth_range: nearest and farthest usable depth, metres.
+        min_coverage: least share of the mask with usable depth, 0..1.
+
+    Raises:
+        ImageError: image, depth and camera are not of one size.
+    """
+    camera.check_size(depth_m)
+    roi = part.roi
+    if roi.x_offset + roi.width > camera.width or roi.y_offset + roi.height > camera.height:
+        raise ImageError(f"mask at {roi} outside a depth image of {camera.width}x{camera.height}")
+    window = depth_m[roi.slices]
+    with np.errstate(invalid="ignore"):
+        usable = part.mask & (window >= depth_range[0]) & (window <= depth_range[1])
+    rows, columns = np.nonzero(usable)
+    coverage = len(rows) / max(part.area, 1)
+    if coverage < min_coverage or len(rows) < _FEWEST_POINTS:
+        return None
+    indices = ((rows + roi.y_offset) * camera.width + columns + roi.x_offset).astype(np.uint32)
+    inner, rim = _without_border(part.mask)
+    if np.count_nonzero(usable & inner) < _FEWEST_POINTS:
+        inner, rim = part.mask, 0.5
+    points = _window_points(window, usable & inner, roi.x_offset, roi.y_offset, camera)
+    pose, size = _fit(points, rim * 2.0 / (camera.fx + camera.fy))
+    return Part3D(
+        part.id, part.track_id, part.query, part.score, pose, size, float(coverage), indices
+    )
+
+
+def parts_3d(
+    masks: PartMasks,
+    depth_m: NDArray[np.float32],
+    camera: CameraModel,
+    depth_range: Sequence[float] = DEPTH_RANGE,
+    min_coverage: float = MIN_COVERAGE,
+) -> tuple[Part3D, ...]:
+    """:func:`part_3d` of every part that has enough depth, in the masks' order."""
+    found = (part_3d(part, depth_m, camera, depth_range, min_coverage) for part in masks.parts)
+    return tuple(part for part in found if part is not None)
+
+
+@functools.lru_cache(8)
+def _rays(camera: CameraModel) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """x/z of every column and y/z of every row."""
+    across = (np.arange(camera.width) - camera.cx) / camera.fx
+    down = (np.arange(camera.height) - camera.cy) / camera.fy
+    return across.astype(np.float32), down.astype(np.float32)
+
+
+def _without_border(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float]:
+    """The mask less its outermost pixels, where depth mixes with what lies behind, and how many pixels are
+    missing at each side of the rest; thin pieces, which would vanish, stay."""
+    kernel = np.ones((3, 3), np.uint8)
+    padded = np.pad(mask.astype(np.uint8), 1)
+    core = np.asarray(cv2.erode(padded, kernel), dtype=bool)
+    thick = np.asarray(cv2.dilate(core.astype(np.uint8), kernel), dtype=bool)
+    thin = padded.astype(bool) & ~thick
+    lacking = 1.5 if np.count_nonzero(core) > np.count_nonzero(thin) else 0.5
+    return (core | thin)[1:-1, 1:-1], lacking
+
+
+def _window_points(
+    depth: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    left: int,
+    top: int,
+    camera: CameraModel,
+) -> Points:
+    """float64 [N, 3] of the pixels of a mask in a window of the image, far outliers in depth left out;
+    of a large mask a sample, as a robust fit does not gain by more."""
+    rows, columns = np.nonzero(mask)
+    if len(rows) > _MOST_POINTS:
+        some = np.random.default_rng(0).integers(len(rows), size=_MOST_POINTS)
+        rows, columns = rows[some], columns[some]
+    z = depth[rows, columns].astype(np.float64)
+    keep = _inliers(z)
+    rows, columns, z = rows[keep], columns[keep], z[keep]
+    across = (columns + left - camera.cx) / camera.fx
+    down = (rows + top - camera.cy) / camera.fy
+    return np.stack([across * z, down * z, z], axis=-1)
+
+
+def _inliers(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Within some sigmas of the median, sigma from the median absolute deviation."""
+    offset = np.abs(values - np.median(values))
+    sigma = max(_MAD_TO_SIGMA * float(np.median(offset)), _LEAST_SPREAD)
+    return offset <= _OUTLIER_SIGMAS * sigma
+
+
+def _fit(points: Points, rim: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(pose [4, 4], size [3]) of surface points [N, 3]; ``rim`` is what each side lacks, per metre of depth."""
+    rotation, surface = _frame(points)
+    keep = _inliers(surface)
+    if np.count_nonzero(keep) >= _FEWEST_POINTS:
+        points = points[keep]
+        rotation, _ = _frame(points)
+    local = points @ rotation
+    low, high = np.quantile(local, [_TAIL, 1 - _TAIL], axis=0)
+    middle, size = (low + high) / 2, (high - low) / (1 - 2 * _TAIL)
+    slant = np.hypot(rotation[0], rotation[1]).clip(0.3)  # of x, y, z against the image plane
+    size[:2] += 2 * rim * points[:, 2].mean() / slant[:2]
+    middle[2] = _centre_depth(local, middle, size)
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation, rotation @ middle
+    return pose, size
+
+
+def _frame(points: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(rotation [3, 3] with the axes as columns, residuals [N] to the surface fitted across x).
+
+    x is the first principal axis; z is the normal of the plane through x that fits best towards the camera.
+    """
+    centre = points.mean(axis=0)
+    offsets = points - centre
+    x = np.linalg.eigh(offsets.T @ offsets)[1][:, 2]
+    x = x * (1 if x[np.argmax(np.abs(x))] > 0 else -1)
+    to_camera = -centre / np.linalg.norm(centre)
+    up = to_camera - x * (x @ to_camera)
+    if np.linalg.norm(up) < 0.1:  # the part points at the camera
+        up = np.eye(3)[np.argmin(np.abs(x))]
+        up = up - x * (x @ up)
+    up /= np.linalg.norm(up)
+    side = np.cross(up, x)
+    lateral, height = offsets @ side, offsets @ up
+    slope = (lateral @ height) / max(lateral @ lateral, 1e-12)
+    z = (up - slope * side) / np.hypot(1.0, slope)
+    return np.stack([x, np.cross(z, x), z], axis=-1), height - slope * lateral
+
+
+def _centre_depth(local: Points, middle: Points, size: Points) -> float:
+    """Where along z the body's centre lies: ``c`` of the profile c + a sqrt(1 - (y / half width)^2).
+
+    ``a`` is 0 for a flat face and the radius for a cylinder; both come out exactly.
+    """
+    half = size[1] / 2
+    if half <= 0:
+        return float(middle[2])
+    profile = np.sqrt(1 - ((local[:, 1] - middle[1]) / half).clip(-1, 1) ** 2)
+    spread = profile.var()
+    mean = float(local[:, 2].mean())
+    if spread < 1e-6:
+        return mean
+    bulge = float(((profile - profile.mean()) * (local[:, 2] - mean)).mean() / spread)
+    return mean - min(max(bulge, 0.0), half) * float(profile.mean())

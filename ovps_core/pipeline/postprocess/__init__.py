@@ -1,0 +1,1 @@
+"""Logits to masks: connected components, instances, panoptic maps."""

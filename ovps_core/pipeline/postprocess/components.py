@@ -1,0 +1,195 @@
+"""Logits into part masks: upsample only where something is, cut into pieces, score, sort."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ovps_core.structures.masks import PartMask, PartMasks, Roi
+from ovps_core.structures.query import PartQuery
+
+_MARGIN = 1  # a bilinear sample is above a threshold only next to a coarse pixel above it
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """What counts as a part.
+
+    Attributes:
+        score_threshold: least mean probability of a part, 0..1; a query's own comes first.
+        mask_threshold: least probability of a pixel, 0..1.
+        max_parts: most parts in one image.
+        min_area: fewest pixels of a part in the full image.
+    """
+
+    score_threshold: float = 0.5
+    mask_threshold: float = 0.5
+    max_parts: int = 20
+    min_area: int = 25
+
+
+def part_masks(
+    logits: NDArray[np.float32],
+    queries: Sequence[PartQuery],
+    height: int,
+    width: int,
+    options: SegmentOptions,
+    model: str,
+) -> PartMasks:
+    """Cut every query's map into connected pieces.
+
+    Args:
+        logits: float32 [Q, h, w], one map a query.
+        queries: the Q queries.
+        height, width: of the full image, pixels.
+        options: thresholds.
+        model: name and digest, passed on.
+    """
+    found: list[tuple[float, Roi, NDArray[np.bool_], PartQuery]] = []
+    for query, coarse in zip(queries, logits, strict=True):
+        least = query.threshold or options.score_threshold
+        full = found and len(found) == options.max_parts
+        above = found[-1][0] if full else -math.inf  # a full answer takes only what is better
+        pieces = _Pieces.of(coarse, height, width, options, max(least, above))
+        if pieces is None:
+            continue
+        wanted = (pieces.scores >= least) & (pieces.scores > above)
+        best = np.argsort(-pieces.scores[wanted], kind="stable")[: query.max_parts or None]
+        chosen = np.flatnonzero(wanted)[best[: options.max_parts]]
+        found += [(*pieces.cut(label), query) for label in chosen]
+        found.sort(key=lambda part: -part[0])
+        del found[options.max_parts :]
+    parts = tuple(
+        PartMask(id=i, query=query, score=score, roi=roi, mask=mask)
+        for i, (score, roi, mask, query) in enumerate(found, start=1)
+    )
+    return PartMasks(height, width, tuple(queries), parts, model)
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """The connected pieces of one map, scored in one pass over its pixels; none is cut yet.
+
+    Attributes:
+        scores: float64 [n], mean probability of each label; -1 where nothing is to be cut (small pieces, and
+            label 0, which is the ground).
+        labels: int32 [h, w] of the window in which pieces lie.
+        boxes: int32 [n, 4], left, top, width, height in the window.
+        corner: (x, y) of the window in the full image.
+    """
+
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int32]
+    boxes: NDArray[np.int32]
+    corner: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls,
+        coarse: NDArray[np.float32],
+        height: int,
+        width: int,
+        options: SegmentOptions,
+        least: float,
+    ) -> _Pieces | None:
+        """Of a map float32 [h, w]; None where no piece can be large enough or score ``least``."""
+        if _sigmoid(coarse.max()) < least:  # a mean is not above the best
+            return None
+        threshold = logit(options.mask_threshold)
+        rows, columns = _region(coarse, height, width, threshold)
+        if rows.stop <= rows.start or columns.stop <= columns.start:
+            return None
+        fine = sample_bilinear(coarse, height, width, rows, columns)
+        above = fine > threshold
+        # Of OpenCV's algorithms this one counts areas fastest where there are thousands of specks.
+        count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+            above.view(np.uint8), 8, cv2.CV_32S, cv2.CCL_BBDT
+        )
+        areas = stats[:, cv2.CC_STAT_AREA]
+        large = areas >= options.min_area
+        large[0] = False
+        if not large.any():
+            return None
+        inside = np.flatnonzero(above)
+        sums = np.bincount(labels.ravel()[inside], _sigmoid(fine.ravel()[inside]), minlength=count)
+        scores = np.where(large, sums / np.maximum(areas, 1), -1.0)
+        return cls(
+            scores=scores,
+            labels=np.asarray(labels, dtype=np.int32),
+            boxes=np.asarray(stats[:, : cv2.CC_STAT_AREA], dtype=np.int32),
+            corner=(columns.start, rows.start),
+        )
+
+    def cut(self, label: int) -> tuple[float, Roi, NDArray[np.bool_]]:
+        """Score, box in the full image and mask of one piece."""
+        left, top, width, height = (int(value) for value in self.boxes[label])
+        mask = self.labels[top : top + height, left : left + width] == label
+        roi = Roi(self.corner[0] + left, self.corner[1] + top, width, height)
+        return float(self.scores[label]), roi, mask
+
+
+def _region(
+    coarse: NDArray[np.float32], height: int, width: int, threshold: float
+) -> tuple[slice, slice]:
+    """Rows and columns of the full image outside which no sample can be above ``threshold``."""
+    above = coarse > threshold
+    spans = []
+    for axis, full in ((1, height), (0, width)):
+        hits = np.asarray(above.any(axis=axis))
+        if not hits.any():
+            return slice(0, 0), slice(0, 0)
+        first, last = int(hits.argmax()), len(hits) - int(hits[::-1].argmax())
+        scale = full / len(hits)
+        start = math.floor((first - _MARGIN) * scale)
+        stop = math.ceil((last + _MARGIN) * scale)
+        spans.append(slice(max(0, start), min(full, stop)))
+    return spans[0], spans[1]
+
+
+def sample_bilinear(
+    coarse: NDArray[np.float32], height: int, width: int, rows: slice, columns: slice
+) -> NDArray[np.float32]:
+    """A window of ``coarse`` [h, w] resized to [height, width], half-pixel centres, edges repeated.
+
+    It equals ``torch.nn.functional.interpolate(..., mode="bilinear", align_corners=False)`` cut to the window.
+    """
+    down, up = _periods(rows, coarse.shape[0], height)
+    across, along = _periods(columns, coarse.shape[1], width)
+    size = along.stop - along.start, up.stop - up.start
+    fine = np.asarray(
+        cv2.resize(coarse[down, across], size, interpolation=cv2.INTER_LINEAR), dtype=np.float32
+    )
+    return fine[
+        rows.start - up.start : rows.stop - up.start,
+        columns.start - along.start : columns.stop - along.start,
+    ]
+
+
+def _periods(window: slice, coarse: int, full: int) -> tuple[slice, slice]:
+    """The coarse and the fine samples that give ``window`` and more, each resized to the other in whole numbers.
+
+    Coarse and fine samples meet again after a period; a cut between periods is resized as in the whole, but for
+    the samples next to it, which is why one more is taken on either side.
+    """
+    count = math.gcd(coarse, full)
+    period = full // count
+    first = max(0, window.start // period - 1)
+    last = min(count, -(-window.stop // period) + 1)
+    step = coarse // count
+    return slice(first * step, last * step), slice(first * period, last * period)
+
+
+def logit(probability: float) -> float:
+    """Inverse of the sigmoid; infinite at 0 and at 1."""
+    if probability <= 0.0:
+        return -math.inf
+    return math.log(probability / (1.0 - probability)) if probability < 1.0 else math.inf
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return 0.5 * (1.0 + np.tanh(0.5 * logits))

@@ -1,0 +1,146 @@
+"""The same part keeps its number from frame to frame, by overlap of masks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovps_core.errors import QueryError
+from ovps_core.structures.masks import PartMask, PartMasks, Roi
+from ovps_core.structures.query import PartQuery
+
+MEMORY = 5
+"""Frames that a part may be out of sight and keep its id."""
+_UNLIKELY = 1e6
+
+
+@dataclass(frozen=True)
+class _Track:
+    """A part as last seen, and where it should be now."""
+
+    id: int
+    part: PartMask
+    shift: tuple[float, float]
+    lost: int = 0
+
+    @property
+    def expected(self) -> Roi:
+        """The last box, moved on as fast as the part moved before."""
+        steps = self.lost + 1
+        roi = self.part.roi
+        x = round(roi.x_offset + steps * self.shift[0])
+        y = round(roi.y_offset + steps * self.shift[1])
+        return Roi(x, y, roi.width, roi.height)
+
+
+class Tracker:
+    """Gives parts their ``track_id``, frame after frame of one camera.
+
+    Parts of one query in two frames are matched so that the sum of overlaps is largest (Kuhn, 1955;
+    as SORT, Bewley et al. 2016), each part first moved on by its own motion.  An id is never given
+    twice; a part out of sight for more than :data:`MEMORY` frames comes back as a new one.
+
+        tracker = Tracker()
+        masks = tracker.update(segmenter.segment(image, queries))
+
+    Args:
+        iou: least overlap of masks, 0..1, to be the same part.
+
+    Raises:
+        QueryError: ``iou`` is not within 0..1.
+    """
+
+    def __init__(self, iou: float = 0.3) -> None:
+        if not 0.0 <= iou <= 1.0:
+            raise QueryError(f"least overlap of {iou}; expected 0 to 1")
+        self.iou = iou
+        self._tracks: dict[tuple[str, str], list[_Track]] = {}
+        self._ids = itertools.count(1)
+
+    def update(self, masks: PartMasks) -> PartMasks:
+        """The next frame's parts with ``track_id`` filled in, else unchanged.
+
+        Parts of queries that are no longer asked are forgotten.
+        """
+        asked = dict.fromkeys(_key(query) for query in masks.queries)
+        numbers: dict[int, int] = {}
+        tracks: dict[tuple[str, str], list[_Track]] = {}
+        for key in asked:
+            seen = [part for part in masks.parts if _key(part.query) == key]
+            tracks[key] = list(self._follow(self._tracks.get(key, []), seen, numbers))
+        self._tracks = tracks
+        parts = tuple(replace(part, track_id=numbers[part.id]) for part in masks.parts)
+        return replace(masks, parts=parts)
+
+    def _follow(
+        self, tracks: Sequence[_Track], seen: Sequence[PartMask], numbers: dict[int, int]
+    ) -> Iterator[_Track]:
+        """One query's tracks after this frame; fills ``numbers``: part id to track id."""
+        matches = _match(tracks, seen, self.iou)
+        for row, track in enumerate(tracks):
+            if row in matches:
+                part = seen[matches[row]]
+                numbers[part.id] = track.id
+                yield _Track(track.id, part, _motion(track, part))
+            elif track.lost < MEMORY:
+                yield replace(track, lost=track.lost + 1)
+        for part in seen:
+            if part.id not in numbers:
+                numbers[part.id] = next(self._ids)
+                yield _Track(numbers[part.id], part, (0.0, 0.0))
+
+
+def _key(query: PartQuery) -> tuple[str, str]:
+    """Two wordings of one thing, or another threshold, are the same part."""
+    return query.object, query.part
+
+
+def _match(tracks: Sequence[_Track], seen: Sequence[PartMask], least: float) -> dict[int, int]:
+    """Row of a track to column of the part seen."""
+    from scipy.optimize import linear_sum_assignment
+
+    if not tracks or not seen:
+        return {}
+    overlaps = np.array([[_overlap(track, part) for part in seen] for track in tracks])
+    fits = overlaps >= max(least, 1e-9)
+    rows, columns = linear_sum_assignment(np.where(fits, -overlaps, _UNLIKELY))
+    return {int(r): int(c) for r, c in zip(rows, columns, strict=True) if fits[r, c]}
+
+
+def _overlap(track: _Track, part: PartMask) -> float:
+    """Intersection over union of masks, the better of "stayed where it was" and "moved on"."""
+    stayed = _mask_iou(track.part.roi, track.part.mask, part.roi, part.mask)
+    if track.shift == (0.0, 0.0):
+        return stayed
+    return max(stayed, _mask_iou(track.expected, track.part.mask, part.roi, part.mask))
+
+
+def _mask_iou(
+    roi_a: Roi, mask_a: NDArray[np.bool_], roi_b: Roi, mask_b: NDArray[np.bool_]
+) -> float:
+    """Intersection over union of two masks, each cut to its box; only the boxes' overlap is read."""
+    left, top = max(roi_a.x_offset, roi_b.x_offset), max(roi_a.y_offset, roi_b.y_offset)
+    right = min(roi_a.x_offset + roi_a.width, roi_b.x_offset + roi_b.width)
+    bottom = min(roi_a.y_offset + roi_a.height, roi_b.y_offset + roi_b.height)
+    if right <= left or bottom <= top:
+        return 0.0
+    cuts = [
+        mask[top - roi.y_offset : bottom - roi.y_offset, left - roi.x_offset : right - roi.x_offset]
+        for roi, mask in ((roi_a, mask_a), (roi_b, mask_b))
+    ]
+    common = np.count_nonzero(cuts[0] & cuts[1])
+    either = np.count_nonzero(mask_a) + np.count_nonzero(mask_b) - common
+    return common / either if either else 0.0
+
+
+def _motion(track: _Track, part: PartMask) -> tuple[float, float]:
+    """Pixels per frame between the boxes' middles, smoothed over two frames."""
+    old, new = track.part.roi, part.roi
+    frames = track.lost + 1
+    x = (new.x_offset - old.x_offset + (new.width - old.width) / 2) / frames
+    y = (new.y_offset - old.y_offset + (new.height - old.height) / 2) / frames
+    return (x + track.shift[0]) / 2, (y + track.shift[1]) / 2

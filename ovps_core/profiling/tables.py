@@ -1,0 +1,144 @@
+"""What was measured as a table for people, JSON for machines, and a plot."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from tabulate import tabulate
+
+from ovps_core.profiling.measure import STAGES, Result
+from ovps_core.profiling.peer import HuggingFacePeer
+
+_AXES: dict[str, Callable[[Result], int]] = {
+    "queries": lambda r: r.queries,
+    "cameras": lambda r: r.cameras,
+    "picture width": lambda r: r.size[0],
+}
+
+
+def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """One row a case. The factors are against the peer's network at the same number of queries, where it ran: of
+    our whole frame, and of our network alone."""
+    peers = {
+        (r.model, r.queries, r.size): r.median for r in results if r.engine == HuggingFacePeer.name
+    }
+    table = []
+    for r in results:
+        low, high = r.spread
+        peer = peers.get((r.model, r.queries, r.size)) if r.cameras == 1 else None
+        table.append(
+            {
+                "model": r.model,
+                "engine": r.engine,
+                "queries": r.queries,
+                "picture": f"{r.size[0]}x{r.size[1]}",
+                "cameras": r.cameras,
+                "ms": round(r.median, 1),
+                "quartiles": f"{low:.1f} to {high:.1f}",
+                "images/s": round(r.images_per_second, 2),
+                **{stage: round(r.stage(stage), 1) for stage in STAGES},
+                "IoU with fp32": round(r.iou, 4),
+                "MB": round(r.memory_mb) if r.memory_mb == r.memory_mb else "",
+                "x peer": round(peer / r.median, 1) if peer else "",
+                "network x peer": round(peer / r.network, 1) if peer else "",
+            }
+        )
+    return table
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """The table, with what it was measured on."""
+    return f"{machine()}\n\n{tabulate(rows(results), headers='keys', tablefmt='github')}\n"
+
+
+def write(results: Sequence[Result], folder: Path) -> list[Path]:
+    """``bench.md``, ``bench.json`` and ``bench.png`` in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table, data, plot = (folder / f"bench.{suffix}" for suffix in ("md", "json", "png"))
+    table.write_text(markdown(results))
+    content = {
+        "machine": machine(),
+        "stages": STAGES,
+        "results": [asdict(result) for result in results],
+    }
+    data.write_text(json.dumps(content, indent=1))
+    draw(results, plot)
+    return [table, data, plot]
+
+
+def draw(results: Sequence[Result], path: Path) -> None:
+    """Milliseconds a frame against the number of queries, or against what else varies."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    varied = [name for name, of in _AXES.items() if len({of(r) for r in results}) > 1]
+    varied = varied or ["queries"]
+    figure, panels = pyplot.subplots(
+        1, len(varied), figsize=(6.5 * len(varied), 4.5), squeeze=False
+    )
+    for panel, name in zip(panels[0], varied, strict=True):
+        _draw_panel(panel, results, name)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _draw_panel(panel: Any, results: Sequence[Result], name: str) -> None:
+    """A line a model and engine against ``name``; what else varies is held at its first value."""
+    held = {other: of(results[0]) for other, of in _AXES.items() if other != name}
+    shown = [r for r in results if all(_AXES[other](r) == value for other, value in held.items())]
+    lines: dict[tuple[str, str], list[Result]] = {}
+    for r in shown:
+        lines.setdefault((r.model, r.engine), []).append(r)
+    several = len({r.model for r in results}) > 1
+    for (model, engine), points in lines.items():
+        points.sort(key=_AXES[name])
+        x = [_AXES[name](r) for r in points]
+        label = f"{model} {engine}" if several else engine
+        (line,) = panel.plot(x, [r.median for r in points], marker="o", label=label)
+        low, high = zip(*(r.spread for r in points), strict=True)
+        panel.fill_between(x, low, high, alpha=0.2, color=line.get_color())
+    title = ", ".join(f"{other} {value}" for other, value in held.items())
+    panel.set(xlabel=name, ylabel="ms a frame", title=title)
+    _scale(panel, sorted({_AXES[name](r) for r in results}), [r.median for r in shown])
+    panel.grid(alpha=0.3)
+    panel.legend(fontsize=8)
+
+
+def _scale(panel: Any, ticks: Sequence[int], heights: Sequence[float]) -> None:
+    """Doubling steps across; from zero upwards, or by decades where one does not hold all."""
+    from matplotlib import ticker
+
+    panel.set_xscale("log")
+    panel.set_xticks(ticks, [str(tick) for tick in ticks])
+    panel.xaxis.set_minor_locator(ticker.NullLocator())
+    if max(heights) <= 10 * min(heights):
+        panel.set_ylim(bottom=0)  # by decades a few percent of noise would look like a slope
+        return
+    panel.set_yscale("log")
+    panel.yaxis.set_major_formatter(ticker.ScalarFormatter())
+    panel.yaxis.set_minor_formatter(ticker.ScalarFormatter())
+
+
+def machine() -> str:
+    """Processor, cores, GPU, load and versions in one line."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    when = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    return f"{name}, {cores} cores (load {load:.1f}), {gpu}, PyTorch {torch.__version__}, {when}"

@@ -1,0 +1,1 @@
+"""ROS messages and recordings, read and written without a ROS installation."""

@@ -1,0 +1,272 @@
+"""From a recording to a data set: pictures, depth in millimetres, COCO annotations, a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from ovps_core.datasets.coco_folder import ANNOTATIONS
+from ovps_core.datasets.label_files import encode_segmentation
+from ovps_core.errors import DatasetError, ImageError, QueryError
+from ovps_core.ros_io.bags.reading import (
+    COMPRESSED,
+    BagFrame,
+    BagFrames,
+    BagTopics,
+    open_bag,
+)
+from ovps_core.ros_io.codec import image_depth, image_rgb, masks_value
+
+MANIFEST = "manifest.json"
+_SUFFIXES = {b"\xff\xd8": "jpg", b"\x89P": "png"}
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """Which frames to keep.
+
+    Attributes:
+        every: one image of so many.
+        min_motion: pixels that the picture must have moved since the last one kept; 0 keeps all.
+        slop_s: most seconds between the stamps of an image and its depth or masks.
+        depth_scale: metres of one step of 16-bit depth.
+    """
+
+    every: int = 1
+    min_motion: float = 0.0
+    slop_s: float = 0.02
+    depth_scale: float = 0.001
+
+
+def extract(
+    bag: str | Path, topics: BagTopics, out: str | Path, options: ExtractOptions | None = None
+) -> dict[str, Any]:
+    """Write a recording as a data set that :class:`~ovps_core.datasets.coco_folder.CocoFolder` reads.
+
+    ::
+
+        OUT/frames/<stamp in ns>.jpg or .png    JPEG bytes are copied, not encoded again
+        OUT/depth/<stamp in ns>.png             16 bits, millimetres, 0 is "not measured"
+        OUT/annotations.json                    COCO, with object, part, query, score, track_id, camera K
+        OUT/manifest.json                       written last: digest, topics, counts, what was left out
+
+    Images without their depth or masks are left out and counted.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DatasetError: no such recording or topic, or OUT holds a finished data set already.
+    """
+    options = options or ExtractOptions()
+    out = Path(out)
+    if (out / MANIFEST).exists():
+        raise DatasetError(f"{out} holds a data set already; give another folder, or remove it")
+    required = frozenset({"depth", "masks"} & set(topics.named))
+    with open_bag(bag) as reader:
+        frames = BagFrames(reader, topics, options.slop_s, required)
+        writer = _Writer(out, options, frames.drops)
+        for number, frame in enumerate(tqdm(frames, "extract", unit="image", disable=None)):
+            if number % options.every:
+                frames.drops["between those kept"] += 1
+            else:
+                writer.add(frame)
+        counts = {c.topic: 0 for c in reader.connections}
+        for connection in reader.connections:
+            counts[connection.topic] += connection.msgcount
+        transforms = _static_transforms(reader)
+    manifest = {
+        "bag": {"name": Path(bag).name, "sha256": digest(bag)},
+        "topics": {
+            role: {"name": topic, "messages": counts[topic]} for role, topic in topics.named.items()
+        },
+        "options": asdict(options),
+        "images": len(writer.coco["images"]),
+        "annotations": len(writer.coco["annotations"]),
+        "dropped": dict(frames.drops),
+        "tf_static": transforms,
+    }
+    _write_json(out / ANNOTATIONS, writer.coco)
+    _write_json(out / MANIFEST, manifest)
+    return manifest
+
+
+def digest(bag: str | Path) -> str:
+    """sha256 of a recording's files, in the order of their names."""
+    path = Path(bag)
+    total = hashlib.sha256()
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                total.update(block)
+    return total.hexdigest()
+
+
+@dataclass
+class _Writer:
+    """Writes frames and gathers their annotations."""
+
+    out: Path
+    options: ExtractOptions
+    drops: Counter[str]
+    coco: dict[str, list[dict[str, Any]]] = field(
+        default_factory=lambda: {"images": [], "annotations": [], "categories": []}
+    )
+    _last: NDArray[np.uint8] | None = None
+
+    def add(self, frame: BagFrame) -> None:
+        """Write one frame, or count why not."""
+        try:
+            if self.options.min_motion > 0 and not self._has_moved(frame):
+                self.drops["too little motion"] += 1
+                return
+            suffix, data, height, width = _picture(frame.image)
+            depth = None
+            if frame.depth is not None:
+                depth = _millimetres(image_depth(frame.depth, self.options.depth_scale))
+            masks = None if frame.masks is None else masks_value(frame.masks)
+        except (ImageError, QueryError) as error:
+            self.drops[f"unreadable: {error}"] += 1
+            return
+        if masks is not None and (masks.height, masks.width) != (height, width):
+            self.drops["masks of another size than the image"] += 1
+            return
+        entry: dict[str, Any] = {
+            "id": len(self.coco["images"]) + 1,
+            "file_name": f"frames/{frame.stamp_ns}.{suffix}",
+            "height": height,
+            "width": width,
+            "stamp_ns": frame.stamp_ns,
+            "frame_id": frame.image.header.frame_id,
+        }
+        _write(self.out / entry["file_name"], data)
+        if depth is not None:
+            entry["depth_file"] = f"depth/{frame.stamp_ns}.png"
+            _write(self.out / entry["depth_file"], _png(depth))
+        if frame.info is not None:
+            entry["camera_k"] = [float(value) for value in frame.info.k]
+            entry["distortion"] = [float(value) for value in frame.info.d]
+        if masks is not None:
+            entry["queries"] = [query.text for query in masks.queries]  # asked, found or not
+        self.coco["images"].append(entry)
+        for part in () if masks is None else masks.parts:
+            self._annotate(entry["id"], part, height, width)
+
+    def _annotate(self, image: int, part: Any, height: int, width: int) -> None:
+        roi = part.roi
+        self.coco["annotations"].append(
+            {
+                "id": len(self.coco["annotations"]) + 1,
+                "image_id": image,
+                "category_id": self._category(part.query.object, part.query.part),
+                "bbox": [roi.x_offset, roi.y_offset, roi.width, roi.height],
+                "area": part.area,
+                "iscrowd": 0,
+                "segmentation": encode_segmentation(part.full(height, width)),
+                "object": part.query.object,
+                "part": part.query.part,
+                "query": part.query.text,
+                "score": round(part.score, 4),
+                "track_id": part.track_id,
+            }
+        )
+
+    def _category(self, object: str, part: str) -> int:
+        categories = self.coco["categories"]
+        for category in categories:
+            if (category["object"], category["part"]) == (object, part):
+                return int(category["id"])
+        name = f"{object} {part}".strip()
+        categories.append({"id": len(categories) + 1, "name": name, "object": object, "part": part})
+        return len(categories)
+
+    def _has_moved(self, frame: BagFrame) -> bool:
+        grey = np.asarray(cv2.cvtColor(image_rgb(frame.image), cv2.COLOR_RGB2GRAY), np.uint8)
+        moved = float("inf") if self._last is None else motion(self._last, grey)
+        if moved >= self.options.min_motion:
+            self._last = grey
+        return moved >= self.options.min_motion
+
+
+def motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
+    """How far the picture moved, pixels: what a tenth of its corners exceed (Lucas and Kanade, 1981).
+
+    Infinite when no corner can be followed, or the size changed.
+
+    Args:
+        before, after: grey uint8 [H, W].
+    """
+    if before.shape != after.shape:
+        return float("inf")
+    corners = cv2.goodFeaturesToTrack(before, 200, 0.01, 8)
+    if corners is None:
+        return float("inf")
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, corners.copy())
+    followed = np.ravel(found) == 1
+    if not followed.any():
+        return float("inf")
+    steps = np.linalg.norm(np.subtract(moved, corners)[followed], axis=-1)
+    return float(np.quantile(steps, 0.9))
+
+
+def _picture(message: Any) -> tuple[str, bytes, int, int]:
+    """(suffix, file, height, width) of a colour image."""
+    if message.__msgtype__ != COMPRESSED:
+        rgb = image_rgb(message)
+        return "png", _png(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)), rgb.shape[0], rgb.shape[1]
+    data = bytes(message.data)
+    suffix = _SUFFIXES.get(data[:2])
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            width, height = picture.size
+    except (OSError, UnidentifiedImageError):
+        suffix = None
+    if suffix is None:
+        raise ImageError(f"a compressed image of format {message.format!r} is no JPEG or PNG")
+    return suffix, data, height, width
+
+
+def _millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """0 where not measured, or further than 16 bits of millimetres reach."""
+    steps = np.nan_to_num(np.rint(depth_m * 1000), nan=0.0)
+    return np.where(steps <= 65535, steps, 0).astype(np.uint16)
+
+
+def _static_transforms(reader: Any) -> list[dict[str, Any]]:
+    """Every transform on /tf_static, the last of each child frame."""
+    found: dict[str, dict[str, Any]] = {}
+    connections = [c for c in reader.connections if c.topic == "/tf_static"]
+    for connection, _, raw in reader.messages(connections=connections) if connections else ():
+        for one in reader.deserialize(raw, connection.msgtype).transforms:
+            shift, turn = one.transform.translation, one.transform.rotation
+            found[one.child_frame_id] = {
+                "parent": one.header.frame_id,
+                "child": one.child_frame_id,
+                "translation": [shift.x, shift.y, shift.z],
+                "rotation_xyzw": [turn.x, turn.y, turn.z, turn.w],
+            }
+    return list(found.values())
+
+
+def _png(pixels: NDArray[Any]) -> bytes:
+    return bytes(cv2.imencode(".png", pixels)[1])
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    _write(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -1,0 +1,250 @@
+"""Frames of a recording: each colour image with the depth, camera_info and masks of its stamp."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.highlevel import AnyReader, AnyReaderError
+
+from ovps_core.errors import DatasetError
+from ovps_core.ros_io.bags.messages import PART_MASKS, typestore
+
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+_TYPES = {
+    "image": (IMAGE, COMPRESSED),
+    "depth": (IMAGE, COMPRESSED),
+    "info": ("sensor_msgs/msg/CameraInfo",),
+    "masks": (PART_MASKS,),
+}
+_SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class BagTopics:
+    """Which topics of a recording to read; empty for those that are not there."""
+
+    image: str
+    depth: str = ""
+    info: str = ""
+    masks: str = ""
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Role to topic, of those that are given."""
+        return {role: topic for role in _TYPES if (topic := getattr(self, role))}
+
+
+@dataclass(frozen=True)
+class BagFrame:
+    """One colour image and what belongs to it, as messages of rosbags.
+
+    Attributes:
+        stamp_ns: the image's header.stamp, nanoseconds.
+        recorded_ns: when it was recorded, nanoseconds.
+    """
+
+    stamp_ns: int
+    recorded_ns: int
+    image: Any
+    depth: Any | None
+    info: Any | None
+    masks: Any | None
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A message as it lies in the file."""
+
+    time_ns: int
+    type: str
+    raw: bytes
+
+
+class _Nearest:
+    """Finds the message nearest to a stamp.
+
+    Args:
+        stamps: of all messages of a topic, in the order recorded.
+    """
+
+    def __init__(self, stamps: list[int]) -> None:
+        self._order = np.argsort(np.array(stamps, np.int64), kind="stable")
+        self._sorted = np.array(stamps, np.int64)[self._order]
+
+    def to(self, stamp: int) -> tuple[int, float]:
+        """(number of the message, nanoseconds apart); (-1, inf) when there are none."""
+        if not len(self._sorted):
+            return -1, math.inf
+        place = int(np.searchsorted(self._sorted, stamp))
+        around = range(max(0, place - 1), min(place + 1, len(self._sorted)))
+        best = min(around, key=lambda i: abs(int(self._sorted[i]) - stamp))
+        return int(self._order[best]), abs(int(self._sorted[best]) - stamp)
+
+
+@contextmanager
+def open_bag(path: str | Path) -> Iterator[AnyReader]:
+    """Open a rosbag2 recording: its folder, or its one .mcap or .db3 file.
+
+    Raises:
+        DatasetError: there is no recording, or it is damaged.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DatasetError(f"no recording at {path}; expected a rosbag2 folder with metadata.yaml")
+    try:
+        reader = AnyReader([path], default_typestore=typestore())
+        reader.open()
+    except (AnyReaderError, OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read as a rosbag2 recording: {error}") from error
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+class BagFrames:
+    """The frames of a recording, in the order recorded; iterate it.
+
+    Images are matched by header.stamp, never by record time: the nearest depth and masks within
+    ``slop_s``, the nearest camera_info at any distance.  Only stamps are kept of what is not needed.
+
+    Args:
+        reader: an open recording.
+        topics: what to read.
+        slop_s: most seconds between the stamps of an image and its depth or masks.
+        required: roles ("depth", "masks", "info") without which an image is left out.
+
+    Attributes:
+        drops: why images were left out, and how many.
+
+    Raises:
+        DatasetError: a topic is not there, or of another type; the message lists what is.
+    """
+
+    def __init__(
+        self,
+        reader: AnyReader,
+        topics: BagTopics,
+        slop_s: float = 0.02,
+        required: frozenset[str] = frozenset(),
+    ) -> None:
+        self.topics = topics
+        self.drops: Counter[str] = Counter()
+        self._reader = reader
+        self._connections = [
+            connection
+            for role, topic in topics.named.items()
+            for connection in _find(reader, role, topic)
+        ]
+        self._plan: dict[int, dict[str, int]] = {}
+        self._make_plan(round(slop_s * _SECOND), required)
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+    def __iter__(self) -> Iterator[BagFrame]:
+        uses = Counter(item for plan in self._plan.values() for item in plan.items())
+        held: dict[tuple[str, int], _Recorded] = {}
+        waiting: deque[int] = deque()
+        for item, recorded in self._messages():
+            if item not in uses:
+                continue
+            held[item] = recorded
+            if item[0] == "image":
+                waiting.append(item[1])
+            while waiting and all(one in held for one in self._plan[waiting[0]].items()):
+                items = self._plan[waiting.popleft()].items()
+                frame = self._frame({role: held[role, number] for role, number in items})
+                uses.subtract(items)
+                for one in items:
+                    if not uses[one]:
+                        del held[one]
+                if frame is not None:
+                    yield frame
+
+    def _frame(self, recorded: dict[str, _Recorded]) -> BagFrame | None:
+        messages: dict[str, Any] = dict.fromkeys(_TYPES)
+        for role, one in recorded.items():
+            try:
+                messages[role] = self._reader.deserialize(one.raw, one.type)
+            except (AnyReaderError, ValueError, IndexError, struct.error, AssertionError):
+                self.drops[f"damaged {role} message"] += 1
+                return None
+        image = recorded["image"]
+        return BagFrame(_stamp_ns(image.raw), image.time_ns, **messages)
+
+    def _messages(self) -> Iterator[tuple[tuple[str, int], _Recorded]]:
+        """((role, number within the role), message), in the order recorded."""
+        roles = {topic: role for role, topic in self.topics.named.items()}
+        numbers: Counter[str] = Counter()
+        for connection, time_ns, raw in self._reader.messages(connections=self._connections):
+            role = roles[connection.topic]
+            yield (role, numbers[role]), _Recorded(time_ns, connection.msgtype, raw)
+            numbers[role] += 1
+
+    def _make_plan(self, slop: int, required: frozenset[str]) -> None:
+        """Image number to the numbers of what belongs to it, by role."""
+        stamps: dict[str, list[int]] = {role: [] for role in self.topics.named}
+        for (role, _), recorded in self._messages():
+            stamps[role].append(_stamp_ns(recorded.raw))
+        others = {role: _Nearest(values) for role, values in stamps.items() if role != "image"}
+        seen: set[int] = set()
+        for number, stamp in enumerate(stamps["image"]):
+            if stamp <= 0 or stamp in seen:
+                self.drops["no stamp" if stamp <= 0 else "stamp seen before"] += 1
+                continue
+            seen.add(stamp)
+            plan = {"image": number}
+            for role, nearest in others.items():
+                found, apart = nearest.to(stamp)
+                if apart <= slop or (role == "info" and found >= 0):
+                    plan[role] = found
+            absent = sorted(required - set(plan))
+            if absent:
+                self.drops[f"no {absent[0]} within {slop / _SECOND:g} s"] += 1
+            else:
+                self._plan[number] = plan
+
+
+def only_image_topic(reader: AnyReader) -> str:
+    """The recording's one topic of colour images.
+
+    Raises:
+        DatasetError: there are none, or several; the message names them.
+    """
+    names = sorted({c.topic for c in reader.connections if c.msgtype in _TYPES["image"]})
+    colour = [name for name in names if "depth" not in name.lower()]
+    if len(colour) != 1:
+        raise DatasetError(
+            f"the recording has {len(colour)} colour image topics ({', '.join(names) or 'none'}); "
+            "name one with --image"
+        )
+    return colour[0]
+
+
+def _find(reader: AnyReader, role: str, topic: str) -> list[Any]:
+    found = [connection for connection in reader.connections if connection.topic == topic]
+    if found and all(connection.msgtype in _TYPES[role] for connection in found):
+        return found
+    there = sorted({f"{c.topic} ({c.msgtype})" for c in reader.connections})
+    problem = f"of type {found[0].msgtype}" if found else "not in the recording"
+    raise DatasetError(
+        f"--{role} {topic} is {problem}; expected {' or '.join(_TYPES[role])}. "
+        f"The recording has: {', '.join(there) or 'nothing'}"
+    )
+
+
+def _stamp_ns(raw: bytes) -> int:
+    """header.stamp of a serialised message that begins with a header (CDR); 0 for cut data."""
+    if len(raw) < 12:
+        return 0
+    seconds, nanoseconds = struct.unpack_from("<iI" if raw[1] & 1 else ">iI", raw, 4)
+    return int(seconds * _SECOND + nanoseconds)

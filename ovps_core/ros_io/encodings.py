@@ -1,0 +1,185 @@
+"""Camera bytes into arrays: every common ROS image encoding to RGB, depth images to metres.
+
+Names are those of ``sensor_msgs/image_encodings.hpp``; results equal cv_bridge's.
+"""
+
+from __future__ import annotations
+
+import array
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ovps_core.errors import ImageError
+from ovps_core.pipeline.preprocess import RgbImage
+
+Bytes = bytes | bytearray | memoryview | array.array | NDArray[np.uint8]
+
+# encoding: (bytes of one sample, samples of one pixel, OpenCV's way to RGB)
+_COLOUR: dict[str, tuple[int, int, int | None]] = {
+    "rgb8": (1, 3, None),
+    "bgr8": (1, 3, cv2.COLOR_BGR2RGB),
+    "rgba8": (1, 4, cv2.COLOR_RGBA2RGB),
+    "bgra8": (1, 4, cv2.COLOR_BGRA2RGB),
+    "mono8": (1, 1, cv2.COLOR_GRAY2RGB),
+    "8UC1": (1, 1, cv2.COLOR_GRAY2RGB),
+    "rgb16": (2, 3, None),
+    "bgr16": (2, 3, cv2.COLOR_BGR2RGB),
+    "mono16": (2, 1, cv2.COLOR_GRAY2RGB),
+    "yuv422": (1, 2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": (1, 2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": (1, 2, cv2.COLOR_YUV2RGB_YUYV),
+    "yuyv": (1, 2, cv2.COLOR_YUV2RGB_YUYV),
+    "bayer_rggb8": (1, 1, cv2.COLOR_BayerRGGB2RGB),
+    "bayer_bggr8": (1, 1, cv2.COLOR_BayerBGGR2RGB),
+    "bayer_gbrg8": (1, 1, cv2.COLOR_BayerGBRG2RGB),
+    "bayer_grbg8": (1, 1, cv2.COLOR_BayerGRBG2RGB),
+}
+_DEPTH = {"16UC1": 2, "mono16": 2, "32FC1": 4}
+
+COLOUR_ENCODINGS = tuple(_COLOUR)
+DEPTH_ENCODINGS = tuple(_DEPTH)
+
+
+def to_rgb(
+    data: Bytes, height: int, width: int, encoding: str, step: int = 0, is_bigendian: bool = False
+) -> RgbImage:
+    """The pixels of a ``sensor_msgs/Image`` as RGB uint8 [height, width, 3].
+
+    ``rgb8`` in writable memory is a view of ``data``, not a copy.  Sixteen bits become eight by 255/65535.
+
+    Args:
+        data: the message's bytes.
+        height, width: pixels.
+        encoding: one of :data:`COLOUR_ENCODINGS`.
+        step: bytes of one row; 0 for rows without padding.
+        is_bigendian: byte order of the 16-bit encodings.
+
+    Raises:
+        ImageError: an unknown encoding, no pixels, or fewer bytes than the size asks for.
+    """
+    if encoding not in _COLOUR:
+        raise ImageError(
+            f"image encoding {encoding!r} is not a colour image; expected one of "
+            f"{', '.join(COLOUR_ENCODINGS)}"
+        )
+    size, channels, code = _COLOUR[encoding]
+    if encoding.startswith(("yuv", "uyvy", "yuyv")) and width % 2:
+        raise ImageError(f"{encoding} image {width} pixels wide; its pixels come in pairs")
+    rows = _rows(data, height, width, encoding, size, channels, step, is_bigendian)
+    if size == 2:
+        rows = np.asarray(cv2.convertScaleAbs(rows, alpha=255 / 65535), dtype=np.uint8)
+    pixels: RgbImage = rows.reshape(height, width, channels) if channels > 1 else rows
+    if code is not None:
+        pixels = np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), code), dtype=np.uint8)
+    return pixels if pixels.flags.writeable else pixels.copy()  # PyTorch wants writable memory
+
+
+def to_depth_m(
+    data: Bytes,
+    height: int,
+    width: int,
+    encoding: str,
+    step: int = 0,
+    is_bigendian: bool = False,
+    depth_scale: float = 0.001,
+) -> NDArray[np.float32]:
+    """A depth image in metres, float32 [height, width], NaN where nothing was measured (REP 118).
+
+    Args:
+        encoding: ``16UC1`` (times ``depth_scale``, 0 is "not measured") or ``32FC1`` (metres).
+        depth_scale: metres of one step of a 16-bit image.
+
+    Raises:
+        ImageError: see :func:`to_rgb`.
+    """
+    if encoding not in _DEPTH:
+        raise ImageError(
+            f"image encoding {encoding!r} is not a depth image; expected 16UC1 (mm) or 32FC1 (m)"
+        )
+    raw = _rows(data, height, width, encoding, _DEPTH[encoding], 1, step, is_bigendian)
+    depth = raw.astype(np.float32)
+    if _DEPTH[encoding] == 2:
+        depth *= depth_scale
+    depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+    return depth
+
+
+def compressed_to_rgb(data: Bytes) -> RgbImage:
+    """A ``sensor_msgs/CompressedImage`` (JPEG, PNG, ...) as RGB uint8 [H, W, 3].
+
+    Raises:
+        ImageError: the bytes are no picture, or a damaged one.
+    """
+    raw = np.frombuffer(data, np.uint8)
+    try:
+        image = cv2.imdecode(raw, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ImageError(f"{raw.size} bytes of a compressed image cannot be read as JPEG or PNG")
+    return np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
+
+
+def compressed_depth_to_m(
+    data: Bytes, format: str, depth_scale: float = 0.001
+) -> NDArray[np.float32]:
+    """A depth image as ``compressed_depth_image_transport`` sends it, in metres, float32 [H, W].
+
+    A header of 12 bytes (kind, and two floats a, b) stands before a 16-bit PNG; 32-bit depth was
+    stored as a / depth + b.
+
+    Args:
+        format: of the message, such as "16UC1; compressedDepth png".
+
+    Raises:
+        ImageError: no such image.
+    """
+    raw = np.frombuffer(data, np.uint8)
+    try:
+        values = cv2.imdecode(raw[12:], cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        values = None
+    if values is None or values.dtype != np.uint16 or values.ndim != 2:
+        raise ImageError(
+            f"{raw.size} bytes of format {format!r} cannot be read as compressedDepth; "
+            "expected a 16-bit PNG behind a header of 12 bytes"
+        )
+    if format.startswith("32FC1"):
+        a, b = raw[4:12].view("<f4")
+        steps = np.where(values == 0, np.nan, values.astype(np.float32) - b)
+        return (a / steps).astype(np.float32)
+    return np.where(values == 0, np.float32(np.nan), values * np.float32(depth_scale))
+
+
+def _rows(
+    data: Bytes,
+    height: int,
+    width: int,
+    encoding: str,
+    size: int,
+    channels: int,
+    step: int,
+    is_bigendian: bool,
+) -> NDArray:  # type: ignore[type-arg]
+    """[height, width * channels] in the machine's byte order, padding cut off."""
+    if height <= 0 or width <= 0:
+        raise ImageError(f"image of {width}x{height} pixels; expected at least one")
+    line = width * channels * size
+    step = step or line
+    raw = np.frombuffer(data, np.uint8)
+    if step < line or raw.size < step * (height - 1) + line:
+        raise ImageError(
+            f"{encoding} image of {width}x{height} pixels with step {step} and {raw.size} bytes; "
+            f"expected a step of at least {line} and {max(step, line) * height} bytes"
+        )
+    if raw.size < step * height:  # the last row may come without its padding
+        raw = np.concatenate([raw, np.zeros(step * height - raw.size, np.uint8)])
+    rows = raw[: step * height].reshape(height, step)[:, :line]
+    if size == 1:
+        return rows
+    kind = {2: "u2", 4: "f4"}[size]
+    order = ">" if is_bigendian else "<"
+    values = np.ascontiguousarray(rows).view(order + kind)
+    return values.astype(kind, copy=False)

@@ -1,0 +1,1 @@
+"""Plain values that every stage exchanges: queries, boxes, masks. NumPy only, no torch."""

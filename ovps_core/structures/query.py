@@ -1,0 +1,44 @@
+"""A query: one part, most often of an object, that the user asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ovps_core.errors import QueryError
+
+
+@dataclass(frozen=True)
+class PartQuery:
+    """One thing to look for: a part, most often of an object.
+
+    :func:`ovps_core.language.parser.parse_query` makes one from a phrase.
+
+    Attributes:
+        text: the phrase, trimmed; it names the query in every output.
+        object: object name, "knife"; empty for a part of any object.
+        part: part name, "handle"; empty for the whole object.
+        threshold: minimum score to report, 0..1; 0 uses the segmenter's threshold.
+        max_parts: maximum number of parts to report, best first; 0 reports all.
+
+    Raises:
+        QueryError: neither an object nor a part is given, or a number is out of range.
+    """
+
+    text: str
+    object: str = ""
+    part: str = ""
+    threshold: float = 0.0
+    max_parts: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.object and not self.part:
+            raise QueryError(
+                f"{self.text!r} names neither an object nor a part; give object= or part=, "
+                "or read a phrase with parse_query()"
+            )
+        if not 0.0 <= self.threshold <= 1.0:
+            raise QueryError(f"the threshold of {self.text!r} is {self.threshold}; expected 0 to 1")
+        if self.max_parts < 0:
+            raise QueryError(
+                f"max_parts of {self.text!r} is {self.max_parts}; expected 0 (all) or more"
+            )

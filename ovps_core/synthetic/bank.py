@@ -1,0 +1,180 @@
+"""One compiled MuJoCo model with a bank of objects, moved and recoloured between pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ovps_core.synthetic.materials import (
+    MATERIAL_KINDS,
+    add_texture,
+    object_textures,
+    table_textures,
+)
+from ovps_core.synthetic.rest import Rest, rests
+from ovps_core.synthetic.settings import Split
+from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
+
+SHOWN_GROUP, HIDDEN_GROUP = 0, 4
+TABLE_HALF = (0.9, 0.7)
+FLOOR_Z = -0.75
+NEAR, FAR = 0.02, 12.0
+
+
+@dataclass(frozen=True)
+class Item:
+    """One object of a bank: what it is, which geoms and mocap body carry it, how it can rest.
+
+    `faces`: it has a front (towards -x) that a camera mostly looks at.
+    """
+
+    object: str
+    faces: bool
+    parts: tuple[PartMesh, ...]
+    geoms: tuple[int, ...]
+    mocap: int
+    rests: tuple[Rest, ...]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A compiled model and what is in it; `materials[kind]` and `tables` are material ids."""
+
+    model: Any
+    data: Any
+    items: tuple[Item, ...]
+    materials: dict[str, tuple[int, ...]]
+    tables: tuple[int, ...]
+    table_geom: int
+    floor_geom: int
+
+
+def build_bank(
+    classes: Sequence[ObjectClass],
+    rng: np.random.Generator,
+    split: Split,
+    width: int,
+    height: int,
+    samples: int = 4,
+) -> Bank:
+    """Draw one member of each given class (repeat a class for several members) and compile them.
+
+    `samples` per pixel smooth the edges of RGB; 0 halves the time of a picture.
+    """
+    import mujoco
+
+    spec = mujoco.MjSpec()
+    _set_visuals(spec, width, height, samples)
+    kinds, tables = _add_materials(spec, rng)
+    world = spec.worldbody
+    world.add_geom(
+        name="table", type=mujoco.mjtGeom.mjGEOM_BOX, size=[*TABLE_HALF, 0.02],
+        pos=[0, 0, -0.02], material=tables[0],
+    )  # fmt: skip
+    world.add_geom(
+        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[6, 6, 0.1], pos=[0, 0, FLOOR_Z],
+        material=tables[0],
+    )  # fmt: skip
+    eye = world.add_body(name="eye", mocap=True)
+    eye.add_camera(name="eye")
+    for i in range(3):
+        world.add_light(
+            name=f"light{i}", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=i == 0
+        )
+    drawn = [(c, tuple(c.build(ShapeRng(rng, split)))) for c in classes]
+    for i, (_, parts) in enumerate(drawn):
+        _add_object(spec, f"item{i}", parts)
+    model = spec.compile()
+    geom_id = _ids(model, mujoco.mjtObj.mjOBJ_GEOM)
+    material_id = _ids(model, mujoco.mjtObj.mjOBJ_MATERIAL)
+    items = tuple(
+        Item(
+            object=c.name,
+            faces=c.faces,
+            parts=parts,
+            geoms=tuple(geom_id(f"item{i}_{k}") for k in range(len(parts))),
+            mocap=int(model.body_mocapid[model.body(f"item{i}").id]),
+            rests=tuple(rests(np.vstack([p.mesh.vertices for p in parts]), c.poses, rng)),
+        )
+        for i, (c, parts) in enumerate(drawn)
+    )
+    return Bank(
+        model=model,
+        data=mujoco.MjData(model),
+        items=items,
+        materials={k: tuple(material_id(n) for n in names) for k, names in kinds.items()},
+        tables=tuple(material_id(n) for n in tables),
+        table_geom=geom_id("table"),
+        floor_geom=geom_id("floor"),
+    )
+
+
+def _ids(model: Any, kind: Any) -> Any:
+    import mujoco
+
+    return lambda name: mujoco.mj_name2id(model, kind, name)
+
+
+def _set_visuals(spec: Any, width: int, height: int, samples: int) -> None:
+    spec.visual.global_.offwidth = width
+    spec.visual.global_.offheight = height
+    spec.visual.quality.shadowsize = 2048
+    spec.visual.quality.offsamples = samples
+    spec.visual.map.znear = NEAR
+    spec.visual.map.zfar = FAR
+    spec.visual.map.shadowclip = 1.0
+    spec.visual.headlight.active = 0
+    spec.stat.extent = 1.0
+    spec.stat.center = [0.0, 0.0, 0.0]
+
+
+def _add_materials(spec: Any, rng: np.random.Generator) -> tuple[dict[str, list[str]], list[str]]:
+    """Textures and materials of a bank; the names per material kind, and those for tables."""
+    import mujoco
+
+    role = int(mujoco.mjtTextureRole.mjTEXROLE_RGB)
+
+    def material(name: str, texture: str, specular: float, shininess: float, repeat: float) -> None:
+        slots = [""] * int(mujoco.mjtTextureRole.mjNTEXROLE)
+        slots[role] = texture
+        spec.add_material(
+            name=name, textures=slots, specular=specular, shininess=shininess,
+            texrepeat=[repeat, repeat], rgba=[1, 1, 1, 1],
+        )  # fmt: skip
+
+    for name, image in object_textures(rng).items():
+        add_texture(spec, name, image, cube=True)
+    kinds: dict[str, list[str]] = {}
+    for kind, look in MATERIAL_KINDS.items():
+        kinds[kind] = [f"{kind}_{i}" for i in range(len(look.textures))]
+        for name, texture in zip(kinds[kind], look.textures, strict=True):
+            material(name, texture, look.specular, look.shininess, 1.0)
+    tables = []
+    for i, image in enumerate(table_textures(rng)):
+        add_texture(spec, f"table{i}", image, cube=False)
+        tables.append(f"table{i}")
+        material(f"table{i}", f"table{i}", rng.uniform(0.0, 0.25), 0.3, rng.uniform(1.0, 3.0))
+    sky = np.linspace(0.95, 0.45, 64)[:, None] * np.ones((64, 64)) * 255
+    add_texture(spec, "sky", np.repeat(sky.astype(np.uint8)[..., None], 3, -1), cube=True)
+    spec.textures[-1].type = mujoco.mjtTexture.mjTEXTURE_SKYBOX
+    return kinds, tables
+
+
+def _add_object(spec: Any, name: str, parts: tuple[PartMesh, ...]) -> None:
+    import mujoco
+
+    body = spec.worldbody.add_body(name=name, mocap=True)
+    for k, part in enumerate(parts):
+        spec.add_mesh(
+            name=f"{name}_{k}",
+            uservert=part.mesh.vertices.astype(np.float32).ravel(),
+            userface=part.mesh.faces.astype(np.int32).ravel(),
+            inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
+        )
+        body.add_geom(
+            name=f"{name}_{k}", type=mujoco.mjtGeom.mjGEOM_MESH, meshname=f"{name}_{k}",
+            contype=0, conaffinity=0, group=HIDDEN_GROUP,
+        )  # fmt: skip

@@ -1,0 +1,191 @@
+"""Writing a folder of rendered scenes: deterministic, resumable, in shards that memory-map."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ovps_core.errors import DatasetError
+from ovps_core.synthetic.bank import Bank, build_bank
+from ovps_core.synthetic.catalogue import HELD_OUT_PAIRS, PAIR_ID, classes_of, pairs_of
+from ovps_core.synthetic.objects import clutter as objects_clutter
+from ovps_core.synthetic.settings import (
+    FORMAT,
+    LEVELS,
+    SCENES_PER_SHARD,
+    SPLITS,
+    RenderSettings,
+    Scene,
+)
+
+
+def _stream(settings: RenderSettings, shard: int, scene: int) -> np.random.Generator:
+    """Random numbers of one scene (from 1), or of the shard's bank (0)."""
+    split, level = SPLITS.index(settings.split), LEVELS.index(settings.level)
+    return np.random.default_rng([settings.seed, split, level, shard, scene])
+
+
+def shard_bank(settings: RenderSettings, shard: int) -> Bank:
+    """The objects that all scenes of a shard choose from: one of each class, and clutter."""
+    rng = _stream(settings, shard, 0)
+    classes = [*classes_of(settings.level), *objects_clutter.classes()]
+    if settings.assets:
+        from ovps_core.synthetic.assets import asset_classes
+
+        classes += asset_classes(settings.assets)
+    return build_bank(classes, rng, settings.split, settings.size, settings.size)
+
+
+def label_maps(
+    bank: Bank, placed: Sequence[Any], geoms: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[tuple[str, np.ndarray]]]:
+    """Part map, object map (both uint8 [H, W]) and instances from geom ids [H, W]."""
+    pair_of = np.zeros(bank.model.ngeom + 1, np.uint8)
+    number_of = np.zeros(bank.model.ngeom + 1, np.uint8)
+    instances: list[tuple[str, np.ndarray]] = []
+    for p in placed:
+        if p.item.object == objects_clutter.CLUTTER:
+            continue
+        instances.append((p.item.object, p.pose))
+        for part, geom in zip(p.item.parts, p.item.geoms, strict=True):
+            pair_of[geom] = PAIR_ID[(p.item.object, part.part)]
+            number_of[geom] = len(instances)
+    return pair_of[geoms], number_of[geoms], instances
+
+
+def render_shard(settings: RenderSettings, shard: int) -> list[Scene]:
+    """All scenes of one shard, in order. The same settings and shard give the same scenes."""
+    from ovps_core.synthetic.renderer import Renderer
+
+    bank = shard_bank(settings, shard)
+    renderer = Renderer(bank, settings.size, settings.size)
+    first = shard * SCENES_PER_SHARD
+    try:
+        return [
+            _render_scene(settings, bank, renderer, _stream(settings, shard, 1 + i))
+            for i in range(min(SCENES_PER_SHARD, settings.count - first))
+        ]
+    finally:
+        renderer.close()
+
+
+def _render_scene(
+    settings: RenderSettings, bank: Bank, renderer: Any, rng: np.random.Generator
+) -> Scene:
+    from ovps_core.synthetic.picture import develop
+    from ovps_core.synthetic.scene import compose
+    from ovps_core.synthetic.wild import compose_wild, finish
+
+    wild, held = settings.level == "wild", False
+    if wild:
+        placed, camera, held = compose_wild(bank, rng, 1.0)
+    else:
+        placed, camera = compose(bank, rng, 1.0)
+    renderer.update()
+    rgb = renderer.rgb()
+    geoms, depth = renderer.geoms(settings.depth)
+    parts, objects, instances = label_maps(bank, placed, geoms)
+    if wild:
+        behind = (geoms < 0) | (geoms == bank.table_geom) | (geoms == bank.floor_geom)
+        rgb, parts, objects = finish(rgb, parts, objects, behind, settings.backgrounds, held, rng)
+    else:
+        rgb = develop(rgb, rng, 0.3)
+    intrinsics = camera.intrinsics(settings.size, settings.size)
+    return Scene(rgb, parts, objects, depth, intrinsics, camera.pose, tuple(instances))
+
+
+def _write_shard(task: tuple[RenderSettings, str, int]) -> int:
+    settings, out, shard = task
+    scenes = render_shard(settings, shard)
+    final = Path(out) / f"shard_{shard:05d}"
+    partial = final.with_name(final.name + ".part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    np.save(partial / "rgb.npy", np.stack([s.rgb for s in scenes]))
+    np.save(partial / "parts.npy", np.stack([s.parts for s in scenes]))
+    np.save(partial / "objects.npy", np.stack([s.objects for s in scenes]))
+    if settings.depth:
+        np.save(partial / "depth.npy", np.stack([s.depth for s in scenes if s.depth is not None]))
+    records = [
+        {
+            "intrinsics": s.intrinsics.tolist(),
+            "camera_pose": s.camera_pose.tolist(),
+            "instances": [{"object": name, "pose": pose.tolist()} for name, pose in s.instances],
+        }
+        for s in scenes
+    ]
+    (partial / "scenes.json").write_text(json.dumps(records))
+    os.replace(partial, final)
+    return len(scenes)
+
+
+def generate(out: str | Path, settings: RenderSettings, workers: int = 1) -> Path:
+    """Render a folder of scenes; call it again to finish what was interrupted.
+
+    The folder holds `scenes.json` (settings, the list of pairs, held-out pairs) and
+    `shard_00000/` and so on, each with rgb.npy uint8 [N, H, W, 3], parts.npy and objects.npy
+    uint8 [N, H, W], depth.npy float32 [N, H, W] when asked, and scenes.json with intrinsics,
+    camera pose and instances. `reader.RenderedScenes` reads it.
+
+    Raises:
+        DatasetError: the folder holds scenes of other settings.
+        BackendError: no off-screen OpenGL works here.
+    """
+    from tqdm import tqdm
+
+    from ovps_core.synthetic.renderer import choose_backend
+
+    choose_backend()
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_header(out, settings)
+    shards = range(-(-settings.count // SCENES_PER_SHARD))
+    missing = [s for s in shards if not (out / f"shard_{s:05d}").exists()]
+    tasks = [(settings, str(out), s) for s in missing]
+    done = settings.count - sum(
+        min(SCENES_PER_SHARD, settings.count - s * SCENES_PER_SHARD) for s in missing
+    )
+    with tqdm(total=settings.count, initial=done, unit="scene", desc=f"{settings.level}") as bar:
+        if workers <= 1:
+            for task in tasks:
+                bar.update(_write_shard(task))
+        else:
+            # Spawned, because an OpenGL context does not survive a fork.
+            with multiprocessing.get_context("spawn").Pool(workers) as pool:
+                for written in pool.imap_unordered(_write_shard, tasks):
+                    bar.update(written)
+    return out
+
+
+def _write_header(out: Path, settings: RenderSettings) -> None:
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "settings": asdict(settings),
+        "scenes_per_shard": SCENES_PER_SHARD,
+        "pairs": [list(pair) for pair in pairs_of(settings.level)],
+        "held_out_pairs": [list(pair) for pair in HELD_OUT_PAIRS],
+    }
+    path = out / "scenes.json"
+    if path.exists():
+        found = json.loads(path.read_text())
+        # A longer run continues a shorter one when its last shard was full.
+        known = RenderSettings(**found["settings"])
+        if replace(known, count=settings.count) != settings or found["pairs"] != header["pairs"]:
+            raise DatasetError(
+                f"{out} holds scenes of other settings ({found['settings']}); asked for "
+                f"{header['settings']}. Name another folder, or remove this one."
+            )
+        old = found["settings"]["count"]
+        if settings.count > old and old % SCENES_PER_SHARD:
+            shutil.rmtree(out / f"shard_{old // SCENES_PER_SHARD:05d}", ignore_errors=True)
+        if settings.count < old:
+            return
+    path.write_text(json.dumps(header, indent=1))

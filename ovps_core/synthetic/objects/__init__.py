@@ -1,0 +1,1 @@
+"""Parametric object classes, a file per kind."""

@@ -1,0 +1,90 @@
+"""Reading a folder of rendered scenes by memory map, scene by scene."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ovps_core.errors import DatasetError
+from ovps_core.synthetic.settings import FORMAT, Scene
+
+
+class RenderedScenes:
+    """A folder written by `generate`; `scenes[i]` is a `Scene` whose arrays are memory-mapped.
+
+    Attributes:
+        pairs: the (object, part) names; pixel value i + 1 of a part map is `pairs[i]`.
+        held_out_pairs: the pairs a trainer leaves out of supervision by default.
+        settings: what the folder was rendered with.
+
+    Raises:
+        DatasetError: the folder is no rendered set, or a shard is missing.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        header_path = self.folder / "scenes.json"
+        if not header_path.is_file():
+            raise DatasetError(
+                f"{self.folder} holds no rendered scenes (no scenes.json). Make some with "
+                f"`ovps render --level tabletop --count 1024 --out {self.folder}`."
+            )
+        header = json.loads(header_path.read_text())
+        if header.get("format") != FORMAT:
+            raise DatasetError(
+                f"{header_path} has format {header.get('format')!r}; this version reads {FORMAT}. "
+                "Render the set again."
+            )
+        self.settings: dict[str, Any] = header["settings"]
+        self.pairs = [(str(o), str(p)) for o, p in header["pairs"]]
+        self.held_out_pairs = [(str(o), str(p)) for o, p in header["held_out_pairs"]]
+        self._per_shard = int(header["scenes_per_shard"])
+        self._open: dict[int, dict[str, Any]] = {}
+        n_shards = -(-len(self) // self._per_shard)
+        for shard in range(n_shards):
+            if not self._path(shard).is_dir():
+                raise DatasetError(
+                    f"{self._path(shard)} is missing: the render was interrupted. Run the same "
+                    "`ovps render` command again; it continues where it stopped."
+                )
+
+    def __len__(self) -> int:
+        return int(self.settings["count"])
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"shard_{shard:05d}"
+
+    def _shard(self, shard: int) -> dict[str, Any]:
+        if shard not in self._open:
+            path = self._path(shard)
+            arrays: dict[str, Any] = {
+                f.stem: np.load(f, mmap_mode="r") for f in sorted(path.glob("*.npy"))
+            }
+            arrays["records"] = json.loads((path / "scenes.json").read_text())
+            self._open[shard] = arrays
+        return self._open[shard]
+
+    def arrays(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(rgb uint8 [H, W, 3], parts uint8 [H, W], objects uint8 [H, W]) of a scene, mapped."""
+        shard = self._shard(index // self._per_shard)
+        i = index % self._per_shard
+        return shard["rgb"][i], shard["parts"][i], shard["objects"][i]
+
+    def __getitem__(self, index: int) -> Scene:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        shard = self._shard(index // self._per_shard)
+        i = index % self._per_shard
+        record = shard["records"][i]
+        return Scene(
+            rgb=shard["rgb"][i],
+            parts=shard["parts"][i],
+            objects=shard["objects"][i],
+            depth=shard["depth"][i] if "depth" in shard else None,
+            intrinsics=np.array(record["intrinsics"]),
+            camera_pose=np.array(record["camera_pose"]),
+            instances=tuple((r["object"], np.array(r["pose"])) for r in record["instances"]),
+        )

@@ -1,0 +1,1 @@
+"""Programs around the node: demo, simulated camera, benchmark, recorder, reference page."""

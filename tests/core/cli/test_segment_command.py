@@ -1,0 +1,105 @@
+"""`ovps segment` answers what it can, says what it cannot, in words, in pictures and for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from helpers.paths import ROOT
+from pycocotools import mask as coco_mask
+
+from ovps_core.cli import main, parser
+from ovps_core.language.parser import parse_query
+from ovps_core.pipeline.drawing import draw_page
+from ovps_core.segmenter import PartSegmenter
+from ovps_core.structures.masks import PartMasks
+
+TABLE = ROOT / "docs" / "images" / "table.jpg"
+
+
+def segment(*arguments: str | Path) -> int:
+    return main(["segment", str(TABLE), *map(str, arguments), "--backend", "torch"])
+
+
+def test_the_parts_of_the_picture_in_the_readme_are_found(tmp_path: Path) -> None:
+    assert segment("knife handle", "mug handle", "--masks", tmp_path) == 0
+    knife, mug = (
+        np.max([cv2.imread(str(path), 0) for path in tmp_path.glob(f"*{name}.png")], axis=0) > 0
+        for name in ("knife handle", "mug handle")
+    )
+    assert knife[360, 415] and mug[215, 218]
+    assert 2000 < knife.sum() < 4000 and 500 < mug.sum() < 1500
+
+
+def test_the_lines_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    lines = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
+    monkeypatch.chdir(ROOT)
+    exec(lines, {})
+    said = capsys.readouterr().out
+    assert "knife handle 0." in said and "rim of the mug 0." in said
+
+
+def test_known_words_are_answered_and_unknown_ones_named(capsys) -> None:
+    assert segment("mug handle", "flurb, knife handle", "mug antenna") == 1
+    said = capsys.readouterr()
+    assert "mug handle" in said.out and "knife handle" in said.out and "flurb" not in said.out
+    refusals = said.err.splitlines()
+    assert [line.split(":")[1].strip() for line in refusals] == ["'flurb'", "'mug antenna'"]
+
+
+def test_where_nothing_can_be_asked_nothing_is_written(tmp_path: Path, capsys) -> None:
+    assert segment("flurb", "", "-o", tmp_path / "out.png") == 1
+    said = capsys.readouterr()
+    assert said.out == "" and "'flurb'" in said.err and "without words" in said.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_json_holds_everything_a_program_wants(tmp_path: Path, capsys) -> None:
+    assert segment("hilt of the knife", "spout", "flurb", "--json", "--masks", tmp_path) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["height"], answer["width"], answer["image"]) == (480, 640, str(TABLE))
+    assert answer["model"].startswith("ovps-tiny")
+    hilt = {"text": "hilt of the knife", "object": "knife", "part": "hilt"}
+    assert answer["queries"] == [hilt, {"text": "spout", "object": "", "part": "spout"}]
+    assert [refused["text"] for refused in answer["refused"]] == ["flurb"]
+    part = answer["parts"][0]
+    assert part["id"] == 1 and part["query"] == hilt and 0.5 <= part["score"] <= 1
+    mask = coco_mask.decode(part["segmentation"]) > 0
+    written = cv2.imread(str(tmp_path / "01 hilt of the knife.png"), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_array_equal(mask, written > 0)
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    assert part["roi"] == {"x_offset": x, "y_offset": y, "width": width, "height": height}
+    assert part["area"] == mask.sum()
+
+
+def test_verbose_is_understood_before_and_after_the_command() -> None:
+    words = ["segment", str(TABLE), "handle", "--backend", "torch"]
+    for spoken in (["-v", *words], [*words, "-v"]):
+        assert parser("segment").parse_args(spoken).verbose
+    words.append("-v")
+    done = subprocess.run(
+        [sys.executable, "-m", "ovps_core", *words], capture_output=True, text=True, cwd=ROOT
+    )
+    assert "INFO engine: torch" in done.stderr and done.returncode == 0
+
+
+def test_a_profile_is_by_default_of_the_engine_that_segments(capsys) -> None:
+    assert main(["profile", "--frames", "1", "--rows", "0"]) == 0
+    assert capsys.readouterr().out.startswith(f"{PartSegmenter.from_pretrained().engine}, ")
+
+
+@pytest.mark.parametrize("size", [(40, 60), (480, 640), (2000, 300)])
+def test_the_legend_hides_nothing_of_the_picture(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+    queries = tuple(parse_query(text) for text in ("mug handle", "the rim of a large blue mug"))
+    page = draw_page(image, PartMasks(*size, queries, (), "none"))
+    np.testing.assert_array_equal(page[: size[0], : size[1]], image)
+    legend = page[size[0] :]
+    assert (legend[:, -2:] < 30).all(), "the longest line fits"
+    assert (legend > 200).any()

@@ -1,0 +1,160 @@
+"""Every engine gives the masks that PyTorch gives in fp32."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.toy_models import small_clipseg, small_partclipseg, small_tiny
+from torch import Tensor
+
+from ovps_core.engines import make_engine
+from ovps_core.engines.interface import Engine, EngineShape
+from ovps_core.engines.openvino.calibration import calibration_images
+from ovps_core.errors import BackendError
+from ovps_core.models.compact.model import TinyParts
+from ovps_core.models.interface import Conditions, PartLogits, PartModel
+from ovps_core.models.partclipseg.model import PartCLIPSeg
+from ovps_core.pipeline.preprocess import to_batch
+from ovps_core.profiling.workloads import queries, settled
+
+BUILDERS = {
+    "clipseg": small_clipseg,
+    "partclipseg": small_partclipseg,
+    "tiny": lambda: settled(small_tiny()),
+}
+LEAST_IOU = {"fp32": 0.999, "bf16": 0.99, "fp16": 0.99, "mixed": 0.99, "int8": 0.97}
+ENGINES = [
+    ("torch", "cpu", "bf16"),
+    ("openvino", "cpu", "fp32"),
+    ("openvino", "cpu", "bf16"),
+    ("openvino", "cpu", "mixed"),
+    ("openvino", "cpu", "int8"),
+    ("onnxruntime", "cpu", "fp32"),
+    *(
+        pytest.param(row, marks=pytest.mark.gpu)
+        for row in [
+            ("torch", "cuda:0", "fp16"),
+            ("compiled", "cuda:0", "fp16"),
+            ("tensorrt", "cuda:0", "fp16"),
+        ]
+    ),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("OVPS_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module", params=list(BUILDERS))
+def model(request: pytest.FixtureRequest) -> PartModel:
+    return BUILDERS[request.param]()
+
+
+@pytest.fixture(scope="module", params=ENGINES, ids=lambda row: "-".join(row))
+def engine(request: pytest.FixtureRequest, model: PartModel) -> Engine:
+    backend, device, precision = request.param
+    if device != "cpu" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    if precision != "fp32" and not model.keeps_masks_in_16_bit:
+        pytest.skip("not shown to keep its masks in 16 bit: precision auto takes fp32 for it")
+    wanted = {"openvino": "openvino", "onnxruntime": "onnxruntime"}.get(backend, "torch")
+    if not importlib.util.find_spec(wanted):
+        pytest.skip(f"{wanted} is not installed")
+    try:
+        made = make_engine(model, backend=backend, device=device, precision=precision)
+    except BackendError as error:
+        pytest.skip(str(error))
+    made.prepare(EngineShape(batch=1, size=model.preprocessing.size, max_queries=32))
+    return made
+
+
+def pixels(model: PartModel, batch: int) -> Tensor:
+    images = calibration_images([])[-batch:]
+    return to_batch(images, model.preprocessing)
+
+
+def conditions(model: PartModel, count: int) -> Conditions:
+    """``count`` names, and as many pairs of them where the model has pairs; the same words every time."""
+    random = torch.Generator().manual_seed(count)
+    if isinstance(model, TinyParts):  # its words are fixed: rows are one-hot
+        known = torch.eye(model.condition_dim)
+        part, object = torch.randint(0, count, (2, count), generator=random)
+        return Conditions(known[:count], known[-count:], part, object)
+    names = model.text.embed([query.text for query in queries(count)])  # type: ignore[union-attr]
+    if not isinstance(model, PartCLIPSeg):
+        none = torch.zeros(0, dtype=torch.int64)
+        return Conditions(names, names[:0], none, none)
+    part, object = torch.randint(0, count, (2, count), generator=random)
+    with torch.inference_mode():
+        return Conditions(names, model.compose(names, part, object), part, object)
+
+
+@torch.inference_mode()
+def reference(model: PartModel, images: Tensor, asked: Conditions) -> PartLogits:
+    return PartLogits(*model(images, *asked.tensors()))
+
+
+def agreement(found: Tensor, expected: Tensor, cut: float | None = None) -> tuple[float, float]:
+    """Mean mask IoU and the largest error relative to the spread of the logits.
+
+    Random weights put a whole map on one side of zero, so each map is cut at its own upper quartile: a mask of a
+    quarter of the picture whose border crosses all of it, which is harder than a trained model's. Trained
+    maps are cut at ``cut``.
+    """
+    spread = expected.std().item()
+    found, expected = found.flatten(2), expected.flatten(2)
+    level = expected.quantile(0.75, dim=2, keepdim=True) if cut is None else cut
+    ours, theirs = found > level, expected > level
+    union = (ours | theirs).sum(2)
+    iou = torch.where(union > 0, (ours & theirs).sum(2) / union, 1.0)
+    return iou.mean().item(), (found - expected).abs().max().item() / spread
+
+
+@pytest.mark.slow
+def test_compiled_on_a_cpu() -> None:
+    model = small_partclipseg()
+    engine = make_engine(model, backend="compiled", device="cpu")
+    images, asked = pixels(model, 1), conditions(model, 4)
+    expected, found = reference(model, images, asked), engine.run(images, asked)
+    assert agreement(found.names, expected.names)[0] >= LEAST_IOU["fp32"]
+    assert agreement(found.pairs, expected.pairs)[0] >= LEAST_IOU["fp32"]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("count", [1, 4, 16, 40])
+def test_same_inputs_same_masks(
+    engine: Engine, model: PartModel, count: int, batch: int, record_property
+) -> None:
+    images, asked = pixels(model, batch), conditions(model, count)
+    expected = reference(model, images, asked)
+    found = engine.run(images, asked)
+    for what, ours, theirs in [
+        ("names", found.names.cpu(), expected.names),
+        ("pairs", found.pairs.cpu(), expected.pairs),
+    ]:
+        assert ours.dtype == torch.float32 and ours.shape == theirs.shape
+        if ours.numel():
+            iou, error = agreement(ours, theirs)
+            record_property(f"{what} IoU", round(iou, 4))
+            record_property(f"{what} logit error", round(error, 5))
+            print(f"{engine} {what}: IoU {iou:.4f}, logit error {error:.1e} of the spread")
+            assert iou >= LEAST_IOU[engine.precision]
+
+
+def test_vectors_of_no_word_keep_their_masks(engine: Engine, model: PartModel) -> None:
+    if isinstance(model, TinyParts):
+        pytest.skip("its words are fixed")
+    images, asked = pixels(model, 1), conditions(model, 4)
+    random = torch.Generator().manual_seed(4)
+    names = torch.randn(asked.names.shape, generator=random)
+    asked = Conditions(names, asked.pairs, asked.part_index, asked.object_index)
+    expected, found = reference(model, images, asked), engine.run(images, asked)
+    assert agreement(found.names.cpu(), expected.names)[0] >= LEAST_IOU[engine.precision]

@@ -1,0 +1,195 @@
+"""TensorRT-RTX builds every model in 16 bit on a machine without a GPU; cached engines are checked before use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from core.engines.test_engines import agreement, conditions, pixels
+from helpers.toy_models import SMALL, small_clipseg
+from torch import Tensor
+
+from ovps_core.checkpoints import known_models, load_model
+from ovps_core.engines.engine_cache import EngineCache, is_intact, model_key
+from ovps_core.engines.onnx.runtime import session
+from ovps_core.engines.subgraphs import export_onnx
+from ovps_core.engines.tensorrt.build import Profile, build_plan
+from ovps_core.engines.tensorrt.cache import plan_key
+from ovps_core.language.parser import parse_queries
+from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
+from ovps_core.models.interface import Conditions, PartModel
+from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
+from ovps_core.pipeline.preprocess import to_pixels
+from ovps_core.synthetic.live import LiveScene
+
+CARDS = ("8.6", "8.9", "12.0")
+QUERIES = Profile(queries=(1, 4, 32))
+
+
+def clipseg_vitb16() -> PartModel:
+    torch.manual_seed(0)
+    return CLIPSeg(CLIPSegConfig(taps=(3, 6, 9))).eval()
+
+
+def partclipseg_vitb16() -> PartModel:
+    torch.manual_seed(0)
+    return PartCLIPSeg(PartCLIPSegConfig(taps=(3, 6, 9))).eval()
+
+
+def packaged() -> PartModel:
+    path = next(model.path for model in known_models() if model.packaged)
+    if not path.is_file():
+        pytest.skip(f"no packaged weights at {path}")
+    return load_model(path)[0]
+
+
+def scene(model: PartModel) -> tuple[Tensor, Conditions]:
+    """A picture of things that the packaged model knows, and their words."""
+    live = LiveScene(["knife", "mug", "pan"], seed=0)
+    image = live.frame(0.0).rgb
+    live.close()
+    queries = parse_queries("knife handle, knife blade, mug handle, mug body, pan handle, pan body")
+    return to_pixels(image, model.preprocessing), model.plan(queries).conditions
+
+
+def weights_in_graph(model: PartModel) -> int:
+    """Parameters that a frame passes through: no text tower, no layers behind the last tap."""
+    used = 0
+    for name, parameter in model.named_parameters():
+        block = name.partition(".resblocks.")[2].partition(".")[0]
+        behind = (
+            name.startswith("backbone")
+            and block.isdigit()
+            and int(block) > max(model.backbone.taps)
+        )
+        if not name.startswith("text.") and not behind:
+            used += parameter.numel()
+    return used
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("build", [clipseg_vitb16, partclipseg_vitb16, packaged])
+def test_full_size_builds_in_16_bit_and_the_graph_keeps_the_masks(build, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    model = build()
+    onnx = tmp_path / "graph.onnx"
+    export_onnx(model, onnx, precision="fp16")
+    seen = []
+    plan, report = build_plan(
+        onnx, profile=QUERIES, capabilities=CARDS, progress=lambda *step: seen.append(step)
+    )
+    print(
+        f"{len(plan) / 1e6:.0f} MB in {report.seconds:.1f} s, {report.layers} layers, {report.runtime}"
+    )
+    size = weights_in_graph(model)
+    assert 2 * size * 0.95 < len(plan) < 2 * size * 1.25 + 4e6, "two bytes a weight, and some code"
+    assert seen, "the build says how it advances"
+    assert report.capabilities == CARDS
+
+    images, asked = scene(model) if build is packaged else (pixels(model, 1), conditions(model, 4))
+    with torch.inference_mode():
+        expected = model(images, *asked.tensors())
+    runner = session(onnx)
+    named = ("pixels", "names", "pairs", "part_index", "object_index")
+    feeds = dict(zip(named, (images, *asked.tensors()), strict=True))
+    found = runner.run(None, {slot.name: feeds[slot.name].numpy() for slot in runner.get_inputs()})
+    for ours, theirs in zip(found, expected, strict=False):  # without pairs there is one output
+        cut = 0.0 if build is packaged else None
+        iou, error = agreement(torch.from_numpy(ours), theirs, cut)
+        print(f"IoU {iou:.4f}, logit error {error:.1e} of the spread")
+        assert ours.dtype == np.float32 and iou >= 0.99
+
+
+@pytest.mark.parametrize("kind", [CLIPSeg, PartCLIPSeg])
+@pytest.mark.parametrize("part", ["encode", "decode"])
+def test_the_halves_that_the_runtime_loads_build(kind, part: str, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    onnx = tmp_path / "graph.onnx"
+    config = PartCLIPSegConfig(**{**SMALL, "dim": 64})  # heads of 16, as TensorRT has kernels for
+    export_onnx(kind(config).eval(), onnx, precision="fp16", part=part)
+    plan, report = build_plan(onnx, profile=QUERIES, capabilities=("8.9",))
+    assert plan and any("half" in tensor for tensor in (*report.inputs, *report.outputs))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OVPS_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def builder(calls: list[Path], content: bytes = b"plan" * 1000):
+    def build(folder: Path) -> None:
+        calls.append(folder)
+        (folder / "encode.plan").write_bytes(content)
+
+    return build
+
+
+def test_an_engine_is_built_once(cache: Path) -> None:
+    calls: list[Path] = []
+    first = EngineCache().get("tensorrt", {"weights": "a"}, builder(calls))
+    assert EngineCache().get("tensorrt", {"weights": "a"}, builder(calls)) == first
+    assert len(calls) == 1
+    assert EngineCache().get("tensorrt", {"weights": "b"}, builder(calls)) != first
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "missing", "manifest", "other key"])
+def test_a_damaged_engine_is_built_again(cache: Path, damage: str) -> None:
+    key, calls = {"weights": "a"}, []
+    folder = EngineCache().get("tensorrt", key, builder(calls))
+    plan, manifest = folder / "encode.plan", folder / "manifest.json"
+    if damage == "truncated":
+        plan.write_bytes(plan.read_bytes()[:-1])
+    elif damage == "changed":
+        plan.write_bytes(b"nalp" * 1000)
+    elif damage == "missing":
+        plan.unlink()
+    elif damage == "manifest":
+        manifest.write_text("{")
+    else:
+        content = json.loads(manifest.read_text())
+        manifest.write_text(json.dumps(content | {"key": {"weights": "z"}}))
+    assert not is_intact(folder, key)
+    assert EngineCache().get("tensorrt", key, builder(calls)) == folder
+    assert len(calls) == 2 and plan.read_bytes() == b"plan" * 1000 and is_intact(folder, key)
+
+
+def test_a_build_that_fails_leaves_nothing(cache: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "encode.plan").write_bytes(b"half a plan")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        EngineCache().get("tensorrt", {"weights": "a"}, fail)
+    assert not list((cache / "engines").iterdir())
+
+
+def test_the_key_names_all_that_a_plan_depends_on() -> None:
+    model = small_clipseg()
+    given = {
+        "size": (96, 96),
+        "precision": "fp16",
+        "profile": Profile(),
+        "runtime": "tensorrt 10.3",
+        "gpu": "NVIDIA L4 8.9",
+    }
+    key = plan_key(model, **given)
+    others = {
+        "size": (64, 64),
+        "precision": "fp32",
+        "profile": Profile(queries=(1, 1, 8)),
+        "runtime": "tensorrt 10.4",
+        "gpu": "NVIDIA T4 7.5",
+    }
+    for name, other in others.items():
+        changed = plan_key(model, **{**given, name: other})
+        assert changed != key, name
+    assert model_key(model) == model_key(small_clipseg())
+    with torch.no_grad():
+        model.decoder.film.add.bias[0] += 1
+    assert plan_key(model, **given) != key

@@ -1,0 +1,144 @@
+"""Rendered test scenes: every part asked for, absent things too, and each answer counted in its row."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from helpers.toy_models import write_small
+
+from ovps_core.cli import main
+from ovps_core.errors import BackendError, DatasetError
+from ovps_core.evaluation.rendered import evaluate_rendered
+from ovps_core.evaluation.rendered_questions import SMALL, VISIBLE, Group, Questioner, Synonyms
+from ovps_core.models.interface import Conditions, QueryPlan
+from ovps_core.segmenter import PartSegmenter
+from ovps_core.synthetic.catalogue import HELD_OUT_PAIRS
+from ovps_core.synthetic.reader import RenderedScenes
+
+pytest.importorskip("mujoco")
+pytest.importorskip("trimesh")
+COUNT = 6
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    from ovps_core.synthetic.renderer import _gl_context
+
+    try:
+        _gl_context(64, 64)
+    except BackendError as error:
+        pytest.skip(str(error))
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def first_run(cache):
+    """What the command line answers, rendering into the cache: its text and its JSON."""
+    weights = write_small("tiny", cache / "small.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OVPS_CACHE", str(cache))
+        arguments = ["--level", "tabletop", "--count", str(COUNT), "--model", str(weights)]
+        outputs = ["--json", str(cache / "figures.json"), "--report", str(cache / "page")]
+        assert main(["evaluate", "rendered", *arguments, *outputs]) == 0
+    return json.loads((cache / "figures.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def scenes(cache, first_run):
+    return RenderedScenes(cache / "rendered" / "tabletop-test-0")
+
+
+class Knowing:
+    """Answers from the truth itself, in known words only; ``hears`` are words it takes for a handle."""
+
+    name = "knowing"
+
+    def __init__(self, scenes, hears=("handle",)):
+        self.scenes, self.hears = scenes, hears
+
+    def plan(self, queries):
+        nothing = np.zeros((0, 0), np.float32)
+        return QueryPlan(tuple(queries), Conditions(nothing, nothing, nothing, nothing), ())
+
+    def query_maps(self, images, plan):
+        found = [self.scenes.arrays(i) for i in range(len(self.scenes))]
+        parts = next(ids for rgb, ids, _ in found if np.array_equal(rgb, images[0]))
+        maps = [np.where(np.isin(parts, self.values(query)), 9.0, -9.0) for query in plan.queries]
+        return np.array([maps], dtype=np.float32)
+
+    def values(self, query):
+        part = "handle" if query.part in self.hears else query.part
+        return [
+            value
+            for value, pair in enumerate(self.scenes.pairs, start=1)
+            if query.object in ("", pair[0]) and part in ("", pair[1])
+        ]
+
+
+def test_the_command_renders_unseen_scenes_and_prints_every_row(first_run, scenes, cache):
+    assert scenes.settings["split"] == "test" and len(scenes) == COUNT
+    assert first_run["scenes"] == COUNT and "tabletop test" in first_run["dataset"]
+    certain = {group.value for group in Group if not group.name.startswith(("SMALL", "SYNONYM"))}
+    assert set(first_run["groups"]) >= certain
+    assert (cache / "page" / "index.html").is_file()
+
+
+def test_a_model_that_knows_everything_gets_everything(scenes):
+    result = evaluate_rendered(scenes, Knowing(scenes), count=COUNT)
+    for group in (Group.SEEN, Group.PART, Group.OBJECT):
+        assert result.groups[group].figures().mean_iou == pytest.approx(1.0, abs=0.01)
+        assert result.groups[group].recall == 1.0
+    for group in (Group.ABSENT_OBJECT, Group.ABSENT_PART):
+        figures = result.groups[group].figures()
+        assert figures.present == 0 and figures.absent > 0 and figures.false_alarm_rate == 0.0
+    for group in (Group.OWN_OBJECT, Group.TRUE_OBJECT):
+        assert 0.0 < result.groups[group].figures().mean_iou < 0.9
+    pairs = {name: seen for name, seen, _ in result.pairs()}
+    assert all(
+        seen == (tuple(name.rsplit(" ", 1)) not in HELD_OUT_PAIRS) for name, seen in pairs.items()
+    )
+
+
+def test_held_out_words_are_asked_beside_the_known_ones(scenes, tmp_path):
+    (tmp_path / "words.yaml").write_text("objects: {}\nparts: {handle: [holder]}\n")
+    words = Synonyms.read(tmp_path / "words.yaml")
+    for hears, expected in ((("handle",), 0.0), (("handle", "holder"), 1.0)):
+        result = evaluate_rendered(scenes, Knowing(scenes, hears), count=COUNT, synonyms=words)
+        assert result.groups[Group.SYNONYM].figures().mean_iou == pytest.approx(expected, abs=0.01)
+        assert result.groups[Group.SYNONYM_KNOWN].figures().mean_iou == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_word_the_model_refuses_counts_as_no_answer(scenes, cache, tmp_path):
+    (tmp_path / "words.yaml").write_text("objects: {}\nparts: {handle: [zxqwv]}\n")
+    segmenter = PartSegmenter.from_pretrained(str(cache / "small.safetensors"), device="cpu")
+    words = Synonyms.read(tmp_path / "words.yaml")
+    result = evaluate_rendered(scenes, segmenter, count=COUNT, synonyms=words)
+    assert result.groups[Group.SYNONYM].figures().mean_iou == 0.0
+    assert Group.SYNONYM_READ not in result.groups
+    assert sum(result.refused.values()) == result.groups[Group.SYNONYM].figures().present
+
+
+def test_only_what_shows_enough_is_asked_for_and_nothing_half_seen_is_called_absent():
+    pairs = [("mug", "handle"), ("mug", "rim"), ("mug", "body"), ("pan", "handle"), ("jar", "lid")]
+    parts = np.zeros((224, 224), np.uint8)
+    for value, pixels in ((1, SMALL - 1), (2, VISIBLE - 1), (3, 5000), (4, 10)):
+        parts[value * 40 : value * 40 + 30].reshape(-1)[:pixels] = value
+    questions = Questioner(pairs, frozenset({("mug", "body")})).ask(parts, np.random.default_rng(0))
+    asked = {(q.query.object, q.query.part): q.groups for q in questions}
+    assert asked["mug", "handle"] == (Group.SEEN, Group.SMALL)
+    assert asked["mug", "body"] == (Group.UNSEEN,)
+    assert ("mug", "rim") not in asked and ("pan", "handle") not in asked
+    absent = {key for key, groups in asked.items() if groups == (Group.ABSENT_OBJECT,)}
+    assert absent == {("jar", "lid"), ("jar", "")}
+    assert asked["mug", "lid"] == (Group.ABSENT_PART,)
+
+
+def test_what_cannot_be_used_is_named(scenes, cache, tmp_path, capsys):
+    model = ["--model", str(cache / "small.safetensors"), "--scenes", str(scenes.folder)]
+    assert main(["evaluate", "rendered", "--level", "wild", *model]) != 0
+    assert "--level tabletop" in capsys.readouterr().err
+    (tmp_path / "words.yaml").write_text("[mug]")
+    with pytest.raises(DatasetError, match=r"words\.yaml.*handle: \[lever"):
+        Synonyms.read(tmp_path / "words.yaml")

@@ -1,0 +1,304 @@
+"""Recordings in, data sets and part masks out: mcap and sqlite3, compressed or not, without ROS."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers.toy_models import write_small
+
+from ovps_core import PartSegmenter, SegmentOptions
+from ovps_core.cli import main
+from ovps_core.datasets.coco_folder import CocoFolder, PartCategory
+from ovps_core.errors import DatasetError
+from ovps_core.pipeline.pose import CameraModel, parts_3d
+from ovps_core.pipeline.tracking import Tracker
+
+pytest.importorskip("rosbags")
+
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+from ovps_core.ros_io.bags import AnnotateOptions, BagTopics, ExtractOptions, annotate, extract
+from ovps_core.ros_io.bags.messages import PART_MASKS, MessageMaker, definitions_folder, typestore
+from ovps_core.ros_io.bags.reading import open_bag
+from ovps_core.ros_io.codec import masks_value
+
+HEIGHT, WIDTH = 60, 80
+COLOUR, DEPTH, INFO = "/camera/color/image_raw", "/camera/depth/image", "/camera/color/camera_info"
+START = 1_700_000_000_000_000_000
+STEP = 33_333_333
+CAMERA = CameraModel(90.0, 90.0, 39.5, 29.5, WIDTH, HEIGHT)
+QUERIES = "knife handle, mug rim"
+UNTRAINED = SegmentOptions(
+    score_threshold=0.0, mask_threshold=0.498
+)  # a network that knows nothing
+TOPICS = BagTopics(COLOUR, DEPTH, INFO)
+
+
+def picture(number: int) -> np.ndarray:
+    """A smooth pattern that moves one pixel to the right per image."""
+    noise = np.random.default_rng(0).integers(0, 255, (HEIGHT, 200, 3), dtype=np.uint8)
+    return np.ascontiguousarray(cv2.GaussianBlur(noise, (0, 0), 2)[:, 100 - number :][:, :WIDTH])
+
+
+def depth_mm(number: int) -> np.ndarray:
+    depth = np.full((HEIGHT, WIDTH), 700 + number, np.uint16)
+    depth[::7] = 0
+    return depth
+
+
+def write_bag(
+    path: Path,
+    storage: StoragePlugin = StoragePlugin.MCAP,
+    mode: CompressionMode = CompressionMode.NONE,
+    jpeg: bool = False,
+    count: int = 6,
+    stamps: list[int] | None = None,
+) -> Path:
+    """Colour, depth 4 ms later and recorded first, camera_info once."""
+    maker = MessageMaker(typestore())
+    writer = Writer(path, version=9, storage_plugin=storage)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    kind = "sensor_msgs/msg/CompressedImage" if jpeg else "sensor_msgs/msg/Image"
+    with writer:
+        types = {COLOUR: kind, DEPTH: "sensor_msgs/msg/Image", INFO: "sensor_msgs/msg/CameraInfo"}
+        to = {
+            topic: writer.add_connection(topic, type, typestore=maker.store)
+            for topic, type in types.items()
+        }
+
+        def send(topic: str, recorded: int, message: object) -> None:
+            writer.write(to[topic], recorded, maker.store.serialize_cdr(message, types[topic]))
+
+        info = maker.make(
+            types[INFO], header=maker.header(START, "optical"), height=HEIGHT, width=WIDTH,
+            distortion_model="plumb_bob", d=np.zeros(5), k=CAMERA.matrix.ravel(),
+            r=np.eye(3).ravel(), p=np.zeros(12), binning_x=0, binning_y=0,
+            roi=maker.make(
+                "sensor_msgs/msg/RegionOfInterest",
+                x_offset=0, y_offset=0, height=0, width=0, do_rectify=False,
+            ),
+        )  # fmt: skip
+        send(INFO, START - 1, info)
+        for number in range(count):
+            stamp = START + number * STEP if stamps is None else stamps[number]
+            recorded = START + number * STEP + 5_000_000
+            late = maker.header(START + number * STEP + 4_000_000, "optical")
+            send(DEPTH, recorded, maker.image(late, depth_mm(number), "16UC1"))
+            header = maker.header(stamp, "optical")
+            if jpeg:
+                data = np.frombuffer(jpeg_of(number), np.uint8)
+                message = maker.make(types[COLOUR], header=header, format="jpeg", data=data)
+            else:
+                message = maker.image(header, picture(number)[..., ::-1], "bgr8")
+            send(COLOUR, recorded + 1_000_000, message)
+    return path
+
+
+def jpeg_of(number: int) -> bytes:
+    return bytes(cv2.imencode(".jpg", picture(number)[..., ::-1])[1])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Networks this small lose time to a second thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small("clipseg", tmp_path_factory.mktemp("weights") / "small.safetensors")
+
+
+@pytest.fixture(scope="module")
+def segmenter(model: Path) -> PartSegmenter:
+    return PartSegmenter.from_pretrained(str(model))
+
+
+@pytest.mark.parametrize(
+    ("storage", "mode"),
+    [
+        (StoragePlugin.MCAP, CompressionMode.NONE),
+        (StoragePlugin.MCAP, CompressionMode.STORAGE),
+        (StoragePlugin.SQLITE3, CompressionMode.NONE),
+        (StoragePlugin.SQLITE3, CompressionMode.FILE),
+        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
+    ],
+)
+def test_extract_every_kind_of_recording(
+    tmp_path: Path, storage: StoragePlugin, mode: CompressionMode
+) -> None:
+    bag = write_bag(tmp_path / "bag", storage, mode)
+    manifest = extract(bag, TOPICS, tmp_path / "out")
+    assert manifest["images"] == 6 and manifest["dropped"] == {}
+    assert json.loads((tmp_path / "out/manifest.json").read_text()) == manifest
+    for number in range(6):
+        name = f"{START + number * STEP}.png"
+        colour = cv2.imread(str(tmp_path / "out/frames" / name))[..., ::-1]
+        np.testing.assert_array_equal(colour, picture(number))
+        depth = cv2.imread(str(tmp_path / "out/depth" / name), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(depth, depth_mm(number))
+    entry = json.loads((tmp_path / "out/annotations.json").read_text())["images"][0]
+    assert entry["camera_k"] == CAMERA.matrix.ravel().tolist()
+    assert entry["frame_id"] == "optical" and entry["stamp_ns"] == START
+
+
+def test_jpeg_bytes_are_copied(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", jpeg=True)
+    extract(bag, BagTopics(COLOUR), tmp_path / "out", ExtractOptions(every=2))
+    files = sorted((tmp_path / "out/frames").iterdir())
+    assert [file.name for file in files] == [f"{START + n * STEP}.jpg" for n in (0, 2, 4)]
+    assert files[1].read_bytes() == jpeg_of(2)
+
+
+def test_min_motion_keeps_what_moved(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", count=9)
+    manifest = extract(bag, BagTopics(COLOUR), tmp_path / "out", ExtractOptions(min_motion=3.5))
+    kept = [file.stem for file in sorted((tmp_path / "out/frames").iterdir())]
+    assert kept == [str(START + n * STEP) for n in (0, 4, 8)]
+    assert manifest["dropped"] == {"too little motion": 6}
+
+
+def test_what_has_no_partner_or_stamp_is_counted(tmp_path: Path) -> None:
+    stamps = [START, 0, START, START + 3 * STEP, START + 10**9, START + 5 * STEP]
+    bag = write_bag(tmp_path / "bag", stamps=stamps)
+    manifest = extract(bag, TOPICS, tmp_path / "out")
+    assert manifest["images"] == 3
+    assert manifest["dropped"] == {
+        "no stamp": 1, "stamp seen before": 1, "no depth within 0.02 s": 1
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("storage", list(StoragePlugin))
+def test_annotated_masks_equal_direct_calls(
+    tmp_path: Path, segmenter: PartSegmenter, storage: StoragePlugin
+) -> None:
+    bag = write_bag(tmp_path / "bag", storage)
+    out = tmp_path / "masks"
+    counts = annotate(bag, TOPICS, out, segmenter, QUERIES, AnnotateOptions(UNTRAINED))
+    assert counts["images"] == 6 and counts["masks"] > 0
+    tracker, seen = Tracker(), 0
+    with open_bag(out) as reader:
+        messages = [
+            (connection.topic, time, reader.deserialize(raw, connection.msgtype))
+            for connection, time, raw in reader.messages()
+        ]
+    masks = [(time, message) for topic, time, message in messages if topic == "/ovps/masks"]
+    space = [message for topic, _, message in messages if topic == "/ovps/parts_3d"]
+    assert len(masks) == len(space) == 6
+    for number, ((time, message), parts) in enumerate(zip(masks, space, strict=True)):
+        assert time == START + number * STEP + 6_000_000
+        stamp = message.header.stamp
+        assert stamp.sec * 10**9 + stamp.nanosec == START + number * STEP
+        assert message.header.frame_id == "optical" and parts.header == message.header
+        direct = tracker.update(segmenter.segment(picture(number), QUERIES, UNTRAINED))
+        recorded = masks_value(message)
+        assert recorded.queries == direct.queries and recorded.model == direct.model
+        for a, b in zip(recorded.parts, direct.parts, strict=True):
+            assert (a.id, a.track_id, a.query, a.roi) == (b.id, b.track_id, b.query, b.roi)
+            assert a.score == pytest.approx(b.score, abs=1e-6)
+            np.testing.assert_array_equal(a.mask, b.mask)
+        metres = np.where(depth_mm(number) == 0, np.nan, depth_mm(number) * np.float32(0.001))
+        direct_3d = parts_3d(direct, metres.astype(np.float32), CAMERA)
+        assert (parts.height, parts.width) == (HEIGHT, WIDTH)
+        for a, b in zip(parts.parts, direct_3d, strict=True):
+            np.testing.assert_array_equal(a.indices, b.indices)
+            position = [a.pose.position.x, a.pose.position.y, a.pose.position.z]
+            np.testing.assert_allclose(position, b.position, atol=1e-6)
+            seen += 1
+    assert seen == counts["parts in space"] > 0
+
+
+def test_command_line_from_recording_to_data_set(tmp_path: Path, model: Path, capsys) -> None:
+    bag, masks, out = write_bag(tmp_path / "bag"), tmp_path / "masks", tmp_path / "out"
+    words = [
+        "--image",
+        COLOUR,
+        "--model",
+        str(model),
+        "--score-threshold",
+        "0",
+        "--mask-threshold",
+        "0.498",
+    ]
+    assert (
+        main(["bag", "annotate", str(bag), "--queries", QUERIES, "--out", str(masks), *words]) == 0
+    )
+    both = tmp_path / "both"
+    merge(bag, masks, both)
+    words = ["--depth", DEPTH, "--info", INFO, "--masks", "/ovps/masks", "--out", str(out)]
+    assert main(["bag", "extract", str(both), *words]) == 0
+    assert "images" in capsys.readouterr().out
+    images = json.loads((out / "annotations.json").read_text())["images"]
+    assert all(image["queries"] == ["knife handle", "mug rim"] for image in images)
+    folder = CocoFolder(out)
+    assert set(folder.categories) <= {PartCategory("knife", "handle"), PartCategory("mug", "rim")}
+    segmenter = PartSegmenter.from_pretrained(str(model))
+    for number, image in enumerate(folder.images):
+        direct = segmenter.segment(picture(number), QUERIES, UNTRAINED)
+        read = folder.masks(image, HEIGHT, WIDTH)
+        assert sum(len(direct.of(query)) for query in direct.queries) == len(image.annotations)
+        for category, mask in read.items():
+            query = next(q for q in direct.queries if q.object == category.object)
+            np.testing.assert_array_equal(mask, direct.mask_of(query))
+    assert main(["bag", "extract", str(both), *words]) == 1
+    assert "holds a data set already" in capsys.readouterr().err
+
+
+def merge(first: Path, second: Path, out: Path) -> None:
+    """Both recordings in one, one after the other, as tools that merge recordings do."""
+    with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for path in (first, second):
+            with open_bag(path) as reader:
+                to = {
+                    c.topic: writer.add_connection(c.topic, c.msgtype, typestore=typestore())
+                    for c in reader.connections
+                }
+                for connection, time, raw in reader.messages():
+                    writer.write(to[connection.topic], time, raw)
+
+
+def test_damaged_messages_are_counted(tmp_path: Path) -> None:
+    maker = MessageMaker(typestore())
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        to = writer.add_connection(COLOUR, "sensor_msgs/msg/Image", typestore=maker.store)
+        for number, cut in enumerate((None, 200, 6)):
+            message = maker.image(maker.header(START + number, "optical"), picture(0), "rgb8")
+            data = bytes(maker.store.serialize_cdr(message, "sensor_msgs/msg/Image"))
+            writer.write(to, START + number, data[:cut])
+        odd = maker.image(maker.header(START + 9, "optical"), picture(0), "rgb7")
+        writer.write(to, START + 9, maker.store.serialize_cdr(odd, "sensor_msgs/msg/Image"))
+    dropped = extract(tmp_path / "bag", BagTopics(COLOUR), tmp_path / "out")["dropped"]
+    assert dropped["no stamp"] == 1 and dropped["damaged image message"] == 1
+    assert any("rgb7" in reason for reason in dropped)
+
+
+def test_wrong_recordings_and_topics_are_said(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", count=1)
+    with pytest.raises(
+        DatasetError, match=r"not in the recording.*/camera/color/image_raw \(sensor"
+    ):
+        extract(bag, BagTopics("/nothing"), tmp_path / "out")
+    with pytest.raises(DatasetError, match="of type sensor_msgs/msg/CameraInfo"):
+        extract(bag, BagTopics(INFO), tmp_path / "out")
+    with pytest.raises(DatasetError, match="no recording at"):
+        extract(tmp_path / "none", TOPICS, tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="cannot be read"):
+        extract(tmp_path / "empty", TOPICS, tmp_path / "out")
+    (tmp_path / "noise.mcap").write_bytes(b"noise" * 100)
+    with pytest.raises(DatasetError, match="cannot be read"):
+        extract(tmp_path / "noise.mcap", TOPICS, tmp_path / "out")
+
+
+def test_definitions_hash_as_ros_itself_hashes_them() -> None:
+    assert (definitions_folder() / "Part3D.msg").is_file()
+    known = "RIHS01_30f10eb2e61726138dd580bbe58f5d0dd599f62e195e321a5014c69f83ae7ecf"
+    assert typestore().hash_rihs01(PART_MASKS) == known

@@ -1,0 +1,48 @@
+"""The page of topics and parameters says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from helpers.paths import ROOT
+
+pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
+
+from helpers.robot import Robot
+
+pytestmark = pytest.mark.ros
+PAGE = (ROOT / "docs" / "ros_reference.md").read_text()
+
+
+def test_every_topic_of_the_running_node_is_on_the_page(robot: Robot) -> None:
+    node = robot.node
+    robot.spin_until(lambda: node.count_subscribers("/camera_info"))  # the last that the node makes
+    published = node.get_publisher_names_and_types_by_node("ovps", "/")
+    subscribed = node.get_subscriber_names_and_types_by_node("ovps", "/")
+    of_every_node = ("/rosout", "/parameter_events", "/clock", "/ovps/transition_event")
+    ours = {
+        name.replace("/ovps/", "~/"): types[0].replace("/msg/", "/")
+        for name, types in published + subscribed
+        if name not in of_every_node and "_action" not in name
+    }
+    assert len(ours) > 10
+    rows = {line.split("|")[1].strip(): line for line in PAGE.splitlines() if line.startswith("| ")}
+    for name, kind in ours.items():
+        line = rows.get(name) or rows[name.removeprefix("/")]
+        assert kind in line
+
+
+def test_every_fault_in_the_code_is_on_the_page() -> None:
+    from ovps_ros.tools import reference
+
+    sources = "".join(path.read_text() for path in Path(reference.__file__).parent.glob("*.py"))
+    reported = set(re.findall(r"\.report\(\s*\"([a-z ]+)\"", sources))
+    assert reported and reported <= {name for name, _ in reference.FAULTS}
+
+
+def test_reference() -> None:
+    from ovps_ros.tools.reference import reference
+
+    assert reference() == PAGE, "run: python -m ovps_ros.tools.reference > docs/ros_reference.md"

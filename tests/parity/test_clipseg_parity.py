@@ -1,0 +1,100 @@
+"""CLIPSeg computes what Hugging Face's computes, for the same weights and inputs."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from helpers.paths import FIXTURES
+from safetensors.torch import load_file
+
+from ovps_core.checkpoints.convert.convert_file import clipseg_values
+from ovps_core.checkpoints.convert.key_names import from_released
+from ovps_core.models.backbones.clip_vit import resize_positions
+from ovps_core.models.clipseg.decoder import Upsampler, tokens_to_maps
+from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
+from ovps_core.models.interface import Conditions
+
+CASES = sorted(
+    (path.stem, size)
+    for path in (FIXTURES / "clipseg").glob("*.npz")
+    for size in {key.split("_")[0] for key in np.load(path).files}
+)
+TOLERANCE = 1e-4
+
+pytestmark = pytest.mark.parity
+
+
+def load(stem: str) -> tuple[CLIPSeg, dict[str, torch.Tensor]]:
+    folder = FIXTURES / "clipseg"
+    state = dict(load_file(folder / f"{stem}_state.safetensors"))
+    config = json.loads((folder / f"{stem}_config.json").read_text())
+    model = CLIPSeg(CLIPSegConfig(**clipseg_values(state, config)))
+    model.load_state_dict(from_released(state))
+    arrays = {
+        key: torch.from_numpy(value) for key, value in np.load(folder / f"{stem}.npz").items()
+    }
+    return model.eval(), arrays
+
+
+@pytest.mark.parametrize(("stem", "size"), CASES)
+@torch.no_grad()
+def test_every_recorded_array(stem: str, size: str) -> None:
+    model, arrays = load(stem)
+    recorded = {
+        key.removeprefix(f"{size}_"): value for key, value in arrays.items() if key.startswith(size)
+    }
+    pixels = recorded["pixel_values"]
+
+    def check(name: str, ours: torch.Tensor, scale: float = 1.0) -> None:
+        torch.testing.assert_close(
+            ours, recorded[name], rtol=0, atol=TOLERANCE * scale, msg=lambda text: f"{name}: {text}"
+        )
+
+    words = model.text(recorded["input_ids"].long())
+    check("conditional_embeddings", words)
+
+    visual = model.backbone.tower.visual
+    visual.positional_embedding = torch.nn.Parameter(
+        resize_positions(visual.positional_embedding, model.backbone.grid(*pixels.shape[-2:]))
+    )
+    check("pooled_output", visual(pixels))
+    check("vision_hidden0", visual._embeds(pixels))
+    layers = visual.forward_intermediates(pixels, output_fmt="NLC", output_extra_tokens=True)
+    for i, tokens in enumerate(layers["image_intermediates"]):
+        prefix = layers["image_intermediates_prefix"][i]
+        check(f"vision_hidden{i + 1}", torch.cat([prefix, tokens], 1))
+
+    # The original pairs image i with text i; ours crosses every image with every text.
+    def paired(crossed: torch.Tensor) -> torch.Tensor:
+        return torch.stack([crossed[i, i] for i in range(len(pixels))])
+
+    features = model.encode(pixels)
+    text = recorded["conditional_embeddings"]
+    tokens, attentions = model.decoder(features.levels, text, keep_attention=True)
+    for layer, attention in enumerate(attentions):
+        check(f"decoder_attn{layer}", paired(attention))
+    if (last := f"decoder_hidden{len(attentions)}") in recorded:
+        check(last, paired(tokens))
+    check(
+        "logits",
+        paired(model.upsample(tokens_to_maps(tokens, model.backbone.grid(*features.size), 1))),
+    )
+
+    # End to end the small random networks magnify the last bit of the text: 1e-6 there is 1e-4 here, so the
+    # tolerance is taken of the largest logit.
+    none = torch.zeros(0, dtype=torch.int64)
+    logits = model.decode(features, Conditions(words, words[:0], none, none)).names
+    check("logits", paired(logits), scale=recorded["logits"].abs().max().item())
+
+
+@pytest.mark.parametrize(("stride", "refined"), [(14, True), (16, True), (14, False)])
+def test_upsampling_equals_transposed_convolutions(stride: int, refined: bool) -> None:
+    layers, maps = Upsampler(8, stride, refined), torch.randn(2, 3, 8, 4, 5)
+    expected = torch.nn.Sequential.forward(layers, maps.flatten(0, 1))
+    torch.testing.assert_close(
+        layers(maps), expected.unflatten(0, (2, 3))[:, :, 0], atol=1e-5, rtol=1e-4
+    )
+    assert layers(maps[:, :0]).shape == (2, 0, 4 * stride, 5 * stride)

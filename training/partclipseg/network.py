@@ -1,0 +1,69 @@
+"""The network that a recipe asks for: new, from pretrained towers, or from weights that exist."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ovps_core.checkpoints import find_weights, load_model
+from ovps_core.errors import CheckpointError
+from ovps_core.language.vocabulary import Vocabulary
+from ovps_core.models.backbones.clip_vit import Backbone, pretrained_clip
+from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
+from ovps_core.models.partclipseg.corrections import Corrections
+from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
+from training.recipe import ModelRecipe, RecipeError
+
+
+def build_network(
+    recipe: ModelRecipe, corrections: Corrections, vocabulary: Vocabulary
+) -> PartCLIPSeg:
+    """A PartCLIPSeg to train, on the CPU, with the vocabulary it will know in its configuration.
+
+    Raises:
+        CheckpointError: the weights to start from are missing or of another model.
+        RecipeError: pretrained weights are asked for towers that have none.
+    """
+    if recipe.weights:
+        return _from_weights(recipe.weights, corrections, vocabulary)
+    config = PartCLIPSegConfig(
+        clip=recipe.clip,
+        backbone=recipe.backbone,
+        taps=recipe.taps,
+        image_size=recipe.image_size,
+        dim=recipe.dim,
+        heads=recipe.heads,
+        mlp_dim=recipe.mlp_dim,
+        corrections=corrections,
+        trained_pairs=vocabulary.object_parts,
+    )
+    model = PartCLIPSeg(config)
+    if recipe.pretrained:
+        if not isinstance(recipe.clip, str):
+            raise RecipeError(
+                "`pretrained` names weights of an open_clip model, but `clip` is a configuration; "
+                "set `pretrained: ''`, or `clip` to a model's name"
+            )
+        towers = pretrained_clip(recipe.clip, recipe.pretrained)
+        model.text.tower.load_state_dict(towers.text.state_dict())
+        if not recipe.backbone:
+            model.backbone.load_state_dict(Backbone(towers.visual, recipe.taps).state_dict())
+    if recipe.backbone and recipe.backbone_pretrained:
+        tower = Backbone.from_timm(recipe.backbone, recipe.taps, pretrained=True)
+        model.backbone.load_state_dict(tower.state_dict())
+    return model
+
+
+def _from_weights(name: str, corrections: Corrections, vocabulary: Vocabulary) -> PartCLIPSeg:
+    """Go on from a PartCLIPSeg, or begin from a CLIPSeg as the paper does."""
+    old, info = load_model(find_weights(name))
+    if not isinstance(old, CLIPSeg):
+        raise CheckpointError(
+            f"{info} is a {info.model}; training starts from a CLIPSeg or PartCLIPSeg"
+        )
+    shared = {f.name: getattr(info.config, f.name) for f in dataclasses.fields(CLIPSegConfig)}
+    pairs = vocabulary.object_parts
+    model = PartCLIPSeg(PartCLIPSegConfig(**shared, corrections=corrections, trained_pairs=pairs))
+    model.load_state_dict(old.state_dict(), strict=False)
+    if not isinstance(old, PartCLIPSeg):
+        model.start_pair_head()
+    return model

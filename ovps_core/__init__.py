@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ovps_core.language.parser import parse_queries, parse_query
     from ovps_core.pipeline.postprocess.components import SegmentOptions
     from ovps_core.segmenter import PartSegmenter
-    from ovps_core.structures.masks import PartMask, PartMasks, Roi
+    from ovps_core.structures.masks import Box, PartMask, PartMasks
     from ovps_core.structures.query import PartQuery
 
 _HOMES = {
@@ -21,17 +21,17 @@ _HOMES = {
     "PartMasks": "structures.masks",
     "PartQuery": "structures.query",
     "PartSegmenter": "segmenter",
-    "Roi": "structures.masks",
+    "Box": "structures.masks",
     "SegmentOptions": "pipeline.postprocess.components",
     "parse_queries": "language.parser",
     "parse_query": "language.parser",
 }
 __all__ = [
+    "Box",
     "PartMask",
     "PartMasks",
     "PartQuery",
     "PartSegmenter",
-    "Roi",
     "SegmentOptions",
     "parse_queries",
     "parse_query",

@@ -18,7 +18,13 @@ from ovps_core.engines import DEFAULT_CACHE, EngineCache, make_engine
 from ovps_core.engines.cuda.postprocess import occupied_maps
 from ovps_core.engines.interface import Engine, EngineShape
 from ovps_core.language.parser import parse_queries
-from ovps_core.models.interface import Conditions, PartModel, QueryPlan, Readout, query_logits
+from ovps_core.models.interface import (
+    Conditions,
+    EncodedQueries,
+    PartModel,
+    QueryRows,
+    query_logits,
+)
 from ovps_core.models.text.tower import EmbeddingCache
 from ovps_core.pipeline.postprocess.components import SegmentOptions, logit, part_masks
 from ovps_core.pipeline.preprocess import RgbImage, check_image, load_image, to_batch
@@ -26,7 +32,7 @@ from ovps_core.structures.cache_folder import cache_folder
 from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.query import PartQuery
 
-Queries = str | Iterable[str | PartQuery] | QueryPlan
+Queries = str | Iterable[str | PartQuery] | EncodedQueries
 _PLANS = 32  # lists of queries kept ready
 
 
@@ -88,13 +94,13 @@ class PartSegmenter:
         """Name and digest of the weights."""
         return str(self.info)
 
-    def plan(self, queries: Queries) -> QueryPlan:
+    def plan(self, queries: Queries) -> EncodedQueries:
         """Read and encode queries; do it once when they change, not per frame.
 
         Raises:
             QueryError: a text cannot be read, or the model cannot ask for it.
         """
-        if isinstance(queries, QueryPlan):
+        if isinstance(queries, EncodedQueries):
             return queries
         return self._plan(parse_queries(queries))
 
@@ -106,7 +112,7 @@ class PartSegmenter:
         nothing = torch.zeros(0, dtype=torch.int64)
         conditions = Conditions(name, name[:0], nothing, nothing)
         query = PartQuery("warm up", object="warm up")
-        plan = QueryPlan((query,), conditions, (Readout(names=(0,)),))
+        plan = EncodedQueries((query,), conditions, (QueryRows(names=(0,)),))
         self.segment_batch([np.zeros((*size, 3), np.uint8)] * batch, plan)
 
     def segment(
@@ -143,7 +149,7 @@ class PartSegmenter:
         return full_size(self.query_maps([image], self.plan(queries)), *image.shape[:2])[0]
 
     def query_maps(
-        self, images: Sequence[RgbImage], plan: QueryPlan, threshold: float = -math.inf
+        self, images: Sequence[RgbImage], plan: EncodedQueries, threshold: float = -math.inf
     ) -> NDArray[np.float32]:
         """Coarse logits float32 [B, Q, h, w]; far from what is above ``threshold`` they need not be true."""
         for image in images:
@@ -151,7 +157,7 @@ class PartSegmenter:
         if not plan.queries or not images:
             return np.zeros((len(images), len(plan.queries), 1, 1), dtype=np.float32)
         pixels = to_batch(images, self.model.preprocessing, self.engine.device)
-        maps = query_logits(self.engine.run(pixels, plan.conditions), plan.readout)
+        maps = query_logits(self.engine.run(pixels, plan.conditions), plan.query_rows)
         return occupied_maps(maps, threshold) if maps.is_cuda else maps.numpy()
 
 

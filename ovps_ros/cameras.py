@@ -12,8 +12,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ovps_ros.depth_sync import DepthBuffer
-from ovps_ros.diagnostics import OK, WARN, Counters, Faults, why_no_image
-from ovps_ros.latest_frames import Frame, NewestSlot
+from ovps_ros.diagnostics import OK, WARN, Counters, FaultReporter, why_no_image
+from ovps_ros.latest_frames import Frame, LatestFrames
 from ovps_ros.messages import nanoseconds
 from ovps_ros.parameters import Settings
 
@@ -42,8 +42,8 @@ class Camera:
         self,
         node: Node,
         name: str,
-        slot: NewestSlot,
-        faults: Faults,
+        slot: LatestFrames,
+        faults: FaultReporter,
         settings: Callable[[], Settings],
     ) -> None:
         self.name = name

@@ -57,7 +57,7 @@ class Counters:
         return said
 
 
-class Faults:
+class FaultReporter:
     """Named faults with counts; may be told from any thread."""
 
     def __init__(self, log: Callable[[bytes, str], None]) -> None:
@@ -103,7 +103,7 @@ class Faults:
             ]
 
 
-class Repeating(threading.Thread):
+class PeriodicCall(threading.Thread):
     """Calls again and again while the ``with`` block runs.
 
     Args:
@@ -121,7 +121,7 @@ class Repeating(threading.Thread):
         while not self._ended.wait(self._seconds):
             self._call()
 
-    def __enter__(self) -> Repeating:
+    def __enter__(self) -> PeriodicCall:
         self.start()
         return self
 

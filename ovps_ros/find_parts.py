@@ -24,8 +24,8 @@ from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.query import PartQuery
 from ovps_ros.action import FindParts
 from ovps_ros.messages import masks_message, nanoseconds, parts_3d_message
-from ovps_ros.pipeline import Answer
-from ovps_ros.query_manager import Asked
+from ovps_ros.pipeline import FrameResult
+from ovps_ros.query_manager import QueryManager
 
 Result = FindParts.Result
 
@@ -38,11 +38,11 @@ class _Goal:
     encoded: bool = False
     timer: Timer | None = None
     agreeing: dict[str, int] = field(default_factory=dict)
-    last: Answer | None = None
+    last: FrameResult | None = None
     result: Any = None
 
 
-class Finder:
+class FindPartsServer:
     """Serves goals; :meth:`see` is called by the worker for every answer.
 
     Args:
@@ -51,7 +51,7 @@ class Finder:
         is_active: whether frames are being handled.
     """
 
-    def __init__(self, node: Node, asked: Asked, is_active: Callable[[], bool]) -> None:
+    def __init__(self, node: Node, asked: QueryManager, is_active: Callable[[], bool]) -> None:
         self._node, self._asked, self._is_active = node, asked, is_active
         self._goals: dict[bytes, _Goal] = {}
         self._lock = threading.RLock()
@@ -65,7 +65,7 @@ class Finder:
             cancel_callback=self._cancel,
         )
 
-    def see(self, answer: Answer) -> None:
+    def see(self, answer: FrameResult) -> None:
         """Finish the goals that this answer fulfils, tell the others what was seen."""
         with self._lock:
             for goal in list(self._goals.values()):
@@ -112,7 +112,7 @@ class Finder:
             if error is not None:
                 self._finish(goal, Result.NOT_FOUND, str(error))
 
-    def _look(self, goal: _Goal, answer: Answer) -> None:
+    def _look(self, goal: _Goal, answer: FrameResult) -> None:
         goal.last = answer
         request = goal.handle.request
         found = {part.query for part in answer.masks.parts}

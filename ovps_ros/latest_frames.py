@@ -20,7 +20,7 @@ class Frame:
     message: Any
 
 
-class NewestSlot:
+class LatestFrames:
     """Written by callbacks, read by one worker.
 
     Attributes:

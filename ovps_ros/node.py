@@ -39,15 +39,15 @@ from ovps_core.ros_io.codec import query_value
 from ovps_core.segmenter import PartSegmenter
 from ovps_ros import parameters
 from ovps_ros.cameras import Camera
-from ovps_ros.diagnostics import ERROR, OK, WARN, Faults, Repeating, status
-from ovps_ros.find_parts import Finder
-from ovps_ros.latest_frames import Frame, NewestSlot
+from ovps_ros.diagnostics import ERROR, OK, WARN, FaultReporter, PeriodicCall, status
+from ovps_ros.find_parts import FindPartsServer
+from ovps_ros.latest_frames import Frame, LatestFrames
 from ovps_ros.messages import query_message
 from ovps_ros.msg import PartMasks, Parts3D
 from ovps_ros.parameters import ParameterError
-from ovps_ros.pipeline import Answer, Pipeline, Worker
+from ovps_ros.pipeline import FrameResult, Pipeline, Worker
 from ovps_ros.publishers import Outputs
-from ovps_ros.query_manager import Asked, Queries, Words
+from ovps_ros.query_manager import Queries, QueryManager, QueryReader
 from ovps_ros.srv import SetQueries
 from ovps_ros.tools.processes import run_node
 from ovps_ros.transforms import Transforms
@@ -61,17 +61,17 @@ class OvpsNode(LifecycleNode):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("ovps", **node_arguments)
-        self._faults = Faults(self._log)
+        self._faults = FaultReporter(self._log)
         self._settings = parameters.declare(self)
-        self._slot = NewestSlot()
-        self._asked = Asked()
+        self._slot = LatestFrames()
+        self._asked = QueryManager()
         self._cameras: dict[str, Camera] = {}
         self._outputs: dict[str, Outputs] = {}
         self._pipeline: Pipeline | None = None
         self._transforms: Transforms | None = None
         self._worker: Worker | None = None
         self._doing, self._since = "", 0.0
-        self._finder = Finder(self, self._asked, lambda: self._worker is not None)
+        self._finder = FindPartsServer(self, self._asked, lambda: self._worker is not None)
         self._active_queries = self.create_publisher(String, "~/queries", _LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
         self.create_subscription(String, "~/query", self._on_query, 10)
@@ -91,7 +91,7 @@ class OvpsNode(LifecycleNode):
         """Load the model, warm it, make the publishers."""
         try:
             self._settings = settings = parameters.read(self)
-            with Repeating(1.0, self._diagnose):  # the executor is busy here
+            with PeriodicCall(1.0, self._diagnose):  # the executor is busy here
                 self._load(settings)
         except Exception as error:  # rclpy would only say that there was one
             wrong = (
@@ -213,12 +213,12 @@ class OvpsNode(LifecycleNode):
             self._publish(answer, settings)
             self._finder.see(answer)
 
-    def _publish(self, answer: Answer, settings: parameters.Settings) -> None:
+    def _publish(self, answer: FrameResult, settings: parameters.Settings) -> None:
         outputs = self._outputs[answer.camera]
         latency = outputs.publish(answer, settings.overlay_alpha)
         self._cameras[answer.camera].counters.answer(latency / 1e6)
         if answer.space is not None:
-            outputs.publish_space(answer.space, answer)
+            outputs.publish_3d(answer.space, answer)
             if self._transforms is not None and settings.publish_tf:
                 space = answer.space
                 self._transforms.send(space.header, space.parts, settings.tf_prefix, answer.camera)
@@ -244,7 +244,7 @@ class OvpsNode(LifecycleNode):
         if asked is not None:
             asked.add_done_callback(self._understood)
 
-    def _ask(self, words: Words) -> None:
+    def _ask(self, words: QueryReader) -> None:
         self._asked.replace(words).add_done_callback(self._understood)
 
     def _understood(self, asked: ThreadFuture[Queries]) -> None:

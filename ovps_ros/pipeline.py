@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 from std_msgs.msg import Header
 
 from ovps_core.errors import ImageError
-from ovps_core.models.interface import QueryPlan
-from ovps_core.pipeline.pose import CameraModel, Part3D, parts_3d
+from ovps_core.models.interface import EncodedQueries
+from ovps_core.pipeline.pose import CameraIntrinsics, Part3D, parts_3d
 from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.pipeline.tracking import Tracker
-from ovps_core.ros_io.codec import camera_model, image_depth, image_rgb
+from ovps_core.ros_io.codec import camera_intrinsics, image_depth, image_rgb
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.masks import PartMasks
 from ovps_ros.depth_sync import DepthBuffer
-from ovps_ros.diagnostics import ERROR, WARN, Faults
-from ovps_ros.latest_frames import Frame, NewestSlot
+from ovps_ros.diagnostics import ERROR, WARN, FaultReporter
+from ovps_ros.latest_frames import Frame, LatestFrames
 from ovps_ros.messages import nanoseconds
 from ovps_ros.parameters import Settings
 
 
 @dataclass(frozen=True)
-class Space:
+class FrameResult3D:
     """The 3D side of an answer.
 
     Attributes:
@@ -40,12 +40,12 @@ class Space:
 
     header: Header
     depth_m: NDArray[np.float32] = field(repr=False)
-    camera: CameraModel
+    camera: CameraIntrinsics
     parts: tuple[Part3D, ...]
 
 
 @dataclass(frozen=True)
-class Answer:
+class FrameResult:
     """All that is known of one image.
 
     Attributes:
@@ -60,7 +60,7 @@ class Answer:
     header: Header
     rgb: RgbImage = field(repr=False)
     masks: PartMasks
-    space: Space | None = None
+    space: FrameResult3D | None = None
 
 
 Place = Callable[[Header, tuple[Part3D, ...]], tuple[Header, tuple[Part3D, ...]]]
@@ -80,7 +80,7 @@ class Pipeline:
         self,
         segmenter: PartSegmenter,
         depth: dict[str, DepthBuffer],
-        faults: Faults,
+        faults: FaultReporter,
         place: Place,
     ) -> None:
         self.segmenter = segmenter
@@ -89,7 +89,9 @@ class Pipeline:
         self._place = place
         self._trackers: dict[str, Tracker] = {}
 
-    def answer(self, frames: Sequence[Frame], plan: QueryPlan, settings: Settings) -> list[Answer]:
+    def answer(
+        self, frames: Sequence[Frame], plan: EncodedQueries, settings: Settings
+    ) -> list[FrameResult]:
         """Answers to every frame that can be read, in one pass of the network."""
         readable = [(frame, rgb) for frame in frames if (rgb := self._read(frame)) is not None]
         for frame, _ in readable:
@@ -118,7 +120,9 @@ class Pipeline:
             )
             return None
 
-    def _finish(self, frame: Frame, rgb: RgbImage, masks: PartMasks, settings: Settings) -> Answer:
+    def _finish(
+        self, frame: Frame, rgb: RgbImage, masks: PartMasks, settings: Settings
+    ) -> FrameResult:
         header = frame.message.header
         if settings.tracking:
             tracker = self._trackers.setdefault(frame.camera, Tracker())
@@ -127,11 +131,11 @@ class Pipeline:
         space = None
         if frame.camera in self._depth:
             space = self._space(self._depth[frame.camera], header, masks, settings)
-        return Answer(frame.camera, header, rgb, masks, space)
+        return FrameResult(frame.camera, header, rgb, masks, space)
 
     def _space(
         self, buffer: DepthBuffer, header: Header, masks: PartMasks, settings: Settings
-    ) -> Space | None:
+    ) -> FrameResult3D | None:
         message, why_not = buffer.match(nanoseconds(header.stamp), settings.sync_slop)
         if message is None or buffer.info is None:
             self._faults.report(
@@ -144,7 +148,7 @@ class Pipeline:
             return None
         try:
             depth_m = image_depth(message, settings.depth_scale)
-            camera = camera_model(buffer.info)
+            camera = camera_intrinsics(buffer.info)
             if depth_m.shape != (masks.height, masks.width):
                 raise ImageError(
                     f"depth of {depth_m.shape[1]}x{depth_m.shape[0]}, colour of "
@@ -171,7 +175,7 @@ class Pipeline:
                 f"{settings.min_depth_coverage:.0%} of their pixels",
                 "thin or shiny parts: lower min_depth_coverage, or look from nearer",
             )
-        return Space(header, depth_m, camera, found)
+        return FrameResult3D(header, depth_m, camera, found)
 
 
 class Worker(threading.Thread):
@@ -186,9 +190,9 @@ class Worker(threading.Thread):
 
     def __init__(
         self,
-        slot: NewestSlot,
+        slot: LatestFrames,
         handle: Callable[[list[Frame]], Any],
-        faults: Faults,
+        faults: FaultReporter,
         exhausted: Callable[[], Any],
     ) -> None:
         super().__init__(name="ovps worker", daemon=True)

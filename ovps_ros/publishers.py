@@ -25,7 +25,7 @@ from ovps_ros.messages import (
     pose_message,
 )
 from ovps_ros.msg import PartMasks, Parts3D
-from ovps_ros.pipeline import Answer, Space
+from ovps_ros.pipeline import FrameResult, FrameResult3D
 
 TOPICS = (
     ("masks", PartMasks, 5, "every image handled, also when nothing was found"),
@@ -64,7 +64,7 @@ class Outputs:
             for name, kind, depth, _ in TOPICS + (TOPICS_3D if use_depth else ())
         }
 
-    def publish(self, answer: Answer, alpha: float) -> int:
+    def publish(self, answer: FrameResult, alpha: float) -> int:
         """Send everything that is wanted of one answer; returns stamp-to-publication in ns."""
         header, masks = answer.header, answer.masks
         latency = self._node.get_clock().now().nanoseconds - nanoseconds(header.stamp)
@@ -75,7 +75,7 @@ class Outputs:
             self._publish_overlay(answer, alpha)
         return latency
 
-    def publish_space(self, space: Space, answer: Answer) -> None:
+    def publish_3d(self, space: FrameResult3D, answer: FrameResult) -> None:
         """Send parts in space; the cloud stays in the optical frame."""
         header, masks = space.header, answer.masks
         self._publishers["parts_3d"].publish(
@@ -98,7 +98,7 @@ class Outputs:
     def _wanted(self, name: str) -> bool:
         return bool(self._publishers[name].get_subscription_count())
 
-    def _publish_overlay(self, answer: Answer, alpha: float) -> None:
+    def _publish_overlay(self, answer: FrameResult, alpha: float) -> None:
         drawn = draw_masks(answer.rgb, answer.masks, alpha)
         if self._wanted("overlay"):
             self._publishers["overlay"].publish(image_message(drawn, answer.header))

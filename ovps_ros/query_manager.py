@@ -15,18 +15,18 @@ from typing import Any
 
 from ovps_core.errors import QueryError
 from ovps_core.language.parser import parse_queries
-from ovps_core.models.interface import QueryPlan
+from ovps_core.models.interface import EncodedQueries
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.query import PartQuery
 
 Queries = tuple[PartQuery, ...]
-Words = Callable[[], Queries]
+QueryReader = Callable[[], Queries]
 """Reads words when the thread comes to them; raises QueryError."""
 _PATIENCE = 10.0  # seconds for the words in hand when the node ends
 log = logging.getLogger(__name__)
 
 
-class Asked:
+class QueryManager:
     """Changed by callbacks, read by the worker.
 
     Changes are made one after the other, in the order of the calls. Each gives a future of the standing queries
@@ -38,7 +38,7 @@ class Asked:
     """
 
     def __init__(self) -> None:
-        self.plan: QueryPlan | None = None
+        self.plan: EncodedQueries | None = None
         self.standing: Queries = ()
         self._goals: dict[Hashable, Queries] = {}
         self._segmenter: PartSegmenter | None = None
@@ -85,7 +85,7 @@ class Asked:
             self._said = newest
             return self._later(change)
 
-    def replace(self, words: Words, *, append: bool = False) -> Future[Queries]:
+    def replace(self, words: QueryReader, *, append: bool = False) -> Future[Queries]:
         """New standing queries, beside the present ones with ``append``."""
 
         def change() -> None:
@@ -96,7 +96,7 @@ class Asked:
             self._said = None  # what is said from now on comes after this
             return self._later(change)
 
-    def begin(self, goal: Hashable, words: Words) -> Future[Queries]:
+    def begin(self, goal: Hashable, words: QueryReader) -> Future[Queries]:
         """Look for a goal's queries too."""
         return self._later(lambda: self._set(self.standing, {**self._goals, goal: words()}))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from helpers.paths import FIXTURES
-from helpers.toy_models import write_small
+from helpers.toy_models import write_toy
 
 if TYPE_CHECKING:
     from helpers.robot import Robot
@@ -29,23 +29,23 @@ def fixtures() -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of a small real network."""
-    return write_small("partclipseg", tmp_path_factory.mktemp("weights") / "small.safetensors")
+    return write_toy("partclipseg", tmp_path_factory.mktemp("weights") / "small.safetensors")
 
 
 @pytest.fixture(scope="session")
-def robot(small_weights: Path) -> Iterator[Robot]:
+def robot(toy_weights: Path) -> Iterator[Robot]:
     """A robot beside a running node with depth."""
     from helpers.robot import NODE_STARTS, Robot
 
-    from ovps_ros.tools.processes import Programs
+    from ovps_ros.tools.processes import NodeProcesses
 
     thresholds = {"score_threshold": 0.0, "mask_threshold": 0.495, "min_depth_coverage": 0.05}
-    with Programs() as programs:
+    with NodeProcesses() as programs:
         process = programs.start(
             "ovps_ros.node",
-            {"model": str(small_weights), "use_depth": True, "max_age": 5.0, **thresholds},
+            {"model": str(toy_weights), "use_depth": True, "max_age": 5.0, **thresholds},
         )
         robot = Robot()
         robot.spin_until(lambda: robot.images.get_subscription_count(), NODE_STARTS)

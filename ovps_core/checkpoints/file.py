@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ovps_core.errors import CheckpointError
 from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
-from ovps_core.models.compact.model import TinyConfig, TinyParts
+from ovps_core.models.compact.model import PartFPN, PartFPNConfig
 from ovps_core.models.interface import PartModel
 from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
 
@@ -23,7 +23,7 @@ _HEADER = "ovps"
 _MODELS: dict[str, tuple[type[Any], type[Any]]] = {
     "clipseg": (CLIPSeg, CLIPSegConfig),
     "partclipseg": (PartCLIPSeg, PartCLIPSegConfig),
-    "tiny": (TinyParts, TinyConfig),
+    "tiny": (PartFPN, PartFPNConfig),
 }
 
 

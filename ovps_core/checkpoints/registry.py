@@ -15,7 +15,7 @@ DEFAULT_MODEL = "ovps-tiny"
 
 
 @dataclass(frozen=True)
-class KnownModel:
+class ReleasedModel:
     """A row of the table of models.
 
     Attributes:
@@ -49,26 +49,26 @@ class KnownModel:
 
 
 _MODELS = (
-    KnownModel(
+    ReleasedModel(
         "ovps-tiny",
         "works offline at once; tools, kitchenware, furniture",
         "Apache-2.0",
         packaged=True,
     ),
-    KnownModel(
+    ReleasedModel(
         "clipseg-rd64-refined",
         "zero-shot on photographs",
         "Apache-2.0",
         hub="CIDAS/clipseg-rd64-refined",
     ),
-    KnownModel("clipseg-rd64", "the same, coarser", "Apache-2.0", hub="CIDAS/clipseg-rd64"),
-    KnownModel("partclipseg-pascal116", "the paper, Pascal-Part-116", "MIT"),
-    KnownModel("partclipseg-ade234", "the paper, ADE20K-Part-234", "MIT"),
-    KnownModel("partclipseg-partimagenet", "the paper, PartImageNet", "MIT"),
+    ReleasedModel("clipseg-rd64", "the same, coarser", "Apache-2.0", hub="CIDAS/clipseg-rd64"),
+    ReleasedModel("partclipseg-pascal116", "the paper, Pascal-Part-116", "MIT"),
+    ReleasedModel("partclipseg-ade234", "the paper, ADE20K-Part-234", "MIT"),
+    ReleasedModel("partclipseg-partimagenet", "the paper, PartImageNet", "MIT"),
 )
 
 
-def known_models() -> tuple[KnownModel, ...]:
+def known_models() -> tuple[ReleasedModel, ...]:
     """Every model that has a name."""
     return _MODELS
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ovps_core.engines.interface import MAX_QUERIES
 from ovps_core.engines.subgraphs import OPSETS, export_onnx
 from ovps_core.errors import BackendError
-from ovps_core.models.compact.model import TinyParts
+from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.interface import PartModel
 from ovps_core.profiling.workloads import open_model
 
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 def _description(model: PartModel) -> dict[str, Any]:
     """What somebody needs to know to run the graph without us."""
     known: dict[str, Any] = {}
-    if isinstance(model, TinyParts):
+    if isinstance(model, PartFPN):
         words = model.config
         known["condition_elements"] = [
             *(f"object {name}" for name in words.objects),

@@ -36,7 +36,7 @@ ANNOTATIONS = "annotations.json"
 
 
 @dataclass(frozen=True, order=True)
-class PartCategory:
+class ObjectPart:
     """What an annotation shows: a part of an object; an empty part is the whole object."""
 
     object: str
@@ -120,13 +120,13 @@ class CocoFolder:
 
     def masks(
         self, image: FolderImage, height: int, width: int
-    ) -> dict[PartCategory, NDArray[np.bool_]]:
+    ) -> dict[ObjectPart, NDArray[np.bool_]]:
         """Per category that is in the image the union of its annotations, bool [height, width].
 
         Raises:
             DatasetError: a segmentation or a mask file cannot be read, or has another size.
         """
-        masks: dict[PartCategory, NDArray[np.bool_]] = {}
+        masks: dict[ObjectPart, NDArray[np.bool_]] = {}
         for annotation in image.annotations:
             category = self._category[annotation["category_id"]]
             source = f"{image.name}, annotation {annotation.get('id', '?')}"
@@ -138,12 +138,12 @@ class CocoFolder:
         below = self.directory / "images" / file_name
         return below if below.is_file() else self.directory / file_name
 
-    def _read_category(self, entry: dict[str, Any]) -> PartCategory:
-        category = PartCategory(
+    def _read_category(self, entry: dict[str, Any]) -> ObjectPart:
+        category = ObjectPart(
             str(entry.get("object", "")).strip(), str(entry.get("part", "")).strip()
         )
         if self._object and not category.name:
-            category = PartCategory(
+            category = ObjectPart(
                 self._object, str(entry.get("name", "")).replace("_", " ").strip()
             )
         if not category.name:

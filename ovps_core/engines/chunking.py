@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ovps_core.models.interface import Conditions, Features, PartLogits
-from ovps_core.structures.numpy_view import unthreaded
+from ovps_core.structures.numpy_view import as_numpy_view
 
 Decode = Callable[[Features, Conditions], PartLogits]
 
@@ -51,8 +51,8 @@ def decode_in_chunks(
             batch, _, *size = logits.names.shape
             names = logits.names.new_empty((batch, conditions.names.shape[0], *size))
             pairs = logits.names.new_empty((batch, conditions.pairs.shape[0], *size))
-        unthreaded(names)[:, unthreaded(chunk.name_rows)] = unthreaded(logits.names)
-        unthreaded(pairs)[:, unthreaded(chunk.pair_rows)] = unthreaded(logits.pairs)
+        as_numpy_view(names)[:, as_numpy_view(chunk.name_rows)] = as_numpy_view(logits.names)
+        as_numpy_view(pairs)[:, as_numpy_view(chunk.pair_rows)] = as_numpy_view(logits.pairs)
     assert names is not None and pairs is not None  # there is a chunk
     return PartLogits(names, pairs)
 
@@ -102,7 +102,7 @@ def _chunk(conditions: Conditions, names: list[int], pairs: list[int]) -> Chunk:
     return Chunk(part, *(torch.tensor(rows, dtype=torch.int64) for rows in (names, pairs)))
 
 
-def with_a_pair(conditions: Conditions) -> Conditions:
+def pad_with_dummy_object_part(conditions: Conditions) -> Conditions:
     """The same with one pair of zeros where there is none, for graphs whose axes start at 1."""
     if conditions.pairs.shape[0]:
         return conditions
@@ -111,20 +111,24 @@ def with_a_pair(conditions: Conditions) -> Conditions:
     return replace(conditions, pairs=none, part_index=zero, object_index=zero)
 
 
-def graph_inputs(conditions: Conditions, has_pairs: bool) -> tuple[Tensor, ...]:
+def graph_inputs(conditions: Conditions, answers_object_parts: bool) -> tuple[Tensor, ...]:
     """What a graph is asked, in its order; one of a model without pairs takes names only."""
-    return with_a_pair(conditions).tensors() if has_pairs else (conditions.names,)
+    return (
+        pad_with_dummy_object_part(conditions).tensors()
+        if answers_object_parts
+        else (conditions.names,)
+    )
 
 
-def bucket(count: int) -> int:
+def round_up_to_bucket(count: int) -> int:
     """``count`` rounded up to a power of two: as many recorded graphs as an engine keeps."""
     return 1 << (count - 1).bit_length() if count else 0
 
 
-def rounded_up(conditions: Conditions) -> Conditions:
+def pad_to_bucket(conditions: Conditions) -> Conditions:
     """The same with rows of zeros up to the next power of two of names and of pairs (none stay none)."""
     names, pairs = conditions.names.shape[0], conditions.pairs.shape[0]
-    more_names, more_pairs = bucket(names) - names, bucket(pairs) - pairs
+    more_names, more_pairs = round_up_to_bucket(names) - names, round_up_to_bucket(pairs) - pairs
     pad = torch.nn.functional.pad
     return Conditions(
         pad(conditions.names, (0, 0, 0, more_names)),

@@ -47,23 +47,23 @@ def make_engine(
     if device == "auto":
         on_gpu = torch.cuda.is_available() and backend not in ("openvino", "onnxruntime")
         device = "cuda:0" if on_gpu else "cpu"
-    if precision == "auto" and not model.keeps_masks_in_16_bit:
+    if precision == "auto" and not model.safe_in_half_precision:
         precision = "fp32"
     why = "as asked"
     if backend == "auto":
-        backend, why = _fastest(device, precision)
+        backend, why = _default_backend(device, precision)
     if device != "cpu" and backend in ("openvino", "onnxruntime"):
         raise BackendError(
             f"{backend} runs on the CPU here, not on {device!r}; use tensorrt, compiled or torch"
         )
-    if precision in ("bf16", "mixed", "int8") and not model.keeps_masks_in_16_bit:
+    if precision in ("bf16", "mixed", "int8") and not model.safe_in_half_precision:
         log.warning("%s changes this model's masks; docs/performance.md has how much", precision)
     engine = _MAKERS[backend](model, device, precision, calibration, cache)
     log.info("engine: %s on %s in %s (%s)", engine.name, device, engine.precision, why)
     return engine
 
 
-def _fastest(device: str, precision: str) -> tuple[str, str]:
+def _default_backend(device: str, precision: str) -> tuple[str, str]:
     """A backend that is here, and why it."""
     if device.startswith("cuda"):
         from ovps_core.engines.tensorrt.build import runtime_name
@@ -89,14 +89,14 @@ def _installed(*names: str) -> bool:
     return all(importlib.util.find_spec(name) for name in names)
 
 
-def _or(precision: str, default: Callable[[], str]) -> str:
+def _precision_or(precision: str, default: Callable[[], str]) -> str:
     return default() if precision == "auto" else precision
 
 
 def _torch(
     model: PartModel, device: str, precision: str, _: Sequence[RgbImage], __: EngineCache
 ) -> Engine:
-    precision = _or(precision, lambda: "fp16" if device.startswith("cuda") else "fp32")
+    precision = _precision_or(precision, lambda: "fp16" if device.startswith("cuda") else "fp32")
     return EagerEngine(model, device=device, precision=precision)
 
 
@@ -105,7 +105,7 @@ def _compiled(
 ) -> Engine:
     from ovps_core.engines.torch_compile import CompiledEngine
 
-    precision = _or(precision, lambda: "fp16" if device.startswith("cuda") else "fp32")
+    precision = _precision_or(precision, lambda: "fp16" if device.startswith("cuda") else "fp32")
     return CompiledEngine(model, device=device, precision=precision)
 
 
@@ -114,7 +114,7 @@ def _openvino(
 ) -> Engine:
     from ovps_core.engines.openvino.runtime import OpenVinoEngine, has_bf16
 
-    precision = _or(precision, lambda: "bf16" if has_bf16() else "fp32")
+    precision = _precision_or(precision, lambda: "bf16" if has_bf16() else "fp32")
     return OpenVinoEngine(model, precision=precision, images=images, cache=cache)
 
 
@@ -123,7 +123,7 @@ def _onnxruntime(
 ) -> Engine:
     from ovps_core.engines.onnx.runtime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(model, precision=_or(precision, lambda: "fp32"), cache=cache)
+    return OnnxRuntimeEngine(model, precision=_precision_or(precision, lambda: "fp32"), cache=cache)
 
 
 def _tensorrt(
@@ -131,7 +131,7 @@ def _tensorrt(
 ) -> Engine:
     from ovps_core.engines.tensorrt.runtime import TensorRtEngine
 
-    precision = _or(precision, lambda: "fp16")
+    precision = _precision_or(precision, lambda: "fp16")
     return TensorRtEngine(model, device=device, precision=precision, cache=cache)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ovps_core.engines.low_precision import inference_copy
 from ovps_core.errors import BackendError
 from ovps_core.models.interface import Conditions, Features, PartLogits, PartModel
-from ovps_core.models.layers.attention import say_attention_plainly
+from ovps_core.models.layers.attention import replace_multihead_attention
 
 GRAPH_VERSION = 2
 """Part of every engine's cache key. Raise it when the same weights give another graph than before: when
@@ -26,7 +26,7 @@ the forward pass of a network or this exporter changes. A test compares recorded
 # With opset 23 attention is one operator, which TensorRT fuses; it has no float32 kernel for it, so float32 takes
 # the last opset whose attention is spelled out.
 OPSETS = {"fp32": 20, "fp16": 23}
-HALVES = ("encode", "decode")
+SUBGRAPHS = ("encode", "decode")
 """What an engine runs apart: the image once, queries whenever they are asked."""
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 _EXAMPLE_BATCH, _EXAMPLE_NAMES, _EXAMPLE_PAIRS = 2, 5, 3  # 0 and 1 would be taken as constants
@@ -48,8 +48,14 @@ def graph_io(model: PartModel, part: str = "whole", levels: int = 0) -> GraphIO:
         levels: for the halves, how many feature levels travel between them.
     """
     features = tuple(f"level_{i}" for i in range(levels))
-    conditions = ("names", "pairs", "part_index", "object_index") if model.has_pairs else ("names",)
-    logits = ("name_logits", "pair_logits") if model.has_pairs else ("name_logits",)
+    conditions = (
+        ("names", "pairs", "part_index", "object_index")
+        if model.answers_object_parts
+        else ("names",)
+    )
+    logits = (
+        ("name_logits", "object_part_logits") if model.answers_object_parts else ("name_logits",)
+    )
     if part == "encode":
         return GraphIO(("pixels",), features)
     if part == "decode":
@@ -69,8 +75,8 @@ def export_onnx(
 
     ``pixels`` float32 [batch, 3, H, W], ``names`` float32 [names, D], ``pairs`` float32 [pairs, D], ``part_index``
     and ``object_index`` int64 [pairs] -> ``name_logits`` float32 [batch, names, H, W] and ``pair_logits`` float32
-    [batch, pairs, H, W]; see :class:`ovps_core.models.interface.Conditions`. A model without pairs
-    takes ``pixels`` and ``names`` only. The halves "encode" and "decode" hand over ``level_0``, ... in the graph's own precision.
+    [batch, pairs, H, W]; see :class:`ovps_core.models.interface.Conditions`. A model without pairs takes
+    ``pixels`` and ``names`` only. The subgraphs hand over ``level_0``, ... in the graph's own precision.
 
     Args:
         model: left as it is.
@@ -86,7 +92,7 @@ def export_onnx(
     if precision not in OPSETS:
         raise BackendError(f"a graph is exported in {' or '.join(OPSETS)}, not {precision!r}")
     twin = inference_copy(model, _DTYPES[precision])
-    say_attention_plainly(twin)
+    replace_multihead_attention(twin)
     height, width = size or model.preprocessing.size
     pixels = torch.randn(_EXAMPLE_BATCH, 3, height, width)
     with torch.inference_mode():
@@ -171,7 +177,7 @@ def _graph(
         torch.tensor([0, 1, 0]),
         torch.tensor([3, 2, 4]),
     )
-    conditions = conditions if twin.has_pairs else conditions[:1]
+    conditions = conditions if twin.answers_object_parts else conditions[:1]
     if part == "encode":
         return _Encode(twin), (pixels,)
     if part == "decode":
@@ -189,7 +195,7 @@ class _Graph(nn.Module):
 
     def conditions(self, tensors: tuple[Tensor, ...]) -> Conditions:
         names = tensors[0].to(self.dtype)
-        if not self.twin.has_pairs:
+        if not self.twin.answers_object_parts:
             return Conditions(
                 names, names[:0], *(torch.zeros(0, dtype=torch.int64) for _ in range(2))
             )
@@ -197,7 +203,7 @@ class _Graph(nn.Module):
 
     def logits(self, logits: PartLogits) -> tuple[Tensor, ...]:
         both = logits.names.float(), logits.pairs.float()
-        return both if self.twin.has_pairs else both[:1]
+        return both if self.twin.answers_object_parts else both[:1]
 
 
 class _Whole(_Graph):

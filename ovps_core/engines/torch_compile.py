@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from ovps_core.engines.chunking import bucket, rounded_up
+from ovps_core.engines.chunking import pad_to_bucket, round_up_to_bucket
 from ovps_core.engines.interface import EngineShape
 from ovps_core.engines.torch_eager import EagerEngine
 from ovps_core.errors import BackendError
@@ -17,7 +17,7 @@ from ovps_core.models.interface import Conditions, Features, PartLogits, PartMod
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_MOST_GRAPHS = 64
+_MAX_GRAPHS = 64
 
 
 class CompiledEngine(EagerEngine):
@@ -39,7 +39,7 @@ class CompiledEngine(EagerEngine):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="compiled")
         # One graph for each pair of powers of two; past the limit PyTorch would go on uncompiled, saying nothing.
         limits = torch._dynamo.config
-        limits.recompile_limit = max(limits.recompile_limit, _MOST_GRAPHS)
+        limits.recompile_limit = max(limits.recompile_limit, _MAX_GRAPHS)
         self._encode = torch.compile(self.model.encode, dynamic=False, **options)
         self._decode = torch.compile(self.model.decode, dynamic=not self._on_gpu, **options)
 
@@ -47,12 +47,16 @@ class CompiledEngine(EagerEngine):
         """Compile both halves now; the GPU also records its graph for one query and for the most."""
         super().prepare(shape)
         pixels = torch.zeros(shape.batch, 3, *shape.size, device=self.device)
-        counts = sorted({bucket(1), bucket(shape.max_queries)}) if self._on_gpu else [3, 5]
+        counts = (
+            sorted({round_up_to_bucket(1), round_up_to_bucket(shape.max_queries)})
+            if self._on_gpu
+            else [3, 5]
+        )
         try:
             for count in counts * 3:  # a CUDA graph warms up, records, then replays
                 rows = torch.zeros(count, dtype=torch.int64)
                 words = torch.zeros(count, self.model.condition_dim)
-                pairs = words if self.model.has_pairs else words[:0]
+                pairs = words if self.model.answers_object_parts else words[:0]
                 self.run(pixels, Conditions(words, pairs, rows[: len(pairs)], rows[: len(pairs)]))
         except Exception as error:  # the compiler raises whatever it meets
             reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
@@ -83,7 +87,7 @@ class CompiledEngine(EagerEngine):
         count, pairs = conditions.names.shape[0], conditions.pairs.shape[0]
         conditions = conditions.to(self.device, self.dtype)
         if self._on_gpu:
-            conditions = rounded_up(conditions)
+            conditions = pad_to_bucket(conditions)
         logits = self._decode(features, conditions)
         # The next replay overwrites a graph's outputs.
         return PartLogits(

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ovps_core.datasets.benchmark_reader import BenchmarkItem, BenchmarkReader, LabelledImage
 from ovps_core.errors import DatasetError, OvpsError
 from ovps_core.evaluation.benchmark_scores import BenchmarkResult
-from ovps_core.evaluation.counts import CleanCounts, ReleasedCounts
+from ovps_core.evaluation.counts import ConfusionCounts, ReleasedCounts
 from ovps_core.evaluation.metrics import confusion_matrix, iou_per_class, mean_of_valid
 from ovps_core.evaluation.protocols import (
     Setting,
@@ -98,7 +98,7 @@ def evaluate_benchmark(
     """
     vocabulary = reader.vocabulary
     items = reader.evaluation_items()[: limit or None]
-    kind = ReleasedCounts if released else CleanCounts
+    kind = ReleasedCounts if released else ConfusionCounts
     counts = {setting: kind(setting, vocabulary) for setting in settings}
     replaced = _Skipped()
     image_path, logits = Path(), None

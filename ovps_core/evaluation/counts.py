@@ -12,7 +12,7 @@ from ovps_core.evaluation.released import boundary_confusion, released_figures
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
 
 
-class CleanCounts:
+class ConfusionCounts:
     """Confusion and boundaries of one setting, over labelled pixels only; memory does not grow."""
 
     def __init__(self, setting: Setting, vocabulary: Vocabulary) -> None:

@@ -14,7 +14,7 @@ from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import DatasetError
 from ovps_core.evaluation.benchmark_scores import without_nan
 from ovps_core.evaluation.queries import QueryAccumulator
-from ovps_core.models.interface import QueryPlan
+from ovps_core.models.interface import EncodedQueries
 from ovps_core.pipeline.postprocess.components import SegmentOptions, part_masks
 from ovps_core.segmenter import PartSegmenter, full_size
 from ovps_core.structures.masks import PartMasks
@@ -105,7 +105,7 @@ def evaluate_folder(
 def ask(
     segmenter: PartSegmenter,
     image: NDArray[np.uint8],
-    plan: QueryPlan,
+    plan: EncodedQueries,
     options: SegmentOptions | None = None,
 ) -> tuple[PartMasks, NDArray[np.float32]]:
     """The answer to all queries and the probabilities it is cut from, from one pass of the network.

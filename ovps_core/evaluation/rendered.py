@@ -15,7 +15,7 @@ from ovps_core.errors import DatasetError, QueryError
 from ovps_core.evaluation.benchmark_scores import without_nan
 from ovps_core.evaluation.folder import AnsweredQuery, ask
 from ovps_core.evaluation.queries import QueryAccumulator, QueryFigures
-from ovps_core.evaluation.rendered_questions import Group, Question, Questioner, Synonyms
+from ovps_core.evaluation.rendered_questions import Group, QuerySampler, Question, Synonyms
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.structures.query import PartQuery
 from ovps_core.synthetic.reader import RenderedScenes
@@ -134,7 +134,7 @@ def evaluate_rendered(
     Raises:
         DatasetError: a scene's part map names pairs that the folder does not list.
     """
-    questioner = Questioner(scenes.pairs, frozenset(scenes.held_out_pairs), synonyms)
+    questioner = QuerySampler(scenes.pairs, frozenset(scenes.held_out_pairs), synonyms)
     answerer = _Answerer(segmenter)
     groups: dict[Group, GroupFigures] = {}
     total = min(count, len(scenes))

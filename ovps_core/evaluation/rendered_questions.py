@@ -91,7 +91,7 @@ class Synonyms:
 
 
 @dataclass(frozen=True)
-class Questioner:
+class QuerySampler:
     """Asks about scenes of one rendered folder.
 
     A part is asked for where at least ``VISIBLE`` pixels of it show in a picture of 224 x 224 (in proportion

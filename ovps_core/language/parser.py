@@ -72,11 +72,11 @@ def read_phrase(text: str) -> tuple[str, str]:
         return by_verb
     of = re.match(r"(.+?) (?:of|on|from) (.+)", phrase)
     if of:
-        return singular(_bare(of[2])), singular(_bare(of[1]))
-    object, part = _split_noun_phrase(_bare(phrase))
+        return singular(_strip_article(of[2])), singular(_strip_article(of[1]))
+    object, part = _split_noun_phrase(_strip_article(phrase))
     possessive = re.match(r"(.+?)(?:'s|(?<=s)') (.+)", phrase)
     if possessive and object not in lexicon().objects:  # "chef's knife" is a name
-        return singular(_bare(possessive[1])), singular(_bare(possessive[2]))
+        return singular(_strip_article(possessive[1])), singular(_strip_article(possessive[2]))
     return object, part
 
 
@@ -100,7 +100,7 @@ def _normalise(text: str) -> str:
     return phrase
 
 
-def _bare(phrase: str) -> str:
+def _strip_article(phrase: str) -> str:
     """Without leading articles and pointing words."""
     bare = re.sub(r"^(?:(?:the|a|an|this|that|my|your|its|one|some|any|all|each) )+", "", phrase)
     return bare.strip() or phrase
@@ -118,8 +118,8 @@ def _affordance(phrase: str) -> tuple[str, str] | None:
         if request == verb and request != phrase:
             return "", table[verb].part
         if request.startswith(f"{verb} "):
-            thing = _bare(request[len(verb) + 1 :])
-            thing = _bare(re.sub(r"^(?:with|from) ", "", thing))
+            thing = _strip_article(request[len(verb) + 1 :])
+            thing = _strip_article(re.sub(r"^(?:with|from) ", "", thing))
             said = re.match(r"(.+?) (?:by|at) (?:the|its) (.+)", thing)
             object, part = (said[1], singular(said[2])) if said else _split_noun_phrase(thing)
             if object and not part:

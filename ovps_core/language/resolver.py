@@ -21,12 +21,12 @@ Kind = Literal["object", "part"]
 Meaning = tuple[tuple[str, float], ...]
 """Known words, each with its share."""
 # Found on tests/data/development_words.yaml, checked on tests/data/held_out_synonyms.yaml.
-LEAST_SIMILARITY = 0.7
-LEAST_MARGIN = 0.05
-LEAST_SPELLING = 0.88
-LEAST_NEARNESS = 0.4  # of a word that a refusal names as near
+MIN_SIMILARITY = 0.7
+MIN_MARGIN = 0.05
+MIN_SPELLING_RATIO = 0.88
+MIN_HINT_SIMILARITY = 0.4  # of a word that a refusal names as near
 NAMED = 5  # words that a refusal names at most
-MOST_STEPS = 3  # a stein is a beer mug is a mug
+MAX_HYPERNYM_STEPS = 3  # a stein is a beer mug is a mug
 
 
 def resolve(word: str, known: Sequence[str], kind: Kind) -> Meaning:
@@ -65,7 +65,7 @@ def resolve(word: str, known: Sequence[str], kind: Kind) -> Meaning:
     return tuple((name, 1 / len(meant)) for name in meant)
 
 
-def taken_apart(
+def split_object_part(
     phrase: str, objects: Sequence[str], parts: Sequence[str]
 ) -> tuple[str, str] | None:
     """The known object and the known part that ``phrase`` names one after the other, None where it does not.
@@ -161,12 +161,12 @@ def _in_wordnet(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | No
     rivals = _rivals(known, kind)
     labels = {wordnet.rows[word]: label for word, label in reversed(rivals.items())}
     row = wordnet.rows[phrase]
-    for _ in range(MOST_STEPS + 1):
+    for _ in range(MAX_HYPERNYM_STEPS + 1):
         if row in labels:
             return [labels[row]] if labels[row] in known else []
         row = wordnet.kinds.get(row, row)
     (best, name), (second, _), *_ = [*_ranking(phrase, known, kind), (-1.0, "")]
-    sure = best >= LEAST_SIMILARITY and best - second >= LEAST_MARGIN
+    sure = best >= MIN_SIMILARITY and best - second >= MIN_MARGIN
     return [name] if sure and name in known else None
 
 
@@ -204,7 +204,7 @@ def _misspelt(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None
     if phrase in _wordnet().rows or len(phrase) < 6:
         return None
     names = _names(kind)
-    spelt = difflib.get_close_matches(phrase, [*known, *names], n=1, cutoff=LEAST_SPELLING)
+    spelt = difflib.get_close_matches(phrase, [*known, *names], n=1, cutoff=MIN_SPELLING_RATIO)
     return _curated(spelt[0], known, kind) if spelt and spelt[0][0] == phrase[0] else None
 
 
@@ -212,9 +212,11 @@ def _hint(word: str, known: Sequence[str], kind: Kind) -> str:
     """The known words that are spelt or described like ``word``, for a message; "" where nothing is near."""
     words = singular(word).split()
     tails = [" ".join(words[start:]) for start in range(len(words))]
-    near = difflib.get_close_matches(tails[-1], known, n=1, cutoff=LEAST_SPELLING - 0.1)
+    near = difflib.get_close_matches(tails[-1], known, n=1, cutoff=MIN_SPELLING_RATIO - 0.1)
     for tail in tails:
-        near += [name for cosine, name in _ranking(tail, known, kind) if cosine >= LEAST_NEARNESS]
+        near += [
+            name for cosine, name in _ranking(tail, known, kind) if cosine >= MIN_HINT_SIMILARITY
+        ]
     near = [name for name in dict.fromkeys(near) if name in known]
     return f"; near it {'is' if len(near) == 1 else 'are'} {_listed(near)}" if near else ""
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovps_core.language.vocabulary import IGNORE
-from ovps_core.losses.labels import PairIndex, PartTargets
+from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 
 SMOOTHING_SIGMA = 0.5
 SOFTNESS = 0.1
@@ -43,7 +43,7 @@ class PartAttention:
     of_object: Tensor
 
 
-def pair_attention(attention: Tensor, index: PairIndex, pairs: Tensor) -> Tensor:
+def pair_attention(attention: Tensor, index: ObjectPartIndex, pairs: Tensor) -> Tensor:
     """A_t, the mean of the part's and of the object's attention.
 
     Args:
@@ -60,7 +60,7 @@ def pair_attention(attention: Tensor, index: PairIndex, pairs: Tensor) -> Tensor
 def attention_of_objects(
     attention: Tensor,
     targets: PartTargets,
-    index: PairIndex,
+    index: ObjectPartIndex,
     grid: tuple[int, int],
     *,
     drop_last: bool,

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 @dataclass(frozen=True)
-class PairIndex:
+class ObjectPartIndex:
     """Where an object-part finds its part and its object among the names: parts, objects,
     background.
 
@@ -24,9 +24,9 @@ class PairIndex:
     object: Tensor
     num_parts: int
 
-    def to(self, device: torch.device | str) -> PairIndex:
+    def to(self, device: torch.device | str) -> ObjectPartIndex:
         """The same rows elsewhere."""
-        return PairIndex(self.part.to(device), self.object.to(device), self.num_parts)
+        return ObjectPartIndex(self.part.to(device), self.object.to(device), self.num_parts)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovps_core.language.vocabulary import IGNORE
-from ovps_core.losses.labels import PairIndex, PartTargets
+from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 
 BACKGROUND_WEIGHT = 0.05
 
@@ -38,9 +38,9 @@ class MaskLosses:
 
 def mask_supervision(
     name_logits: Tensor,
-    pair_logits: Tensor,
+    object_part_logits: Tensor,
     targets: PartTargets,
-    index: PairIndex,
+    index: ObjectPartIndex,
     *,
     empty_background_is_nan: bool = False,
 ) -> MaskLosses:
@@ -48,14 +48,14 @@ def mask_supervision(
 
     Args:
         name_logits: float [B, P + O + 1, h, w]: parts, objects, background.
-        pair_logits: float [B, T + 1, h, w]: object-parts, background.
+        object_part_logits: float [B, T + 1, h, w]: object-parts, background.
         targets: labels of the same size as the logits.
         index: the part of every object-part.
         empty_background_is_nan: as released, the background term is NaN when objects cover every
             pixel of the batch; else it is 0 then.
     """
     names = at_least_float32(name_logits).permute(0, 2, 3, 1)
-    pairs = at_least_float32(pair_logits).permute(0, 2, 3, 1)
+    pairs = at_least_float32(object_part_logits).permute(0, 2, 3, 1)
     num_parts = index.num_parts
     no_object = targets.objects == IGNORE
     on_part = targets.pairs != IGNORE

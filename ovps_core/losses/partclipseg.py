@@ -14,7 +14,7 @@ from ovps_core.losses.attention_control import (
     separation,
     separation_released,
 )
-from ovps_core.losses.labels import PairIndex, PartTargets
+from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 from ovps_core.losses.mask_supervision import at_least_float32, mask_supervision
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partclipseg.corrections import Corrections
@@ -70,7 +70,7 @@ class PartCLIPSegLoss:
         logits: PartLogits,
         attention: Tensor,
         targets: PartTargets,
-        index: PairIndex,
+        index: ObjectPartIndex,
         grid: tuple[int, int],
     ) -> Losses:
         """The loss of one batch.
@@ -115,7 +115,7 @@ class PartCLIPSegLoss:
         )
 
     def _attention_control(
-        self, attention: Tensor, targets: PartTargets, index: PairIndex, grid: tuple[int, int]
+        self, attention: Tensor, targets: PartTargets, index: ObjectPartIndex, grid: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
         """L_sep and L_enh: means over (image, object); as released, divided by B once more."""
         corrections, weights = self.corrections, self.weights

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ovps_core.structures.numpy_view import unthreaded
+from ovps_core.structures.numpy_view import as_numpy_view
 from ovps_core.structures.query import PartQuery
 
 
@@ -78,7 +78,7 @@ class PartLogits:
 
 
 @dataclass(frozen=True)
-class Readout:
+class QueryRows:
     """The maps that together answer one query: rows of ``PartLogits.names`` and of ``.pairs``."""
 
     names: tuple[int, ...] = ()
@@ -86,7 +86,7 @@ class Readout:
 
 
 @dataclass(frozen=True)
-class QueryPlan:
+class EncodedQueries:
     """How a list of queries is asked of one model, made once when the list changes.
 
     Attributes:
@@ -97,20 +97,20 @@ class QueryPlan:
 
     queries: tuple[PartQuery, ...]
     conditions: Conditions
-    readout: tuple[Readout, ...]
+    query_rows: tuple[QueryRows, ...]
 
 
-def query_logits(logits: PartLogits, readout: Sequence[Readout]) -> Tensor:
+def query_logits(logits: PartLogits, query_rows: Sequence[QueryRows]) -> Tensor:
     """Logits per query, float [B, Q, h, w]: the least of the maps that the query needs.
 
     The minimum is the fuzzy "and": a pixel of the knife's handle is on a handle of a knife *and* on a knife,
     so an absent object gives no mask.
     """
     batch, _, *size = logits.names.shape
-    maps = logits.names.new_empty((batch, len(readout), *size))
-    names, pairs, least = map(unthreaded, (logits.names, logits.pairs, maps))
+    maps = logits.names.new_empty((batch, len(query_rows), *size))
+    names, pairs, least = map(as_numpy_view, (logits.names, logits.pairs, maps))
     minimum: Any = torch.minimum if maps.is_cuda else np.minimum
-    for row, rows in enumerate(readout):
+    for row, rows in enumerate(query_rows):
         first, *others = [names[:, i] for i in rows.names] + [pairs[:, i] for i in rows.pairs]
         least[:, row] = first
         for other in others:
@@ -141,14 +141,14 @@ class PartModel(nn.Module, ABC):
     Attributes:
         preprocessing: what :class:`ovps_core.segmenter.PartSegmenter` does to an image first.
         condition_dim: D of its conditions.
-        has_pairs: it answers (object, part) pairs; without, every query is a name.
-        keeps_masks_in_16_bit: shown on an engine in 16 bit; else ``precision: auto`` stays in fp32.
+        answers_object_parts: it answers (object, part) pairs; without, every query is a name.
+        safe_in_half_precision: shown on an engine in 16 bit; else ``precision: auto`` stays in fp32.
     """
 
     preprocessing: Preprocessing
     condition_dim: int
-    has_pairs: bool = False
-    keeps_masks_in_16_bit: bool = True
+    answers_object_parts: bool = False
+    safe_in_half_precision: bool = True
 
     @abstractmethod
     def encode(self, pixels: Tensor) -> Features:
@@ -159,7 +159,7 @@ class PartModel(nn.Module, ABC):
         """All names and pairs at once."""
 
     @abstractmethod
-    def plan(self, queries: Sequence[PartQuery]) -> QueryPlan:
+    def plan(self, queries: Sequence[PartQuery]) -> EncodedQueries:
         """Encode the words of ``queries``.
 
         Raises:

@@ -22,16 +22,16 @@ Points = NDArray[np.float64]
 DEPTH_RANGE = (0.1, 3.0)
 MIN_COVERAGE = 0.2
 
-_FEWEST_POINTS = 10
-_MOST_POINTS = 4000
+_MIN_POINTS = 10
+_MAX_POINTS = 4000
 _MAD_TO_SIGMA = 1.4826  # of a normal distribution
 _OUTLIER_SIGMAS = 4.0
-_LEAST_SPREAD = 0.003  # metres; outliers of a flat part are not told apart below a camera's noise
+_MIN_EXTENT = 0.003  # metres; outliers of a flat part are not told apart below a camera's noise
 _TAIL = 0.02  # share of points left out at each end of an extent
 
 
 @dataclass(frozen=True)
-class CameraModel:
+class CameraIntrinsics:
     """A pinhole camera without distortion: what ``camera_info`` says of a rectified image.
 
     Pixel centres lie at integer coordinates.
@@ -50,7 +50,7 @@ class CameraModel:
     height: int
 
     @classmethod
-    def from_matrix(cls, matrix: ArrayLike, width: int, height: int) -> CameraModel:
+    def from_matrix(cls, matrix: ArrayLike, width: int, height: int) -> CameraIntrinsics:
         """From K, [3, 3] or the nine numbers of ``CameraInfo.k``.
 
         Raises:
@@ -130,7 +130,7 @@ class Part3D:
 def part_3d(
     part: PartMask,
     depth_m: NDArray[np.float32],
-    camera: CameraModel,
+    camera: CameraIntrinsics,
     depth_range: Sequence[float] = DEPTH_RANGE,
     min_coverage: float = MIN_COVERAGE,
 ) -> Part3D | None:
@@ -159,11 +159,11 @@ def part_3d(
         usable = part.mask & (window >= depth_range[0]) & (window <= depth_range[1])
     rows, columns = np.nonzero(usable)
     coverage = len(rows) / max(part.area, 1)
-    if coverage < min_coverage or len(rows) < _FEWEST_POINTS:
+    if coverage < min_coverage or len(rows) < _MIN_POINTS:
         return None
     indices = ((rows + roi.y_offset) * camera.width + columns + roi.x_offset).astype(np.uint32)
     inner, rim = _without_border(part.mask)
-    if np.count_nonzero(usable & inner) < _FEWEST_POINTS:
+    if np.count_nonzero(usable & inner) < _MIN_POINTS:
         inner, rim = part.mask, 0.5
     points = _window_points(window, usable & inner, roi.x_offset, roi.y_offset, camera)
     pose, size = _fit(points, rim * 2.0 / (camera.fx + camera.fy))
@@ -175,7 +175,7 @@ def part_3d(
 def parts_3d(
     masks: PartMasks,
     depth_m: NDArray[np.float32],
-    camera: CameraModel,
+    camera: CameraIntrinsics,
     depth_range: Sequence[float] = DEPTH_RANGE,
     min_coverage: float = MIN_COVERAGE,
 ) -> tuple[Part3D, ...]:
@@ -185,7 +185,7 @@ def parts_3d(
 
 
 @functools.lru_cache(8)
-def _rays(camera: CameraModel) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _rays(camera: CameraIntrinsics) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """x/z of every column and y/z of every row."""
     across = (np.arange(camera.width) - camera.cx) / camera.fx
     down = (np.arange(camera.height) - camera.cy) / camera.fy
@@ -209,13 +209,13 @@ def _window_points(
     mask: NDArray[np.bool_],
     left: int,
     top: int,
-    camera: CameraModel,
+    camera: CameraIntrinsics,
 ) -> Points:
     """float64 [N, 3] of the pixels of a mask in a window of the image, far outliers in depth left out;
     of a large mask a sample, as a robust fit does not gain by more."""
     rows, columns = np.nonzero(mask)
-    if len(rows) > _MOST_POINTS:
-        some = np.random.default_rng(0).integers(len(rows), size=_MOST_POINTS)
+    if len(rows) > _MAX_POINTS:
+        some = np.random.default_rng(0).integers(len(rows), size=_MAX_POINTS)
         rows, columns = rows[some], columns[some]
     z = depth[rows, columns].astype(np.float64)
     keep = _inliers(z)
@@ -228,7 +228,7 @@ def _window_points(
 def _inliers(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Within some sigmas of the median, sigma from the median absolute deviation."""
     offset = np.abs(values - np.median(values))
-    sigma = max(_MAD_TO_SIGMA * float(np.median(offset)), _LEAST_SPREAD)
+    sigma = max(_MAD_TO_SIGMA * float(np.median(offset)), _MIN_EXTENT)
     return offset <= _OUTLIER_SIGMAS * sigma
 
 
@@ -236,7 +236,7 @@ def _fit(points: Points, rim: float) -> tuple[NDArray[np.float64], NDArray[np.fl
     """(pose [4, 4], size [3]) of surface points [N, 3]; ``rim`` is what each side lacks, per metre of depth."""
     rotation, surface = _frame(points)
     keep = _inliers(surface)
-    if np.count_nonzero(keep) >= _FEWEST_POINTS:
+    if np.count_nonzero(keep) >= _MIN_POINTS:
         points = points[keep]
         rotation, _ = _frame(points)
     local = points @ rotation

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ovps_core.errors import ImageError
 from ovps_core.models.interface import Preprocessing
-from ovps_core.structures.numpy_view import unthreaded
+from ovps_core.structures.numpy_view import as_numpy_view
 
 RgbImage = NDArray[np.uint8]
 """uint8 [H, W, 3], red first."""
@@ -66,7 +66,7 @@ def to_batch(
         return to_pixels(images[0], preprocessing, device)
     batch = torch.empty(len(images), 3, *preprocessing.size, device=device)
     for row, image in enumerate(images):
-        unthreaded(batch)[row] = unthreaded(to_pixels(image, preprocessing, device))[0]
+        as_numpy_view(batch)[row] = as_numpy_view(to_pixels(image, preprocessing, device))[0]
     return batch
 
 
@@ -90,7 +90,7 @@ def to_pixels(
     resized = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0)
     if tuple(resized.shape[-2:]) != preprocessing.size:
         resized = F.interpolate(resized, size=preprocessing.size, mode="bilinear", antialias=True)
-    pixels = unthreaded(resized).astype(np.float32, order="C")
+    pixels = as_numpy_view(resized).astype(np.float32, order="C")
     pixels -= mean
     pixels /= std
     return torch.from_numpy(pixels)

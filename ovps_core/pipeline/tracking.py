@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovps_core.errors import QueryError
-from ovps_core.structures.masks import PartMask, PartMasks, Roi
+from ovps_core.structures.masks import Box, PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
 
 MEMORY = 5
@@ -28,13 +28,13 @@ class _Track:
     lost: int = 0
 
     @property
-    def expected(self) -> Roi:
+    def expected(self) -> Box:
         """The last box, moved on as fast as the part moved before."""
         steps = self.lost + 1
         roi = self.part.roi
         x = round(roi.x_offset + steps * self.shift[0])
         y = round(roi.y_offset + steps * self.shift[1])
-        return Roi(x, y, roi.width, roi.height)
+        return Box(x, y, roi.width, roi.height)
 
 
 class Tracker:
@@ -120,7 +120,7 @@ def _overlap(track: _Track, part: PartMask) -> float:
 
 
 def _mask_iou(
-    roi_a: Roi, mask_a: NDArray[np.bool_], roi_b: Roi, mask_b: NDArray[np.bool_]
+    roi_a: Box, mask_a: NDArray[np.bool_], roi_b: Box, mask_b: NDArray[np.bool_]
 ) -> float:
     """Intersection over union of two masks, each cut to its box; only the boxes' overlap is read."""
     left, top = max(roi_a.x_offset, roi_b.x_offset), max(roi_a.y_offset, roi_b.y_offset)

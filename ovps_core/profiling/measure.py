@@ -21,12 +21,12 @@ from ovps_core.engines.chunking import decode_in_chunks, split
 from ovps_core.engines.cuda.postprocess import occupied_maps
 from ovps_core.engines.interface import MAX_QUERIES, Engine, EngineShape
 from ovps_core.errors import BackendError
-from ovps_core.models.interface import PartModel, QueryPlan, query_logits
+from ovps_core.models.interface import EncodedQueries, PartModel, query_logits
 from ovps_core.pipeline.postprocess.components import SegmentOptions, part_masks
 from ovps_core.pipeline.preprocess import RgbImage, to_batch, to_pixels
 from ovps_core.profiling.peer import PEER_MODEL, HuggingFacePeer
 from ovps_core.profiling.workloads import RANDOM, open_engine, open_model, pictures, queries
-from ovps_core.structures.numpy_view import unthreaded
+from ovps_core.structures.numpy_view import as_numpy_view
 
 STAGES = ("preprocess", "encode", "decode", "postprocess")
 Stage = Callable[[str], AbstractContextManager[Any]]
@@ -113,7 +113,7 @@ class Case:
         self.model = model
         self.engine = engine
         self.images = pictures(result.cameras, *result.size)
-        self.plan: QueryPlan = model.plan(queries(result.queries))
+        self.plan: EncodedQueries = model.plan(queries(result.queries))
         self.options = SegmentOptions(max_parts=1000)
         # Random weights put whole maps on one side of the threshold; each is moved so that a fifth lies above.
         random = result.model.startswith(RANDOM)
@@ -132,9 +132,9 @@ class Case:
         with stage("decode"):
             logits = engine.decode_all(features, self.plan.conditions)
         with stage("postprocess"):
-            maps = query_logits(logits, self.plan.readout)
-            shifted = unthreaded(maps)
-            shifted -= unthreaded(self.shift)
+            maps = query_logits(logits, self.plan.query_rows)
+            shifted = as_numpy_view(maps)
+            shifted -= as_numpy_view(self.shift)
             host = occupied_maps(maps, 0.0) if maps.is_cuda else shifted
             for image, one in zip(self.images, host, strict=True):
                 height, width = image.shape[:2]
@@ -293,7 +293,7 @@ def reference_maps(model: PartModel, workload: Workload) -> Tensor:
     features = model.encode(to_batch(images, model.preprocessing))
     chunks = split(plan.conditions, MAX_QUERIES)
     logits = decode_in_chunks(model.decode, features, plan.conditions, chunks)
-    return query_logits(logits, plan.readout)
+    return query_logits(logits, plan.query_rows)
 
 
 def _memory(engine: Engine) -> int:

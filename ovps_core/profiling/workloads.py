@@ -15,7 +15,7 @@ from ovps_core.engines.interface import Engine
 from ovps_core.engines.openvino.calibration import calibration_images
 from ovps_core.errors import CheckpointError
 from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
-from ovps_core.models.compact.model import TinyConfig, TinyParts
+from ovps_core.models.compact.model import PartFPN, PartFPNConfig
 from ovps_core.models.interface import PartModel
 from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
 from ovps_core.pipeline.preprocess import RgbImage, to_batch
@@ -32,10 +32,10 @@ _PARTS = "handle blade rim body lid knob spout head shaft neck base cap tip stem
 
 def _tiny() -> PartModel:
     objects, parts = tuple(_OBJECTS.split()), tuple(_PARTS.split())
-    return settled(TinyParts(TinyConfig(objects, parts, tuple(zip(objects, parts, strict=True)))))
+    return settled(PartFPN(PartFPNConfig(objects, parts, tuple(zip(objects, parts, strict=True)))))
 
 
-def settled(model: TinyParts) -> TinyParts:
+def settled(model: PartFPN) -> PartFPN:
     """A random ``model`` whose norms have seen pictures: norms that know none leave every map nearly flat."""
     frames = to_batch(calibration_images([])[:2], model.preprocessing)
     model.train()

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from ovps_core.errors import ImageError
 from ovps_core.language.parser import parse_query
-from ovps_core.pipeline.pose import CameraModel
+from ovps_core.pipeline.pose import CameraIntrinsics
 from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.ros_io.encodings import compressed_depth_to_m, compressed_to_rgb, to_depth_m, to_rgb
-from ovps_core.structures.masks import PartMask, PartMasks, Roi
+from ovps_core.structures.masks import Box, PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
 
 
@@ -48,13 +48,13 @@ def _is_compressed(message: Any) -> bool:
     return hasattr(message, "format")  # an Image has an encoding in its place
 
 
-def camera_model(message: Any) -> CameraModel:
+def camera_intrinsics(message: Any) -> CameraIntrinsics:
     """The pinhole of a sensor_msgs/CameraInfo.
 
     Raises:
         ImageError: the camera was never calibrated.
     """
-    return CameraModel.from_matrix(message.k, message.width, message.height)
+    return CameraIntrinsics.from_matrix(message.k, message.width, message.height)
 
 
 def query_value(message: Any) -> PartQuery:
@@ -78,7 +78,7 @@ def masks_value(message: Any) -> PartMasks:
     """
     parts = []
     for part in message.parts:
-        roi = Roi(part.roi.x_offset, part.roi.y_offset, part.roi.width, part.roi.height)
+        roi = Box(part.roi.x_offset, part.roi.y_offset, part.roi.width, part.roi.height)
         data = np.asarray(part.mask.data, np.uint8)
         if data.size != roi.width * roi.height:
             raise ImageError(f"a mask of {data.size} bytes for {roi}")

@@ -11,7 +11,7 @@ from ovps_core.structures.query import PartQuery
 
 
 @dataclass(frozen=True)
-class Roi:
+class Box:
     """A tight pixel box in the full image, as ``sensor_msgs/RegionOfInterest`` states it."""
 
     x_offset: int
@@ -44,7 +44,7 @@ class PartMask:
     id: int
     query: PartQuery
     score: float
-    roi: Roi
+    roi: Box
     mask: NDArray[np.bool_] = field(repr=False)
     track_id: int = 0
 

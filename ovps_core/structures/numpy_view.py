@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 
-def unthreaded(tensor: Tensor) -> Any:
+def as_numpy_view(tensor: Tensor) -> Any:
     """``tensor`` to compute with between engines: NumPy's view of the same memory on a CPU, itself on a GPU.
 
     After each parallel operation PyTorch's threads spin for milliseconds, on cores that another engine wants for

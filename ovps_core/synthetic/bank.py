@@ -14,7 +14,7 @@ from ovps_core.synthetic.materials import (
     object_textures,
     table_textures,
 )
-from ovps_core.synthetic.rest import Rest, rests
+from ovps_core.synthetic.rest import Rest, stable_poses
 from ovps_core.synthetic.settings import Split
 from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
 
@@ -36,11 +36,11 @@ class Item:
     parts: tuple[PartMesh, ...]
     geoms: tuple[int, ...]
     mocap: int
-    rests: tuple[Rest, ...]
+    stable_poses: tuple[Rest, ...]
 
 
 @dataclass(frozen=True)
-class Bank:
+class ObjectPool:
     """A compiled model and what is in it; `materials[kind]` and `tables` are material ids."""
 
     model: Any
@@ -59,7 +59,7 @@ def build_bank(
     width: int,
     height: int,
     samples: int = 4,
-) -> Bank:
+) -> ObjectPool:
     """Draw one member of each given class (repeat a class for several members) and compile them.
 
     `samples` per pixel smooth the edges of RGB; 0 halves the time of a picture.
@@ -97,11 +97,13 @@ def build_bank(
             parts=parts,
             geoms=tuple(geom_id(f"item{i}_{k}") for k in range(len(parts))),
             mocap=int(model.body_mocapid[model.body(f"item{i}").id]),
-            rests=tuple(rests(np.vstack([p.mesh.vertices for p in parts]), c.poses, rng)),
+            stable_poses=tuple(
+                stable_poses(np.vstack([p.mesh.vertices for p in parts]), c.poses, rng)
+            ),
         )
         for i, (c, parts) in enumerate(drawn)
     )
-    return Bank(
+    return ObjectPool(
         model=model,
         data=mujoco.MjData(model),
         items=items,

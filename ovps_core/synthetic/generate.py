@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ovps_core.errors import DatasetError
-from ovps_core.synthetic.bank import Bank, build_bank
+from ovps_core.synthetic.bank import ObjectPool, build_bank
 from ovps_core.synthetic.catalogue import HELD_OUT_PAIRS, PAIR_ID, classes_of, pairs_of
 from ovps_core.synthetic.objects import clutter as objects_clutter
 from ovps_core.synthetic.settings import (
@@ -33,7 +33,7 @@ def _stream(settings: RenderSettings, shard: int, scene: int) -> np.random.Gener
     return np.random.default_rng([settings.seed, split, level, shard, scene])
 
 
-def shard_bank(settings: RenderSettings, shard: int) -> Bank:
+def shard_bank(settings: RenderSettings, shard: int) -> ObjectPool:
     """The objects that all scenes of a shard choose from: one of each class, and clutter."""
     rng = _stream(settings, shard, 0)
     classes = [*classes_of(settings.level), *objects_clutter.classes()]
@@ -45,7 +45,7 @@ def shard_bank(settings: RenderSettings, shard: int) -> Bank:
 
 
 def label_maps(
-    bank: Bank, placed: Sequence[Any], geoms: np.ndarray
+    bank: ObjectPool, placed: Sequence[Any], geoms: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[tuple[str, np.ndarray]]]:
     """Part map, object map (both uint8 [H, W]) and instances from geom ids [H, W]."""
     pair_of = np.zeros(bank.model.ngeom + 1, np.uint8)
@@ -78,9 +78,9 @@ def render_shard(settings: RenderSettings, shard: int) -> list[Scene]:
 
 
 def _render_scene(
-    settings: RenderSettings, bank: Bank, renderer: Any, rng: np.random.Generator
+    settings: RenderSettings, bank: ObjectPool, renderer: Any, rng: np.random.Generator
 ) -> Scene:
-    from ovps_core.synthetic.picture import develop
+    from ovps_core.synthetic.picture import tone_map
     from ovps_core.synthetic.scene import compose
     from ovps_core.synthetic.wild import compose_wild, finish
 
@@ -97,7 +97,7 @@ def _render_scene(
         behind = (geoms < 0) | (geoms == bank.table_geom) | (geoms == bank.floor_geom)
         rgb, parts, objects = finish(rgb, parts, objects, behind, settings.backgrounds, held, rng)
     else:
-        rgb = develop(rgb, rng, 0.3)
+        rgb = tone_map(rgb, rng, 0.3)
     intrinsics = camera.intrinsics(settings.size, settings.size)
     return Scene(rgb, parts, objects, depth, intrinsics, camera.pose, tuple(instances))
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 
-def develop(rgb: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
+def tone_map(rgb: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     """A photographed version of a rendered picture, uint8 [H, W, 3].
 
     Args:
@@ -35,7 +35,7 @@ def develop(rgb: np.ndarray, rng: np.random.Generator, strength: float) -> np.nd
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def photograph(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def apply_sensor_noise(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A picture from a poor camera, uint8 [H, W, 3]: shake, low resolution, noise, JPEG."""
     height, width = rgb.shape[:2]
     if rng.random() < 0.15:
@@ -47,7 +47,7 @@ def photograph(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         scale = rng.uniform(0.4, 0.9)
         small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         rgb = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    rgb = develop(np.ascontiguousarray(rgb), rng, rng.uniform(0.3, 1.0))
+    rgb = tone_map(np.ascontiguousarray(rgb), rng, rng.uniform(0.3, 1.0))
     if rng.random() < 0.4:
         _, code = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 92))])
         return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), dtype=np.uint8)

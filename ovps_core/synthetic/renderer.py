@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ovps_core.errors import BackendError
-from ovps_core.synthetic.bank import FAR, HIDDEN_GROUP, NEAR, Bank
+from ovps_core.synthetic.bank import FAR, HIDDEN_GROUP, NEAR, ObjectPool
 
 _HOW_TO = (
     "Rendering needs one of Debian's packages libosmesa6 (software) or libegl1 (GPU or Mesa): "
@@ -61,7 +61,7 @@ class Renderer:
     Close it before the next bank is drawn; the OpenGL context itself is kept.
     """
 
-    def __init__(self, bank: Bank, width: int, height: int) -> None:
+    def __init__(self, bank: ObjectPool, width: int, height: int) -> None:
         self._gl = _gl_context(width, height)
         self._gl.make_current()
         import mujoco

@@ -63,7 +63,9 @@ def settle(
     return _turn(down / np.linalg.norm(down), floor)
 
 
-def rests(vertices: np.ndarray, poses: tuple[str, ...], rng: np.random.Generator) -> list[Rest]:
+def stable_poses(
+    vertices: np.ndarray, poses: tuple[str, ...], rng: np.random.Generator
+) -> list[Rest]:
     """One `Rest` per named pose.
 
     "as_built" as modelled; "settled" the stable pose nearest to that; "lying" settled after any

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ovps_core.synthetic.bank import HIDDEN_GROUP, SHOWN_GROUP, Bank, Item
+from ovps_core.synthetic.bank import HIDDEN_GROUP, SHOWN_GROUP, Item, ObjectPool
 from ovps_core.synthetic.materials import draw_colour, draw_table_colour
 from ovps_core.synthetic.objects.clutter import CLUTTER
 from ovps_core.synthetic.rest import Rest
@@ -68,7 +68,7 @@ def lay_out(
     placed = list(standing)
     taken = [cv2.convexHull(p.points[:, :2].astype(np.float32))[:, 0] for p in placed]
     for item in items:
-        rest: Rest = item.rests[int(rng.integers(len(item.rests)))]
+        rest: Rest = item.stable_poses[int(rng.integers(len(item.stable_poses)))]
         turn = _yaw(rng.uniform(0, 2 * np.pi))
         outline = rest.footprint @ turn[:2, :2].T.astype(np.float32)
         outline = cv2.convexHull((outline * 1.04).astype(np.float32))[:, 0]
@@ -156,7 +156,7 @@ def sample_camera(placed: Sequence[Placed], rng: np.random.Generator, aspect: fl
     )  # fmt: skip
 
 
-def dress(bank: Bank, placed: Sequence[Placed], rng: np.random.Generator) -> None:
+def dress(bank: ObjectPool, placed: Sequence[Placed], rng: np.random.Generator) -> None:
     """Colour the table and the shown objects: parts of one tint and kind share a colour."""
     model = bank.model
     for geom in (bank.table_geom, bank.floor_geom):
@@ -176,7 +176,7 @@ def dress(bank: Bank, placed: Sequence[Placed], rng: np.random.Generator) -> Non
             model.geom_matid[geom], model.geom_rgba[geom] = looks[key]
 
 
-def show(bank: Bank, placed: Sequence[Placed], camera: Camera) -> None:
+def show(bank: ObjectPool, placed: Sequence[Placed], camera: Camera) -> None:
     """Move the placed items and the camera in the model; hide every other item."""
     import mujoco
 
@@ -192,7 +192,7 @@ def show(bank: Bank, placed: Sequence[Placed], camera: Camera) -> None:
     aim(bank, camera)
 
 
-def aim(bank: Bank, camera: Camera) -> None:
+def aim(bank: ObjectPool, camera: Camera) -> None:
     """Put the bank's camera at a pose; MuJoCo's own camera looks along -z with y up."""
     import mujoco
 
@@ -205,7 +205,7 @@ def aim(bank: Bank, camera: Camera) -> None:
     bank.model.cam_fovy[0] = camera.fovy
 
 
-def light(bank: Bank, rng: np.random.Generator, target: np.ndarray) -> None:
+def light(bank: ObjectPool, rng: np.random.Generator, target: np.ndarray) -> None:
     """A room: one window or lamp that casts shadows, two weaker fills, all nearly white."""
     model = bank.model
     warmth = rng.uniform(-0.07, 0.07)
@@ -226,7 +226,9 @@ def light(bank: Bank, rng: np.random.Generator, target: np.ndarray) -> None:
     model.light_castshadow[0] = rng.random() < 0.8
 
 
-def compose(bank: Bank, rng: np.random.Generator, aspect: float) -> tuple[list[Placed], Camera]:
+def compose(
+    bank: ObjectPool, rng: np.random.Generator, aspect: float
+) -> tuple[list[Placed], Camera]:
     """Set up one tabletop scene in the bank's model; returns what stands there and the camera.
 
     `aspect` is the picture's width / height.

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 
 from ovps_core.errors import DatasetError
-from ovps_core.synthetic.bank import TABLE_HALF, Bank, Item
+from ovps_core.synthetic.bank import TABLE_HALF, Item, ObjectPool
 from ovps_core.synthetic.catalogue import OBJECT_CLASSES
 from ovps_core.synthetic.materials import MATERIAL_KINDS
 from ovps_core.synthetic.objects.clutter import CLUTTER
-from ovps_core.synthetic.picture import photograph
+from ovps_core.synthetic.picture import apply_sensor_noise
 from ovps_core.synthetic.scene import (
     Camera,
     Placed,
@@ -32,7 +32,7 @@ COUNT_WEIGHTS = np.array([0.34, 0.26, 0.18, 0.11, 0.07, 0.04])
 
 
 def compose_wild(
-    bank: Bank, rng: np.random.Generator, aspect: float
+    bank: ObjectPool, rng: np.random.Generator, aspect: float
 ) -> tuple[list[Placed], Camera, bool]:
     """Set up one wild scene in the bank's model.
 
@@ -70,8 +70,8 @@ def _hold(items: list[Item], rng: np.random.Generator) -> list[Placed]:
     for item in items:
         turn = Rotation.from_quat(rng.standard_normal(4)).as_matrix()
         pose = np.eye(4)
-        pose[:3, :3] = turn @ item.rests[0].rotation
-        base = item.rests[0].points - [0, 0, item.rests[0].lift]
+        pose[:3, :3] = turn @ item.stable_poses[0].rotation
+        base = item.stable_poses[0].points - [0, 0, item.stable_poses[0].lift]
         points = base @ turn.T
         pose[:3, 3] = [0, 0, 0.5] - points.mean(0)
         placed.append(Placed(item, pose, points + pose[:3, 3]))
@@ -90,7 +90,7 @@ def _camera(placed: list[Placed], rng: np.random.Generator, aspect: float, large
     )  # fmt: skip
 
 
-def _paint(bank: Bank, placed: list[Placed], rng: np.random.Generator) -> None:
+def _paint(bank: ObjectPool, placed: list[Placed], rng: np.random.Generator) -> None:
     """Now and then any colour and any material on any part."""
     kinds = list(MATERIAL_KINDS)
     for p in placed:
@@ -103,7 +103,7 @@ def _paint(bank: Bank, placed: list[Placed], rng: np.random.Generator) -> None:
                 bank.model.geom_rgba[geom, :3] = rng.uniform(0.05, 1.0, 3)
 
 
-def _relight(bank: Bank, rng: np.random.Generator) -> None:
+def _relight(bank: ObjectPool, rng: np.random.Generator) -> None:
     """Wider light than a room's: dim or harsh, coloured lamps."""
     model = bank.model
     for i in range(3):
@@ -188,4 +188,4 @@ def finish(
         rgb = np.where(mask[..., None], fill, rgb)
         parts = np.where(mask, 0, parts).astype(np.uint8)
         objects = np.where(mask, 0, objects).astype(np.uint8)
-    return photograph(rgb, rng), parts, objects
+    return apply_sensor_noise(rgb, rng), parts, objects

@@ -22,7 +22,7 @@ from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.segmenter import PartSegmenter
 from ovps_ros.messages import image_message, nanoseconds
 from ovps_ros.msg import PartMasks
-from ovps_ros.tools.processes import Programs, stay_local
+from ovps_ros.tools.processes import NodeProcesses, isolate_ros_domain
 
 QUERIES = "knife handle, mug handle"
 _STARTS = 180.0  # seconds a node may take to come up on a busy machine
@@ -79,9 +79,9 @@ def run(args: argparse.Namespace) -> int:
     """Time the bare model, then the node with a free model, then with a camera faster than the model."""
     rgb = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
     bare = _time_model(rgb, args)
-    stay_local()
+    isolate_ros_domain()
     rclpy.init()
-    with Programs() as programs:
+    with NodeProcesses() as programs:
         programs.start("ovps_ros.node", {"model": args.model, "backend": args.backend})
         sender = _Sender(rgb)
         _spin(sender, programs, lambda: sender.node_listens, _STARTS)
@@ -116,14 +116,14 @@ def _time_model(rgb: RgbImage, args: argparse.Namespace) -> float:
     return float(np.median(times))
 
 
-def _await_answer(sender: _Sender, programs: Programs) -> None:
+def _await_answer(sender: _Sender, programs: NodeProcesses) -> None:
     """Send until something comes back: the first answer waits for words and caches."""
     timer = sender.create_timer(0.2, sender.send)
     _spin(sender, programs, lambda: bool(sender.waits_ms), _STARTS)
     sender.destroy_timer(timer)
 
 
-def _measure(sender: _Sender, programs: Programs, rate: float, seconds: float) -> Timing:
+def _measure(sender: _Sender, programs: NodeProcesses, rate: float, seconds: float) -> Timing:
     first = len(sender.waits_ms)
     sender.sent = 0
     timer = sender.create_timer(1 / rate, sender.send)
@@ -139,7 +139,9 @@ def _measure(sender: _Sender, programs: Programs, rate: float, seconds: float) -
     return Timing(sender.sent, len(waits), float(p50), float(p99))
 
 
-def _spin(sender: _Sender, programs: Programs, true: Callable[[], bool], patience: float) -> None:
+def _spin(
+    sender: _Sender, programs: NodeProcesses, true: Callable[[], bool], patience: float
+) -> None:
     end = time.monotonic() + patience
     while not true():
         if programs.dead() or time.monotonic() > end:

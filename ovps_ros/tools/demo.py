@@ -39,7 +39,7 @@ from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.query import PartQuery
 from ovps_ros.messages import nanoseconds
 from ovps_ros.msg import PartMasks as PartMasksMsg
-from ovps_ros.tools.processes import Programs, ros_until_told, stay_local
+from ovps_ros.tools.processes import NodeProcesses, isolate_ros_domain, rclpy_session
 from ovps_ros.tools.record import MaskRecorder
 from ovps_ros.tools.sim_camera import PHOTO_SECONDS
 
@@ -55,7 +55,7 @@ class DemoError(OvpsError):
 
 
 @dataclass
-class Seen:
+class DemoResult:
     """Everything that came back."""
 
     first_at: float = 0.0
@@ -67,12 +67,12 @@ class Seen:
     picture: RgbImage | None = None
 
 
-class Watcher(Node):
+class DemoMonitor(Node):
     """Listens to images, masks and truth, and compares what has one stamp."""
 
     def __init__(self, recorder: MaskRecorder) -> None:
         super().__init__("demo")
-        self.seen = Seen()
+        self.seen = DemoResult()
         self._images: dict[int, Image] = {}
         self._truths: dict[int, PartMasksMsg] = {}
         self._recorder = recorder
@@ -128,15 +128,15 @@ def run(args: argparse.Namespace) -> int:
     """Run the demo; 0 when masks came."""
     if args.photo:  # every photo is asked every question
         args.seconds = max(args.seconds, 2 * PHOTO_SECONDS * len(image_paths(args.photo)))
-    domain = stay_local()
+    domain = isolate_ros_domain()
     print(f"ROS_DOMAIN_ID={domain}: camera, node and this program talk over DDS")
     args.out.mkdir(parents=True, exist_ok=True)
-    with ros_until_told(), MaskRecorder(args.out / "masks") as recorder, Programs() as programs:
+    with rclpy_session(), MaskRecorder(args.out / "masks") as recorder, NodeProcesses() as programs:
         photo: dict[str, object] = {"photo": str(args.photo)} if args.photo else {}
         programs.start("ovps_ros.tools.sim_camera", photo)
         settings = {"model": args.model, "score_threshold": args.score_threshold}
         programs.start("ovps_ros.node", {**settings, "use_depth": not args.photo})
-        watcher = Watcher(recorder)
+        watcher = DemoMonitor(recorder)
         try:
             _ask_and_watch(watcher, programs, args)
         finally:
@@ -146,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _ask_and_watch(watcher: Watcher, programs: Programs, args: argparse.Namespace) -> None:
+def _ask_and_watch(watcher: DemoMonitor, programs: NodeProcesses, args: argparse.Namespace) -> None:
     def wait(what: str, true: Callable[[], Any], patience: float = _PATIENCE) -> None:
         end = time.monotonic() + patience
         while not true():
@@ -170,7 +170,7 @@ def _ask_and_watch(watcher: Watcher, programs: Programs, args: argparse.Namespac
     ask(args.second)
 
 
-def _report(seen: Seen, args: argparse.Namespace) -> None:
+def _report(seen: DemoResult, args: argparse.Namespace) -> None:
     frames = len(seen.latencies_ms)
     p50, p99 = np.percentile(seen.latencies_ms, [50, 99])
     rate = (frames - 1) / max(seen.last_at - seen.first_at, 1e-9)

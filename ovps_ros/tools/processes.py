@@ -35,7 +35,7 @@ def fastdds_profile() -> Path | None:
     return next((p / "fastdds.xml" for p in places if (p / "fastdds.xml").is_file()), None)
 
 
-def stay_local() -> int:
+def isolate_ros_domain() -> int:
     """Keep what follows on this machine, in a domain of its own unless one is set; returns the domain.
 
     To be called before rclpy is initialised.
@@ -55,7 +55,7 @@ Runs the node until Ctrl-C. Parameters, topics and services are listed in docs/r
 
 
 @contextlib.contextmanager
-def ros_until_told() -> Iterator[None]:
+def rclpy_session() -> Iterator[None]:
     """Initialise rclpy; Ctrl-C or SIGTERM leave the block, always as a KeyboardInterrupt.
 
     rclpy shuts its context down at a signal, so whatever runs may fail as it likes; and a KeyboardInterrupt that
@@ -89,7 +89,7 @@ def run_node(name: str, make: Callable[[], N], begin: Callable[[N], None] | None
         return 0
     node = None
     try:
-        with ros_until_told():
+        with rclpy_session():
             executor = SingleThreadedExecutor()  # cannot be made any more once a signal has come
             node = make()
             if begin is not None:
@@ -110,7 +110,7 @@ def run_node(name: str, make: Callable[[], N], begin: Callable[[N], None] | None
     return 0
 
 
-class Programs:
+class NodeProcesses:
     """Modules of ours that run while the ``with`` block does.
 
     with Programs() as programs:
@@ -151,7 +151,7 @@ class Programs:
             process.kill()
             return process.wait()
 
-    def __enter__(self) -> Programs:
+    def __enter__(self) -> NodeProcesses:
         return self
 
     def __exit__(

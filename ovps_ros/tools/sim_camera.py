@@ -25,7 +25,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from ovps_core.pipeline.preprocess import image_paths, load_image
-from ovps_core.structures.masks import PartMask, PartMasks, Roi
+from ovps_core.structures.masks import Box, PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
 from ovps_ros.messages import image_message, masks_message
 from ovps_ros.msg import PartMasks as PartMasksMsg
@@ -37,7 +37,7 @@ PHOTO_SECONDS = 3.0  # for which a photo stands before the camera
 
 
 @dataclass(frozen=True)
-class Shot:
+class CameraFrame:
     """One picture, ready to be sent; a photo has neither depth nor truth.
 
     Attributes:
@@ -53,7 +53,7 @@ class Shot:
 
 def rendered_shots(
     objects: Sequence[str], seed: int, width: int, height: int, count: int
-) -> Iterator[Shot]:
+) -> Iterator[CameraFrame]:
     """``count`` pictures along the camera's way around a table.
 
     Raises:
@@ -69,7 +69,7 @@ def rendered_shots(
         info = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob")
         info.d, info.k, info.r = [0.0] * 5, k.ravel().tolist(), np.eye(3).ravel().tolist()
         info.p = np.hstack([k, np.zeros((3, 1))]).ravel().tolist()
-        yield Shot(
+        yield CameraFrame(
             image_message(frame.rgb, header),
             image_message(frame.depth, header),
             info,
@@ -78,14 +78,14 @@ def rendered_shots(
     scene.close()
 
 
-def photo_shots(folder: Path) -> list[Shot]:
+def photo_shots(folder: Path) -> list[CameraFrame]:
     """The same as messages.
 
     Raises:
         ImageError: there is none, or one cannot be read.
     """
     header = Header(frame_id=FRAME_ID)
-    return [Shot(image_message(load_image(path), header)) for path in image_paths(folder)]
+    return [CameraFrame(image_message(load_image(path), header)) for path in image_paths(folder)]
 
 
 def _truth(masks: dict[tuple[str, str], np.ndarray], width: int, height: int) -> PartMasks:
@@ -95,7 +95,7 @@ def _truth(masks: dict[tuple[str, str], np.ndarray], width: int, height: int) ->
             continue
         left, top, wide, high = cv2.boundingRect(mask.astype(np.uint8))
         query = PartQuery(f"{thing} {part}".strip(), thing, part)
-        roi = Roi(left, top, wide, high)
+        roi = Box(left, top, wide, high)
         parts.append(PartMask(len(parts) + 1, query, 1.0, roi, mask[roi.slices]))
     queries = tuple(PartQuery(f"{o} {p}".strip(), o, p) for o, p in masks)
     return PartMasks(height, width, queries, tuple(parts), "truth")
@@ -128,7 +128,7 @@ class SimCamera(Node):
         self.create_timer(1 / self._rate, self._shoot)
         self.get_logger().info(f"{len(shots)} pictures at {self._rate:g} Hz")
 
-    def _render(self) -> list[Shot]:
+    def _render(self) -> list[CameraFrame]:
         names = ("objects", "seed", "width", "height", "frames")
         count = self._value("frames")
         self.get_logger().info(f"rendering {count} pictures of {', '.join(self._value('objects'))}")

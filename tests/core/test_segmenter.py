@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers.toy_models import small_clipseg, small_partclipseg, write_small
+from helpers.toy_models import toy_clipseg, toy_partclipseg, write_toy
 
-from ovps_core import PartMask, PartQuery, PartSegmenter, SegmentOptions
+from ovps_core import PartMask, PartQuery, PartSegmenter, SegmentOptions, parse_query
 from ovps_core.errors import BackendError, CheckpointError, ImageError, QueryError
 from ovps_core.models.interface import query_logits
 from ovps_core.pipeline.postprocess.components import part_masks, sample_bilinear
@@ -30,11 +30,11 @@ def photo() -> np.ndarray:
 def segmenter(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> PartSegmenter:
-    path = write_small(request.param, tmp_path_factory.mktemp("weights") / "small.safetensors")
+    path = write_toy(request.param, tmp_path_factory.mktemp("weights") / "small.safetensors")
     return PartSegmenter.from_pretrained(str(path))
 
 
-@pytest.mark.parametrize("build", [small_clipseg, small_partclipseg])
+@pytest.mark.parametrize("build", [toy_clipseg, toy_partclipseg])
 @torch.no_grad()
 def test_sixteen_queries_encode_the_image_once_and_equal_sixteen_single_runs(build) -> None:
     model = build()
@@ -43,19 +43,21 @@ def test_sixteen_queries_encode_the_image_once_and_equal_sixteen_single_runs(bui
     model.backbone.register_forward_hook(lambda *_: images.append(1))
 
     plan = model.plan(SIXTEEN)
-    together = query_logits(model.decode(model.encode(pixels), plan.conditions), plan.readout)
+    together = query_logits(model.decode(model.encode(pixels), plan.conditions), plan.query_rows)
     assert len(images) == 1
 
     for row, query in enumerate(SIXTEEN):
         single = model.plan([query])
-        alone = query_logits(model.decode(model.encode(pixels), single.conditions), single.readout)
+        alone = query_logits(
+            model.decode(model.encode(pixels), single.conditions), single.query_rows
+        )
         torch.testing.assert_close(together[:, row], alone[:, 0], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 160), (352, 224)])
 @torch.no_grad()
 def test_any_input_size(size: tuple[int, int]) -> None:
-    model = small_partclipseg()
+    model = toy_partclipseg()
     plan = model.plan(SIXTEEN[:2])
     logits = model.decode(model.encode(torch.randn(2, 3, *size)), plan.conditions)
     assert logits.pairs.shape == (2, 2, *size)
@@ -194,7 +196,7 @@ def test_what_cannot_be_had_is_said(tmp_path: Path) -> None:
     damaged.write_bytes(b"not weights")
     with pytest.raises(CheckpointError, match="damaged"):
         PartSegmenter.from_pretrained(str(damaged))
-    small = write_small("clipseg", tmp_path / "small.safetensors")
+    small = write_toy("clipseg", tmp_path / "small.safetensors")
     with pytest.raises(BackendError, match="known are"):
         PartSegmenter.from_pretrained(str(small), backend="abacus")
     with pytest.raises(QueryError):

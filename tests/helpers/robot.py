@@ -12,9 +12,9 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2: pip install '.[ros]' or a sourced installation")
 pytest.importorskip("ovps_ros.msg", reason="needs the messages: pip install --no-build-isolation .")
 
-from ovps_ros.tools.processes import stay_local
+from ovps_ros.tools.processes import isolate_ros_domain
 
-stay_local()
+isolate_ros_domain()
 
 import rclpy  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402

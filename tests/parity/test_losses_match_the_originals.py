@@ -12,7 +12,7 @@ from helpers.paths import FIXTURES
 
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.attention_control import pair_attention
-from ovps_core.losses.labels import PairIndex, PartTargets, resize_labels
+from ovps_core.losses.labels import ObjectPartIndex, PartTargets, resize_labels
 from ovps_core.losses.partclipseg import Losses, PartCLIPSegLoss
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partclipseg.corrections import Corrections
@@ -40,11 +40,11 @@ def ids(name: str, arrays: np.lib.npyio.NpzFile) -> torch.Tensor:
     return torch.where(labels == 255, IGNORE, labels)
 
 
-def pair_index(arrays: np.lib.npyio.NpzFile) -> PairIndex:
+def pair_index(arrays: np.lib.npyio.NpzFile) -> ObjectPartIndex:
     parts = len(np.unique(arrays["train_part_index_map"]))
     part = torch.from_numpy(arrays["train_part_index_map"]).long()
     objects = torch.from_numpy(arrays["train_obj_index_map"]).long()
-    return PairIndex(part, parts + objects, parts)
+    return ObjectPartIndex(part, parts + objects, parts)
 
 
 def attention_of(arrays: np.lib.npyio.NpzFile) -> torch.Tensor:

@@ -12,9 +12,9 @@ from helpers.paths import FIXTURES
 from parity.test_partclipseg_parity import conditions, load
 from torch import Tensor
 
-from ovps_core.checkpoints.convert.key_names import our_name
+from ovps_core.checkpoints.convert.key_names import ovps_key
 from ovps_core.language.vocabulary import IGNORE
-from ovps_core.losses.labels import PairIndex, PartTargets
+from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 from ovps_core.losses.partclipseg import Losses, PartCLIPSegLoss
 from ovps_core.models.partclipseg.corrections import Corrections
 from ovps_core.models.partclipseg.model import PartCLIPSeg
@@ -54,7 +54,7 @@ def step(seed: str) -> tuple[PartCLIPSeg, Losses, Mapping[str, Tensor]]:
     features = model.encode(arrays["train_pixel_values"])
     logits, attentions = model.decode_with_attention(features, asked)
     parts = len(asked.names) - int(arrays["train_obj_index_map"].max()) - 2
-    index = PairIndex(asked.part_index[:-1], asked.object_index[:-1], parts)
+    index = ObjectPartIndex(asked.part_index[:-1], asked.object_index[:-1], parts)
     labels = [arrays[name].long() for name in ("train_targets", "train_obj_in_part_targets")]
     targets = PartTargets(*(torch.where(map == 255, IGNORE, map) for map in labels))
     criterion = PartCLIPSegLoss(corrections=Corrections.released())
@@ -65,7 +65,7 @@ def step(seed: str) -> tuple[PartCLIPSeg, Losses, Mapping[str, Tensor]]:
 
 def gradient(model: PartCLIPSeg, released: str) -> Tensor:
     """Our gradient of a tensor under its released name; q, k and v share one tensor here."""
-    name = our_name(released)
+    name = ovps_key(released)
     assert name is not None
     whole = model.get_parameter(name).grad
     assert whole is not None, released
@@ -95,7 +95,7 @@ def test_losses_and_every_gradient(seed: str) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_same_tensors_are_trained(seed: str) -> None:
     model, _ = load(seed)
-    assert set(trainable_names(model)) == {our_name(name) for name in recorded(seed)["trainable"]}
+    assert set(trainable_names(model)) == {ovps_key(name) for name in recorded(seed)["trainable"]}
 
 
 @pytest.mark.parametrize("seed", SEEDS[:1])
@@ -105,6 +105,6 @@ def test_norms_and_embeddings_do_not_decay(seed: str) -> None:
         parameter.requires_grad_(name in trainable_names(model))
     decayed, still = (set(map(id, group["params"])) for group in parameter_groups(model, 1e-4))
     assert not decayed & still
-    ours = {our_name(name) for name in recorded(seed)["trainable"]}
+    ours = {ovps_key(name) for name in recorded(seed)["trainable"]}
     undecayed = {n for n in ours if "norm" in n or "_embedding" in n}
     assert still == {id(model.get_parameter(name)) for name in undecayed}

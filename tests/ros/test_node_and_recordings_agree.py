@@ -54,7 +54,7 @@ def record(path: Path, frames: list[tuple[np.ndarray, np.ndarray, Any]]) -> None
                 writer.write(to[topic], number, serialize_message(message))
 
 
-def test_live_and_recorded(robot: Robot, small_weights: Path, tmp_path: Path) -> None:
+def test_live_and_recorded(robot: Robot, toy_weights: Path, tmp_path: Path) -> None:
     spaces = robot.listen(Parts3D, "/ovps/parts_3d")
     robot.ask(*QUERIES)
     frames, live = [], []
@@ -74,7 +74,7 @@ def test_live_and_recorded(robot: Robot, small_weights: Path, tmp_path: Path) ->
         tmp_path / "bag",
         BagTopics("/image", "/depth", "/camera_info"),
         tmp_path / "masks",
-        PartSegmenter.from_pretrained(str(small_weights)),
+        PartSegmenter.from_pretrained(str(toy_weights)),
         QUERIES,
         AnnotateOptions(SEGMENT, min_coverage=0.05),
     )

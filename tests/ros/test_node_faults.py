@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from ovps_ros.messages import image_message
-from ovps_ros.tools.processes import Programs
+from ovps_ros.tools.processes import NodeProcesses
 
 pytestmark = pytest.mark.ros
 PICTURE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
@@ -120,7 +120,7 @@ def test_silence_is_explained(robot: Robot) -> None:
 def test_missing_model_leaves_the_node_unconfigured_and_says_why(tmp_path: Path) -> None:
     corrupt = tmp_path / "corrupt.safetensors"
     corrupt.write_bytes(b"not a model" * 100)
-    with Programs() as programs:
+    with NodeProcesses() as programs:
         programs.start("ovps_ros.node", {"model": str(corrupt)}, ["-r", "__node:=broken"])
         robot = Robot("second")
         robot.spin_until(
@@ -133,12 +133,12 @@ def test_missing_model_leaves_the_node_unconfigured_and_says_why(tmp_path: Path)
 
 
 def test_a_first_start_tells_what_it_builds_and_keeps_it_where_asked(
-    small_weights: Path, tmp_path: Path
+    toy_weights: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
-    parameters = {"model": str(small_weights), "backend": "onnxruntime"}
+    parameters = {"model": str(toy_weights), "backend": "onnxruntime"}
     parameters["engine_cache"] = str(tmp_path / "engines")
-    with Programs() as programs:
+    with NodeProcesses() as programs:
         robot = Robot("builder")
         programs.start("ovps_ros.node", parameters, ["-r", "__node:=first", "-r", "__ns:=/arm"])
         said = ("building engine: exporting", " s so far")
@@ -157,12 +157,12 @@ def test_a_first_start_tells_what_it_builds_and_keeps_it_where_asked(
         robot.close()
 
 
-def test_a_cache_that_cannot_be_written_is_named(small_weights: Path, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_named(toy_weights: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     (tmp_path / "file").touch()
-    parameters = {"model": str(small_weights), "backend": "onnxruntime"}
+    parameters = {"model": str(toy_weights), "backend": "onnxruntime"}
     parameters["engine_cache"] = str(tmp_path / "file" / "engines")
-    with Programs() as programs:
+    with NodeProcesses() as programs:
         robot = Robot("nowhere")
         programs.start("ovps_ros.node", parameters, ["-r", "__node:=homeless"])
         robot.spin_until(

@@ -26,18 +26,18 @@ from sensor_msgs.msg import CompressedImage
 from ovps_core.ros_io.codec import masks_value
 from ovps_core.segmenter import PartSegmenter
 from ovps_ros.parameters import Settings
-from ovps_ros.tools.processes import Programs
+from ovps_ros.tools.processes import NodeProcesses
 
 pytestmark = pytest.mark.ros
 PICTURES = np.random.default_rng(0).integers(0, 255, (2, 240, 320, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def pair(small_weights: Path) -> Iterator[Robot]:
+def pair(toy_weights: Path) -> Iterator[Robot]:
     """A robot beside a node with two compressed cameras, not yet configured."""
-    with Programs() as programs:
+    with NodeProcesses() as programs:
         parameters = {
-            "model": str(small_weights),
+            "model": str(toy_weights),
             "cameras": ["left", "right"],
             "image_transport": "compressed",
             "score_threshold": 0.0,
@@ -57,7 +57,7 @@ def _change(robot: Robot, transition: int) -> bool:
     return robot.call(client, request, patience=NODE_STARTS).success
 
 
-def test_the_whole_life(pair: Robot, small_weights: Path) -> None:
+def test_the_whole_life(pair: Robot, toy_weights: Path) -> None:
     ask = pair.node.create_client(SetQueries, "/pair/set_queries")
     request = SetQueries.Request(queries=[PartQuery(text="knife handle")])
     assert pair.call(
@@ -67,7 +67,7 @@ def test_the_whole_life(pair: Robot, small_weights: Path) -> None:
     assert _find(pair).status == FindParts.Result.NOT_ACTIVE
     assert _change(pair, Transition.TRANSITION_ACTIVATE)
     found = _both(pair)
-    segmenter = PartSegmenter.from_pretrained(str(small_weights))
+    segmenter = PartSegmenter.from_pretrained(str(toy_weights))
     options = Settings(score_threshold=0.0, mask_threshold=0.495).options
     for name, picture in zip(("left", "right"), PICTURES, strict=True):
         decoded = cv2.imdecode(_jpeg(picture), cv2.IMREAD_COLOR)[..., ::-1]

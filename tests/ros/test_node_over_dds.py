@@ -23,7 +23,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import String
 
-from ovps_core.pipeline.pose import CameraModel
+from ovps_core.pipeline.pose import CameraIntrinsics
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.ros_io.codec import masks_value
 from ovps_core.segmenter import PartSegmenter
@@ -35,9 +35,9 @@ DEPTH = np.full((240, 320), 0.8, np.float32)
 
 
 @pytest.fixture(scope="module")
-def segmenter(small_weights: Path) -> PartSegmenter:
+def segmenter(toy_weights: Path) -> PartSegmenter:
     """The same model without ROS."""
-    return PartSegmenter.from_pretrained(str(small_weights))
+    return PartSegmenter.from_pretrained(str(toy_weights))
 
 
 def test_answer_carries_the_images_own_header_and_the_masks_of_the_library(
@@ -119,7 +119,7 @@ def test_labels_masks_indices_and_cloud_agree(robot: Robot) -> None:
     np.testing.assert_array_equal(ids, masks.label_image())
     assert (overlay.encoding, overlay.height, overlay.width) == ("rgb8", 240, 320)
     points = np.frombuffer(cloud.data, np.float32).reshape(240, 320, -1)
-    camera = CameraModel.from_matrix([600, 0, 160, 0, 600, 120, 0, 0, 1], 320, 240)
+    camera = CameraIntrinsics.from_matrix([600, 0, 160, 0, 600, 120, 0, 0, 1], 320, 240)
     np.testing.assert_allclose(points[..., :3], camera.cloud(DEPTH), rtol=1e-6)
     np.testing.assert_array_equal(points.view(np.uint32)[..., 4], ids)
     assert len(space.parts) > 0

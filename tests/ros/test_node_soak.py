@@ -21,7 +21,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from ovps_ros.messages import image_message
-from ovps_ros.tools.processes import Programs
+from ovps_ros.tools.processes import NodeProcesses
 
 SECONDS = 60 * float(os.environ.get("OVPS_SOAK_MINUTES", "1"))
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(SECONDS + 500)]
@@ -39,12 +39,12 @@ def resident_mb(pid: int) -> float:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads memory from /proc")
-def test_a_soak_at_30_hz(small_weights: Path) -> None:
+def test_a_soak_at_30_hz(toy_weights: Path) -> None:
     thresholds = {"score_threshold": 0.0, "mask_threshold": 0.495, "max_age": 5.0}
-    with Programs() as programs:
+    with NodeProcesses() as programs:
         process = programs.start(
             "ovps_ros.node",
-            {"model": str(small_weights), **thresholds},
+            {"model": str(toy_weights), **thresholds},
             ["-r", "__node:=soak", "-r", "image:=/soak/image"],
         )
         robot = Robot("soak_robot")

@@ -79,8 +79,8 @@ def test_the_demo_while_its_programs_load(tmp_path: Path) -> None:
     assert program.returncode == 130
 
 
-def test_the_node_while_it_encodes_words(small_weights: Path) -> None:
-    program = start("ovps_ros.node", "--ros-args", "-p", f"model:={small_weights}")
+def test_the_node_while_it_encodes_words(toy_weights: Path) -> None:
+    program = start("ovps_ros.node", "--ros-args", "-p", f"model:={toy_weights}")
     robot = Robot("hasty")
     assert robot.set_queries.wait_for_service(NODE_STARTS)
     wait_for(program, " on ")

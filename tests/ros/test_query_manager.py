@@ -10,12 +10,12 @@ pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
 
 from ovps_core.errors import QueryError
 from ovps_core.language.parser import parse_queries
-from ovps_ros.query_manager import Asked, Queries
+from ovps_ros.query_manager import Queries, QueryManager
 
 
 @pytest.fixture
-def asked() -> Asked:
-    asked = Asked()
+def asked() -> QueryManager:
+    asked = QueryManager()
     yield asked
     asked.close()
 
@@ -24,7 +24,7 @@ def texts(queries: Queries) -> list[str]:
     return [query.text for query in queries]
 
 
-def hold(asked: Asked) -> threading.Event:
+def hold(asked: QueryManager) -> threading.Event:
     """Keep the thread busy until the event is set."""
     release = threading.Event()
 
@@ -36,7 +36,7 @@ def hold(asked: Asked) -> threading.Event:
     return release
 
 
-def test_of_texts_that_wait_the_newest_counts(asked: Asked) -> None:
+def test_of_texts_that_wait_the_newest_counts(asked: QueryManager) -> None:
     release = hold(asked)
     first = asked.say("mug handle")
     assert asked.say("pan handle") is None
@@ -44,7 +44,7 @@ def test_of_texts_that_wait_the_newest_counts(asked: Asked) -> None:
     assert texts(first.result(5)) == ["pan handle"]
 
 
-def test_a_text_said_after_a_service_call_comes_after_it(asked: Asked) -> None:
+def test_a_text_said_after_a_service_call_comes_after_it(asked: QueryManager) -> None:
     release = hold(asked)
     asked.say("mug")
     asked.replace(lambda: parse_queries("pan"))
@@ -54,27 +54,27 @@ def test_a_text_said_after_a_service_call_comes_after_it(asked: Asked) -> None:
     assert texts(asked.standing) == ["knife"]
 
 
-def test_words_of_no_use_leave_what_was_asked(asked: Asked) -> None:
+def test_words_of_no_use_leave_what_was_asked(asked: QueryManager) -> None:
     asked.say("mug").result(5)
     with pytest.raises(QueryError):
         asked.replace(lambda: parse_queries(["\0"])).result(5)
     assert texts(asked.standing) == ["mug"]
 
 
-def test_an_empty_text_ends_the_search(asked: Asked) -> None:
+def test_an_empty_text_ends_the_search(asked: QueryManager) -> None:
     asked.say("mug").result(5)
     asked.say("").result(5)
     assert asked.standing == () and asked.plan is None
 
 
-def test_a_fault_is_told_to_whoever_asked_and_the_next_words_are_taken(asked: Asked) -> None:
+def test_a_fault_is_told_to_whoever_asked_and_the_next_words_are_taken(asked: QueryManager) -> None:
     with pytest.raises(QueryError, match="KeyError"):
         asked.replace(lambda: {}["no such thing"]).result(5)
     assert texts(asked.say("mug").result(5)) == ["mug"]
 
 
 def test_closing_drops_what_waits() -> None:
-    asked = Asked()
+    asked = QueryManager()
     release = hold(asked)
     waiting = asked.say("mug")
     threading.Timer(0.2, release.set).start()

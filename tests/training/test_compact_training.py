@@ -13,7 +13,7 @@ from ovps_core.segmenter import PartSegmenter
 
 pytest.importorskip("lightning")
 from training.compact import build_release as make_tiny
-from training.compact.backbone import PACKAGE, TRUNK, imagenet_weights, lighten
+from training.compact.backbone import PACKAGE, TRUNK, imagenet_weights, subsample_convolutions
 from training.compact.calibrate import calibrate
 
 
@@ -22,7 +22,7 @@ def test_a_lightened_trunk_sees_the_same_and_learns_on_a_channel_mix_only() -> N
     trunk = timm.create_model(TRUNK, features_only=True).eval()
     pixels = torch.randn(1, 3, 96, 64)
     before = trunk(pixels)
-    lighten(trunk)
+    subsample_convolutions(trunk)
     for ours, theirs in zip(trunk(pixels), before, strict=True):
         torch.testing.assert_close(ours, theirs)
     learning = {name for name, p in trunk.named_parameters() if p.requires_grad and p.ndim == 4}

@@ -60,7 +60,7 @@ class _Subsampled(nn.Conv2d):
         return dense[..., ::rows, ::columns]
 
 
-def lighten(trunk: nn.Module) -> None:
+def subsample_convolutions(trunk: nn.Module) -> None:
     """Freeze what costs most and has least to learn; triples the images a second on a CPU.
 
     Depthwise filters keep ImageNet's values, and so do all layers up to the map at stride 4.

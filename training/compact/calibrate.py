@@ -20,23 +20,23 @@ from tqdm import tqdm
 from ovps_core.checkpoints.file import CheckpointInfo, save_model
 from ovps_core.engines.torch_eager import EagerEngine
 from ovps_core.evaluation.metrics import mask_iou
-from ovps_core.evaluation.rendered_questions import Group, Questioner
-from ovps_core.models.compact.model import TinyConfig, TinyParts
+from ovps_core.evaluation.rendered_questions import Group, QuerySampler
+from ovps_core.models.compact.model import PartFPN, PartFPNConfig
 from ovps_core.pipeline.postprocess.components import SegmentOptions, logit, part_masks
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.synthetic.reader import RenderedScenes
-from training.compact.module import TinyRecipe, tiny_config
+from training.compact.module import CompactRecipe, tiny_config
 
 COUNTED = (Group.SEEN, Group.ABSENT_OBJECT, Group.ABSENT_PART)  # unseen pairs decide nothing
 THRESHOLDS = tuple(round(0.1 + 0.05 * i, 2) for i in range(17))
 
 
 def sweep(
-    segmenter: PartSegmenter, config: TinyConfig, scenes: RenderedScenes, count: int
+    segmenter: PartSegmenter, config: PartFPNConfig, scenes: RenderedScenes, count: int
 ) -> list[dict[str, float]]:
     """Of ``count`` scenes at each threshold: mean IoU and recall of what is there, false alarms otherwise."""
     known = set(config.objects)
-    questioner = Questioner(scenes.pairs, frozenset(scenes.held_out_pairs))
+    questioner = QuerySampler(scenes.pairs, frozenset(scenes.held_out_pairs))
     found: dict[tuple[float, Group], list[tuple[bool, float]]] = {
         (threshold, group): [] for threshold in THRESHOLDS for group in COUNTED
     }
@@ -117,21 +117,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--name", default="ovps-tiny")
     parser.add_argument(
-        "--size", type=int, nargs=2, default=TinyConfig.size, metavar=("H", "W"), help="input size"
+        "--size",
+        type=int,
+        nargs=2,
+        default=PartFPNConfig.size,
+        metavar=("H", "W"),
+        help="input size",
     )
     parser.add_argument("--scenes", type=int, default=256, help="validation scenes to calibrate on")
     parser.add_argument(
         "--false-alarms", type=float, default=0.045, help="most answers about absent things"
     )
     args = parser.parse_args(argv)
-    config = replace(tiny_config(TinyRecipe.from_yaml(args.config)), size=tuple(args.size))
+    config = replace(tiny_config(CompactRecipe.from_yaml(args.config)), size=tuple(args.size))
     averaged = torch.load(args.checkpoint, map_location="cpu", weights_only=False)["state_dict"]
     state = {
         key.removeprefix("model."): tensor
         for key, tensor in averaged.items()
         if key.startswith("model.")
     }
-    model = TinyParts(config)
+    model = PartFPN(config)
     model.load_state_dict(state)
     info = CheckpointInfo(args.name, "tiny", config, licence="Apache-2.0", source="rendered scenes")
     segmenter = PartSegmenter(model.eval(), info, EagerEngine(model))

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ovps_core.language.vocabulary import IGNORE
-from ovps_core.models.compact.model import TinyConfig
+from ovps_core.models.compact.model import PartFPNConfig
 from ovps_core.synthetic.reader import RenderedScenes
 
 
@@ -30,7 +30,7 @@ class LabelTable:
     pairs: NDArray[np.int64]
 
     @classmethod
-    def of(cls, config: TinyConfig, rendered: Sequence[tuple[str, str]]) -> LabelTable:
+    def of(cls, config: PartFPNConfig, rendered: Sequence[tuple[str, str]]) -> LabelTable:
         """The table for scenes whose pixel value i + 1 is ``rendered[i]``; unknown objects are background."""
         rows = np.zeros((3, 256), dtype=np.int64)
         for value, (name, part) in enumerate(rendered, start=1):

@@ -22,16 +22,16 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from ovps_core.language.vocabulary import IGNORE
-from ovps_core.models.compact.model import TinyConfig, TinyParts
+from ovps_core.models.compact.model import PartFPN, PartFPNConfig
 from ovps_core.synthetic.catalogue import HELD_OUT_PAIRS, pairs_of
 from ovps_core.synthetic.reader import RenderedScenes
 from ovps_core.synthetic.settings import Level
-from training.compact.backbone import imagenet_weights, lighten
+from training.compact.backbone import imagenet_weights, subsample_convolutions
 from training.compact.data import LabelTable, SceneCrops, relight
 
 
 @dataclass(frozen=True)
-class TinyRecipe:
+class CompactRecipe:
     """Every number of the training.
 
     Attributes:
@@ -61,7 +61,7 @@ class TinyRecipe:
     ema: float = 0.998
 
     @classmethod
-    def from_yaml(cls, path: Path) -> TinyRecipe:
+    def from_yaml(cls, path: Path) -> CompactRecipe:
         """The recipe in a file; unknown keys are an error that names them."""
         values = yaml.safe_load(path.read_text()) or {}
         unknown = set(values) - {field.name for field in fields(cls)}
@@ -74,10 +74,10 @@ class TinyRecipe:
         return cls(**values)
 
 
-def tiny_config(recipe: TinyRecipe) -> TinyConfig:
+def tiny_config(recipe: CompactRecipe) -> PartFPNConfig:
     """A network for all words of the recipe's level, its pairs without those held out."""
     pairs = pairs_of(recipe.level)
-    return TinyConfig(
+    return PartFPNConfig(
         objects=tuple(dict.fromkeys(name for name, _ in pairs)),
         parts=tuple(sorted({part for _, part in pairs})),
         pairs=tuple(pair for pair in pairs if pair not in HELD_OUT_PAIRS),
@@ -85,23 +85,23 @@ def tiny_config(recipe: TinyRecipe) -> TinyConfig:
     )
 
 
-class TinyTraining(L.LightningModule):
+class CompactTraining(L.LightningModule):
     """Dense cross entropy and Dice on the three softmaxes."""
 
     def __init__(
         self,
-        config: TinyConfig,
-        recipe: TinyRecipe,
+        config: PartFPNConfig,
+        recipe: CompactRecipe,
         folders: Sequence[SceneCrops],
         timer: Timer,
         seconds: float,
     ) -> None:
         super().__init__()
         table = LabelTable.of(config, max((crops.scenes.pairs for crops in folders), key=len))
-        self.model = TinyParts(config).to(memory_format=torch.channels_last)
+        self.model = PartFPN(config).to(memory_format=torch.channels_last)
         self.model.trunk.load_state_dict(imagenet_weights(config.trunk))
         if recipe.light_trunk:
-            lighten(self.model.trunk)
+            subsample_convolutions(self.model.trunk)
         self.recipe = recipe
         self.folders, self.timer, self.seconds = folders, timer, seconds
         self.stride = recipe.phases[0][2]
@@ -201,11 +201,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and train."""
     args = _parser().parse_args(argv)
     L.seed_everything(0)
-    recipe = TinyRecipe.from_yaml(args.config)
+    recipe = CompactRecipe.from_yaml(args.config)
     config, timer = tiny_config(recipe), Timer({"minutes": args.minutes}, interval="step")
     size, augment = recipe.phases[0][1], not args.overfit
     folders = [SceneCrops(RenderedScenes(f), size, augment=augment) for f in args.data]
-    module = TinyTraining(config, recipe, folders, timer, args.minutes * 60)
+    module = CompactTraining(config, recipe, folders, timer, args.minutes * 60)
     scenes: Dataset[tuple[Tensor, Tensor]] = ConcatDataset(folders)
     if args.overfit:
         scenes = Subset(scenes, range(args.overfit))
@@ -219,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
 
 
-def _trainer(out: Path, recipe: TinyRecipe, timer: Timer) -> L.Trainer:
+def _trainer(out: Path, recipe: CompactRecipe, timer: Timer) -> L.Trainer:
     every_5_minutes = ModelCheckpoint(
         out, save_last=True, save_top_k=0, train_time_interval=timedelta(minutes=5)
     )

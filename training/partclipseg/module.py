@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
-from ovps_core.losses.labels import PairIndex, PartTargets
+from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 from ovps_core.losses.partclipseg import Losses, LossWeights, PartCLIPSegLoss
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partclipseg.model import PartCLIPSeg
@@ -92,7 +92,7 @@ class PartCLIPSegTraining(pl.LightningModule):
         num_parts = len(vocabulary.parts)
         part_rows = torch.from_numpy(vocabulary.part_index)
         object_rows = torch.from_numpy(vocabulary.object_index)
-        self.index = PairIndex(part_rows, num_parts + object_rows, num_parts)
+        self.index = ObjectPartIndex(part_rows, num_parts + object_rows, num_parts)
         self._hits: dict[str, Tensor] = {}
 
     def losses(self, batch: Batch) -> tuple[Losses, PartLogits]:

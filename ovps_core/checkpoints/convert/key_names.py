@@ -78,7 +78,7 @@ _ORIGINAL_RENAMES = (
 _ORIGINAL_UNUSED = re.compile(r"^reduce\.|^clip_model\.|^model\.")
 
 
-def our_name(released: str) -> str | None:
+def ovps_key(released: str) -> str | None:
     """Our name for a Hugging Face or released PartCLIPSeg tensor; None for one that is unused.
 
     Query, key and value projections share one tensor here, so the three have one name. A name that is unknown
@@ -111,7 +111,7 @@ def from_released(state: StateDict) -> dict[str, Tensor]:
         if part and part[2] in "kv":
             continue  # taken together with q
         tensor = state.pop(released)
-        name = our_name(released)
+        name = ovps_key(released)
         if name is None:
             continue
         if part:

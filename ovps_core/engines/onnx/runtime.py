@@ -14,7 +14,7 @@ from torch import Tensor
 from ovps_core.engines.chunking import graph_inputs
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache, model_key
 from ovps_core.engines.interface import Engine, EngineShape
-from ovps_core.engines.subgraphs import HALVES, export_onnx
+from ovps_core.engines.subgraphs import SUBGRAPHS, export_onnx
 from ovps_core.errors import BackendError
 from ovps_core.models.interface import Conditions, Features, PartLogits, PartModel
 
@@ -59,7 +59,7 @@ class OnnxRuntimeEngine(Engine):
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """See :meth:`Engine.decode`."""
         _, decode = self._halves(features.size)
-        inputs = [*features.levels, *graph_inputs(conditions, self._model.has_pairs)]
+        inputs = [*features.levels, *graph_inputs(conditions, self._model.answers_object_parts)]
         feeds = {
             slot.name: tensor.numpy()
             for slot, tensor in zip(decode.get_inputs(), inputs, strict=True)
@@ -79,7 +79,7 @@ class OnnxRuntimeEngine(Engine):
         return self._sessions[size]
 
     def _export(self, folder: Path, size: tuple[int, int]) -> None:
-        for half in HALVES:
+        for half in SUBGRAPHS:
             self._cache.progress(f"exporting {half} to ONNX")
             export_onnx(self._model, folder / f"{half}.onnx", part=half, size=size)
 

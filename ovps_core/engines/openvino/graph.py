@@ -13,7 +13,7 @@ _PRODUCTS = {"MatMul", "Convolution", "GroupConvolution"}
 
 
 @dataclass(frozen=True)
-class Roles:
+class QuantisationRoles:
     """Names of operations, by what they do.
 
     Attributes:
@@ -39,7 +39,7 @@ class Roles:
     scales: frozenset[str]
 
     @classmethod
-    def of(cls, model: Any) -> Roles:
+    def of(cls, model: Any) -> QuantisationRoles:
         """The roles in an ``openvino.Model``."""
         graph, computed = _graph(model)
         kinds: dict[str, str] = dict(graph.nodes(data="kind"))
@@ -114,7 +114,7 @@ def keep_sums_in_fp32(source: Path, destination: Path) -> None:
     """
     import openvino
 
-    roles = Roles.of(openvino.Core().read_model(source))
+    roles = QuantisationRoles.of(openvino.Core().read_model(source))
     kept = roles.sums | roles.norms | roles.ends | roles.scales
     tree = ElementTree.parse(source)
     for layer in tree.iterfind("layers/layer"):

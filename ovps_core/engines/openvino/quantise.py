@@ -18,7 +18,7 @@ from torch import Tensor
 from ovps_core.engines.chunking import graph_inputs
 from ovps_core.engines.low_precision import inference_copy
 from ovps_core.engines.openvino.calibration import PAIRS, calibration_images, images_digest
-from ovps_core.engines.openvino.graph import Roles
+from ovps_core.engines.openvino.graph import QuantisationRoles
 from ovps_core.errors import BackendError
 from ovps_core.models.interface import PartModel
 from ovps_core.pipeline.preprocess import RgbImage, to_pixels
@@ -68,7 +68,7 @@ def quantise(
     started = time.perf_counter()
     frames = [to_pixels(image, model.preprocessing) for image in calibration_images(images)]
     encode = _read(source / "encode.xml")
-    roles = Roles.of(encode)
+    roles = QuantisationRoles.of(encode)
     floating = roles.mixers | roles.ends
     if precision == "mixed":
         floating |= roles.shallow - roles.projections
@@ -76,7 +76,7 @@ def quantise(
     _quantised(encode, pixels, floating, destination / "encode.xml")
 
     decode = _read(source / "decode.xml")
-    roles = Roles.of(decode)
+    roles = QuantisationRoles.of(decode)
     if precision == "int8" and roles.mlps:
         asked = _decoder_inputs(model, frames)
         _quantised(
@@ -137,7 +137,7 @@ def _decoder_inputs(model: PartModel, frames: Sequence[Tensor]) -> list[list[NDA
     twin = inference_copy(model)  # the model itself may have moved to a GPU
     words = [PartQuery(f"{object} {part}", object=object, part=part) for object, part in PAIRS]
     conditions = model.plan(words).conditions
-    asked = graph_inputs(conditions, model.has_pairs)
+    asked = graph_inputs(conditions, model.answers_object_parts)
     return [[tensor.numpy() for tensor in (*twin.encode(frame).levels, *asked)] for frame in frames]
 
 

@@ -19,7 +19,7 @@ from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache, model_key
 from ovps_core.engines.interface import Engine, EngineShape
 from ovps_core.engines.openvino.graph import keep_sums_in_fp32
 from ovps_core.engines.openvino.quantise import quantise, recipe, require_nncf
-from ovps_core.engines.subgraphs import HALVES, export_onnx
+from ovps_core.engines.subgraphs import SUBGRAPHS, export_onnx
 from ovps_core.errors import BackendError
 from ovps_core.models.interface import Conditions, Features, PartLogits, PartModel
 from ovps_core.pipeline.preprocess import RgbImage
@@ -96,7 +96,7 @@ class OpenVinoEngine(Engine):
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """See :meth:`Engine.decode`."""
         _, decode = self._halves(features.size)
-        asked = graph_inputs(conditions, self._model.has_pairs)
+        asked = graph_inputs(conditions, self._model.answers_object_parts)
         inputs = [level.numpy() for level in features.levels]
         inputs += [tensor.contiguous().numpy() for tensor in asked]
         decode.infer(inputs, share_inputs=True)
@@ -117,7 +117,7 @@ class OpenVinoEngine(Engine):
                 folder = self._cache.get(
                     f"openvino-{self.precision}", key, lambda to: self._quantise(floating, to)
                 )
-            requests = [self._compile(folder, half) for half in HALVES]
+            requests = [self._compile(folder, half) for half in SUBGRAPHS]
             self._requests[size] = requests[0], requests[1]
             log.info("openvino ready for %dx%d in %.1f s", *size, time.perf_counter() - started)
         return self._requests[size]
@@ -143,14 +143,14 @@ class OpenVinoEngine(Engine):
             _keep_sums(folder)
 
     def _export(self, folder: Path, size: tuple[int, int]) -> None:
-        for half in HALVES:
+        for half in SUBGRAPHS:
             self._cache.progress(f"exporting {half} to OpenVINO")
             export_ir(self._model, folder / f"{half}.xml", part=half, size=size)
         _keep_sums(folder)
 
 
 def _keep_sums(folder: Path) -> None:
-    for half in HALVES:
+    for half in SUBGRAPHS:
         keep_sums_in_fp32(folder / f"{half}.xml", folder / f"{half}{SUMS_KEPT}")
 
 

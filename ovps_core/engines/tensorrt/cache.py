@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ovps_core.engines.engine_cache import EngineCache, model_key
-from ovps_core.engines.subgraphs import HALVES, export_onnx
+from ovps_core.engines.subgraphs import SUBGRAPHS, export_onnx
 from ovps_core.engines.tensorrt.build import Profile, build_plan
 from ovps_core.models.interface import PartModel
 
@@ -58,7 +58,7 @@ def plans(
 
     def build(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as graphs:
-            for half in HALVES:
+            for half in SUBGRAPHS:
                 onnx = Path(graphs) / f"{half}.onnx"
                 cache.progress(f"exporting {half} to ONNX")
                 export_onnx(model, onnx, precision=key["precision"], part=half, size=size)

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ovps_core.engines.chunking import bucket, rounded_up, with_a_pair
+from ovps_core.engines.chunking import pad_to_bucket, pad_with_dummy_object_part, round_up_to_bucket
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
 from ovps_core.engines.interface import Engine, EngineShape
-from ovps_core.engines.subgraphs import HALVES
+from ovps_core.engines.subgraphs import SUBGRAPHS
 from ovps_core.engines.tensorrt.build import Profile, require_tensorrt
 from ovps_core.engines.tensorrt.cache import plan_key, plans
 from ovps_core.errors import BackendError
@@ -72,7 +72,10 @@ class TensorRtEngine(Engine):
         """
         batch, queries = self._profile.batch, self._profile.queries
         if shape.batch > batch[2] or shape.max_queries > queries[2]:
-            most = max(shape.batch, batch[2]), bucket(max(shape.max_queries, queries[2]))
+            most = (
+                max(shape.batch, batch[2]),
+                round_up_to_bucket(max(shape.max_queries, queries[2])),
+            )
             self._profile = Profile((1, batch[1], most[0]), (1, queries[1], most[1]))
             self._halves.clear()
         self.max_queries = shape.max_queries
@@ -80,7 +83,7 @@ class TensorRtEngine(Engine):
         pixels = torch.zeros(shape.batch, 3, *shape.size, device=self.device)
         for count in (1, shape.max_queries):
             words = torch.zeros(count, self._model.condition_dim)
-            rows = torch.zeros(count if self._model.has_pairs else 0, dtype=torch.int64)
+            rows = torch.zeros(count if self._model.answers_object_parts else 0, dtype=torch.int64)
             self.run(pixels, Conditions(words, words[: len(rows)], rows, rows))
 
     def encode(self, pixels: Tensor) -> Features:
@@ -98,8 +101,8 @@ class TensorRtEngine(Engine):
         """See :meth:`Engine.decode`."""
         _, decode = self._load(features.size)  # the halves of one size know each other by it
         count, pairs = conditions.names.shape[0], conditions.pairs.shape[0]
-        padded = rounded_up(with_a_pair(conditions))
-        asked = padded.tensors() if self._model.has_pairs else (padded.names,)
+        padded = pad_to_bucket(pad_with_dummy_object_part(conditions))
+        asked = padded.tensors() if self._model.answers_object_parts else (padded.names,)
         logits = self._run(decode, (*features.levels, *asked))
         # What a graph writes is its own memory, which its next replay overwrites.
         names = logits[0][:, :count].clone()
@@ -127,7 +130,7 @@ class TensorRtEngine(Engine):
             )
             folder = plans(self._model, key, size=size, profile=self._profile, cache=self._cache)
             with torch.cuda.device(self.device):
-                halves = [_Half(self._trt, folder / f"{half}.plan") for half in HALVES]
+                halves = [_Half(self._trt, folder / f"{half}.plan") for half in SUBGRAPHS]
             self._halves[size] = halves[0], halves[1]
             log.info("tensorrt ready for %dx%d in %.1f s", *size, time.perf_counter() - started)
         return self._halves[size]

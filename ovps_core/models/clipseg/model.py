@@ -14,12 +14,12 @@ from ovps_core.models.backbones.clip_vit import Backbone, ClipSpec, build_clip
 from ovps_core.models.clipseg.decoder import FilmDecoder, Upsampler, tokens_to_maps
 from ovps_core.models.interface import (
     Conditions,
+    EncodedQueries,
     Features,
     PartLogits,
     PartModel,
     Preprocessing,
-    QueryPlan,
-    Readout,
+    QueryRows,
 )
 from ovps_core.models.text.tower import TextTower
 from ovps_core.structures.query import PartQuery
@@ -88,15 +88,15 @@ class CLIPSeg(PartModel):
         logits = self.upsample(tokens_to_maps(tokens, grid, self.backbone.prefix))
         return PartLogits(names=logits, pairs=logits[:, :0])
 
-    def plan(self, queries: Sequence[PartQuery]) -> QueryPlan:
+    def plan(self, queries: Sequence[PartQuery]) -> EncodedQueries:
         """One condition a query: its object and part as one phrase."""
         phrases = [f"{query.object} {query.part}".strip() for query in queries]
         names = self.text.embed(phrases) if phrases else torch.zeros(0, self.condition_dim)
         none = torch.zeros(0, dtype=torch.int64)
-        return QueryPlan(
+        return EncodedQueries(
             queries=tuple(queries),
             conditions=Conditions(names, names[:0], none, none),
-            readout=tuple(Readout(names=(row,)) for row in range(len(phrases))),
+            query_rows=tuple(QueryRows(names=(row,)) for row in range(len(phrases))),
         )
 
 

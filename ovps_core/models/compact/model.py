@@ -18,15 +18,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ovps_core.errors import QueryError
-from ovps_core.language.resolver import Kind, Meaning, refusal, resolve, taken_apart
+from ovps_core.language.resolver import Kind, Meaning, refusal, resolve, split_object_part
 from ovps_core.models.interface import (
     Conditions,
+    EncodedQueries,
     Features,
     PartLogits,
     PartModel,
     Preprocessing,
-    QueryPlan,
-    Readout,
+    QueryRows,
 )
 from ovps_core.structures.query import PartQuery
 
@@ -37,7 +37,7 @@ _TINY = 1e-4  # probabilities are kept this far from 0 and 1, so that logits sta
 
 
 @dataclass(frozen=True)
-class TinyConfig:
+class PartFPNConfig:
     """Every number of a tiny model.
 
     Attributes:
@@ -67,7 +67,7 @@ class TinyConfig:
     caution: float = 0.0
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> TinyConfig:
+    def from_json(cls, values: Mapping[str, Any]) -> PartFPNConfig:
         """From the header of a checkpoint, where tuples have become lists."""
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         pairs = tuple((name, part) for name, part in values["pairs"])
@@ -82,7 +82,7 @@ def _conv(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-def _share_out(weights: Tensor, mass: Tensor | float) -> Tensor:
+def _normalise_to(weights: Tensor, mass: Tensor | float) -> Tensor:
     """Scale ``weights`` float [B, n, ...] so that they sum to ``mass`` over n."""
     return weights * (mass / weights.sum(dim=1, keepdim=True).clamp(min=1e-12))
 
@@ -92,13 +92,13 @@ def _numbered(items: Iterable[T]) -> dict[T, int]:
     return {item: place for place, item in enumerate(dict.fromkeys(items))}
 
 
-class TinyParts(PartModel):
+class PartFPN(PartModel):
     """A trunk's maps down to stride 32, merged back up to stride 4, and three softmaxes there."""
 
-    has_pairs = True
-    keeps_masks_in_16_bit = False
+    answers_object_parts = True
+    safe_in_half_precision = False
 
-    def __init__(self, config: TinyConfig) -> None:
+    def __init__(self, config: PartFPNConfig) -> None:
         super().__init__()
         self.config = config
         self.preprocessing = Preprocessing(size=config.size, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -128,9 +128,9 @@ class TinyParts(PartModel):
                 for ours, theirs in zip(softmaxes, mirrored, strict=True)
             ]
         objects, parts, pairs = softmaxes
-        settled = self._settle(objects)
+        settled = self._refine_objects(objects)
         change = (settled / objects[:, 1:].clamp(min=_TINY))[:, self.pair_objects]
-        pairs = _share_out(pairs[:, 1:] * change, 1 - pairs[:, :1])
+        pairs = _normalise_to(pairs[:, 1:] * change, 1 - pairs[:, :1])
         height, width = pixels.shape[-2:]
         return Features((torch.cat([settled, parts[:, 1:], pairs], dim=1),), (height, width))
 
@@ -163,7 +163,7 @@ class TinyParts(PartModel):
         composed = self._logit((1 - 0.5 * trained) * both + 0.5 * composed)
         return PartLogits(self._logit(names), composed - (1 - trained) * self.config.caution)
 
-    def _settle(self, objects: Tensor) -> Tensor:
+    def _refine_objects(self, objects: Tensor) -> Tensor:
         """Objects float [B, 1 + n, h, w], background first -> float [B, n, h, w], what the picture agrees on.
 
         A picture shows few objects, and a pixel's neighbours show the same one. So each pixel's object is weighed
@@ -175,18 +175,18 @@ class TinyParts(PartModel):
         side = 2 * self.config.neighbourhood + 1
         for _ in range(2):
             votes = objects * mass
-            overall = _share_out(votes.mean(dim=(2, 3), keepdim=True) + _TINY**2, 1.0)
+            overall = _normalise_to(votes.mean(dim=(2, 3), keepdim=True) + _TINY**2, 1.0)
             nearby = F.avg_pool2d(votes, side, stride=1, padding=side // 2)
-            nearby = _share_out(nearby + _TINY**2, 1.0)
+            nearby = _normalise_to(nearby + _TINY**2, 1.0)
             weight = (overall * nearby) ** self.config.agreement
-            objects = _share_out(objects * weight, mass)
+            objects = _normalise_to(objects * weight, mass)
         return objects
 
     def _logit(self, probability: Tensor) -> Tensor:
         clamped = probability.clamp(_TINY, 1 - _TINY)
         return self.config.scale * (clamped.log() - (1 - clamped).log()) + self.config.shift
 
-    def plan(self, queries: Sequence[PartQuery]) -> QueryPlan:
+    def plan(self, queries: Sequence[PartQuery]) -> EncodedQueries:
         """Each name becomes a distribution over the known words.
 
         Raises:
@@ -208,11 +208,11 @@ class TinyParts(PartModel):
             part_index=part_index,
             object_index=object_index,
         )
-        readout = (
-            Readout(pairs=(pairs[one],)) if len(one) == 2 else Readout(names=(names[one[0]],))
+        query_rows = (
+            QueryRows(pairs=(pairs[one],)) if len(one) == 2 else QueryRows(names=(names[one[0]],))
             for one in asked
         )
-        return QueryPlan(tuple(queries), conditions, tuple(readout))
+        return EncodedQueries(tuple(queries), conditions, tuple(query_rows))
 
     def _words(self, query: PartQuery) -> dict[Name, Meaning]:
         """What ``query`` asks for, part first: each word and the known ones that it means."""
@@ -221,7 +221,7 @@ class TinyParts(PartModel):
             return self._meant(query.object, query.part)
         except QueryError:
             whole = "" if query.object and query.part else query.object or query.part
-            apart = taken_apart(whole, known.objects, known.parts)
+            apart = split_object_part(whole, known.objects, known.parts)
             if apart is None:
                 reason = refusal(query, known.objects, known.parts, known.pairs)
                 raise QueryError(reason) from None
@@ -230,15 +230,17 @@ class TinyParts(PartModel):
     def _meant(self, object: str, part: str) -> dict[Name, Meaning]:
         names: tuple[Name, ...] = (("part", part), ("object", object))
         return {
-            (kind, word): resolve(word, self._known(kind), kind) for kind, word in names if word
+            (kind, word): resolve(word, self._class_names(kind), kind)
+            for kind, word in names
+            if word
         }
 
-    def _known(self, kind: Kind) -> tuple[str, ...]:
+    def _class_names(self, kind: Kind) -> tuple[str, ...]:
         return self.config.objects if kind == "object" else self.config.parts
 
     def _distribution(self, kind: Kind, meant: Meaning) -> Tensor:
         """The known words that are meant, float [objects + parts + pairs]."""
-        known = self._known(kind)
+        known = self._class_names(kind)
         offset = 0 if kind == "object" else len(self.config.objects)
         row = torch.zeros(self.condition_dim)
         most = max(share for _, share in meant)

@@ -62,7 +62,7 @@ class SelfAttention(nn.Module):
         return self.out_proj(merge_heads(F.scaled_dot_product_attention(*parts))), None
 
 
-def say_attention_plainly(network: nn.Module) -> None:
+def replace_multihead_attention(network: nn.Module) -> None:
     """Replace every ``nn.MultiheadAttention`` in ``network`` by :class:`SelfAttention`, for graphs to be exported.
 
     Rounding differs in the last digits, so the network that PyTorch runs keeps its own.

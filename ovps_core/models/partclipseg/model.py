@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ovps_core.models.clipseg.decoder import FiLM, Upsampler, VisualAdapter, tokens_to_maps
 from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
-from ovps_core.models.interface import Conditions, Features, PartLogits, QueryPlan, Readout
+from ovps_core.models.interface import Conditions, EncodedQueries, Features, PartLogits, QueryRows
 from ovps_core.models.partclipseg.corrections import Corrections
 from ovps_core.structures.query import PartQuery
 
@@ -53,7 +53,7 @@ class PartCLIPSeg(CLIPSeg):
     """CLIPSeg with an adapter on its image tokens, a background condition, and the object-part head."""
 
     config: PartCLIPSegConfig
-    has_pairs = True
+    answers_object_parts = True
 
     def __init__(self, config: PartCLIPSegConfig) -> None:
         super().__init__(config)
@@ -143,7 +143,7 @@ class PartCLIPSeg(CLIPSeg):
         return self.conditions(names, part_index, object_index, num_parts=len(vocabulary.parts))
 
     @torch.inference_mode()
-    def plan(self, queries: Sequence[PartQuery]) -> QueryPlan:
+    def plan(self, queries: Sequence[PartQuery]) -> EncodedQueries:
         """Parts of an object ask head B inside head A's map of the object; the rest asks head A."""
         device = self.background.device
         names = list(dict.fromkeys(name for q in queries for name in (q.object, q.part) if name))
@@ -160,20 +160,20 @@ class PartCLIPSeg(CLIPSeg):
         part_rows = rows(part for _, part in pairs)
         object_rows = rows(object for object, _ in pairs)
         word_rows = rows(self._stand_in(object) for object, _ in pairs)
-        readout = []
+        query_rows = []
         for query in queries:
             if query.object and query.part:
                 pair = pair_row[query.object, query.part]
-                readout.append(Readout(names=(row[query.object],), pairs=(pair,)))
+                query_rows.append(QueryRows(names=(row[query.object],), pairs=(pair,)))
             else:
-                readout.append(Readout(names=(row[query.object or query.part],)))
+                query_rows.append(QueryRows(names=(row[query.object or query.part],)))
         conditions = Conditions(
             embedded[: len(names)],
             self.compose(embedded, part_rows, word_rows),
             part_rows,
             object_rows,
         )
-        return QueryPlan(tuple(queries), conditions, tuple(readout))
+        return EncodedQueries(tuple(queries), conditions, tuple(query_rows))
 
     def _stand_in(self, object: str) -> str:
         """The word that stands for an object in a pair.

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.structures.masks import PartMask, PartMasks, Roi
+from ovps_core.structures.masks import Box, PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
 
 _MARGIN = 1  # a bilinear sample is above a threshold only next to a coarse pixel above it
@@ -50,7 +50,7 @@ def part_masks(
         options: thresholds.
         model: name and digest, passed on.
     """
-    found: list[tuple[float, Roi, NDArray[np.bool_], PartQuery]] = []
+    found: list[tuple[float, Box, NDArray[np.bool_], PartQuery]] = []
     for query, coarse in zip(queries, logits, strict=True):
         least = query.threshold or options.score_threshold
         full = found and len(found) == options.max_parts
@@ -125,11 +125,11 @@ class _Pieces:
             corner=(columns.start, rows.start),
         )
 
-    def cut(self, label: int) -> tuple[float, Roi, NDArray[np.bool_]]:
+    def cut(self, label: int) -> tuple[float, Box, NDArray[np.bool_]]:
         """Score, box in the full image and mask of one piece."""
         left, top, width, height = (int(value) for value in self.boxes[label])
         mask = self.labels[top : top + height, left : left + width] == label
-        roi = Roi(self.corner[0] + left, self.corner[1] + top, width, height)
+        roi = Box(self.corner[0] + left, self.corner[1] + top, width, height)
         return float(self.scores[label]), roi, mask
 
 

@@ -11,13 +11,13 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from tqdm import tqdm
 
 from ovps_core.errors import DatasetError, ImageError
-from ovps_core.models.interface import QueryPlan
+from ovps_core.models.interface import EncodedQueries
 from ovps_core.pipeline.pose import DEPTH_RANGE, MIN_COVERAGE, parts_3d
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.pipeline.tracking import Tracker
 from ovps_core.ros_io.bags.messages import PART_MASKS, PARTS_3D, MessageMaker, typestore
 from ovps_core.ros_io.bags.reading import BagFrame, BagFrames, BagTopics, open_bag
-from ovps_core.ros_io.codec import camera_model, image_depth, image_rgb
+from ovps_core.ros_io.codec import camera_intrinsics, image_depth, image_rgb
 from ovps_core.segmenter import PartSegmenter, Queries
 from ovps_core.structures.masks import PartMasks
 
@@ -87,7 +87,7 @@ class _Recorder:
         self,
         writer: Writer,
         segmenter: PartSegmenter,
-        plan: QueryPlan,
+        plan: EncodedQueries,
         options: AnnotateOptions,
         in_space: bool,
     ) -> None:
@@ -123,7 +123,7 @@ class _Recorder:
             return
         options = self._options
         try:
-            camera = camera_model(frame.info)
+            camera = camera_intrinsics(frame.info)
             depth = image_depth(frame.depth, options.depth_scale)
             camera.check_size(depth)
             parts = parts_3d(masks, depth, camera, options.depth_range, options.min_coverage)

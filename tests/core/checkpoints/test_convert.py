@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from ovps_core import PartSegmenter
 from ovps_core.checkpoints import load_model
 from ovps_core.checkpoints.convert.convert_file import convert
-from ovps_core.checkpoints.convert.key_names import from_original_clipseg, our_name
+from ovps_core.checkpoints.convert.key_names import from_original_clipseg, ovps_key
 from ovps_core.cli import main
 from ovps_core.errors import CheckpointError
 from ovps_core.models.clipseg.model import CLIPSeg
@@ -108,13 +108,13 @@ def convert_in_a_process(source: Path, target: Path, *options: str) -> int:
 def check_tensors(model: CLIPSeg, state: dict[str, torch.Tensor]) -> None:
     """Every used tensor of the released state is in the model, and the model has no others."""
     ours = model.state_dict()
-    assert {our_name(name) for name in state} - {None} == set(ours)
+    assert {ovps_key(name) for name in state} - {None} == set(ours)
     for name in (
         "decoder.film_mul.weight",
         "decoder.reduces.0.weight",
         "decoder.layers.2.mlp.fc1.weight",
     ):
-        torch.testing.assert_close(ours[our_name(name)], state[name])
+        torch.testing.assert_close(ours[ovps_key(name)], state[name])
     query = state["decoder.layers.1.self_attn.q_proj.weight"]
     torch.testing.assert_close(ours["decoder.blocks.1.qkv.weight"][: len(query)], query)
 

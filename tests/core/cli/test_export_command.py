@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.paths import ROOT
-from helpers.toy_models import SMALL_MODELS, write_small
+from helpers.toy_models import TOY_MODELS, write_toy
 from numpy.typing import NDArray
 
 from ovps_core.cli import main
@@ -56,12 +56,12 @@ def run_openvino(path: Path, inputs: Arrays, names: tuple[str, ...]) -> Arrays:
 def test_the_file_loads_elsewhere_and_gives_the_model_s_maps(
     kind: str, to: str, name: str, run: Callable[..., Arrays], tmp_path: Path, capsys
 ) -> None:
-    weights, path = write_small(kind, tmp_path / "small.safetensors"), tmp_path / "new" / name
+    weights, path = write_toy(kind, tmp_path / "small.safetensors"), tmp_path / "new" / name
     assert main(["export", str(weights), "--to", to, "--out", str(path)]) == 0
     assert str(path) in capsys.readouterr().out
     assert json.loads(path.with_suffix(".json").read_text())["size"] == [96, 96]
 
-    model = SMALL_MODELS[kind]()
+    model = TOY_MODELS[kind]()
     tensors = asked(model, batch=3)
     io = graph_io(model)
     found = run(path, [tensor.numpy() for tensor in tensors[: len(io.inputs)]], io.inputs)

@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.toy_models import small_clipseg, small_partclipseg, small_tiny
+from helpers.toy_models import toy_clipseg, toy_compact, toy_partclipseg
 from torch import Tensor
 
 from ovps_core.engines import make_engine
 from ovps_core.engines.interface import Engine, EngineShape
 from ovps_core.engines.openvino.calibration import calibration_images
 from ovps_core.errors import BackendError
-from ovps_core.models.compact.model import TinyParts
+from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.interface import Conditions, PartLogits, PartModel
 from ovps_core.models.partclipseg.model import PartCLIPSeg
 from ovps_core.pipeline.preprocess import to_batch
 from ovps_core.profiling.workloads import queries, settled
 
 BUILDERS = {
-    "clipseg": small_clipseg,
-    "partclipseg": small_partclipseg,
-    "tiny": lambda: settled(small_tiny()),
+    "clipseg": toy_clipseg,
+    "partclipseg": toy_partclipseg,
+    "tiny": lambda: settled(toy_compact()),
 }
 LEAST_IOU = {"fp32": 0.999, "bf16": 0.99, "fp16": 0.99, "mixed": 0.99, "int8": 0.97}
 ENGINES = [
@@ -63,7 +63,7 @@ def engine(request: pytest.FixtureRequest, model: PartModel) -> Engine:
     backend, device, precision = request.param
     if device != "cpu" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    if precision != "fp32" and not model.keeps_masks_in_16_bit:
+    if precision != "fp32" and not model.safe_in_half_precision:
         pytest.skip("not shown to keep its masks in 16 bit: precision auto takes fp32 for it")
     wanted = {"openvino": "openvino", "onnxruntime": "onnxruntime"}.get(backend, "torch")
     if not importlib.util.find_spec(wanted):
@@ -84,7 +84,7 @@ def pixels(model: PartModel, batch: int) -> Tensor:
 def conditions(model: PartModel, count: int) -> Conditions:
     """``count`` names, and as many pairs of them where the model has pairs; the same words every time."""
     random = torch.Generator().manual_seed(count)
-    if isinstance(model, TinyParts):  # its words are fixed: rows are one-hot
+    if isinstance(model, PartFPN):  # its words are fixed: rows are one-hot
         known = torch.eye(model.condition_dim)
         part, object = torch.randint(0, count, (2, count), generator=random)
         return Conditions(known[:count], known[-count:], part, object)
@@ -120,7 +120,7 @@ def agreement(found: Tensor, expected: Tensor, cut: float | None = None) -> tupl
 
 @pytest.mark.slow
 def test_compiled_on_a_cpu() -> None:
-    model = small_partclipseg()
+    model = toy_partclipseg()
     engine = make_engine(model, backend="compiled", device="cpu")
     images, asked = pixels(model, 1), conditions(model, 4)
     expected, found = reference(model, images, asked), engine.run(images, asked)
@@ -150,7 +150,7 @@ def test_same_inputs_same_masks(
 
 
 def test_vectors_of_no_word_keep_their_masks(engine: Engine, model: PartModel) -> None:
-    if isinstance(model, TinyParts):
+    if isinstance(model, PartFPN):
         pytest.skip("its words are fixed")
     images, asked = pixels(model, 1), conditions(model, 4)
     random = torch.Generator().manual_seed(4)

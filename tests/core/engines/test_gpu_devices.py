@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers.toy_models import SMALL_MODELS
+from helpers.toy_models import TOY_MODELS
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from ovps_core.engines.chunking import Chunk, decode_in_chunks, rounded_up, split, with_a_pair
-from ovps_core.models.interface import Conditions, PartModel, Readout, query_logits
+from ovps_core.engines.chunking import (
+    Chunk,
+    decode_in_chunks,
+    pad_to_bucket,
+    pad_with_dummy_object_part,
+    split,
+)
+from ovps_core.models.interface import Conditions, PartModel, QueryRows, query_logits
 
 GPU = torch.device("cuda", 0)
 
@@ -35,7 +41,7 @@ def faked(chunk: Chunk, mode: FakeTensorMode) -> Chunk:
 
 
 def asked(model: PartModel, names: int) -> Conditions:
-    pairs = names if model.has_pairs else 0
+    pairs = names if model.answers_object_parts else 0
     index = torch.arange(pairs)
     words = torch.zeros(names, model.condition_dim)
     return Conditions(words, words[:pairs], index, index.flip(0))
@@ -50,20 +56,20 @@ def test_fake_tensors_tell_devices_apart_and_what_would_wait() -> None:
             there[0].item()
 
 
-@pytest.mark.parametrize("name", list(SMALL_MODELS))
+@pytest.mark.parametrize("name", list(TOY_MODELS))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_a_frame_stays_on_the_gpu_and_never_waits(name: str, dtype: torch.dtype) -> None:
-    model = SMALL_MODELS[name]().to(dtype)
+    model = TOY_MODELS[name]().to(dtype)
     conditions = asked(model, 70).to("cpu", dtype)
     chunks = split(conditions, 32)  # reads values: done when the words change, not per frame
-    several = (0,) if model.has_pairs else ()
+    several = (0,) if model.answers_object_parts else ()
     with FakeTensorMode() as mode, torch.no_grad():
         on_a_gpu(model, mode)
         here = [faked(chunk, mode).to(GPU) for chunk in chunks]
         pixels = torch.empty(2, 3, *model.preprocessing.size, device=GPU, dtype=dtype)
         logits = decode_in_chunks(model.decode, model.encode(pixels), conditions, here)
-        maps = query_logits(logits, [Readout(names=(0,)), Readout(names=(1, 2), pairs=several)])
-        padded = rounded_up(with_a_pair(here[0].conditions))
+        maps = query_logits(logits, [QueryRows(names=(0,)), QueryRows(names=(1, 2), pairs=several)])
+        padded = pad_to_bucket(pad_with_dummy_object_part(here[0].conditions))
     assert maps.device == GPU and maps.shape[:2] == (2, 2)
     assert {tensor.device for tensor in padded.tensors()} == {GPU}
 

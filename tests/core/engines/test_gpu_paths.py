@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ovps_core.engines.chunking import bucket, rounded_up, split
+from ovps_core.engines.chunking import pad_to_bucket, round_up_to_bucket, split
 from ovps_core.engines.cuda.postprocess import occupied_maps
 from ovps_core.engines.cuda.preprocess import resize_and_normalise
 from ovps_core.engines.openvino.calibration import calibration_images
@@ -55,8 +55,8 @@ def test_chunks_hold_every_name_and_pair_and_no_more_than_fit(
 
 
 def test_recorded_graphs_are_few() -> None:
-    assert [bucket(n) for n in (0, 1, 2, 3, 4, 5, 31, 32)] == [0, 1, 2, 4, 4, 8, 32, 32]
-    padded = rounded_up(random_conditions(5, 3))
+    assert [round_up_to_bucket(n) for n in (0, 1, 2, 3, 4, 5, 31, 32)] == [0, 1, 2, 4, 4, 8, 32, 32]
+    padded = pad_to_bucket(random_conditions(5, 3))
     assert [len(tensor) for tensor in padded.tensors()] == [8, 4, 4, 4]
 
 

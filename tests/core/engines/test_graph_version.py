@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.paths import TESTS
-from helpers.toy_models import SMALL_MODELS
+from helpers.toy_models import TOY_MODELS
 
 from ovps_core.engines.engine_cache import model_key
-from ovps_core.engines.subgraphs import GRAPH_VERSION, HALVES, export_onnx, graph_digest
+from ovps_core.engines.subgraphs import GRAPH_VERSION, SUBGRAPHS, export_onnx, graph_digest
 
 pytest.importorskip("onnxscript", reason="pip install 'ovps[onnx]'")
 RECORDED = TESTS / "data/exported_graphs.json"
@@ -20,8 +20,8 @@ RECORDED = TESTS / "data/exported_graphs.json"
 def exported(folder: Path) -> dict[str, str]:
     """Digests of the graphs of every model family."""
     digests = {}
-    for kind, build in SMALL_MODELS.items():
-        for half in HALVES:
+    for kind, build in TOY_MODELS.items():
+        for half in SUBGRAPHS:
             export_onnx(build(), folder / "graph.onnx", part=half)
             digests[f"{kind} {half}"] = graph_digest(folder / "graph.onnx")
     return digests
@@ -38,9 +38,9 @@ def test_an_exported_graph_that_changes_raises_the_graph_version(tmp_path: Path)
     )
 
 
-@pytest.mark.parametrize("kind", SMALL_MODELS)
+@pytest.mark.parametrize("kind", TOY_MODELS)
 def test_a_key_depends_on_weights_and_configuration(kind: str) -> None:
-    model, other = SMALL_MODELS[kind](), SMALL_MODELS[kind]()
+    model, other = TOY_MODELS[kind](), TOY_MODELS[kind]()
     assert model_key(model) == model_key(other)
     name = next(name for name in other.state_dict() if not name.startswith("text."))
     with torch.no_grad():

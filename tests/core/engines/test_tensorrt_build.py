@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from core.engines.test_engines import agreement, conditions, pixels
-from helpers.toy_models import SMALL, small_clipseg
+from helpers.toy_models import SMALL, toy_clipseg
 from torch import Tensor
 
 from ovps_core.checkpoints import known_models, load_model
@@ -170,7 +170,7 @@ def test_a_build_that_fails_leaves_nothing(cache: Path) -> None:
 
 
 def test_the_key_names_all_that_a_plan_depends_on() -> None:
-    model = small_clipseg()
+    model = toy_clipseg()
     given = {
         "size": (96, 96),
         "precision": "fp16",
@@ -189,7 +189,7 @@ def test_the_key_names_all_that_a_plan_depends_on() -> None:
     for name, other in others.items():
         changed = plan_key(model, **{**given, name: other})
         assert changed != key, name
-    assert model_key(model) == model_key(small_clipseg())
+    assert model_key(model) == model_key(toy_clipseg())
     with torch.no_grad():
         model.decoder.film.add.bias[0] += 1
     assert plan_key(model, **given) != key

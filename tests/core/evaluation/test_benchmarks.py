@@ -18,7 +18,7 @@ from helpers.miniature_benchmarks import (
     write_partimagenet,
     write_pascal,
 )
-from helpers.toy_models import write_small
+from helpers.toy_models import write_toy
 from PIL import Image
 
 from ovps_core.cli import main
@@ -215,7 +215,7 @@ def test_a_model_of_another_vocabulary_is_refused(tmp_path):
 @pytest.mark.parametrize(("write", "reader_type"), BENCHMARKS)
 def test_the_command_measures_a_real_network(tmp_path, capsys, write, reader_type):
     write(tmp_path)
-    weights, out = write_small("partclipseg", tmp_path / "small.safetensors"), tmp_path / "out"
+    weights, out = write_toy("partclipseg", tmp_path / "small.safetensors"), tmp_path / "out"
     words = ["evaluate", reader_type.name, "--root", str(tmp_path), "--model", str(weights)]
     assert main([*words, "--json", str(out / "figures.json"), "--report", str(out)]) == 0
     assert "harmonic" in capsys.readouterr().out
@@ -227,7 +227,7 @@ def test_the_command_measures_a_real_network(tmp_path, capsys, write, reader_typ
 
 def test_a_model_without_background_is_sent_to_folders(tmp_path, capsys):
     write_pascal(tmp_path)
-    weights = write_small("clipseg", tmp_path / "small.safetensors")
+    weights = write_toy("clipseg", tmp_path / "small.safetensors")
     assert (
         main(["evaluate", "pascal_part_116", "--root", str(tmp_path), "--model", str(weights)]) == 1
     )

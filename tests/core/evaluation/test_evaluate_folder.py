@@ -16,7 +16,7 @@ from helpers.miniature_benchmarks import (
     write_json,
     write_noise,
 )
-from helpers.toy_models import write_small
+from helpers.toy_models import write_toy
 
 from ovps_core.cli import main
 from ovps_core.datasets.coco_folder import CocoFolder
@@ -115,7 +115,7 @@ def test_present_and_absent_queries_are_counted(photos):
 
 
 def test_the_network_sees_every_photograph_once(photos, tmp_path, monkeypatch):
-    segmenter = PartSegmenter.from_pretrained(write_small("clipseg", tmp_path / "s.safetensors"))
+    segmenter = PartSegmenter.from_pretrained(write_toy("clipseg", tmp_path / "s.safetensors"))
     run, seen = segmenter.engine.run, []
     monkeypatch.setattr(segmenter.engine, "run", lambda *given: seen.append(1) or run(*given))
     assert evaluate_folder(CocoFolder(photos), segmenter).images == len(seen) == 2
@@ -186,7 +186,7 @@ def test_a_folder_without_annotations_says_what_is_expected(tmp_path):
 
 
 def test_the_command_prints_writes_and_draws(photos, tmp_path, capsys):
-    weights, out = write_small("clipseg", tmp_path / "small.safetensors"), tmp_path / "out"
+    weights, out = write_toy("clipseg", tmp_path / "small.safetensors"), tmp_path / "out"
     words = ["evaluate", "folder", str(photos), "--model", str(weights)]
     assert main([*words, "--json", str(out / "figures.json"), "--report", str(out)]) == 0
     assert "mug handle" in capsys.readouterr().out

@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from helpers.toy_models import write_small
+from helpers.toy_models import write_toy
 
 from ovps_core.cli import main
 from ovps_core.errors import BackendError, DatasetError
 from ovps_core.evaluation.rendered import evaluate_rendered
-from ovps_core.evaluation.rendered_questions import SMALL, VISIBLE, Group, Questioner, Synonyms
-from ovps_core.models.interface import Conditions, QueryPlan
+from ovps_core.evaluation.rendered_questions import SMALL, VISIBLE, Group, QuerySampler, Synonyms
+from ovps_core.models.interface import Conditions, EncodedQueries
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.synthetic.catalogue import HELD_OUT_PAIRS
 from ovps_core.synthetic.reader import RenderedScenes
@@ -36,7 +36,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first_run(cache):
     """What the command line answers, rendering into the cache: its text and its JSON."""
-    weights = write_small("tiny", cache / "small.safetensors")
+    weights = write_toy("tiny", cache / "small.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OVPS_CACHE", str(cache))
         arguments = ["--level", "tabletop", "--count", str(COUNT), "--model", str(weights)]
@@ -60,7 +60,7 @@ class Knowing:
 
     def plan(self, queries):
         nothing = np.zeros((0, 0), np.float32)
-        return QueryPlan(tuple(queries), Conditions(nothing, nothing, nothing, nothing), ())
+        return EncodedQueries(tuple(queries), Conditions(nothing, nothing, nothing, nothing), ())
 
     def query_maps(self, images, plan):
         found = [self.scenes.arrays(i) for i in range(len(self.scenes))]
@@ -125,7 +125,9 @@ def test_only_what_shows_enough_is_asked_for_and_nothing_half_seen_is_called_abs
     parts = np.zeros((224, 224), np.uint8)
     for value, pixels in ((1, SMALL - 1), (2, VISIBLE - 1), (3, 5000), (4, 10)):
         parts[value * 40 : value * 40 + 30].reshape(-1)[:pixels] = value
-    questions = Questioner(pairs, frozenset({("mug", "body")})).ask(parts, np.random.default_rng(0))
+    questions = QuerySampler(pairs, frozenset({("mug", "body")})).ask(
+        parts, np.random.default_rng(0)
+    )
     asked = {(q.query.object, q.query.part): q.groups for q in questions}
     assert asked["mug", "handle"] == (Group.SEEN, Group.SMALL)
     assert asked["mug", "body"] == (Group.UNSEEN,)

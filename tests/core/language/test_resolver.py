@@ -9,13 +9,13 @@ import pytest
 import torch
 import yaml
 from helpers.paths import TESTS
-from helpers.toy_models import small_tiny
+from helpers.toy_models import toy_compact
 
 from ovps_core.cli import main
 from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon
 from ovps_core.language.parser import parse_query
-from ovps_core.language.resolver import resolve, taken_apart
+from ovps_core.language.resolver import resolve, split_object_part
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.query import PartQuery
 from ovps_core.synthetic.catalogue import OBJECT_CLASSES, PAIRS
@@ -90,7 +90,9 @@ def test_another_thing_is_never_taken_for_a_known_one(word: str, known: Any, kin
     ],
 )
 def test_what_is_no_known_thing_may_be_a_known_part_of_one(phrase: str, read: Any) -> None:
-    assert taken_apart(phrase, ["door", "pot", "knife", "cabinet"], ["frame", "handle"]) == read
+    assert (
+        split_object_part(phrase, ["door", "pot", "knife", "cabinet"], ["frame", "handle"]) == read
+    )
 
 
 def test_a_refused_word_is_named_with_the_nearest_known_ones() -> None:
@@ -176,7 +178,7 @@ def test_held_out_words_are_read_right_or_refused() -> None:
 
 
 def test_a_model_answers_a_word_for_several_things_with_all_of_them() -> None:
-    model = small_tiny()
+    model = toy_compact()
     plan = model.plan([PartQuery(name, object=name) for name in ("cutlery", *CUTLERY)])
     with torch.no_grad():
         features = model.encode(torch.rand(1, 3, 64, 96))

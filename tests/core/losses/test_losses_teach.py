@@ -17,7 +17,7 @@ from ovps_core.losses.attention_control import (
     separation,
     separation_released,
 )
-from ovps_core.losses.labels import PairIndex, PartTargets
+from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 from ovps_core.losses.mask_supervision import mask_supervision
 from ovps_core.losses.partclipseg import Losses, LossWeights, PartCLIPSegLoss
 from ovps_core.models.interface import PartLogits
@@ -26,7 +26,7 @@ from ovps_core.models.partclipseg.corrections import Corrections
 GRID = (4, 5)
 SIZE = (16, 20)
 # parts: door, head, wheel; objects: bus, cat; pairs: bus door, bus wheel, cat head
-INDEX = PairIndex(torch.tensor([0, 2, 1]), torch.tensor([3, 3, 4]), 3)
+INDEX = ObjectPartIndex(torch.tensor([0, 2, 1]), torch.tensor([3, 3, 4]), 3)
 NAMES, PAIRS = 6, 4
 TOKENS = GRID[0] * GRID[1] + 1
 

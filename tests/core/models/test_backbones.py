@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers.toy_models import SMALL_CLIP
+from helpers.toy_models import TOY_CLIP
 
 from ovps_core.language.parser import parse_queries
 from ovps_core.models.backbones.clip_vit import Backbone, build_clip
@@ -17,7 +17,7 @@ TIMM_TOWERS = ["vit_tiny_patch16_224", "vit_small_patch14_dinov2", "vit_small_pa
 @pytest.mark.parametrize("name", TIMM_TOWERS)
 @torch.no_grad()
 def test_timm_towers(name: str) -> None:
-    config = PartCLIPSegConfig(clip=SMALL_CLIP, backbone=name, dim=16, mlp_dim=32)
+    config = PartCLIPSegConfig(clip=TOY_CLIP, backbone=name, dim=16, mlp_dim=32)
     model = PartCLIPSeg(config).eval()
     plan = model.plan(parse_queries("knife handle, rim"))
     stride = model.backbone.stride

@@ -14,12 +14,12 @@ from ovps_core.checkpoints.file import CheckpointInfo, load_model, save_model
 from ovps_core.checkpoints.registry import find_weights
 from ovps_core.errors import BackendError, QueryError
 from ovps_core.language.parser import parse_queries
-from ovps_core.models.compact.model import TinyConfig, TinyParts
+from ovps_core.models.compact.model import PartFPN, PartFPNConfig
 from ovps_core.models.interface import query_logits
 from ovps_core.pipeline.preprocess import to_pixels
 from ovps_core.segmenter import PartSegmenter
 
-CONFIG = TinyConfig(
+CONFIG = PartFPNConfig(
     objects=("knife", "mug", "pot"),
     parts=("blade", "handle", "knob"),
     pairs=(("knife", "blade"), ("knife", "handle"), ("mug", "handle")),
@@ -31,50 +31,50 @@ QUERIES = ["knife blade", "mug handle", "pot knob", "mug", "handle", "pot handle
 
 
 @pytest.fixture(scope="module")
-def model() -> TinyParts:
+def model() -> PartFPN:
     torch.manual_seed(0)
-    return TinyParts(CONFIG).eval().requires_grad_(False)
+    return PartFPN(CONFIG).eval().requires_grad_(False)
 
 
-def test_many_queries_cost_one_encoding_and_agree_with_asking_one_by_one(model: TinyParts) -> None:
+def test_many_queries_cost_one_encoding_and_agree_with_asking_one_by_one(model: PartFPN) -> None:
     features = model.encode(torch.randn(2, 3, 64, 96))
 
     def ask(texts: list[str]) -> torch.Tensor:
         plan = model.plan(parse_queries(texts))
-        return query_logits(model.decode(features, plan.conditions), plan.readout)
+        return query_logits(model.decode(features, plan.conditions), plan.query_rows)
 
     together = ask(QUERIES)
     assert together.shape == (2, len(QUERIES), 16, 24)
     torch.testing.assert_close(together, torch.cat([ask([text]) for text in QUERIES], dim=1))
 
 
-def test_names_are_probabilities_and_leave_room_for_background(model: TinyParts) -> None:
+def test_names_are_probabilities_and_leave_room_for_background(model: PartFPN) -> None:
     plan = model.plan(parse_queries(list(CONFIG.objects)))
     logits = model.decode(model.encode(torch.randn(1, 3, 64, 96)), plan.conditions)
     total = logits.names.sigmoid().sum(dim=1)
     assert (total > 0).all() and (total < 1 + 1e-3).all()
 
 
-def test_a_pair_never_trained_lies_between_its_object_and_its_part(model: TinyParts) -> None:
+def test_a_pair_never_trained_lies_between_its_object_and_its_part(model: PartFPN) -> None:
     plan = model.plan(parse_queries(["pot knob", "pot", "knob"]))
     logits = model.decode(model.encode(torch.randn(1, 3, 64, 96)), plan.conditions)
-    pair, pot, knob = query_logits(logits, plan.readout)[0]
+    pair, pot, knob = query_logits(logits, plan.query_rows)[0]
     assert (pair <= torch.maximum(pot, knob) + 1e-4).all()  # never trained: between the two
     assert (pair >= torch.minimum(pot, knob) - 1e-4).all()
 
 
-def test_an_unknown_word_is_refused_and_the_message_names_known_ones(model: TinyParts) -> None:
+def test_an_unknown_word_is_refused_and_the_message_names_known_ones(model: PartFPN) -> None:
     with pytest.raises(QueryError, match="knife"):
         model.plan(parse_queries(["zeppelin handle"]))
 
 
-def test_any_input_size_works(model: TinyParts) -> None:
+def test_any_input_size_works(model: PartFPN) -> None:
     features = model.encode(torch.randn(1, 3, 96, 160))
     assert features.levels[0].shape[-2:] == (24, 40) and features.size == (96, 160)
 
 
-def test_calibration_moves_every_answer_alike(model: TinyParts) -> None:
-    shifted = TinyParts(replace(CONFIG, shift=1.5)).eval().requires_grad_(False)
+def test_calibration_moves_every_answer_alike(model: PartFPN) -> None:
+    shifted = PartFPN(replace(CONFIG, shift=1.5)).eval().requires_grad_(False)
     shifted.load_state_dict(model.state_dict())
     conditions = model.plan(parse_queries(QUERIES)).conditions
     pixels = torch.randn(1, 3, 64, 96)
@@ -84,13 +84,13 @@ def test_calibration_moves_every_answer_alike(model: TinyParts) -> None:
     torch.testing.assert_close(after.pairs, before.pairs + 1.5)
 
 
-def test_caution_is_for_compositions_never_trained_only(model: TinyParts) -> None:
-    cautious = TinyParts(replace(CONFIG, caution=2.0)).eval().requires_grad_(False)
+def test_caution_is_for_compositions_never_trained_only(model: PartFPN) -> None:
+    cautious = PartFPN(replace(CONFIG, caution=2.0)).eval().requires_grad_(False)
     cautious.load_state_dict(model.state_dict())
     plan = model.plan(parse_queries(["knife blade", "pot knob", "mug"]))
     pixels = torch.randn(1, 3, 64, 96)
     before, after = (
-        query_logits(network.decode(network.encode(pixels), plan.conditions), plan.readout)[0]
+        query_logits(network.decode(network.encode(pixels), plan.conditions), plan.query_rows)[0]
         for network in (model, cautious)
     )
     torch.testing.assert_close(
@@ -98,7 +98,7 @@ def test_caution_is_for_compositions_never_trained_only(model: TinyParts) -> Non
     )
 
 
-def test_half_weights_load_into_a_full_precision_network(model: TinyParts, tmp_path: Path) -> None:
+def test_half_weights_load_into_a_full_precision_network(model: PartFPN, tmp_path: Path) -> None:
     half = {k: t.half() if t.is_floating_point() else t for k, t in model.state_dict().items()}
     save_model(tmp_path / "m.safetensors", half, CheckpointInfo("m", "tiny", CONFIG))
     loaded, info = load_model(tmp_path / "m.safetensors")
@@ -110,7 +110,7 @@ def test_half_weights_load_into_a_full_precision_network(model: TinyParts, tmp_p
     )
 
 
-def test_an_exported_graph_answers_as_the_network_does(model: TinyParts, tmp_path: Path) -> None:
+def test_an_exported_graph_answers_as_the_network_does(model: PartFPN, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     pixels = torch.randn(1, 3, 64, 96)
@@ -133,7 +133,7 @@ def test_an_exported_graph_answers_as_the_network_does(model: TinyParts, tmp_pat
             np.testing.assert_allclose(ours.numpy(), theirs, atol=2e-3)
 
 
-def test_pixels_of_a_camera_are_squashed_to_the_input_size(model: TinyParts) -> None:
+def test_pixels_of_a_camera_are_squashed_to_the_input_size(model: PartFPN) -> None:
     image = np.zeros((480, 640, 3), dtype=np.uint8)
     assert to_pixels(image, model.preprocessing).shape == (1, 3, 64, 96)
 
@@ -152,7 +152,7 @@ def test_a_part_s_name_in_another_vocabulary_is_read_as_a_part_of_an_object() ->
     frame = model.plan(parse_queries("door frame"))
     spelt_out = model.plan(parse_queries("frame of the door"))
     assert torch.equal(frame.conditions.pairs, spelt_out.conditions.pairs)
-    assert frame.readout == spelt_out.readout
+    assert frame.query_rows == spelt_out.query_rows
 
 
 def test_the_packaged_model_finds_a_bowl_and_not_the_pan_that_is_not_there() -> None:

@@ -6,7 +6,7 @@ import multiprocessing
 from pathlib import Path
 
 import numpy as np
-from helpers.toy_models import small_clipseg
+from helpers.toy_models import toy_clipseg
 
 from ovps_core.models.text.tower import EmbeddingCache
 
@@ -59,7 +59,7 @@ def test_two_processes_share_the_file(tmp_path: Path) -> None:
 
 
 def test_the_tower_runs_once_a_word(tmp_path: Path) -> None:
-    text = small_clipseg().text
+    text = toy_clipseg().text
     text.cache = EmbeddingCache("small", tmp_path / "text.sqlite")
     encoded = []
     text.tower.register_forward_hook(lambda _, inputs, __: encoded.append(len(inputs[0])))

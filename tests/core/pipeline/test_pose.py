@@ -8,10 +8,10 @@ from scipy.spatial.transform import Rotation
 
 from ovps_core.errors import ImageError
 from ovps_core.language.parser import parse_query
-from ovps_core.pipeline.pose import CameraModel, Part3D, part_3d, parts_3d
-from ovps_core.structures.masks import PartMask, PartMasks, Roi
+from ovps_core.pipeline.pose import CameraIntrinsics, Part3D, part_3d, parts_3d
+from ovps_core.structures.masks import Box, PartMask, PartMasks
 
-CAMERA = CameraModel(600.0, 600.0, 319.5, 239.5, 640, 480)
+CAMERA = CameraIntrinsics(600.0, 600.0, 319.5, 239.5, 640, 480)
 SEEDS = 30
 
 
@@ -49,7 +49,7 @@ def cylinder_depth(
 def as_part(mask: np.ndarray, id: int = 1) -> PartMask:
     rows, columns = np.nonzero(mask)
     top, left = int(rows.min()), int(columns.min())
-    roi = Roi(left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
+    roi = Box(left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
     return PartMask(id, parse_query("knife handle"), 0.9, roi, mask[roi.slices], track_id=4)
 
 
@@ -180,7 +180,7 @@ def test_sizes_that_do_not_fit_are_said(rod: tuple[np.ndarray, np.ndarray, np.nd
     with pytest.raises(ImageError, match="aligned to the colour image"):
         part_3d(as_part(rod[0] > 0), rod[0][:240], CAMERA)
     with pytest.raises(ImageError, match="calibrate"):
-        CameraModel.from_matrix(np.zeros(9), 640, 480)
+        CameraIntrinsics.from_matrix(np.zeros(9), 640, 480)
     with pytest.raises(ImageError, match="expected \\[3, 3\\]"):
-        CameraModel.from_matrix([1, 2, 3], 640, 480)
-    assert CameraModel.from_matrix(CAMERA.matrix, 640, 480) == CAMERA
+        CameraIntrinsics.from_matrix([1, 2, 3], 640, 480)
+    assert CameraIntrinsics.from_matrix(CAMERA.matrix, 640, 480) == CAMERA

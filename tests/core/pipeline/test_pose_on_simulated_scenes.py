@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from ovps_core import PartSegmenter
 from ovps_core.errors import CheckpointError
-from ovps_core.pipeline.pose import CameraModel, Part3D, part_3d
+from ovps_core.pipeline.pose import CameraIntrinsics, Part3D, part_3d
 
 pytest.importorskip("mujoco")
 pytest.importorskip("trimesh")
@@ -30,7 +30,7 @@ class Handle:
     object: str
     rgb: np.ndarray
     depth: np.ndarray
-    camera: CameraModel
+    camera: CameraIntrinsics
     mask: np.ndarray
     middle: np.ndarray
     axis: np.ndarray
@@ -62,7 +62,7 @@ def handles(scenes: int) -> Iterator[Handle]:
         try:
             frame = scene.frame(float(rng.uniform(0, 20)))
             to_camera = np.linalg.inv(frame.camera_pose)
-            camera = CameraModel.from_matrix(frame.intrinsics, 640, 480)
+            camera = CameraIntrinsics.from_matrix(frame.intrinsics, 640, 480)
             for object in objects:
                 mask = frame.masks.get((object, "handle"))
                 if mask is None or np.count_nonzero(mask) < FEWEST_PIXELS:

@@ -8,7 +8,7 @@ import pytest
 from ovps_core.errors import QueryError
 from ovps_core.language.parser import parse_query
 from ovps_core.pipeline.tracking import MEMORY, Tracker
-from ovps_core.structures.masks import PartMask, PartMasks, Roi
+from ovps_core.structures.masks import Box, PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
 
 HANDLE, RIM = parse_query("knife handle"), parse_query("mug rim")
@@ -17,7 +17,7 @@ HANDLE, RIM = parse_query("knife handle"), parse_query("mug rim")
 def frame(*boxes: tuple[PartQuery, int, int, int, int], queries=(HANDLE, RIM)) -> PartMasks:
     """Filled boxes (query, x, y, width, height), in order of score."""
     parts = tuple(
-        PartMask(i, query, 1 - 0.01 * i, Roi(x, y, w, h), np.ones((h, w), bool))
+        PartMask(i, query, 1 - 0.01 * i, Box(x, y, w, h), np.ones((h, w), bool))
         for i, (query, x, y, w, h) in enumerate(boxes, start=1)
     )
     return PartMasks(480, 640, tuple(queries), parts, "none")
@@ -95,7 +95,7 @@ def test_masks_decide_not_boxes() -> None:
 
     def one(*shapes: np.ndarray) -> PartMasks:
         parts = tuple(
-            PartMask(i, HANDLE, 0.9, Roi(10, 10, 40, 40), shape)
+            PartMask(i, HANDLE, 0.9, Box(10, 10, 40, 40), shape)
             for i, shape in enumerate(shapes, start=1)
         )
         return PartMasks(480, 640, (HANDLE,), parts, "none")

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers.toy_models import write_small
+from helpers.toy_models import write_toy
 
 from ovps_core import PartSegmenter, SegmentOptions
 from ovps_core.cli import main
-from ovps_core.datasets.coco_folder import CocoFolder, PartCategory
+from ovps_core.datasets.coco_folder import CocoFolder, ObjectPart
 from ovps_core.errors import DatasetError
-from ovps_core.pipeline.pose import CameraModel, parts_3d
+from ovps_core.pipeline.pose import CameraIntrinsics, parts_3d
 from ovps_core.pipeline.tracking import Tracker
 
 pytest.importorskip("rosbags")
@@ -31,7 +31,7 @@ HEIGHT, WIDTH = 60, 80
 COLOUR, DEPTH, INFO = "/camera/color/image_raw", "/camera/depth/image", "/camera/color/camera_info"
 START = 1_700_000_000_000_000_000
 STEP = 33_333_333
-CAMERA = CameraModel(90.0, 90.0, 39.5, 29.5, WIDTH, HEIGHT)
+CAMERA = CameraIntrinsics(90.0, 90.0, 39.5, 29.5, WIDTH, HEIGHT)
 QUERIES = "knife handle, mug rim"
 UNTRAINED = SegmentOptions(
     score_threshold=0.0, mask_threshold=0.498
@@ -114,7 +114,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small("clipseg", tmp_path_factory.mktemp("weights") / "small.safetensors")
+    return write_toy("clipseg", tmp_path_factory.mktemp("weights") / "small.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +239,7 @@ def test_command_line_from_recording_to_data_set(tmp_path: Path, model: Path, ca
     images = json.loads((out / "annotations.json").read_text())["images"]
     assert all(image["queries"] == ["knife handle", "mug rim"] for image in images)
     folder = CocoFolder(out)
-    assert set(folder.categories) <= {PartCategory("knife", "handle"), PartCategory("mug", "rim")}
+    assert set(folder.categories) <= {ObjectPart("knife", "handle"), ObjectPart("mug", "rim")}
     segmenter = PartSegmenter.from_pretrained(str(model))
     for number, image in enumerate(folder.images):
         direct = segmenter.segment(picture(number), QUERIES, UNTRAINED)

@@ -149,13 +149,13 @@ def test_the_command_writes_a_folder_and_a_contact_sheet(tmp_path) -> None:
 
 
 def test_every_class_of_a_level_can_rest_on_the_table() -> None:
-    from ovps_core.synthetic.rest import rests
+    from ovps_core.synthetic.rest import stable_poses
 
     rng = np.random.default_rng(0)
     for cls in classes_of("tabletop"):
         parts = cls.build(ShapeRng(rng))
         vertices = np.vstack([p.mesh.vertices for p in parts])
-        for rest in rests(vertices, cls.poses, rng):
+        for rest in stable_poses(vertices, cls.poses, rng):
             assert abs(rest.points[:, 2].min()) < 1e-6
             np.testing.assert_allclose(rest.rotation @ rest.rotation.T, np.eye(3), atol=1e-6)
 

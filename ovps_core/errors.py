@@ -1,4 +1,4 @@
-"""The errors a person has to act on; every one says what was given, what was expected, what to do."""
+"""Errors that a person has to act on. Each says what was given, what was expected and what to do."""
 
 from __future__ import annotations
 
@@ -7,21 +7,41 @@ class OvpsError(Exception):
     """Base of all errors that OVPS raises on purpose."""
 
 
+class UsageError(OvpsError, ValueError):
+    """An option or argument is out of range or contradicts another; the message says what is allowed."""
+
+
 class QueryError(OvpsError, ValueError):
-    """A text cannot be read as a query; the message quotes the text."""
+    """A phrase cannot be read as a query, or the model cannot answer it; the message quotes the phrase."""
 
 
 class ImageError(OvpsError, ValueError):
     """An image array or file cannot be used; the message names its shape, dtype or path."""
 
 
+class CameraError(OvpsError, ValueError):
+    """Intrinsics, depth or frames of a camera do not fit; the message names the field and both values."""
+
+
 class CheckpointError(OvpsError):
     """Weights are missing, damaged or of another model; the message lists the first wrong keys."""
 
 
+class ConfigError(OvpsError, ValueError):
+    """A recipe or configuration file cannot be used; the message names the file, the key and what is allowed."""
+
+
 class DatasetError(OvpsError):
-    """A data set is missing or half unpacked; the message names the path and how it should look."""
+    """A data set is missing or malformed; the message names the path and the expected layout."""
+
+
+class RecordingError(DatasetError):
+    """A recording (bag) or one of its topics cannot be read or written; the message names both."""
 
 
 class BackendError(OvpsError):
-    """An inference engine is absent or cannot run this model; the message says how to get one."""
+    """An inference engine is absent or cannot run this model; the message says which one can."""
+
+
+class MissingDependencyError(OvpsError, ImportError):
+    """An optional package is not installed; the message has the line that installs it."""

@@ -1,4 +1,4 @@
-"""Images in: files and arrays checked, then resized and normalised as the network was trained."""
+"""Image files and arrays to the pixels of a network: checked, resized, normalised."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
 
 def load_image(path: str | Path) -> RgbImage:
-    """Read a file as RGB, turned upright as its EXIF says.
+    """Read a file as RGB uint8 [H, W, 3], turned upright by its EXIF orientation.
 
     Raises:
         ImageError: no such file, or not an image.
@@ -38,10 +38,10 @@ def load_image(path: str | Path) -> RgbImage:
 
 
 def image_paths(folder: str | Path) -> list[Path]:
-    """Every picture of a folder, by name.
+    """Paths of all pictures in a folder, sorted by name.
 
     Raises:
-        ImageError: there is none.
+        ImageError: the folder has no pictures.
     """
     paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in _SUFFIXES)
     if not paths:
@@ -84,8 +84,8 @@ def to_pixels(
 
         return to_pixels_cuda(image, preprocessing, device)
     mean, std = (
-        np.asarray(of, dtype=np.float32)[:, None, None] * 255
-        for of in (preprocessing.mean, preprocessing.std)
+        np.asarray(values, dtype=np.float32)[:, None, None] * 255
+        for values in (preprocessing.mean, preprocessing.std)
     )
     resized = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0)
     if tuple(resized.shape[-2:]) != preprocessing.size:

@@ -45,9 +45,9 @@ class _Track:
 
 
 class Tracker:
-    """Gives parts their ``track_id``, frame after frame of one camera.
+    """Tracker of the parts of one camera; it fills in their ``track_id``.
 
-    Parts of one query in two frames are matched so that the sum of overlaps is largest (Kuhn, 1955;
+    Parts of one query in two frames are matched by the largest sum of overlaps (Kuhn, 1955;
     as SORT, Bewley et al. 2016), each part first moved on by its own motion.  An id is never given
     twice; a part out of sight for more than :data:`MEMORY` frames comes back as a new one.
 
@@ -55,7 +55,7 @@ class Tracker:
         masks = tracker.update(segmenter.segment(image, queries))
 
     Args:
-        iou: least overlap of masks, 0..1, to be the same part.
+        iou: minimum mask IoU of one part in two frames, 0..1.
 
     Raises:
         UsageError: ``iou`` is not within 0..1.
@@ -69,7 +69,7 @@ class Tracker:
         self._ids = itertools.count(1)
 
     def update(self, masks: PartMasks) -> PartMasks:
-        """The next frame's parts with ``track_id`` filled in, else unchanged.
+        """Return the next frame's parts with ``track_id`` filled in.
 
         Parts of queries that are no longer asked are forgotten.
         """
@@ -102,12 +102,12 @@ class Tracker:
 
 
 def _key(query: PartQuery) -> tuple[str, str]:
-    """Two wordings of one thing, or another threshold, are the same part."""
+    """Key of a query: its object and part, whatever its wording and threshold."""
     return query.object, query.part
 
 
 def _match(tracks: Sequence[_Track], seen: Sequence[PartMask], least: float) -> dict[int, int]:
-    """Row of a track to column of the part seen."""
+    """Matches from row of a track to column of a seen part."""
     from scipy.optimize import linear_sum_assignment
 
     if not tracks or not seen:

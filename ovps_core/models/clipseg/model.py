@@ -1,4 +1,4 @@
-"""CLIPSeg: a mask for any phrase (Lüddecke and Ecker, CVPR 2022), with the image encoded once."""
+"""CLIPSeg (Lüddecke and Ecker, CVPR 2022): a mask for any phrase, with the image encoded once."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class CLIPSegConfig:
     """Every number of a CLIPSeg.
 
     Attributes:
-        clip: the open_clip model whose text tower, and image tower unless ``backbone`` is set, are used.
+        clip: the open_clip model that provides the text tower, and the image tower unless ``backbone`` is set.
         backbone: a timm model as image tower; empty for ``clip``'s own.
         out_indices: 0-based layers read by the decoder, shallow to deep; empty for the backbone's default.
         image_size: side of the square that images are squashed to, pixels.
-        dim, heads, mlp_dim: of the decoder's blocks.
+        dim, heads, mlp_dim: sizes of the decoder's blocks.
         refined_upsampling: the convolutional upsampler (rd64-refined) or a single step (rd64).
     """
 
@@ -90,7 +90,7 @@ class CLIPSeg(PartModel):
         self.upsample = Upsampler(config.dim, self.backbone.stride, config.refined_upsampling)
 
     def encode(self, pixels: Tensor) -> Features:
-        """Pixels float [B, 3, H, W] -> the tapped tokens, reduced to the decoder's width."""
+        """Pixels float [B, 3, H, W] -> tokens of the layers ``out_indices``, reduced to the decoder's width."""
         height, width = pixels.shape[-2:]
         return Features(self.decoder.reduce(self.backbone(pixels)), (height, width))
 

@@ -1,4 +1,4 @@
-"""Self-attention said in the way that engines run fastest."""
+"""Self-attention in the form that inference engines run fastest."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Rendered scenes with exact part masks: parametric objects, MuJoCo pictures, training folders."""
+"""Synthetic scenes with exact part masks: parametric objects, rendered by MuJoCo on a CPU."""

@@ -6,7 +6,7 @@ import numpy as np
 import trimesh
 
 from ovps_core.synthetic.meshes import arc, cut, revolve, spline, sweep
-from ovps_core.synthetic.shape import ShapeRng
+from ovps_core.synthetic.object_class import ShapeRng
 
 
 def radius_at(profile: np.ndarray, z: float) -> float:

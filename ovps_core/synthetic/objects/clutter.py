@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ovps_core.synthetic.meshes import arc, box, place, revolve, slab
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 
 CLUTTER = ""
 """The object name of everything unlabelled."""

@@ -6,8 +6,8 @@ import numpy as np
 import trimesh
 
 from ovps_core.synthetic.meshes import revolve, ring, spline, sweep, vessel
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.vessel_parts import lid_and_knob
 
 
@@ -54,7 +54,7 @@ def bottle(rng: ShapeRng) -> list[PartMesh]:
     ]
 
 
-def round_up_to_bucket(rng: ShapeRng) -> list[PartMesh]:
+def bucket(rng: ShapeRng) -> list[PartMesh]:
     radius = rng.uniform(0.085, 0.115)
     height = radius * rng.latent(1.25, 2.0)
     lip = rng.uniform(0.011, 0.017)
@@ -223,7 +223,7 @@ def classes() -> list[ObjectClass]:
     level: Level = "tabletop"
     return [
         ObjectClass("bottle", bottle, ("body", "neck", "cap"), level, 0.25, ("as_built", "side")),
-        ObjectClass("bucket", round_up_to_bucket, ("handle", "rim", "body"), level, 0.26, tip),
+        ObjectClass("bucket", bucket, ("handle", "rim", "body"), level, 0.26, tip),
         ObjectClass("wine glass", wine_glass, ("bowl", "stem", "base"), level, 0.2, tip),
         ObjectClass("jar", jar, ("lid", "knob", "body"), level, 0.15, tip),
         ObjectClass("bowl", bowl, ("rim", "body", "base"), level, 0.17, turned),

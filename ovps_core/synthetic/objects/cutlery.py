@@ -6,7 +6,7 @@ import numpy as np
 import trimesh
 
 from ovps_core.synthetic.meshes import box, dish, join, place, slab, spline, sweep
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 
 GRIP_MATERIALS = ("wood", "plastic", "plastic", "rubber", "wood")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ovps_core.synthetic.meshes import box, cut, join, place, revolve, slab, spline, sweep
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.objects.cutlery import GRIP_MATERIALS, grip, stick
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
 
 
 def hammer(rng: ShapeRng) -> list[PartMesh]:
@@ -174,6 +174,6 @@ def classes() -> list[ObjectClass]:
             level,
             0.2,
             ("as_built",),
-            faces=True,
+            has_front=True,
         ),
     ]

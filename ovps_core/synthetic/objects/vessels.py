@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ovps_core.synthetic.meshes import cut, join, revolve, ring, spline, sweep, vessel
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.objects.cutlery import GRIP_MATERIALS, grip
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.vessel_parts import lid_and_knob, radius_at, side_handle, spout_of
 
 

@@ -17,9 +17,9 @@ from ovps_core.synthetic.meshes import (
     sweep,
     vessel,
 )
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.objects.cutlery import grip
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.vessel_parts import side_handle, spout_of
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import trimesh
 
 from ovps_core.synthetic.meshes import box, cut, join, place, revolve, spline, sweep
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
 
 
 def _bar(
@@ -227,9 +227,9 @@ def classes() -> list[ObjectClass]:
     cabinet_parts = ("body", "door", "knob", "handle")
     door_parts = ("panel", "frame", "handle", "knob")
     return [
-        ObjectClass("microwave", microwave, microwave_parts, level, 0.5, up, faces=True),
-        ObjectClass("oven", oven, oven_parts, level, 0.8, up, faces=True),
-        ObjectClass("cabinet", cabinet, cabinet_parts, level, 0.8, up, faces=True),
-        ObjectClass("door", door, door_parts, level, 2.0, up, faces=True),
-        ObjectClass("fridge", fridge, ("body", "door", "handle"), level, 1.6, up, faces=True),
+        ObjectClass("microwave", microwave, microwave_parts, level, 0.5, up, has_front=True),
+        ObjectClass("oven", oven, oven_parts, level, 0.8, up, has_front=True),
+        ObjectClass("cabinet", cabinet, cabinet_parts, level, 0.8, up, has_front=True),
+        ObjectClass("door", door, door_parts, level, 2.0, up, has_front=True),
+        ObjectClass("fridge", fridge, ("body", "door", "handle"), level, 1.6, up, has_front=True),
     ]

@@ -6,8 +6,8 @@ import numpy as np
 import trimesh
 
 from ovps_core.synthetic.meshes import box, join, place, revolve, spline, sweep
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
 
 
 def _legs(
@@ -205,10 +205,12 @@ def classes() -> list[ObjectClass]:
     up: tuple[str, ...] = ("as_built",)
     level: Level = "wild"
     return [
-        ObjectClass("chair", chair, ("seat", "back", "leg"), level, 0.95, up, faces=True),
+        ObjectClass("chair", chair, ("seat", "back", "leg"), level, 0.95, up, has_front=True),
         ObjectClass("stool", stool, ("seat", "leg"), level, 0.7, up),
         ObjectClass("table", table, ("top", "leg"), level, 1.2, up),
         ObjectClass("lamp", lamp, ("base", "shaft", "shade"), level, 0.45, up),
-        ObjectClass("laptop", laptop, ("screen", "keyboard", "base"), level, 0.35, up, faces=True),
+        ObjectClass(
+            "laptop", laptop, ("screen", "keyboard", "base"), level, 0.35, up, has_front=True
+        ),
         ObjectClass("faucet", faucet, ("base", "spout", "handle"), level, 0.3, up),
     ]

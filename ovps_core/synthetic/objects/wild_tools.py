@@ -6,9 +6,9 @@ import numpy as np
 import trimesh
 
 from ovps_core.synthetic.meshes import box, cut, join, place, ring, slab, spline, sweep
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.objects.cutlery import GRIP_MATERIALS, grip, stick
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
 
 
 def wrench(rng: ShapeRng) -> list[PartMesh]:

@@ -99,7 +99,7 @@ def _builder(asset: AssetObject, base: Path) -> Callable[[ShapeRng], list[PartMe
         parts = []
         for i, (part, names, materials) in enumerate(asset.parts):
             mesh = join(*(trimesh.load_mesh(base / f"{name}.stl") for name in names))
-            mesh.apply_scale(stretch)
+            mesh.apply_transform(np.diag([*stretch, 1.0]))
             place(mesh, degrees=asset.degrees)
             parts.append(PartMesh(part, mesh, rng.choice(materials), "abcde"[i]))
         low = np.min([p.mesh.vertices[:, 2].min() for p in parts])

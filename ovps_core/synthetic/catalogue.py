@@ -9,9 +9,9 @@ from ovps_core.synthetic.objects import (
     cutlery,
     tools,
     vessels,
-    wild_carry,
     wild_doors,
-    wild_home,
+    wild_furniture,
+    wild_household,
     wild_tools,
 )
 from ovps_core.synthetic.settings import Level
@@ -24,9 +24,9 @@ OBJECT_CLASSES: dict[str, ObjectClass] = {
         containers,
         tools,
         wild_tools,
-        wild_home,
+        wild_furniture,
         wild_doors,
-        wild_carry,
+        wild_household,
     )
     for c in module.classes()
 }

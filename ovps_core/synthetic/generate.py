@@ -107,7 +107,11 @@ def _render_scene(
         placed, camera = compose_tabletop(pool, rng)
     renderer.update()
     rgb = renderer.rgb()
-    geoms, depth = renderer.geom_ids(settings.depth)
+    depth = None
+    if settings.depth:
+        geoms, depth = renderer.geom_ids_and_depth()
+    else:
+        geoms = renderer.geom_ids()
     parts, objects, instances = label_maps(pool, placed, geoms)
     if wild:
         rgb, parts, objects = apply_wild_effects(

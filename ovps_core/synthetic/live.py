@@ -130,7 +130,7 @@ class LiveScene:
         set_camera(self._pool, camera)
         self._renderer.update()
         rgb = self._renderer.rgb()
-        geoms, depth = self._renderer.geom_ids(with_depth=True)
+        geoms, depth = self._renderer.geom_ids_and_depth()
         masks: dict[tuple[str, str], np.ndarray] = {}
         for p in self._placed:
             name = p.item.object_name
@@ -138,7 +138,6 @@ class LiveScene:
                 mask = geoms == geom
                 for key in ((name, part.part), (name, "")):
                     masks[key] = masks[key] | mask if key in masks else mask
-        assert depth is not None
         return Frame(rgb, depth, camera.intrinsics(self.width, self.height), camera.pose, masks)
 
     def part_points(self, object_name: str, part_name: str, count: int = 4000) -> np.ndarray:

@@ -134,15 +134,25 @@ class Renderer:
         self._mujoco.mjr_readPixels(self._rgb, None, self._rect, self._context)
         return self._rgb[::-1].copy()
 
-    def geom_ids(self, with_depth: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
-        """Render geom ids int32 [H, W], -1 on empty pixels, and optionally depth float32 [H, W].
+    def geom_ids(self) -> np.ndarray:
+        """Render the geom id of every pixel, int32 [H, W]; -1 on empty pixels."""
+        return self._render_geom_ids(None)
+
+    def geom_ids_and_depth(self) -> tuple[np.ndarray, np.ndarray]:
+        """Render :meth:`geom_ids` and depth float32 [H, W].
 
         Depth is in metres along the optical axis, 0 on empty pixels.
         """
+        geoms = self._render_geom_ids(self._depth)
+        # Reversed-z perspective: the buffer is 1 at the near plane and 0 at the far one.
+        metres = NEAR * FAR / (NEAR + self._depth[::-1].astype(np.float64) * (FAR - NEAR))
+        metres[geoms < 0] = 0.0
+        return geoms, metres.astype(np.float32)
+
+    def _render_geom_ids(self, depth: np.ndarray | None) -> np.ndarray:
         m = self._mujoco
         self._draw_segment_ids(True)
         m.mjr_render(self._rect, self._scene, self._context)
-        depth = self._depth if with_depth else None
         m.mjr_readPixels(self._segment_ids, depth, self._rect, self._context)
         drawn = self._scene.geoms[: self._scene.ngeom]
         table = np.full(len(drawn) + 1, -1, np.int32)
@@ -150,13 +160,7 @@ class Renderer:
             if geom.segid >= 0 and geom.objtype == 5:  # 5 is a geom; the enum object is far slower
                 table[geom.segid + 1] = geom.objid
         low, high = (self._segment_ids[..., i].astype(np.int32) for i in range(2))
-        geoms = table[np.minimum(low + (high << 8), len(drawn))][::-1]
-        if not with_depth:
-            return geoms, None
-        # Reversed-z perspective: the buffer is 1 at the near plane and 0 at the far one.
-        metres = NEAR * FAR / (NEAR + self._depth[::-1].astype(np.float64) * (FAR - NEAR))
-        metres[geoms < 0] = 0.0
-        return geoms, metres.astype(np.float32)
+        return np.asarray(table[np.minimum(low + (high << 8), len(drawn))][::-1])
 
     def _draw_segment_ids(self, enabled: bool) -> None:
         flags = self._mujoco.mjtRndFlag

@@ -24,10 +24,10 @@ COUNT = 6
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    from ovps_core.synthetic.renderer import _gl_context
+    from ovps_core.synthetic.renderer import OFFSCREEN_CONTEXTS
 
     try:
-        _gl_context(64, 64)
+        OFFSCREEN_CONTEXTS.get(64, 64)
     except BackendError as error:
         pytest.skip(str(error))
     return tmp_path_factory.mktemp("cache")

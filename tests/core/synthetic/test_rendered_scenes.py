@@ -23,10 +23,10 @@ pytest.importorskip("trimesh")
 
 @pytest.fixture(scope="module", autouse=True)
 def _working_gl() -> None:
-    from ovps_core.synthetic.renderer import _gl_context
+    from ovps_core.synthetic.renderer import OFFSCREEN_CONTEXTS
 
     try:
-        _gl_context(64, 64)
+        OFFSCREEN_CONTEXTS.get(64, 64)
     except BackendError as error:
         pytest.skip(str(error))
 

@@ -107,7 +107,7 @@ def evaluate_benchmark(
         if logits is None or item.image_path != image_path:
             image_path, logits = item.image_path, predict(sample.image)
             check_logits(logits, vocabulary)
-        truth = shifted_labels(sample.parts) if released and reader.resized_labels else sample.parts
+        truth = shifted_labels(sample.parts) if released and reader.resized_in_released_code else sample.parts
         for setting, count in counts.items():
             predicted = (
                 _prediction(setting, logits, vocabulary, sample).cpu().numpy().astype(np.int32)

@@ -15,10 +15,10 @@ from ovps_core.errors import OvpsError
 from ovps_core.evaluation.benchmark import evaluate_benchmark, predictor
 from ovps_core.evaluation.folder import evaluate_folder
 from ovps_core.evaluation.gallery import Gallery
-from ovps_core.evaluation.protocols import Setting
+from ovps_core.evaluation.protocols import CLEAN, RELEASED, Setting
+from ovps_core.evaluation.query_sampler import Synonyms
 from ovps_core.evaluation.rendered import evaluate_rendered, test_scenes
-from ovps_core.evaluation.rendered_questions import Synonyms
-from ovps_core.evaluation.score_tables import (
+from ovps_core.evaluation.result_tables import (
     benchmark_heading,
     benchmark_table,
     class_table,
@@ -145,11 +145,11 @@ def _run_benchmark(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         reader,
         predictor(segmenter, reader.vocabulary),
         settings=SETTINGS[args.setting],
-        released=args.released,
+        protocol=RELEASED if args.released else CLEAN,
         limit=args.limit,
         model=segmenter.name,
         trained_on=_trained_on(segmenter),
-        watch=gallery.item if args.report else None,
+        on_item=gallery.add_item if args.report else None,
     )
     print(benchmark_heading(result))
     print(benchmark_table(result))
@@ -180,7 +180,7 @@ def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         segmenter,
         limit=args.limit,
         model=segmenter.name,
-        watch=gallery.answer if args.report else None,
+        on_answer=gallery.add_answer if args.report else None,
     )
     heading = f"{segmenter.name} on {result.directory}: {result.images} images"
     print(heading)
@@ -209,7 +209,7 @@ def _run_rendered(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         segmenter,
         count=args.count,
         synonyms=Synonyms.read(args.synonyms) if args.synonyms else None,
-        watch=gallery.answer if args.report else None,
+        on_answer=gallery.add_answer if args.report else None,
     )
     heading = f"{result.model} on {result.scenes} {result.dataset}"
     print(f"{heading}\n{rendered_table(result)}\n\n{pairs_table(result)}")

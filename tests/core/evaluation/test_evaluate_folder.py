@@ -22,7 +22,7 @@ from ovps_core.cli import main
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import DatasetError
 from ovps_core.evaluation.folder import evaluate_folder
-from ovps_core.evaluation.queries import THRESHOLDS, QueryAccumulator, iou_curve
+from ovps_core.evaluation.query_metrics import THRESHOLDS, QueryAccumulator, iou_curve
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.query import PartQuery
 
@@ -126,7 +126,7 @@ def test_the_same_word_as_object_and_as_part_is_two_queries(photos):
     content["categories"].append({"id": 4, "object": "rim", "part": ""})
     write_json(photos / "annotations.json", content)
     result = evaluate_folder(CocoFolder(photos), Answers(HANDLE))
-    rims = {key: figures for key, figures in result.figures.categories() if "rim" in key}
+    rims = {key: figures for key, figures in result.queries.categories() if "rim" in key}
     assert rims["", "rim"].present == 1
     assert rims["", "rim"].false_alarm_rate == 0
     assert {"rim", "rim (object)"} < set(result.as_dict()["per_category"])
@@ -149,7 +149,7 @@ def test_the_best_threshold_is_one_for_all_queries():
     for level in (0.2, 0.8):
         probability = np.where(truth, level, level - 0.15).astype(np.float32)
         figures.add(PartQuery("rim", part="rim"), truth, probability, truth)
-    found = figures.figures()
+    found = figures.metrics()
     assert found.mean_iou == 1
     assert found.best_threshold_iou < 1
     assert found.present == 2

@@ -71,7 +71,7 @@ def masks_message(
 
 
 def _mask_message(part: PartMask, header: Header, query: PartQueryMsg) -> PartMaskMsg:
-    roi = part.roi
+    roi = part.box
     return PartMaskMsg(
         id=part.id,
         track_id=part.track_id,

@@ -133,5 +133,5 @@ class QueryManager:
         everything = dict.fromkeys([*standing, *(q for queries in goals.values() for q in queries)])
         plan = None
         if everything and self._segmenter is not None:
-            plan = self._segmenter.plan(list(everything))
+            plan = self._segmenter.encode_queries(list(everything))
         self.standing, self._goals, self.plan = standing, goals, plan

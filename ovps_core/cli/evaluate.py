@@ -24,6 +24,7 @@ from ovps_core.evaluation.result_tables import (
     class_table,
     folder_table,
     pairs_table,
+    refused_lines,
     rendered_table,
     write_json,
 )
@@ -168,9 +169,9 @@ def _run_benchmark(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
 
 def _trained_on(segmenter: PartSegmenter) -> str:
     """The benchmark whose seen pairs the weights were trained on, "" where it is none or unknown."""
-    pairs = getattr(segmenter.info.config, "trained_pairs", ())
+    trained = segmenter.model.spec.trained_object_parts
     seen = {name: load_vocabulary(name).seen().object_parts for name in READERS}
-    return next((name for name in seen if seen[name] == pairs), "")
+    return next((name for name in seen if seen[name] == trained), "")
 
 
 def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
@@ -185,6 +186,8 @@ def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
     heading = f"{segmenter.name} on {result.directory}: {result.images} images"
     print(heading)
     print(folder_table(result))
+    if result.refused:
+        print("\n" + refused_lines(result.refused))
     if args.json:
         write_json(args.json, result.as_dict())
     if args.report:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,12 @@ from ovps_core.errors import DatasetError
 from ovps_core.evaluation.benchmark_result import without_nan
 from ovps_core.evaluation.query_metrics import QueryAccumulator
 from ovps_core.models.interface import EncodedQueries
-from ovps_core.pipeline.postprocess.components import SegmentOptions, part_masks
-from ovps_core.segmenter import PartSegmenter, full_size
+from ovps_core.pipeline.postprocess.components import SegmentOptions, full_size, part_masks
 from ovps_core.structures.masks import PartMasks
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.query import PartQuery, RefusedQuery
+
+if TYPE_CHECKING:
+    from ovps_core.segmenter import PartSegmenter
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,24 @@ class FolderResult:
         directory: the folder.
         model: name of the weights.
         images: number of photographs.
-        queries: every answered query.
+        queries: metrics of every answered query.
+        refused: categories that the model cannot answer; they are not among ``queries``.
     """
 
     directory: str
     model: str
     images: int
     queries: QueryAccumulator
+    refused: tuple[RefusedQuery, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return every metric, ready for JSON."""
-        head = {"dataset": self.directory, "model": self.model, "images": self.images}
+        head = {
+            "dataset": self.directory,
+            "model": self.model,
+            "images": self.images,
+            "refused": [asdict(refused) for refused in self.refused],
+        }
         content: dict[str, Any] = without_nan({**head, **self.queries.as_dict()})
         return content
 
@@ -76,7 +85,7 @@ def evaluate_folder(
     """Query every category of a folder in every photograph.
 
     A category that a photograph has is a present query. One that it lacks is an absent query, and any answer
-    to it is a false alarm.
+    to it is a false alarm. A category that the model refuses is reported in ``refused``; the rest is scored.
 
     Args:
         folder: photographs and categories.
@@ -92,29 +101,30 @@ def evaluate_folder(
     images = folder.images[: limit or None]
     if not images:
         raise DatasetError(f"{folder.directory}: annotations.json lists no images.")
-    queries = [PartQuery(text=c.name, object=c.object, part=c.part) for c in folder.categories]
-    plan = segmenter.plan(queries)
+    categories = {
+        PartQuery(text=category.name, object=category.object, part=category.part): category
+        for category in folder.categories
+    }
+    encoded = segmenter.encode_queries(list(categories))
     accumulator = QueryAccumulator()
     for entry in tqdm(images, unit="image", disable=None):
         image = folder.read(entry)
         truths = folder.masks(entry, *image.shape[:2])
-        found, probabilities = answer_queries(segmenter, image, plan)
-        for category, query, probability in zip(
-            folder.categories, queries, probabilities, strict=True
-        ):
-            mask, truth = found.mask_of(query), truths.get(category)
+        found, probabilities = answer_queries(segmenter, image, encoded)
+        for query, probability in zip(encoded.queries, probabilities, strict=True):
+            mask, truth = found.mask_of(query), truths.get(categories[query])
             if truth is not None and not truth.any():
                 continue  # annotated, but smaller than a pixel: present or absent, neither is wrong
             iou = accumulator.add(query, mask, probability, truth)
             if on_answer is not None:
                 on_answer(AnsweredQuery(entry.name, query, iou, image, truth, mask))
-    return FolderResult(str(folder.directory), model, len(images), accumulator)
+    return FolderResult(str(folder.directory), model, len(images), accumulator, encoded.refused)
 
 
 def answer_queries(
     segmenter: PartSegmenter,
     image: NDArray[np.uint8],
-    plan: EncodedQueries,
+    queries: EncodedQueries,
     options: SegmentOptions | None = None,
 ) -> tuple[PartMasks, NDArray[np.float32]]:
     """Answer all queries in one pass of the network.
@@ -122,14 +132,14 @@ def answer_queries(
     Args:
         segmenter: the model.
         image: RGB uint8 [H, W, 3].
-        plan: the queries.
+        queries: the encoded queries.
         options: thresholds; None takes the defaults.
 
     Returns:
         The parts, and the probabilities float32 [Q, H, W], 0 to 1, before any threshold.
     """
     height, width = image.shape[:2]
-    maps = segmenter.query_maps([image], plan)
+    maps = segmenter.query_maps([image], queries)
     options = options or SegmentOptions()
-    found = part_masks(maps[0], plan.queries, height, width, options, segmenter.name)
+    found = part_masks(maps[0], queries.queries, height, width, options, segmenter.name)
     return found, full_size(maps, height, width)[0]

@@ -71,7 +71,7 @@ def check_logits(logits: PartLogits, vocabulary: Vocabulary) -> None:
     """
     names = len(vocabulary.parts) + len(vocabulary.objects_with_parts) + 1
     pairs = len(vocabulary.object_parts) + 1
-    found = (logits.names.shape[:2], logits.pairs.shape[:2])
+    found = (logits.names.shape[:2], logits.object_parts.shape[:2])
     if found != ((1, names), (1, pairs)):
         raise UsageError(
             f"The model answered with {tuple(found[0])} name maps and {tuple(found[1])} object-part maps; "
@@ -109,10 +109,10 @@ def oracle_obj_scores(
     Returns:
         float [T, H, W], probabilities 0 to 1; 0 for parts of objects that are not in the item.
     """
-    scores = logits.pairs.new_zeros((len(vocabulary.object_parts), *size))
+    scores = logits.object_parts.new_zeros((len(vocabulary.object_parts), *size))
     rows = _rows_of_objects(logits, vocabulary, objects)
     if len(rows):
-        scores[rows] = torch.cat(list(_scores(logits.pairs, rows, size)))
+        scores[rows] = torch.cat(list(_scores(logits.object_parts, rows, size)))
     return scores
 
 
@@ -121,7 +121,7 @@ def oracle_obj_prediction(
 ) -> Tensor:
     """Predict the object part of every pixel, int64 [H, W]; this setting has no background."""
     rows = _rows_of_objects(logits, vocabulary, objects)
-    return _best(_scores(logits.pairs, rows, size), rows, size)
+    return _best(_scores(logits.object_parts, rows, size), rows, size)
 
 
 def pred_all_scores(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int, int]) -> Tensor:
@@ -132,7 +132,7 @@ def pred_all_scores(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int,
         the background's score is 0 where any object is predicted.
     """
     shown = predicted_objects(logits, vocabulary, size)
-    scores = logits.pairs.new_zeros((len(vocabulary.object_parts) + 1, *size))
+    scores = logits.object_parts.new_zeros((len(vocabulary.object_parts) + 1, *size))
     rows = _rows_of_objects(logits, vocabulary, torch.unique(shown).tolist())
     scores[rows] = torch.cat(list(_scores_inside(logits, vocabulary, rows, shown)))
     return scores
@@ -150,7 +150,9 @@ def pred_all_prediction(
 def _object_of_rows(logits: PartLogits, vocabulary: Vocabulary) -> Tensor:
     """Return the object of each object-part map, int64 [T+1]; O for the background."""
     background = len(vocabulary.objects_with_parts)
-    return torch.as_tensor([*vocabulary.object_index, background], device=logits.pairs.device)
+    return torch.as_tensor(
+        [*vocabulary.object_index, background], device=logits.object_parts.device
+    )
 
 
 def _rows_of_objects(
@@ -181,7 +183,9 @@ def _scores_inside(
     """Yield probabilities of object parts, each 0 where ``shown`` [H, W] has another object."""
     owners = _object_of_rows(logits, vocabulary)[rows]
     size = (shown.shape[0], shown.shape[1])
-    for scores, owner in zip(_scores(logits.pairs, rows, size), _grouped(owners), strict=True):
+    for scores, owner in zip(
+        _scores(logits.object_parts, rows, size), _grouped(owners), strict=True
+    ):
         yield scores * (shown[None] == owner[:, None, None])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -169,7 +170,7 @@ def evaluate_rendered(
     settings = scenes.settings
     dataset = f"{settings['level']} {settings['split']} scenes, seed {settings['seed']}"
     rows = {group: groups[group] for group in Group if group in groups}
-    return RenderedResult(dataset, segmenter.name, total, rows, scorer.refused)
+    return RenderedResult(dataset, segmenter.name, total, rows, dict(scorer.refused))
 
 
 class _SceneScorer:
@@ -177,8 +178,7 @@ class _SceneScorer:
 
     def __init__(self, segmenter: PartSegmenter) -> None:
         self.segmenter = segmenter
-        self.refused: dict[str, int] = {}
-        self._askable: dict[PartQuery, bool] = {}
+        self.refused: Counter[str] = Counter()
 
     def score(
         self,
@@ -191,49 +191,47 @@ class _SceneScorer:
             return
         queries = [q.query for q in sampled] + [q.synonym for q in sampled if q.synonym]
         whole_objects = [_whole_object(q) for q in sampled if q.whole is not None]
-        answers = self._answer(rgb, queries + whole_objects)
+        distinct = list(dict.fromkeys(queries + whole_objects))
+        answers = self._answer(rgb, distinct)
+        self.refused.update(query.text for query in distinct if query not in answers)
         for query in sampled:
-            mask, probability = answers[query.query]
+            mask, probability = answers.get(query.query) or _no_answer(rgb)
             for group in query.groups:
                 iou = _count(groups, group, query, mask, probability)
                 yield query, group, iou, mask
-            for group, (mask, probability) in self._comparisons(query, answers):
-                _count(groups, group, query, mask, probability)
-
-    def _comparisons(self, query: SampledQuery, answers: Answers) -> Iterable[tuple[Group, Answer]]:
-        """Yield answers to compare with: those for the whole object, and those to the synonym."""
-        if query.whole is not None:
-            yield Group.OWN_OBJECT, answers[_whole_object(query)]
-            yield Group.TRUE_OBJECT, (query.whole, query.whole.astype(np.float32))
-        if query.synonym is not None:
-            yield Group.SYNONYM, answers[query.synonym]
-            yield Group.SYNONYM_KNOWN, answers[query.query]
-            if self._askable[query.synonym]:
-                yield Group.SYNONYM_READ, answers[query.synonym]
-                yield Group.SYNONYM_READ_KNOWN, answers[query.query]
+            for group, answer in _comparisons(query, answers):
+                _count(groups, group, query, *(answer or _no_answer(rgb)))
 
     def _answer(self, rgb: NDArray[np.uint8], queries: list[PartQuery]) -> Answers:
-        """Answer the queries in one pass; a refused query has an empty answer."""
-        height, width = rgb.shape[:2]
-        asked = [query for query in dict.fromkeys(queries) if self._can_ask(query)]
-        plan = self.segmenter.plan(asked)
-        found, probabilities = answer_queries(self.segmenter, rgb, plan, OPTIONS)
-        nothing = np.zeros((height, width), dtype=bool), np.zeros((height, width), np.float32)
-        answers: Answers = {query: nothing for query in queries}
-        for query, probability in zip(asked, probabilities, strict=True):
-            answers[query] = found.mask_of(query), probability
-        return answers
+        """Answer the queries in one pass of the network; refused queries are not in the result."""
+        try:
+            encoded = self.segmenter.encode_queries(queries)
+        except QueryError:  # the model refuses every query of the scene
+            return {}
+        found, probabilities = answer_queries(self.segmenter, rgb, encoded, OPTIONS)
+        return {
+            query: (found.mask_of(query), probability)
+            for query, probability in zip(encoded.queries, probabilities, strict=True)
+        }
 
-    def _can_ask(self, query: PartQuery) -> bool:
-        if query not in self._askable:
-            try:
-                self.segmenter.plan([query])
-                self._askable[query] = True
-            except QueryError:
-                self._askable[query] = False
-        if not self._askable[query]:
-            self.refused[query.text] = self.refused.get(query.text, 0) + 1
-        return self._askable[query]
+
+def _comparisons(sampled: SampledQuery, answers: Answers) -> Iterable[tuple[Group, Answer | None]]:
+    """Yield answers to compare with: for the whole object, and for the synonym; None if refused."""
+    if sampled.whole is not None:
+        yield Group.OWN_OBJECT, answers.get(_whole_object(sampled))
+        yield Group.TRUE_OBJECT, (sampled.whole, sampled.whole.astype(np.float32))
+    if sampled.synonym is not None:
+        known, synonym = answers.get(sampled.query), answers.get(sampled.synonym)
+        yield Group.SYNONYM, synonym
+        yield Group.SYNONYM_KNOWN, known
+        if synonym is not None:
+            yield Group.SYNONYM_READ, synonym
+            yield Group.SYNONYM_READ_KNOWN, known
+
+
+def _no_answer(rgb: NDArray[np.uint8]) -> Answer:
+    height, width = rgb.shape[:2]
+    return np.zeros((height, width), dtype=bool), np.zeros((height, width), dtype=np.float32)
 
 
 def _whole_object(sampled: SampledQuery) -> PartQuery:

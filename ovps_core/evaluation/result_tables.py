@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tabulate import tabulate
 from ovps_core.evaluation.benchmark_result import BenchmarkResult, SettingMetrics
 from ovps_core.evaluation.folder import FolderResult
 from ovps_core.evaluation.rendered import RenderedResult
+from ovps_core.structures.query import RefusedQuery
 
 HEADERS = ["setting", "metric", "seen", "unseen", "harmonic", "all"]
 
@@ -88,6 +90,11 @@ def folder_table(result: FolderResult, tablefmt: str = "simple") -> str:
         "false alarms",
     ]
     return tabulate(rows, headers, tablefmt=tablefmt, disable_numparse=True)
+
+
+def refused_lines(refused: Iterable[RefusedQuery]) -> str:
+    """Format a line for each refused phrase, with the reason."""
+    return "\n".join(["Refused, not in the table:", *(f"  {query.reason}" for query in refused)])
 
 
 def rendered_table(result: RenderedResult, tablefmt: str = "simple") -> str:

@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 def _time_model(rgb: RgbImage, args: argparse.Namespace) -> float:
     """Milliseconds of one image, p50."""
     segmenter = PartSegmenter.from_pretrained(args.model, backend=args.backend)
-    plan, options = segmenter.plan(QUERIES), SegmentOptions()
+    plan, options = segmenter.encode_queries(QUERIES), SegmentOptions()
     segmenter.segment(rgb, plan, options)
     times = []
     end = time.monotonic() + args.seconds

@@ -53,7 +53,7 @@ def test_answer_carries_the_images_own_header_and_the_masks_of_the_library(
     assert masks.queries == expected.queries
     assert len(masks.parts) == len(expected.parts) > 0
     for part, twin in zip(masks.parts, expected.parts, strict=True):
-        assert (part.roi, part.query, part.id) == (twin.roi, twin.query, twin.id)
+        assert (part.box, part.query, part.id) == (twin.box, twin.query, twin.id)
         assert part.score == pytest.approx(twin.score, abs=1e-5)
         np.testing.assert_array_equal(part.mask, twin.mask)
     for part in message.parts:

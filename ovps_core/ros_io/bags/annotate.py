@@ -67,7 +67,7 @@ def annotate(
         QueryError: a query cannot be read.
     """
     options, out = options or AnnotateOptions(), Path(out)
-    plan = segmenter.plan(queries)
+    plan = segmenter.encode_queries(queries)
     if out.exists():
         raise DatasetError(f"{out} exists already; give another name, or remove it")
     with open_bag(bag) as reader:

@@ -124,7 +124,7 @@ class MessageMaker:
         )
 
     def _mask(self, part: PartMask, header: Any, query: Any) -> Any:
-        roi = part.roi
+        roi = part.box
         return self.make(
             "ovps_ros/msg/PartMask",
             id=part.id,

@@ -36,7 +36,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first_run(cache):
     """What the command line answers, rendering into the cache: its text and its JSON."""
-    weights = write_toy("tiny", cache / "small.safetensors")
+    weights = write_toy("compact", cache / "small.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OVPS_CACHE", str(cache))
         arguments = ["--level", "tabletop", "--count", str(COUNT), "--model", str(weights)]
@@ -58,14 +58,16 @@ class Knowing:
     def __init__(self, scenes, hears=("handle",)):
         self.scenes, self.hears = scenes, hears
 
-    def plan(self, queries):
+    def encode_queries(self, queries):
         nothing = np.zeros((0, 0), np.float32)
         return EncodedQueries(tuple(queries), Conditions(nothing, nothing, nothing, nothing), ())
 
-    def query_maps(self, images, plan):
+    def query_maps(self, images, queries):
         found = [self.scenes.arrays(i) for i in range(len(self.scenes))]
         parts = next(ids for rgb, ids, _ in found if np.array_equal(rgb, images[0]))
-        maps = [np.where(np.isin(parts, self.values(query)), 9.0, -9.0) for query in plan.queries]
+        maps = [
+            np.where(np.isin(parts, self.values(query)), 9.0, -9.0) for query in queries.queries
+        ]
         return np.array([maps], dtype=np.float32)
 
     def values(self, query):

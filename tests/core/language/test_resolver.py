@@ -117,7 +117,7 @@ def test_a_model_says_which_word_it_does_not_know_and_what_it_knows_instead(
     text: str, says: str
 ) -> None:
     with pytest.raises(QueryError) as refusal:
-        PartSegmenter.from_pretrained("ovps-tiny", backend="torch").plan(text)
+        PartSegmenter.from_pretrained("ovps-tiny", backend="torch").encode_queries(text)
     said = str(refusal.value)
     assert said.startswith(f"{text!r}: this model knows {says}")
     assert "`ovps models --words`" in said and "clipseg-rd64-refined" in said

@@ -17,7 +17,7 @@ from ovps_core.evaluation.folder import evaluate_folder
 from ovps_core.evaluation.gallery import Gallery
 from ovps_core.evaluation.protocols import CLEAN, RELEASED, Setting
 from ovps_core.evaluation.query_sampler import Synonyms
-from ovps_core.evaluation.rendered import evaluate_rendered, test_scenes
+from ovps_core.evaluation.rendered import evaluate_rendered, render_test_scenes
 from ovps_core.evaluation.result_tables import (
     benchmark_heading,
     benchmark_table,
@@ -198,7 +198,7 @@ def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
 def _run_rendered(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
     if args.scenes is None:
         folder = cache_folder() / "rendered" / f"{args.level}-test-{args.seed}"
-        scenes = test_scenes(args.level, args.count, args.seed, folder)
+        scenes = render_test_scenes(args.level, args.count, args.seed, folder)
     else:
         scenes = RenderedScenes(args.scenes)
         if scenes.settings["level"] != args.level:

@@ -1,1 +1,1 @@
-"""Measurement of models on benchmarks, on folders of photographs, and on synthetic scenes."""
+"""Measurement of models on benchmarks, on folders of photographs, and on rendered scenes."""

@@ -1,4 +1,4 @@
-"""Sampler of queries about one synthetic scene: parts and objects that it shows, and absent ones."""
+"""Sampler of queries about one rendered scene: parts and objects that it shows, and absent ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluation of a model on synthetic scenes, with queries about present and absent parts."""
+"""Evaluation of a model on rendered scenes, with queries about present and absent parts."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class GroupResult:
 
 @dataclass(frozen=True)
 class RenderedResult:
-    """Result of an evaluation on synthetic scenes.
+    """Result of an evaluation on rendered scenes.
 
     Attributes:
         dataset: level, split and seed of the scenes.
@@ -106,7 +106,7 @@ class RenderedResult:
         return content
 
 
-def test_scenes(level: Level, count: int, seed: int, folder: Path) -> RenderedScenes:
+def render_test_scenes(level: Level, count: int, seed: int, folder: Path) -> RenderedScenes:
     """Render scenes of the test split, whose shapes and seeds no training uses.
 
     Args:

@@ -1,1 +1,1 @@
-"""Synthetic scenes with exact part masks: parametric objects, rendered by MuJoCo on a CPU."""
+"""Rendered scenes with exact part masks: parametric objects, drawn by MuJoCo on a CPU."""

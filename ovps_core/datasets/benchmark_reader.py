@@ -37,7 +37,7 @@ class LabelledImage:
 
     @property
     def has_parts(self) -> bool:
-        """Whether any pixel has a part label; an item without one cannot be scored."""
+        """True if any pixel has a part label; an item without one cannot be scored."""
         return bool((self.parts != IGNORE).any())
 
 

@@ -71,13 +71,13 @@ def open_data(recipe: DataRecipe, path: Path | None) -> TrainingData:
         return TrainingData(reader.vocabulary.seen(), tuple(i.read for i in items[:limit]), ())
     if path is None:
         raise DatasetError("a COCO data set needs its file or folder: --data DIR/train.json")
-    folder = CocoFolder(path, object=recipe.object)
+    folder = CocoFolder(path, object_name=recipe.object)
     vocabulary = _vocabulary_of(folder)
     others = [path.with_name(name) for name in ("val.json", "test.json")]
     beside = next(
         (other for other in others if path.name == "train.json" and other.is_file()), None
     )
-    val = CocoFolder(beside, object=recipe.object) if beside else None
+    val = CocoFolder(beside, object_name=recipe.object) if beside else None
     return TrainingData(
         vocabulary,
         tuple(partial(read_coco, folder, image, vocabulary) for image in folder.images[:limit]),

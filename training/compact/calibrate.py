@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ovps_core.checkpoints.file import CheckpointInfo, LoadedModel, save_model
 from ovps_core.engines.torch_eager import EagerEngine
-from ovps_core.evaluation.rendered_questions import Group, QuerySampler
+from ovps_core.evaluation.query_sampler import Group, QuerySampler
 from ovps_core.models.compact.model import PartFPN, PartFPNConfig
 from ovps_core.models.compact.query_encoder import VocabularyEncoder
 from ovps_core.pipeline.postprocess.components import SegmentOptions, logit, part_masks
@@ -37,7 +37,7 @@ def sweep(
 ) -> list[dict[str, float]]:
     """Of ``count`` scenes at each threshold: mean IoU and recall of what is there, false alarms otherwise."""
     known = set(config.objects)
-    questioner = QuerySampler(scenes.pairs, frozenset(scenes.held_out_pairs))
+    sampler = QuerySampler(scenes.pairs, frozenset(scenes.held_out_pairs))
     found: dict[tuple[float, Group], list[tuple[bool, float]]] = {
         (threshold, group): [] for threshold in THRESHOLDS for group in COUNTED
     }
@@ -45,7 +45,7 @@ def sweep(
         rgb, parts, _ = (np.array(array) for array in scenes.arrays(index))
         asked = [
             (question, group)
-            for question in questioner.ask(parts, np.random.default_rng(index))
+            for question in sampler.sample(parts, np.random.default_rng(index))
             for group in COUNTED
             if group in question.groups and question.query.object in known
         ]

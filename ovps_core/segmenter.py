@@ -62,7 +62,9 @@ class PartSegmenter:
     """Segments images for queries. Between calls it keeps nothing but caches.
 
         >>> segmenter = PartSegmenter.from_pretrained("ovps-tiny")
-        >>> masks = segmenter.segment(image, ["knife handle", "mug rim"])
+        >>> masks = segmenter.segment("docs/images/table.jpg", ["knife handle", "mug handle"])
+        >>> [part.query.part for part in masks.parts]
+        ['handle', 'handle']
 
     Args:
         loaded: network, query encoder and header of the weights.

@@ -1,4 +1,4 @@
-"""The network that a recipe asks for: new, from pretrained towers, or from weights that exist."""
+"""The PartCLIPSeg of a recipe: new, from pretrained towers, or from existing weights."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from ovps_core.models.families import FAMILIES
 from ovps_core.models.partclipseg.corrections import Corrections
 from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
 from ovps_core.models.partclipseg.query_encoder import ObjectPartEncoder
-from training.recipe import ModelRecipe, RecipeError
+from training.partclipseg.recipe import ModelRecipe
 
 
 def build_network(
     recipe: ModelRecipe, corrections: Corrections, vocabulary: Vocabulary
 ) -> tuple[PartCLIPSeg, ObjectPartEncoder]:
-    """A PartCLIPSeg to train and its query encoder, on the CPU, with the vocabulary in its configuration.
+    """Build a PartCLIPSeg and its query encoder, on the CPU; the configuration records the vocabulary.
 
     Raises:
         CheckpointError: the weights to start from are missing or of another model.
-        RecipeError: pretrained weights are asked for towers that have none.
     """
     if recipe.weights:
         return _from_weights(recipe.weights, corrections, vocabulary)
@@ -41,11 +40,7 @@ def build_network(
     )
     model, query_encoder = _build(config)
     if recipe.pretrained:
-        if not isinstance(recipe.clip, str):
-            raise RecipeError(
-                "`pretrained` names weights of an open_clip model, but `clip` is a configuration; "
-                "set `pretrained: ''`, or `clip` to a model's name"
-            )
+        assert isinstance(recipe.clip, str)  # the recipe refuses anything else
         towers = pretrained_clip(recipe.clip, recipe.pretrained)
         query_encoder.text_encoder.tower.load_state_dict(towers.text.state_dict())
         if not recipe.backbone:

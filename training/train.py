@@ -48,17 +48,19 @@ def train(
     if resume and not last.is_file():
         raise UsageError(f"nothing to resume: {last} does not exist; leave out --resume")
     L.seed_everything(recipe.seed, workers=True, verbose=False)
-    run = FAMILIES[recipe.family].prepare(recipe, sources)
+    prepared = FAMILIES[recipe.family].prepare(recipe, sources)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False))
     last_score = LastScore()
-    trainer = make_trainer(run, folder, last_score)
+    trainer = make_trainer(prepared, folder, last_score)
     metrics = folder / "csv" / "metrics.csv"
     # Read before training, because the logger overwrites the file.
     earlier = read_curves(metrics) if resume and metrics.is_file() else {}
-    trainer.fit(run.module, run.images, ckpt_path=last if resume else None, weights_only=True)
-    if run.scored and last_score.step != trainer.global_step:
-        trainer.validate(run.module, run.images, verbose=False)
+    trainer.fit(
+        prepared.module, prepared.images, ckpt_path=last if resume else None, weights_only=True
+    )
+    if prepared.scored and last_score.step != trainer.global_step:
+        trainer.validate(prepared.module, prepared.images, verbose=False)
     scores = {
         name: float(value)
         for name, value in trainer.callback_metrics.items()
@@ -66,18 +68,18 @@ def train(
     }
     if trainer.is_global_zero:
         later = read_curves(metrics) if metrics.is_file() else {}
-        _write_results(run, folder, scores, join_curves(earlier, later))
+        _write_results(prepared, folder, scores, join_curves(earlier, later))
     return scores
 
 
 def _write_results(
-    run: TrainingRun, folder: Path, scores: Mapping[str, float], curves: Mapping[str, Curve]
+    prepared: TrainingRun, folder: Path, scores: Mapping[str, float], curves: Mapping[str, Curve]
 ) -> None:
     """Write weights, curves and pictures to the run's folder and print a summary."""
-    tensors, info = run.result()
+    tensors, info = prepared.result()
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     info = save_model(folder / "model.safetensors", state, info)
-    shown = {name: curves[name] for name in run.curves if name in curves}
+    shown = {name: curves[name] for name in prepared.curves if name in curves}
     if shown:
         plot_curves(shown, folder / "curves.png")
     for name, curve in shown.items():
@@ -86,7 +88,7 @@ def _write_results(
             print(f"{name:<18} first {first:.4f}  last {last:.4f}")
     for name, value in scores.items():
         print(f"{name:<28} {value:.4f}")
-    run.draw(folder / "answers.png")
+    prepared.draw(folder / "answers.png")
     print(f"{info} in {folder}")
 
 
@@ -125,7 +127,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_command(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Train as the parsed arguments say.
 
     Raises:
@@ -152,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_arguments(parser)
     try:
-        return run_command(parser.parse_args(arguments))
+        return run(parser.parse_args(arguments))
     except OvpsError as error:
         print(f"training: {error}", file=sys.stderr)
         return 1

@@ -47,7 +47,7 @@ SMALL = {
         },
         "pretrained": "",
         "image_size": SIZE,
-        "taps": [0, 1, 2],
+        "out_indices": [0, 1, 2],
         "dim": 32,
         "heads": 2,
         "mlp_dim": 64,

@@ -93,12 +93,13 @@ def sweep(
         queries = list(dict.fromkeys(question.query for question, _ in asked))
         if not queries:
             continue
-        maps = segmenter.query_maps([rgb], segmenter.encode_queries(queries))[0]
+        encoded = segmenter.encode_queries(queries)
+        maps = segmenter.query_maps([rgb], encoded)[0]
         for threshold in THRESHOLDS:
             options = SegmentOptions(
                 score_threshold=0.0, mask_threshold=threshold, max_parts=10_000
             )
-            result = part_masks(maps, queries, parts.shape[0], parts.shape[1], options, "")
+            result = part_masks(maps, encoded.queries, *parts.shape, options, "")
             for question, group in asked:
                 mask, truth = result.mask_of(question.query), question.truth
                 iou = mask_iou(mask, truth) if truth is not None else 0.0

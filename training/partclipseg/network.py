@@ -30,7 +30,7 @@ def build_network(
     config = PartCLIPSegConfig(
         clip=recipe.clip,
         backbone=recipe.backbone,
-        out_indices=recipe.taps,
+        out_indices=recipe.out_indices,
         image_size=recipe.image_size,
         dim=recipe.dim,
         heads=recipe.heads,
@@ -44,9 +44,9 @@ def build_network(
         towers = pretrained_clip(recipe.clip, recipe.pretrained)
         query_encoder.text_encoder.tower.load_state_dict(towers.text.state_dict())
         if not recipe.backbone:
-            model.backbone.load_state_dict(Backbone(towers.visual, recipe.taps).state_dict())
+            model.backbone.load_state_dict(Backbone(towers.visual, recipe.out_indices).state_dict())
     if recipe.backbone and recipe.backbone_pretrained:
-        tower = Backbone.from_timm(recipe.backbone, recipe.taps, pretrained=True)
+        tower = Backbone.from_timm(recipe.backbone, recipe.out_indices, pretrained=True)
         model.backbone.load_state_dict(tower.state_dict())
     return model, query_encoder
 

@@ -23,7 +23,7 @@ class ModelRecipe:
         backbone: a timm image tower instead of ``clip``'s.
         backbone_pretrained: start from the published weights of ``backbone``.
         image_size: height and width that images are resized to, pixels.
-        taps: indices of the layers that the decoder reads; empty for the tower's default.
+        out_indices: layers that the decoder reads, counted from 0; empty for the tower's default.
         dim: channels of the decoder's blocks.
         heads: attention heads of the decoder's blocks.
         mlp_dim: hidden channels of the decoder's blocks.
@@ -36,7 +36,7 @@ class ModelRecipe:
     backbone: str = ""
     backbone_pretrained: bool = True
     image_size: int = 352
-    taps: tuple[int, ...] = ()
+    out_indices: tuple[int, ...] = ()
     dim: int = 64
     heads: int = 4
     mlp_dim: int = 2048

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import lightning as L
 import torch
@@ -79,7 +80,7 @@ class TrainingRun(ABC):
         module: the losses, the optimiser and the scores. Logged names start with ``loss/`` or ``score/``.
         images: loaders of training and validation images.
         settings: the settings of the trainer.
-        scored: whether there are images to score on.
+        scored_on: "val" or "train", the images to score on; empty if there are none.
         curves: logged names that the plot shows, the total loss first.
         callbacks: callbacks of the family, in addition to those of every run.
     """
@@ -90,14 +91,14 @@ class TrainingRun(ABC):
         images: L.LightningDataModule,
         settings: TrainerSettings,
         *,
-        scored: bool,
+        scored_on: Literal["val", "train", ""],
         curves: tuple[str, ...],
         callbacks: tuple[Callback, ...] = (),
     ) -> None:
         self.module = module
         self.images = images
         self.settings = settings
-        self.scored = scored
+        self.scored_on = scored_on
         self.curves = curves
         self.callbacks = callbacks
 
@@ -145,7 +146,7 @@ def make_trainer(run: TrainingRun, folder: Path, *callbacks: Callback) -> L.Trai
         log_every_n_steps=settings.log_every,
         check_val_every_n_epoch=None,
         val_check_interval=settings.score_every,
-        limit_val_batches=None if run.scored else 0,
+        limit_val_batches=None if run.scored_on else 0,
         num_sanity_val_steps=0,
         default_root_dir=folder,
         enable_model_summary=False,

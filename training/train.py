@@ -59,7 +59,7 @@ def train(
     trainer.fit(
         prepared.module, prepared.images, ckpt_path=last if resume else None, weights_only=True
     )
-    if prepared.scored and last_score.step != trainer.global_step:
+    if prepared.scored_on and last_score.step != trainer.global_step:
         trainer.validate(prepared.module, prepared.images, verbose=False)
     scores = {
         name: float(value)
@@ -87,7 +87,7 @@ def _write_results(
             first, last = first_and_last(curve)
             print(f"{name:<18} first {first:.4f}  last {last:.4f}")
     for name, value in scores.items():
-        print(f"{name:<28} {value:.4f}")
+        print(f"{name:<28} {value:.4f}  (on the {prepared.scored_on} images)")
     prepared.draw(folder / "answers.png")
     print(f"{info} in {folder}")
 

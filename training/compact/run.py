@@ -73,7 +73,7 @@ class CompactRun(TrainingRun):
             module,
             images,
             settings,
-            scored=True,
+            scored_on="val",
             curves=("loss/total", "loss/cross_entropy", "loss/dice", "score/part_miou"),
             callbacks=(timer,),
         )

@@ -82,7 +82,7 @@ class PartCLIPSegRun(TrainingRun):
             module,
             images,
             settings,
-            scored=len(images.score_images) > 0,
+            scored_on=recipe.score_on if len(images.score_images) else "",
             curves=("loss/total", "loss/separation", "loss/enhancement", "score/part_miou"),
         )
         self.name = recipe.name

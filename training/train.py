@@ -94,9 +94,7 @@ def _write_results(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments, for this module's own parser or for a subcommand."""
-    names = ", ".join(
-        f"{path.parent.name}/{path.stem}" for path in sorted(RECIPES.glob("*/*.yaml"))
-    )
+    names = ", ".join(path.stem for path in sorted(RECIPES.glob("*/*.yaml")))
     parser.add_argument(
         "recipe", nargs="?", help=f"a YAML file, or the name of one of: {names.replace('%', '%%')}"
     )

@@ -99,7 +99,7 @@ def sweep(
             options = SegmentOptions(
                 score_threshold=0.0, mask_threshold=threshold, max_parts=10_000
             )
-            result = part_masks(maps, encoded.queries, *parts.shape, options, "")
+            result = part_masks(maps, encoded.queries, parts.shape[0], parts.shape[1], options, "")
             for question, group in asked:
                 mask, truth = result.mask_of(question.query), question.truth
                 iou = mask_iou(mask, truth) if truth is not None else 0.0

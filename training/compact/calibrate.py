@@ -60,8 +60,12 @@ def load_weights(checkpoint: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
         state = content["state_dict"]
-    except (OSError, KeyError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{checkpoint} is not a training checkpoint: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read {checkpoint}: {error.strerror}") from error
+    except (KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{checkpoint} is not a training checkpoint that holds only tensors and plain values"
+        ) from error
     prefix = "model."
     return {
         key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)

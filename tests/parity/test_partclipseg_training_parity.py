@@ -25,8 +25,8 @@ SEEDS = sorted(
     for path in (FIXTURES / "partclipseg").glob("seed*_losses.json")
 )
 LOSSES = {
-    "loss_part_obj_fg": "pair_foreground",
-    "loss_part_obj_bg": "pair_background",
+    "loss_part_obj_fg": "object_part_foreground",
+    "loss_part_obj_bg": "object_part_background",
     "loss_part": "part",
     "loss_obj": "object",
     "loss_sep": "separation",

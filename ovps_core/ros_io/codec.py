@@ -18,7 +18,7 @@ from ovps_core.pipeline.pose import CameraIntrinsics, Part3D
 from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.ros_io.encodings import compressed_depth_to_m, compressed_to_rgb, to_depth_m, to_rgb
 from ovps_core.structures.masks import Box, PartMask, PartMasks
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.query import PartQuery, RefusedQuery
 
 PART_MASKS = "ovps_ros/msg/PartMasks"
 PARTS_3D = "ovps_ros/msg/Parts3D"
@@ -100,6 +100,11 @@ def query_value(message: Any) -> PartQuery:
     return PartQuery(text, message.object, message.part, threshold, message.max_parts)
 
 
+def refused_value(message: Any) -> RefusedQuery:
+    """Refused phrase of an ovps_ros/RefusedQuery."""
+    return RefusedQuery(message.text, message.reason, tuple(message.nearest))
+
+
 def masks_value(message: Any) -> PartMasks:
     """Part masks of an ovps_ros/PartMasks.
 
@@ -108,7 +113,8 @@ def masks_value(message: Any) -> PartMasks:
     """
     queries = tuple(query_value(query) for query in message.queries)
     parts = tuple(_part_value(part) for part in message.parts)
-    return PartMasks(message.height, message.width, queries, parts, message.model)
+    refused = tuple(refused_value(query) for query in message.refused)
+    return PartMasks(message.height, message.width, queries, parts, message.model, refused)
 
 
 def _part_value(message: Any) -> PartMask:
@@ -189,6 +195,15 @@ class MessageEncoder:
             max_parts=query.max_parts,
         )
 
+    def refused(self, query: RefusedQuery) -> Any:
+        """ovps_ros/RefusedQuery."""
+        return self._make(
+            "ovps_ros/msg/RefusedQuery",
+            text=query.text,
+            reason=query.reason,
+            nearest=list(query.nearest),
+        )
+
     def masks(self, masks: PartMasks, header: Any, latency_ns: int = 0) -> Any:
         """ovps_ros/PartMasks.
 
@@ -205,6 +220,7 @@ class MessageEncoder:
             height=masks.height,
             width=masks.width,
             queries=list(queries.values()),
+            refused=[self.refused(query) for query in masks.refused],
             parts=[self._part(part, header, queries[part.query]) for part in masks.parts],
             model=masks.model,
             latency=self._make("builtin_interfaces/msg/Duration", sec=sec, nanosec=nanosec),
@@ -236,7 +252,7 @@ class MessageEncoder:
         )
 
     def _part(self, part: PartMask, header: Any, query: Any) -> Any:
-        box = part.roi
+        box = part.box
         return self._make(
             "ovps_ros/msg/PartMask",
             id=part.id,

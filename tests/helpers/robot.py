@@ -26,7 +26,7 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_msgs.msg import Header, String  # noqa: E402
 
-from ovps_ros.messages import image_message  # noqa: E402
+from ovps_ros.messages import message_encoder  # noqa: E402
 
 PATIENCE = 20.0  # seconds; machines that test are busy
 NODE_STARTS = 150.0
@@ -85,8 +85,8 @@ class Robot:
             info = CameraInfo(header=header, width=rgb.shape[1], height=rgb.shape[0])
             info.k = [600.0, 0, rgb.shape[1] / 2, 0, 600.0, rgb.shape[0] / 2, 0, 0, 1.0]
             self.infos.publish(info)
-            self.depths.publish(image_message(depth, header))
-        self.images.publish(image_message(rgb, header))
+            self.depths.publish(message_encoder.image(depth, header))
+        self.images.publish(message_encoder.image(rgb, header))
         return header
 
     def answer(

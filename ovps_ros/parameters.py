@@ -143,6 +143,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
+        """Check what ranges of single parameters cannot express."""
         if self.image_transport not in ("raw", "compressed"):
             raise ParameterError(
                 f"image_transport is {self.image_transport!r}; expected raw or compressed"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ovps_core.errors import ImageError
 from ovps_core.pipeline.preprocess import RgbImage
 
-Bytes = bytes | bytearray | memoryview | array.array | NDArray[np.uint8]
+Bytes = bytes | bytearray | memoryview | "array.array[int]" | NDArray[np.uint8]
 
 # encoding: (bytes of one sample, samples of one pixel, OpenCV's conversion code to RGB)
 _COLOUR: dict[str, tuple[int, int, int | None]] = {

@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         overload = _measure(sender, processes, args.rate, args.seconds)
         sender.destroy_node()
     rclpy.try_shutdown()
-    rows = [
+    rows: list[list[object]] = [
         ["model alone", "", "", model_ms, None, None],
         ["node, half load", *half_load, half_load.p50 - model_ms],
         [f"node, {args.rate:g} Hz in", *overload, None],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -14,7 +14,7 @@ from ovps_core.ros_io.bags.messages import typestore
 from ovps_core.ros_io.codec import PART_MASKS
 from ovps_ros.msg import PartMasks
 
-_BAG_VERSION = 9
+_BAG_VERSION: Literal[9] = 9
 
 
 class MaskRecorder:

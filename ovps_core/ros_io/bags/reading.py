@@ -163,9 +163,11 @@ class BagFrames:
         self._match(round(slop_s * _SECOND), required)
 
     def __len__(self) -> int:
+        """Number of frames."""
         return len(self._matches)
 
     def __iter__(self) -> Iterator[BagFrame]:
+        """Read the frames."""
         uses = Counter(item for match in self._matches.values() for item in match.items())
         held: dict[tuple[str, int], _Recorded] = {}
         waiting: deque[int] = deque()

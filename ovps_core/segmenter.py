@@ -1,58 +1,80 @@
-"""The product in one object: give it an image and words, get part masks."""
+"""The product in one object: part masks from an image and phrases."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from ovps_core.checkpoints import CheckpointInfo, find_weights, load_model
+from ovps_core.checkpoints import CheckpointInfo, LoadedModel, find_weights, load_model
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engines import DEFAULT_CACHE, EngineCache, make_engine
 from ovps_core.engines.cuda.postprocess import occupied_maps
 from ovps_core.engines.interface import Engine, EngineShape
-from ovps_core.language.parser import parse_queries
+from ovps_core.language.parser import read_queries
 from ovps_core.models.interface import (
     Conditions,
     EncodedQueries,
+    Features,
+    PartLogits,
     PartModel,
+    QueryEncoder,
     QueryRows,
     query_logits,
+    require_accepted,
 )
 from ovps_core.models.text.tower import EmbeddingCache
-from ovps_core.pipeline.postprocess.components import SegmentOptions, logit, part_masks
+from ovps_core.pipeline.postprocess.components import (
+    SegmentOptions,
+    full_size,
+    logit,
+    part_masks,
+)
 from ovps_core.pipeline.preprocess import RgbImage, check_image, load_image, to_batch
 from ovps_core.structures.cache_folder import cache_folder
 from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.query import PartQuery
 
 Queries = str | Iterable[str | PartQuery] | EncodedQueries
-_PLANS = 32  # lists of queries kept ready
+_CACHED_LISTS = 32  # encoded lists of queries that are kept
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image that was encoded once and can be queried any number of times.
+
+    Attributes:
+        features: features of the image, on the engine's device; they stay valid.
+        height, width: size of the image, pixels.
+    """
+
+    features: Features
+    height: int
+    width: int
 
 
 class PartSegmenter:
-    """Segments images for queries; holds no state between calls but caches.
+    """Segments images for queries. Between calls it keeps nothing but caches.
 
         >>> segmenter = PartSegmenter.from_pretrained("ovps-tiny")
         >>> masks = segmenter.segment(image, ["knife handle", "mug rim"])
 
     Args:
-        model: the network, for turning words into conditions.
-        info: what its weights are.
-        engine: what runs it.
+        loaded: network, query encoder and header of the weights.
+        engine: runs the network.
     """
 
-    def __init__(self, model: PartModel, info: CheckpointInfo, engine: Engine) -> None:
-        self.model = model
-        self.info = info
+    def __init__(self, loaded: LoadedModel, engine: Engine) -> None:
+        self.model: PartModel = loaded.model
+        self.query_encoder: QueryEncoder = loaded.query_encoder
+        self.info: CheckpointInfo = loaded.info
         self.engine = engine
-        self._plan = functools.lru_cache(_PLANS)(model.plan)
+        self._encode_queries = functools.lru_cache(_CACHED_LISTS)(self._encode_list)
 
     @classmethod
     def from_pretrained(
@@ -63,105 +85,158 @@ class PartSegmenter:
         device: str = "auto",
         precision: str = "auto",
         calibration: Sequence[RgbImage] = (),
-        engines: EngineCache = DEFAULT_CACHE,
+        engine_cache: EngineCache = DEFAULT_CACHE,
     ) -> PartSegmenter:
         """A segmenter with the weights of a named model or file (see ``ovps models``).
 
         Args:
             backend, device, precision, calibration: see :func:`ovps_core.engines.make_engine`.
-            engines: where engines that must be built are kept, and who is told while one is built.
+            engine_cache: folder for engines that must be built, and who is told while one is built.
 
         Raises:
-            CheckpointError: the weights are not there, damaged or of another model.
-            BackendError: the backend, device or precision cannot be had.
+            CheckpointError: the weights are missing, damaged or of another model.
+            BackendError: the backend, device or precision is not available.
         """
-        model, info = load_model(find_weights(name))
-        text = getattr(model, "text", None)
-        if text is not None:
-            text.cache = EmbeddingCache(info.digest, cache_folder() / "text.sqlite")
+        loaded = load_model(find_weights(name))
+        if loaded.query_encoder.text_encoder is not None:
+            loaded.query_encoder.text_encoder.cache = EmbeddingCache(
+                loaded.info.digest, cache_folder() / "text.sqlite"
+            )
         engine = make_engine(
-            model,
+            loaded.model,
             backend=backend,
             device=device,
             precision=precision,
             calibration=calibration,
-            cache=engines,
+            query_encoder=loaded.query_encoder,
+            cache=engine_cache,
         )
-        return cls(model, info, engine)
+        return cls(loaded, engine)
 
     @property
     def name(self) -> str:
         """Name and digest of the weights."""
         return str(self.info)
 
-    def plan(self, queries: Queries) -> EncodedQueries:
-        """Read and encode queries; do it once when they change, not per frame.
+    def encode_queries(self, queries: Queries) -> EncodedQueries:
+        """Parse and encode queries; do it once when they change, not per frame.
+
+        Phrases that cannot be parsed, or that the model cannot answer, are in ``refused``; the others are encoded.
+
+        Args:
+            queries: a text, a list of texts or :class:`PartQuery`, or the result of an earlier call.
 
         Raises:
-            QueryError: a text cannot be read, or the model cannot ask for it.
+            QueryError: every phrase is refused; the message has all reasons.
         """
         if isinstance(queries, EncodedQueries):
             return queries
-        return self._plan(parse_queries(queries))
+        items = (queries,) if isinstance(queries, str) else tuple(queries)
+        return self._encode_queries(items)
+
+    def _encode_list(self, items: tuple[str | PartQuery, ...]) -> EncodedQueries:
+        accepted, refused = read_queries(items)
+        require_accepted(accepted, refused)
+        encoded = self.query_encoder.encode(accepted)
+        return replace(encoded, refused=(*refused, *encoded.refused))
 
     def warm_up(self, *, batch: int = 1) -> None:
-        """Let the engine compile and allocate, and every stage run once, before the first frame."""
-        size = self.model.preprocessing.size
+        """Compile and allocate for ``batch`` images, and run every stage once, before the first frame."""
+        size = self.model.spec.preprocessing.size
         self.engine.prepare(EngineShape(batch=batch, size=size))
-        name = torch.zeros(1, self.model.condition_dim)  # no word: every model takes it
-        nothing = torch.zeros(0, dtype=torch.int64)
-        conditions = Conditions(name, name[:0], nothing, nothing)
-        query = PartQuery("warm up", object="warm up")
-        plan = EncodedQueries((query,), conditions, (QueryRows(names=(0,)),))
-        self.segment_batch([np.zeros((*size, 3), np.uint8)] * batch, plan)
+        queries = EncodedQueries(
+            (PartQuery("warm up", object="warm up"),),
+            Conditions.placeholder(self.model.spec.condition_dim),
+            (QueryRows(names=(0,)),),
+        )
+        self.segment_batch([np.zeros((*size, 3), np.uint8)] * batch, queries)
+
+    def encode(self, image: RgbImage | str | Path) -> EncodedImage:
+        """Encode an image once; pass the result to :meth:`segment` as often as there are queries.
+
+        Args:
+            image: RGB uint8 [H, W, 3], or a file.
+
+        Raises:
+            ImageError: not an image.
+        """
+        if isinstance(image, str | Path):
+            image = load_image(image)
+        check_image(image)
+        pixels = to_batch([image], self.model.spec.preprocessing, self.engine.device)
+        return EncodedImage(self.engine.encode_image(pixels), *image.shape[:2])
 
     def segment(
-        self, image: RgbImage | str | Path, queries: Queries, options: SegmentOptions | None = None
+        self,
+        image: RgbImage | str | Path | EncodedImage,
+        queries: Queries,
+        options: SegmentOptions | None = None,
     ) -> PartMasks:
         """Find parts in one image.
 
         Args:
-            image: RGB uint8 [H, W, 3], or a file.
-            queries: text, list of texts or :class:`PartQuery`, or what :meth:`plan` gave.
+            image: RGB uint8 [H, W, 3], a file, or the result of :meth:`encode`.
+            queries: a text, a list of texts or :class:`PartQuery`, or the result of :meth:`encode_queries`.
             options: thresholds.
 
         Raises:
             ImageError: not an image.
-            QueryError: see :meth:`plan`.
+            QueryError: see :meth:`encode_queries`.
         """
-        if isinstance(image, str | Path):
-            image = load_image(image)
-        return self.segment_batch([image], queries, options)[0]
+        if not isinstance(image, EncodedImage):
+            image = load_image(image) if isinstance(image, str | Path) else image
+            return self.segment_batch([image], queries, options)[0]
+        encoded, options = self.encode_queries(queries), options or SegmentOptions()
+        maps = np.zeros((1, 0, 1, 1), dtype=np.float32)
+        if encoded.queries:
+            logits = self.engine.decode_image(image.features, encoded.conditions)
+            maps = self._host_maps(logits, encoded, logit(options.mask_threshold))
+        return self._masks(maps[0], encoded, image.height, image.width, options)
 
     def segment_batch(
         self, images: Sequence[RgbImage], queries: Queries, options: SegmentOptions | None = None
     ) -> list[PartMasks]:
-        """The same for several images, of any sizes, in one pass of the network."""
-        plan, options = self.plan(queries), options or SegmentOptions()
-        maps = self.query_maps(images, plan, logit(options.mask_threshold))
+        """:meth:`segment` of several images, of any sizes, in one pass of the network."""
+        encoded, options = self.encode_queries(queries), options or SegmentOptions()
+        maps = self.query_maps(images, encoded, logit(options.mask_threshold))
         return [
-            part_masks(one, plan.queries, image.shape[0], image.shape[1], options, self.name)
+            self._masks(one, encoded, image.shape[0], image.shape[1], options)
             for image, one in zip(images, maps, strict=True)
         ]
 
     def probabilities(self, image: RgbImage, queries: Queries) -> NDArray[np.float32]:
         """Probability per query and pixel, float32 [Q, H, W]."""
-        return full_size(self.query_maps([image], self.plan(queries)), *image.shape[:2])[0]
+        maps = self.query_maps([image], self.encode_queries(queries))
+        return full_size(maps, *image.shape[:2])[0]
 
     def query_maps(
-        self, images: Sequence[RgbImage], plan: EncodedQueries, threshold: float = -math.inf
+        self, images: Sequence[RgbImage], queries: EncodedQueries, threshold: float = -math.inf
     ) -> NDArray[np.float32]:
-        """Coarse logits float32 [B, Q, h, w]; far from what is above ``threshold`` they need not be true."""
+        """Mask logits at the network's output size, float32 [B, Q, h, w].
+
+        On a GPU only the boxes around values above ``threshold`` are copied to the host; elsewhere the map holds a
+        constant at or below it.
+        """
         for image in images:
             check_image(image)
-        if not plan.queries or not images:
-            return np.zeros((len(images), len(plan.queries), 1, 1), dtype=np.float32)
-        pixels = to_batch(images, self.model.preprocessing, self.engine.device)
-        maps = query_logits(self.engine.run(pixels, plan.conditions), plan.query_rows)
+        if not queries.queries or not images:
+            return np.zeros((len(images), len(queries.queries), 1, 1), dtype=np.float32)
+        pixels = to_batch(images, self.model.spec.preprocessing, self.engine.device)
+        return self._host_maps(self.engine.run(pixels, queries.conditions), queries, threshold)
+
+    def _host_maps(
+        self, logits: PartLogits, queries: EncodedQueries, threshold: float
+    ) -> NDArray[np.float32]:
+        maps = query_logits(logits, queries.query_rows)
         return occupied_maps(maps, threshold) if maps.is_cuda else maps.numpy()
 
-
-def full_size(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Coarse logits float32 [B, Q, h, w] -> probabilities float32 [B, Q, height, width]."""
-    size = (height, width)
-    return F.interpolate(torch.from_numpy(maps), size, mode="bilinear").sigmoid().numpy()
+    def _masks(
+        self,
+        maps: NDArray[np.float32],
+        queries: EncodedQueries,
+        height: int,
+        width: int,
+        options: SegmentOptions,
+    ) -> PartMasks:
+        masks = part_masks(maps, queries.queries, height, width, options, self.name)
+        return replace(masks, refused=queries.refused)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ovps_core.errors import QueryError
-from ovps_core.language.parser import parse_query, phrases
+from ovps_core.language.parser import read_queries
 from ovps_core.models.interface import EncodedQueries
 from ovps_core.ros_io.codec import query_value
 from ovps_core.segmenter import PartSegmenter
@@ -44,24 +44,18 @@ QueryReader = Callable[[], QueryList]
 
 def read_phrases(texts: Iterable[str]) -> QueryList:
     """Read texts, each of which may hold several phrases."""
-    return _read((phrase for text in texts for phrase in phrases(text)), parse_query, str)
+    return QueryList(*read_queries(texts))
 
 
 def read_messages(messages: Iterable[Any]) -> QueryList:
     """Read ovps_ros/PartQuery messages."""
-    return _read(messages, query_value, lambda message: str(message.text))
-
-
-def _read(
-    items: Iterable[Any], read: Callable[[Any], PartQuery], text: Callable[[Any], str]
-) -> QueryList:
     queries: list[PartQuery] = []
     refused: list[RefusedQuery] = []
-    for item in items:
+    for message in messages:
         try:
-            queries.append(read(item))
+            queries.append(query_value(message))
         except QueryError as error:
-            refused.append(RefusedQuery(text(item), str(error)))
+            refused.append(RefusedQuery(message.text, str(error)))
     return QueryList(tuple(dict.fromkeys(queries)), tuple(refused))
 
 

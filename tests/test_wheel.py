@@ -15,7 +15,7 @@ import pytest
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL, known_models
 from ovps_core.errors import BackendError
-from ovps_core.evaluation.metrics import mask_iou
+from ovps_core.structures.masks import mask_iou
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = Path(sysconfig.get_paths()["purelib"])  # torch, OpenCV and the rest come from here

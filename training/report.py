@@ -76,14 +76,14 @@ def draw_answers(training: PartCLIPSegTraining, images: PartImages, path: Path) 
     figure, axes = plt.subplots(3, count, figsize=(1.7 * count, 5.2), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    preprocessing = training.model.preprocessing
+    preprocessing = training.model.spec.preprocessing
     mean, std = (torch.tensor(v)[:, None, None] for v in (preprocessing.mean, preprocessing.std))
     for column in range(count):
         pixels, *labels = (values[None] for values in images[column])
         _, logits = training.losses((pixels.to(training.device), *_to(labels, training.device)))
-        size = (logits.pairs.shape[-2], logits.pairs.shape[-1])
+        size = (logits.object_parts.shape[-2], logits.object_parts.shape[-1])
         truth = PartTargets(labels[0], labels[1]).resized(size).pairs[0]
-        answer = logits.pairs[0].argmax(dim=0).cpu()
+        answer = logits.object_parts[0].argmax(dim=0).cpu()
         answer[answer == pairs] = IGNORE
         axes[0, column].imshow((pixels[0] * std + mean).clamp(0, 1).permute(1, 2, 0))
         for row, shown in ((1, truth), (2, answer)):

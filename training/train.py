@@ -65,15 +65,16 @@ def train(
     if resume and not last.is_file():
         raise RecipeError(f"nothing to resume: {last} does not exist; leave out --resume")
     data = open_data(recipe.data, data_path)
-    model = build_network(recipe.model, recipe.corrections, data.vocabulary)
+    model, query_encoder = build_network(recipe.model, recipe.corrections, data.vocabulary)
     training = PartCLIPSegTraining(
         model,
+        query_encoder.text_encoder,
         data.vocabulary,
         recipe.optim,
         recipe.losses,
         train_towers=recipe.model.train_towers,
     )
-    images = PartImagesModule(data, recipe, model.preprocessing)
+    images = PartImagesModule(data, recipe, model.spec.preprocessing)
     scored = len(images.score_images) > 0
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False))
@@ -152,7 +153,11 @@ def _finish(
     curves: dict[str, Curve],
 ) -> None:
     """Weights, curves and pictures into the run's folder, and a few lines for the person."""
-    state = {name: t.detach().cpu().contiguous() for name, t in training.model.state_dict().items()}
+    text = {f"text.{n}": t for n, t in training.text_encoder.state_dict().items()}
+    state = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in (training.model.state_dict() | text).items()
+    }
     info = CheckpointInfo(recipe.name, "partclipseg", training.model.config, source="training")
     info = save_model(folder / "model.safetensors", state, info)
     plot_curves(curves, folder / "curves.png")

@@ -168,9 +168,9 @@ def _run_benchmark(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
 
 def _trained_on(segmenter: PartSegmenter) -> str:
     """The benchmark whose seen pairs the weights were trained on, "" where it is none or unknown."""
-    pairs = getattr(segmenter.info.config, "trained_pairs", ())
+    trained = segmenter.model.spec.trained_object_parts
     seen = {name: load_vocabulary(name).seen().object_parts for name in READERS}
-    return next((name for name in seen if seen[name] == pairs), "")
+    return next((name for name in seen if seen[name] == trained), "")
 
 
 def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:

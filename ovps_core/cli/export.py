@@ -14,7 +14,6 @@ from tqdm import tqdm
 from ovps_core.engines.interface import MAX_QUERIES
 from ovps_core.engines.subgraphs import OPSETS, export_onnx
 from ovps_core.errors import BackendError
-from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.interface import PartModel
 from ovps_core.profiling.workloads import open_model
 
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Export one graph: pixels, names and pairs in, logits out."""
     path = args.out or Path(Path(args.model).stem.replace(":", "-") + _SUFFIX[args.to])
     _check(args, path)
-    model = open_model(args.model)
+    model = open_model(args.model).model
     precision = (
         args.precision if args.precision != "auto" else "fp16" if args.to == "tensorrt" else "fp32"
     )
@@ -90,20 +89,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _description(model: PartModel) -> dict[str, Any]:
-    """What somebody needs to know to run the graph without us."""
+    """Description of the graph's inputs and outputs, for people who run it without this package."""
     known: dict[str, Any] = {}
-    if isinstance(model, PartFPN):
-        words = model.config
-        known["condition_elements"] = [
-            *(f"object {name}" for name in words.objects),
-            *(f"part {name}" for name in words.parts),
-            *(f"pair {object} {part}" for object, part in words.pairs),
-        ]
+    if model.spec.vocabulary is not None:
+        known["condition_elements"] = list(model.spec.vocabulary.condition_names)
     return {
         "pixels": "float32 [batch, 3, height, width], RGB, scaled to 0..1, less mean, over std",
-        **asdict(model.preprocessing),
+        **asdict(model.spec.preprocessing),
         "logits": "a pixel shows what is asked where the sigmoid is above 0.5",
-        "condition_dim": model.condition_dim,
+        "condition_dim": model.spec.condition_dim,
         **known,
     }
 

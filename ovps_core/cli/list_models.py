@@ -9,7 +9,6 @@ from tabulate import tabulate
 from ovps_core.checkpoints import find_weights, known_models
 from ovps_core.checkpoints.file import read_info, sha256
 from ovps_core.checkpoints.registry import DEFAULT_MODEL, models_folder
-from ovps_core.models.compact.model import PartFPNConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,12 +53,12 @@ def run(args: argparse.Namespace) -> int:
 def _words(name: str) -> str:
     """A table of the objects and parts that a model knows; models with a text tower take any words."""
     on_hub = any(model.name == name and model.hub for model in known_models())
-    config = None if on_hub else read_info(find_weights(name)).config
-    if not isinstance(config, PartFPNConfig):
+    known = None if on_hub else read_info(find_weights(name)).config.vocabulary
+    if known is None:
         return f"{name} takes any words."
     rows = [
-        (thing, ", ".join(part for owner, part in config.pairs if owner == thing))
-        for thing in sorted(config.objects)
+        (name, ", ".join(part for owner, part in known.object_parts if owner == name))
+        for name in sorted(known.objects)
     ]
     table = tabulate(rows, headers=("object", "parts seen in training"))
-    return f"{table}\n\nparts, of any object or alone: {', '.join(config.parts)}"
+    return f"{table}\n\nparts, of any object or alone: {', '.join(known.parts)}"

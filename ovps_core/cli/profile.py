@@ -34,12 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print milliseconds of each stage, and the operators that PyTorch spent most in."""
-    model = open_model(args.model)
+    loaded = open_model(args.model)
     workload = Workload(args.queries, (640, 480), cameras=1)
-    expected = reference_maps(model, workload)
-    engine = open_engine(model, args.engine, args.device)
-    engine.prepare(EngineShape(1, model.preprocessing.size, engine.max_queries))
-    case = Case(Result(args.model, str(engine), *workload), model, engine, expected)
+    expected = reference_maps(loaded, workload)
+    engine = open_engine(loaded, args.engine, args.device)
+    engine.prepare(EngineShape(1, loaded.model.spec.preprocessing.size, engine.max_queries))
+    case = Case(Result(args.model, str(engine), *workload), loaded, engine, expected)
     case.run(record_function)
     on_gpu = engine.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]

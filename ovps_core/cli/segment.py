@@ -86,7 +86,7 @@ def _sort_out(
     refused: dict[str, str] = {}
     for phrase in (phrase for text in texts for phrase in phrases(text)):
         try:
-            queries += segmenter.plan(phrase).queries
+            queries += segmenter.encode_queries(phrase).queries
         except QueryError as error:
             refused[phrase] = str(error)
     return queries, refused
@@ -106,7 +106,7 @@ def _answer(photo: Path, masks: PartMasks, refused: Mapping[str, str]) -> dict[s
                 "id": part.id,
                 "query": _query(part.query),
                 "score": round(part.score, 4),
-                "roi": asdict(part.roi),
+                "roi": asdict(part.box),
                 "area": part.area,
                 "segmentation": encode_segmentation(part.full(masks.height, masks.width)),
             }
@@ -128,7 +128,7 @@ def _rows(masks: PartMasks) -> list[dict[str, object]]:
                 {"query": query.text, "score": None, "pixels": 0, "box x y w h": "not found"}
             )
         for part in found:
-            box = f"{part.roi.x_offset} {part.roi.y_offset} {part.roi.width} {part.roi.height}"
+            box = f"{part.box.x_offset} {part.box.y_offset} {part.box.width} {part.box.height}"
             rows.append(
                 {
                     "query": query.text,

@@ -50,9 +50,9 @@ def decode_in_chunks(
         if names is None or pairs is None:
             batch, _, *size = logits.names.shape
             names = logits.names.new_empty((batch, conditions.names.shape[0], *size))
-            pairs = logits.names.new_empty((batch, conditions.pairs.shape[0], *size))
+            pairs = logits.names.new_empty((batch, conditions.object_parts.shape[0], *size))
         as_numpy_view(names)[:, as_numpy_view(chunk.name_rows)] = as_numpy_view(logits.names)
-        as_numpy_view(pairs)[:, as_numpy_view(chunk.pair_rows)] = as_numpy_view(logits.pairs)
+        as_numpy_view(pairs)[:, as_numpy_view(chunk.pair_rows)] = as_numpy_view(logits.object_parts)
     assert names is not None and pairs is not None  # there is a chunk
     return PartLogits(names, pairs)
 
@@ -64,8 +64,10 @@ def split(conditions: Conditions, most: int) -> list[Chunk]:
     that few names are decoded twice. Reads ``conditions``: done when they change, and before they go to a GPU.
     """
     count = conditions.names.shape[0]
-    if max(count, conditions.pairs.shape[0]) <= most:
-        return [Chunk(conditions, torch.arange(count), torch.arange(conditions.pairs.shape[0]))]
+    if max(count, conditions.object_parts.shape[0]) <= most:
+        return [
+            Chunk(conditions, torch.arange(count), torch.arange(conditions.object_parts.shape[0]))
+        ]
     parts, objects = conditions.part_index.tolist(), conditions.object_index.tolist()
     order = sorted(range(len(parts)), key=lambda pair: (objects[pair], parts[pair]))
     missing = dict.fromkeys(range(count))
@@ -95,7 +97,7 @@ def _chunk(conditions: Conditions, names: list[int], pairs: list[int]) -> Chunk:
 
     part = Conditions(
         conditions.names[names],
-        conditions.pairs[pairs],
+        conditions.object_parts[pairs],
         moved(conditions.part_index),
         moved(conditions.object_index),
     )
@@ -104,11 +106,11 @@ def _chunk(conditions: Conditions, names: list[int], pairs: list[int]) -> Chunk:
 
 def pad_with_dummy_object_part(conditions: Conditions) -> Conditions:
     """The same with one pair of zeros where there is none, for graphs whose axes start at 1."""
-    if conditions.pairs.shape[0]:
+    if conditions.object_parts.shape[0]:
         return conditions
     zero = torch.zeros(1, dtype=torch.int64, device=conditions.names.device)
     none = torch.zeros_like(conditions.names[:1])
-    return replace(conditions, pairs=none, part_index=zero, object_index=zero)
+    return replace(conditions, object_parts=none, part_index=zero, object_index=zero)
 
 
 def graph_inputs(conditions: Conditions, answers_object_parts: bool) -> tuple[Tensor, ...]:
@@ -127,12 +129,12 @@ def round_up_to_bucket(count: int) -> int:
 
 def pad_to_bucket(conditions: Conditions) -> Conditions:
     """The same with rows of zeros up to the next power of two of names and of pairs (none stay none)."""
-    names, pairs = conditions.names.shape[0], conditions.pairs.shape[0]
+    names, pairs = conditions.names.shape[0], conditions.object_parts.shape[0]
     more_names, more_pairs = round_up_to_bucket(names) - names, round_up_to_bucket(pairs) - pairs
     pad = torch.nn.functional.pad
     return Conditions(
         pad(conditions.names, (0, 0, 0, more_names)),
-        pad(conditions.pairs, (0, 0, 0, more_pairs)),
+        pad(conditions.object_parts, (0, 0, 0, more_pairs)),
         pad(conditions.part_index, (0, more_pairs)),
         pad(conditions.object_index, (0, more_pairs)),
     )

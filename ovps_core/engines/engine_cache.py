@@ -120,15 +120,13 @@ def model_key(model: PartModel) -> dict[str, str]:
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        if not name.startswith("text."):  # words reach a graph as numbers
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    config = getattr(model, "config", None)
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return {
         "model": type(model).__name__,
         "weights": digest.hexdigest(),
-        "config": json.dumps(asdict(config) if config else {}, sort_keys=True),
-        "preprocessing": json.dumps(asdict(model.preprocessing), sort_keys=True),
+        "config": json.dumps(asdict(model.config), sort_keys=True),
+        "preprocessing": json.dumps(asdict(model.spec.preprocessing), sort_keys=True),
         "graph": str(GRAPH_VERSION),
         "torch": torch.__version__,
         "timm": timm.__version__,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -73,6 +73,17 @@ class Engine(ABC):
         """
         with self._turn, torch.inference_mode():
             features = self.encode(pixels.to(self.device, non_blocking=True))
+            return self.decode_all(features, conditions)
+
+    def encode_image(self, pixels: Tensor) -> Features:
+        """Features of normalised pixels float [B, 3, H, W] that stay valid; see :meth:`decode_image`."""
+        with self._turn, torch.inference_mode():
+            features = self.encode(pixels.to(self.device, non_blocking=True))
+            return replace(features, levels=tuple(level.clone() for level in features.levels))
+
+    def decode_image(self, features: Features, conditions: Conditions) -> PartLogits:
+        """Float32 logits of any number of conditions on :attr:`device`, from :meth:`encode_image`."""
+        with self._turn, torch.inference_mode():
             return self.decode_all(features, conditions)
 
     def decode_all(self, features: Features, conditions: Conditions) -> PartLogits:

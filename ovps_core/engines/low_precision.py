@@ -12,7 +12,7 @@ from ovps_core.models.interface import PartModel
 
 
 def inference_copy(model: PartModel, dtype: torch.dtype = torch.float32) -> PartModel:
-    """A copy of ``model`` without its text tower, on the CPU, in evaluation mode; ``model`` stays as it is.
+    """A copy of ``model`` on the CPU, for inference; ``model`` stays as it is.
 
     In 16 bit the weights are rounded, but norms stay and compute in float32: sums of squares and variances leave
     the range of float16.
@@ -20,10 +20,7 @@ def inference_copy(model: PartModel, dtype: torch.dtype = torch.float32) -> Part
     Args:
         dtype: of the weights: float32, float16 or bfloat16.
     """
-    text = getattr(model, "text", None)
-    # Words are conditions by the time a network runs, and the text tower is half of a CLIP.
-    twin = copy.deepcopy(model, {id(text): None} if text is not None else {})
-    twin = twin.cpu().eval().requires_grad_(False).float()
+    twin = copy.deepcopy(model).cpu().eval().requires_grad_(False).float()
     if dtype is not torch.float32:
         for module in twin.modules():
             if isinstance(module, (nn.LayerNorm, nn.BatchNorm2d)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -12,7 +13,7 @@ from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
 from ovps_core.engines.interface import Engine
 from ovps_core.engines.torch_eager import EagerEngine
 from ovps_core.errors import BackendError
-from ovps_core.models.interface import PartModel
+from ovps_core.models.interface import PartModel, QueryEncoder
 from ovps_core.pipeline.preprocess import RgbImage
 
 BACKENDS = ("auto", "torch", "compiled", "openvino", "onnxruntime", "tensorrt")
@@ -26,6 +27,7 @@ def make_engine(
     device: str = "auto",
     precision: str = "auto",
     calibration: Sequence[RgbImage] = (),
+    query_encoder: QueryEncoder | None = None,
     cache: EngineCache = DEFAULT_CACHE,
 ) -> Engine:
     """An engine for ``model``.
@@ -36,7 +38,8 @@ def make_engine(
         device: "auto", "cpu" or "cuda:N".
         precision: "auto", "fp32", "bf16", "fp16", "mixed" or "int8"; "auto" is 16 bit where the device is
             faster in it. mixed and int8 must be asked for: what they cost in accuracy depends on the model.
-        calibration: pictures for mixed and int8, such as the robot sees.
+        calibration: pictures to calibrate mixed and int8 with, such as the robot sees.
+        query_encoder: encodes queries to calibrate mixed and int8 with; only they need it.
         cache: where engines that must be built are kept.
 
     Raises:
@@ -47,7 +50,7 @@ def make_engine(
     if device == "auto":
         on_gpu = torch.cuda.is_available() and backend not in ("openvino", "onnxruntime")
         device = "cuda:0" if on_gpu else "cpu"
-    if precision == "auto" and not model.safe_in_half_precision:
+    if precision == "auto" and not model.spec.safe_in_half_precision:
         precision = "fp32"
     why = "as asked"
     if backend == "auto":
@@ -56,9 +59,9 @@ def make_engine(
         raise BackendError(
             f"{backend} runs on the CPU here, not on {device!r}; use tensorrt, compiled or torch"
         )
-    if precision in ("bf16", "mixed", "int8") and not model.safe_in_half_precision:
+    if precision in ("bf16", "mixed", "int8") and not model.spec.safe_in_half_precision:
         log.warning("%s changes this model's masks; docs/performance.md has how much", precision)
-    engine = _MAKERS[backend](model, device, precision, calibration, cache)
+    engine = _MAKERS[backend](_Request(model, device, precision, calibration, query_encoder, cache))
     log.info("engine: %s on %s in %s (%s)", engine.name, device, engine.precision, why)
     return engine
 
@@ -93,49 +96,62 @@ def _precision_or(precision: str, default: Callable[[], str]) -> str:
     return default() if precision == "auto" else precision
 
 
-def _torch(
-    model: PartModel, device: str, precision: str, _: Sequence[RgbImage], __: EngineCache
-) -> Engine:
-    precision = _precision_or(precision, lambda: "fp16" if device.startswith("cuda") else "fp32")
-    return EagerEngine(model, device=device, precision=precision)
+@dataclass(frozen=True)
+class _Request:
+    """Arguments of :func:`make_engine` after defaults."""
+
+    model: PartModel
+    device: str
+    precision: str
+    calibration: Sequence[RgbImage]
+    query_encoder: QueryEncoder | None
+    cache: EngineCache
 
 
-def _compiled(
-    model: PartModel, device: str, precision: str, _: Sequence[RgbImage], __: EngineCache
-) -> Engine:
+def _torch(request: _Request) -> Engine:
+    return EagerEngine(request.model, device=request.device, precision=_torch_precision(request))
+
+
+def _compiled(request: _Request) -> Engine:
     from ovps_core.engines.torch_compile import CompiledEngine
 
-    precision = _precision_or(precision, lambda: "fp16" if device.startswith("cuda") else "fp32")
-    return CompiledEngine(model, device=device, precision=precision)
+    return CompiledEngine(request.model, device=request.device, precision=_torch_precision(request))
 
 
-def _openvino(
-    model: PartModel, _: str, precision: str, images: Sequence[RgbImage], cache: EngineCache
-) -> Engine:
+def _torch_precision(request: _Request) -> str:
+    default = "fp16" if request.device.startswith("cuda") else "fp32"
+    return _precision_or(request.precision, lambda: default)
+
+
+def _openvino(request: _Request) -> Engine:
     from ovps_core.engines.openvino.runtime import OpenVinoEngine, has_bf16
 
-    precision = _precision_or(precision, lambda: "bf16" if has_bf16() else "fp32")
-    return OpenVinoEngine(model, precision=precision, images=images, cache=cache)
+    return OpenVinoEngine(
+        request.model,
+        precision=_precision_or(request.precision, lambda: "bf16" if has_bf16() else "fp32"),
+        images=request.calibration,
+        query_encoder=request.query_encoder,
+        cache=request.cache,
+    )
 
 
-def _onnxruntime(
-    model: PartModel, _: str, precision: str, __: Sequence[RgbImage], cache: EngineCache
-) -> Engine:
+def _onnxruntime(request: _Request) -> Engine:
     from ovps_core.engines.onnx.runtime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(model, precision=_precision_or(precision, lambda: "fp32"), cache=cache)
+    precision = _precision_or(request.precision, lambda: "fp32")
+    return OnnxRuntimeEngine(request.model, precision=precision, cache=request.cache)
 
 
-def _tensorrt(
-    model: PartModel, device: str, precision: str, _: Sequence[RgbImage], cache: EngineCache
-) -> Engine:
+def _tensorrt(request: _Request) -> Engine:
     from ovps_core.engines.tensorrt.runtime import TensorRtEngine
 
-    precision = _precision_or(precision, lambda: "fp16")
-    return TensorRtEngine(model, device=device, precision=precision, cache=cache)
+    precision = _precision_or(request.precision, lambda: "fp16")
+    return TensorRtEngine(
+        request.model, device=request.device, precision=precision, cache=request.cache
+    )
 
 
-_MAKERS: dict[str, Callable[[PartModel, str, str, Sequence[RgbImage], EngineCache], Engine]] = {
+_MAKERS: dict[str, Callable[[_Request], Engine]] = {
     "torch": _torch,
     "compiled": _compiled,
     "openvino": _openvino,

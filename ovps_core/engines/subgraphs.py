@@ -49,12 +49,14 @@ def graph_io(model: PartModel, part: str = "whole", levels: int = 0) -> GraphIO:
     """
     features = tuple(f"level_{i}" for i in range(levels))
     conditions = (
-        ("names", "pairs", "part_index", "object_index")
-        if model.answers_object_parts
+        ("names", "object_parts", "part_index", "object_index")
+        if model.spec.answers_object_parts
         else ("names",)
     )
     logits = (
-        ("name_logits", "object_part_logits") if model.answers_object_parts else ("name_logits",)
+        ("name_logits", "object_part_logits")
+        if model.spec.answers_object_parts
+        else ("name_logits",)
     )
     if part == "encode":
         return GraphIO(("pixels",), features)
@@ -73,10 +75,11 @@ def export_onnx(
 ) -> GraphIO:
     """Write a checked ONNX graph with a dynamic batch and a dynamic number of names and of pairs.
 
-    ``pixels`` float32 [batch, 3, H, W], ``names`` float32 [names, D], ``pairs`` float32 [pairs, D], ``part_index``
-    and ``object_index`` int64 [pairs] -> ``name_logits`` float32 [batch, names, H, W] and ``pair_logits`` float32
-    [batch, pairs, H, W]; see :class:`ovps_core.models.interface.Conditions`. A model without pairs takes
-    ``pixels`` and ``names`` only. The subgraphs hand over ``level_0``, ... in the graph's own precision.
+    Inputs are ``pixels`` float32 [batch, 3, H, W], ``names`` float32 [names, D], ``object_parts`` float32
+    [object_parts, D], ``part_index`` and ``object_index`` int64 [object_parts]; outputs are ``name_logits``
+    float32 [batch, names, H, W] and ``object_part_logits`` float32 [batch, object_parts, H, W]. See
+    :class:`ovps_core.models.interface.Conditions`. A model without object parts takes ``pixels`` and ``names``
+    only. The subgraphs hand over ``level_0``, ... in the graph's own precision.
 
     Args:
         model: left as it is.
@@ -93,7 +96,7 @@ def export_onnx(
         raise BackendError(f"a graph is exported in {' or '.join(OPSETS)}, not {precision!r}")
     twin = inference_copy(model, _DTYPES[precision])
     replace_multihead_attention(twin)
-    height, width = size or model.preprocessing.size
+    height, width = size or model.spec.preprocessing.size
     pixels = torch.randn(_EXAMPLE_BATCH, 3, height, width)
     with torch.inference_mode():
         features = twin.encode(pixels.to(_DTYPES[precision]))
@@ -152,16 +155,16 @@ def require_onnx() -> None:
 
 
 def _axes() -> dict[str, dict[int, Any]]:
-    batch, names, pairs = (
-        torch.export.Dim(name, min=1, max=4096) for name in ("batch", "names", "pairs")
+    batch, names, object_parts = (
+        torch.export.Dim(name, min=1, max=4096) for name in ("batch", "names", "object_parts")
     )
     return {
         "pixels": {0: batch},
         "level": {0: batch},
         "names": {0: names},
-        "pairs": {0: pairs},
-        "part_index": {0: pairs},
-        "object_index": {0: pairs},
+        "object_parts": {0: object_parts},
+        "part_index": {0: object_parts},
+        "object_index": {0: object_parts},
     }
 
 
@@ -169,15 +172,15 @@ def _graph(
     twin: PartModel, part: str, pixels: Tensor, features: Features
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The module to trace and its example inputs."""
-    names = torch.randn(_EXAMPLE_NAMES, twin.condition_dim)
-    pairs = torch.randn(_EXAMPLE_PAIRS, twin.condition_dim)
+    names = torch.randn(_EXAMPLE_NAMES, twin.spec.condition_dim)
+    pairs = torch.randn(_EXAMPLE_PAIRS, twin.spec.condition_dim)
     conditions: tuple[Tensor, ...] = (
         names,
         pairs,
         torch.tensor([0, 1, 0]),
         torch.tensor([3, 2, 4]),
     )
-    conditions = conditions if twin.answers_object_parts else conditions[:1]
+    conditions = conditions if twin.spec.answers_object_parts else conditions[:1]
     if part == "encode":
         return _Encode(twin), (pixels,)
     if part == "decode":
@@ -195,15 +198,15 @@ class _Graph(nn.Module):
 
     def conditions(self, tensors: tuple[Tensor, ...]) -> Conditions:
         names = tensors[0].to(self.dtype)
-        if not self.twin.answers_object_parts:
+        if not self.twin.spec.answers_object_parts:
             return Conditions(
                 names, names[:0], *(torch.zeros(0, dtype=torch.int64) for _ in range(2))
             )
         return Conditions(names, tensors[1].to(self.dtype), tensors[2], tensors[3])
 
     def logits(self, logits: PartLogits) -> tuple[Tensor, ...]:
-        both = logits.names.float(), logits.pairs.float()
-        return both if self.twin.answers_object_parts else both[:1]
+        both = logits.names.float(), logits.object_parts.float()
+        return both if self.twin.spec.answers_object_parts else both[:1]
 
 
 class _Whole(_Graph):

@@ -55,8 +55,8 @@ class CompiledEngine(EagerEngine):
         try:
             for count in counts * 3:  # a CUDA graph warms up, records, then replays
                 rows = torch.zeros(count, dtype=torch.int64)
-                words = torch.zeros(count, self.model.condition_dim)
-                pairs = words if self.model.answers_object_parts else words[:0]
+                words = torch.zeros(count, self.model.spec.condition_dim)
+                pairs = words if self.model.spec.answers_object_parts else words[:0]
                 self.run(pixels, Conditions(words, pairs, rows[: len(pairs)], rows[: len(pairs)]))
         except Exception as error:  # the compiler raises whatever it meets
             reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
@@ -84,7 +84,7 @@ class CompiledEngine(EagerEngine):
         return self._encode(pixels.to(self.dtype))
 
     def _decode_here(self, features: Features, conditions: Conditions) -> PartLogits:
-        count, pairs = conditions.names.shape[0], conditions.pairs.shape[0]
+        count, pairs = conditions.names.shape[0], conditions.object_parts.shape[0]
         conditions = conditions.to(self.device, self.dtype)
         if self._on_gpu:
             conditions = pad_to_bucket(conditions)
@@ -92,5 +92,5 @@ class CompiledEngine(EagerEngine):
         # The next replay overwrites a graph's outputs.
         return PartLogits(
             logits.names[:, :count].to(torch.float32, copy=self._on_gpu),
-            logits.pairs[:, :pairs].to(torch.float32, copy=self._on_gpu),
+            logits.object_parts[:, :pairs].to(torch.float32, copy=self._on_gpu),
         )

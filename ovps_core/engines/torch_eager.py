@@ -48,4 +48,4 @@ class EagerEngine(Engine):
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """See :meth:`Engine.decode`."""
         logits = self.model.decode(features, conditions.to(self.device, self.dtype))
-        return PartLogits(logits.names.float(), logits.pairs.float())
+        return PartLogits(logits.names.float(), logits.object_parts.float())

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ovps_core.datasets.benchmark_reader import BenchmarkItem, BenchmarkReader, LabelledImage
-from ovps_core.errors import DatasetError, OvpsError
+from ovps_core.errors import DatasetError
 from ovps_core.evaluation.benchmark_scores import BenchmarkResult
 from ovps_core.evaluation.counts import ConfusionCounts, ReleasedCounts
 from ovps_core.evaluation.metrics import confusion_matrix, iou_per_class, mean_of_valid
@@ -61,14 +61,10 @@ def predictor(segmenter: PartSegmenter, vocabulary: Vocabulary) -> Predict:
         OvpsError: the model has no background, which the protocols need.
     """
     model = segmenter.model
-    encode = getattr(model, "vocabulary_conditions", None)
-    if encode is None:
-        raise OvpsError(
-            f"{segmenter.name} has no map for the background, so it cannot be asked all names of "
-            f"{vocabulary.name} at once. Use a PartCLIPSeg model, or 'ovps evaluate folder'."
-        )
-    conditions = encode(vocabulary)
-    return lambda image: segmenter.engine.run(to_pixels(image, model.preprocessing), conditions)
+    conditions = segmenter.query_encoder.encode_vocabulary(vocabulary)
+    return lambda image: segmenter.engine.run(
+        to_pixels(image, model.spec.preprocessing), conditions
+    )
 
 
 def evaluate_benchmark(

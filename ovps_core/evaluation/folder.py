@@ -84,7 +84,7 @@ def evaluate_folder(
     if not images:
         raise DatasetError(f"{folder.directory}: annotations.json lists no images.")
     queries = [PartQuery(text=c.name, object=c.object, part=c.part) for c in folder.categories]
-    plan = segmenter.plan(queries)
+    plan = segmenter.encode_queries(queries)
     figures = QueryAccumulator()
     for entry in tqdm(images, unit="image", disable=None):
         image = folder.read(entry)

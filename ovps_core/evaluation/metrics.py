@@ -79,12 +79,6 @@ def harmonic_miou(seen: float, unseen: float) -> float:
     return 2 * seen * unseen / (seen + unseen) if seen + unseen != 0 else 0.0
 
 
-def mask_iou(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks bool [H, W]; 1 where both are empty."""
-    union = np.count_nonzero(predicted | truth)
-    return np.count_nonzero(predicted & truth) / union if union else 1.0
-
-
 def mask_boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The mask's pixels within :data:`BOUNDARY_RATIO` of its contour, bool [H, W].
 

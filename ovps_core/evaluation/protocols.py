@@ -37,7 +37,7 @@ def check_logits(logits: PartLogits, vocabulary: Vocabulary) -> None:
     """
     names = len(vocabulary.parts) + len(vocabulary.objects_with_parts) + 1
     pairs = len(vocabulary.object_parts) + 1
-    found = (logits.names.shape[:2], logits.pairs.shape[:2])
+    found = (logits.names.shape[:2], logits.object_parts.shape[:2])
     if found != ((1, names), (1, pairs)):
         raise OvpsError(
             f"The model answered with names {tuple(found[0])} and pairs {tuple(found[1])}; "
@@ -68,10 +68,10 @@ def oracle_obj_scores(
     Args:
         objects: positions in ``vocabulary.objects_with_parts`` of the objects in the item.
     """
-    scores = logits.pairs.new_zeros((len(vocabulary.object_parts), *size))
+    scores = logits.object_parts.new_zeros((len(vocabulary.object_parts), *size))
     rows = _parts_of(logits, vocabulary, objects)
     if len(rows):
-        scores[rows] = torch.cat(list(_scores(logits.pairs, rows, size)))
+        scores[rows] = torch.cat(list(_scores(logits.object_parts, rows, size)))
     return scores
 
 
@@ -80,7 +80,7 @@ def oracle_obj_prediction(
 ) -> Tensor:
     """The best object-part of every pixel, int64 [H, W]; there is no background in this setting."""
     rows = _parts_of(logits, vocabulary, objects)
-    return _best(_scores(logits.pairs, rows, size), rows, size)
+    return _best(_scores(logits.object_parts, rows, size), rows, size)
 
 
 def pred_all_scores(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int, int]) -> Tensor:
@@ -89,7 +89,7 @@ def pred_all_scores(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int,
     A part's score is 0 where another object is predicted, the background's where any object is.
     """
     shown = predicted_objects(logits, vocabulary, size)
-    scores = logits.pairs.new_zeros((len(vocabulary.object_parts) + 1, *size))
+    scores = logits.object_parts.new_zeros((len(vocabulary.object_parts) + 1, *size))
     rows = _parts_of(logits, vocabulary, shown.unique().tolist())
     scores[rows] = torch.cat(list(_scores_inside(logits, vocabulary, rows, shown)))
     return scores
@@ -105,13 +105,15 @@ def pred_all_prediction(
 
 
 def _owners(logits: PartLogits, vocabulary: Vocabulary) -> Tensor:
-    """The object of each row of ``logits.pairs``, int64 [T+1]; O for the background."""
+    """The object of each row of ``logits.object_parts``, int64 [T+1]; O for the background."""
     background = len(vocabulary.objects_with_parts)
-    return torch.as_tensor([*vocabulary.object_index, background], device=logits.pairs.device)
+    return torch.as_tensor(
+        [*vocabulary.object_index, background], device=logits.object_parts.device
+    )
 
 
 def _parts_of(logits: PartLogits, vocabulary: Vocabulary, objects: Collection[int]) -> Tensor:
-    """Rows of ``logits.pairs`` that belong to ``objects``; all others score 0 and need no map."""
+    """Rows of ``logits.object_parts`` that belong to ``objects``; all others score 0 and need no map."""
     owners = _owners(logits, vocabulary)
     wanted = torch.tensor(sorted(objects), dtype=owners.dtype, device=owners.device)
     return torch.isin(owners, wanted).nonzero()[:, 0]
@@ -136,7 +138,9 @@ def _scores_inside(
     """The same for pairs, each 0 off its own object of ``shown``, int64 [H, W]."""
     owners = _owners(logits, vocabulary)[rows]
     size = (shown.shape[0], shown.shape[1])
-    for scores, owner in zip(_scores(logits.pairs, rows, size), _grouped(owners), strict=True):
+    for scores, owner in zip(
+        _scores(logits.object_parts, rows, size), _grouped(owners), strict=True
+    ):
         yield scores * (shown[None] == owner[:, None, None])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.evaluation.metrics import mask_iou
+from ovps_core.structures.masks import mask_iou
 from ovps_core.structures.query import PartQuery
 
 THRESHOLDS = np.linspace(0.01, 0.99, 99)

@@ -219,7 +219,9 @@ class _Answerer:
         """Query -> (answer bool [H, W], probability float32 [H, W])."""
         height, width = rgb.shape[:2]
         asked = [query for query in dict.fromkeys(queries) if self._can_ask(query)]
-        found, probabilities = ask(self.segmenter, rgb, self.segmenter.plan(asked), OPTIONS)
+        found, probabilities = ask(
+            self.segmenter, rgb, self.segmenter.encode_queries(asked), OPTIONS
+        )
         silence = np.zeros((height, width), dtype=bool), np.zeros((height, width), np.float32)
         answers = {query: silence for query in queries}
         for query, probability in zip(asked, probabilities, strict=True):
@@ -229,7 +231,7 @@ class _Answerer:
     def _can_ask(self, query: PartQuery) -> bool:
         if query not in self._askable:
             try:
-                self.segmenter.plan([query])
+                self.segmenter.encode_queries([query])
                 self._askable[query] = True
             except QueryError:
                 self._askable[query] = False

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon, singular
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.query import PartQuery, RefusedQuery
 
 MAX_LENGTH = 200
 """Maximum length of a phrase, characters."""
 
 
 def parse_queries(text: str | Iterable[str | PartQuery]) -> tuple[PartQuery, ...]:
-    """Queries from text or a list; texts may hold several, separated by comma, semicolon or newline.
+    """Queries from a text or a list; texts may hold several, separated by comma, semicolon or newline.
 
     Two names for one thing stay two queries; the same text twice is one.
 
@@ -25,18 +25,38 @@ def parse_queries(text: str | Iterable[str | PartQuery]) -> tuple[PartQuery, ...
     Raises:
         QueryError: a text is empty, too long, or holds control characters; quotes it.
     """
-    items = [text] if isinstance(text, str) else list(text)
+    return tuple(dict.fromkeys(_parsed([text] if isinstance(text, str) else text)))
+
+
+def read_queries(
+    items: Iterable[str | PartQuery],
+) -> tuple[tuple[PartQuery, ...], tuple[RefusedQuery, ...]]:
+    """:func:`parse_queries` that returns phrases which cannot be parsed rather than raising for them.
+
+    Returns:
+        The queries, and the refused phrases.
+    """
     queries: list[PartQuery] = []
+    refused: list[RefusedQuery] = []
+    for item in items:
+        for one in [item] if isinstance(item, PartQuery) else phrases(item):
+            try:
+                queries += _parsed([one])
+            except QueryError as error:
+                refused.append(RefusedQuery(str(one), str(error)))
+    return tuple(dict.fromkeys(queries)), tuple(refused)
+
+
+def _parsed(items: Iterable[str | PartQuery]) -> Iterator[PartQuery]:
     for item in items:
         if isinstance(item, PartQuery):
-            queries.append(item)
+            yield item
         else:
-            queries += [parse_query(phrase) for phrase in phrases(item)]
-    return tuple(dict.fromkeys(queries))
+            yield from map(parse_query, phrases(item))
 
 
 def phrases(text: str) -> list[str]:
-    """The phrases of a text that may hold several; a text without any is left as it is."""
+    """Phrases of a text, split at comma, semicolon and newline; a text without any is returned as it is."""
     pieces = [piece.strip() for piece in re.split(r"[,;\n]", text)]
     return [piece for piece in pieces if piece] or [text.strip()]
 
@@ -58,7 +78,7 @@ def parse_query(text: str, *, threshold: float = 0.0, max_parts: int = 0) -> Par
 
 
 def read_phrase(text: str) -> tuple[str, str]:
-    """(object, part) named by one phrase; either may be empty, not both.
+    """(object_name, part_name) named by one phrase; either may be empty, not both.
 
     Understood are "knife handle", "handle of the knife", "the knife's handle", "handle", "knife", and verbs of
     the table of affordances: "cut with the knife", "something to pour from".
@@ -73,15 +93,15 @@ def read_phrase(text: str) -> tuple[str, str]:
     of = re.match(r"(.+?) (?:of|on|from) (.+)", phrase)
     if of:
         return singular(_strip_article(of[2])), singular(_strip_article(of[1]))
-    object, part = _split_noun_phrase(_strip_article(phrase))
+    object_name, part_name = _split_noun_phrase(_strip_article(phrase))
     possessive = re.match(r"(.+?)(?:'s|(?<=s)') (.+)", phrase)
-    if possessive and object not in lexicon().objects:  # "chef's knife" is a name
+    if possessive and object_name not in lexicon().objects:  # "chef's knife" is a name
         return singular(_strip_article(possessive[1])), singular(_strip_article(possessive[2]))
-    return object, part
+    return object_name, part_name
 
 
 def _normalise(text: str) -> str:
-    """Lower case, plain quotes gone, single spaces; raises QueryError for what no one would say."""
+    """Phrase in lower case, without quotes and with single spaces; QueryError if it has no words."""
     shown = text if len(text) <= 60 else f"{text[:60]}..."
     if len(text) > MAX_LENGTH:
         raise QueryError(
@@ -101,13 +121,13 @@ def _normalise(text: str) -> str:
 
 
 def _strip_article(phrase: str) -> str:
-    """Without leading articles and pointing words."""
+    """Phrase without leading articles and determiners."""
     bare = re.sub(r"^(?:(?:the|a|an|this|that|my|your|its|one|some|any|all|each) )+", "", phrase)
     return bare.strip() or phrase
 
 
 def _affordance(phrase: str) -> tuple[str, str] | None:
-    """(object, part) when the phrase is a verb of the table, alone or with an object."""
+    """(object_name, part_name) when the phrase is a verb of the table, alone or with an object."""
     request = re.sub(
         r"^(?:please |(?:find |show me )?(?:something|anything|a thing|where) (?:to |i can |you can |for )|to )+",
         "",
@@ -121,31 +141,36 @@ def _affordance(phrase: str) -> tuple[str, str] | None:
             thing = _strip_article(request[len(verb) + 1 :])
             thing = _strip_article(re.sub(r"^(?:with|from) ", "", thing))
             said = re.match(r"(.+?) (?:by|at) (?:the|its) (.+)", thing)
-            object, part = (said[1], singular(said[2])) if said else _split_noun_phrase(thing)
-            if object and not part:
-                return object, table[verb].part_of(object)
-            return object, part
+            object_name, part_name = (
+                (said[1], singular(said[2])) if said else _split_noun_phrase(thing)
+            )
+            if object_name and not part_name:
+                return object_name, table[verb].part_of(object_name)
+            return object_name, part_name
     return None
 
 
 def _split_noun_phrase(phrase: str) -> tuple[str, str]:
-    """The longest known part at the end is the part, what stands before it the object."""
+    """(object, part) of a noun phrase: the longest known part at its end, and the words before it."""
     known = lexicon()
     phrase = singular(phrase)
     if phrase in known.objects:
         return phrase, ""
     words = phrase.split()
     for start in range(len(words)):
-        part = " ".join(words[start:])
-        if part in known.parts or singular(part) in known.parts:
-            object, part = singular(" ".join(words[:start])), singular(part)
-            a_kind_of_it = object and part in known.objects and not _names_a_thing(object)
-            return (phrase, "") if a_kind_of_it else (object, part)
+        tail = " ".join(words[start:])
+        if tail in known.parts or singular(tail) in known.parts:
+            object_name, part_name = singular(" ".join(words[:start])), singular(tail)
+            # a "kitchen drawer" is a drawer, the door of a "gas oven" is a part
+            kind_of_object = (
+                object_name and part_name in known.objects and not _names_a_thing(object_name)
+            )
+            return (phrase, "") if kind_of_object else (object_name, part_name)
     return phrase, ""
 
 
 def _names_a_thing(phrase: str) -> bool:
-    """Whether it ends in an object's name: the door of a "gas oven", but a "kitchen drawer" is a drawer."""
+    """Whether the phrase ends in the name of an object."""
     known, words = lexicon(), phrase.split()
     tails = [" ".join(words[start:]) for start in range(len(words))]
     return any(tail in known.objects or tail in known.others for tail in tails)

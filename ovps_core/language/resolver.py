@@ -1,4 +1,5 @@
-"""Any word into the words that a model knows: by the lexicon first, then by word vectors, else refused."""
+"""Resolver of words: any word to the words that a model knows, by the lexicon, then by word vectors, else
+refused."""
 
 from __future__ import annotations
 
@@ -15,31 +16,32 @@ from numpy.typing import NDArray
 
 from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon, singular
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.query import PartQuery, RefusedQuery
 
 Kind = Literal["object", "part"]
-Meaning = tuple[tuple[str, float], ...]
-"""Known words, each with its share."""
+ClassWeights = tuple[tuple[str, float], ...]
+"""Known words, each with its weight; weights sum to 1."""
 # Found on tests/data/development_words.yaml, checked on tests/data/held_out_synonyms.yaml.
 MIN_SIMILARITY = 0.7
 MIN_MARGIN = 0.05
 MIN_SPELLING_RATIO = 0.88
 MIN_HINT_SIMILARITY = 0.4  # of a word that a refusal names as near
-NAMED = 5  # words that a refusal names at most
+MAX_HINTS = 5  # words that a refusal lists
 MAX_HYPERNYM_STEPS = 3  # a stein is a beer mug is a mug
 
 
-def resolve(word: str, known: Sequence[str], kind: Kind) -> Meaning:
-    """The known words that ``word`` means, each with its share of the meaning; shares sum to 1.
+def resolve(word: str, known: Sequence[str], kind: Kind) -> ClassWeights:
+    """The known words that ``word`` means, each with its weight; weights sum to 1.
 
         >>> resolve("hilt", ["handle", "blade"], "part")
         (('handle', 1.0),)
         >>> resolve("cutlery", ["fork", "knife", "mug"], "object")
         (('fork', 0.5), ('knife', 0.5))
 
-    Tried in this order, each for the whole phrase and then without its first words ("big red mug"): a known word;
-    another name for one, or a group of them, in the lexicon; what WordNet calls a kind of one, or describes alike.
-    Last comes a misspelling. A word that the lexicon knows as something else is never read as a known one.
+    The whole phrase is tried first, then the phrase without its first words ("big red mug"). Each is looked up as
+    a known word, as a synonym or group in the lexicon, and in WordNet as a kind of a known word or as one with a
+    similar description. Last, a misspelling is corrected. A word that the lexicon knows as another thing is never
+    taken for a known one.
 
     Args:
         known: the model's names of that kind, lower case and singular.
@@ -61,55 +63,61 @@ def resolve(word: str, known: Sequence[str], kind: Kind) -> Meaning:
     if meant is None:
         meant = _misspelt(phrase, known, kind)
     if not meant:
-        raise QueryError(f"no known {kind} is meant by {word!r}{_hint(word, known, kind)}")
+        raise QueryError(
+            f"no known {kind} is meant by {word!r}{_hint(_nearest(word, known, kind))}"
+        )
     return tuple((name, 1 / len(meant)) for name in meant)
 
 
 def split_object_part(
     phrase: str, objects: Sequence[str], parts: Sequence[str]
 ) -> tuple[str, str] | None:
-    """The known object and the known part that ``phrase`` names one after the other, None where it does not.
+    """(object, part) if ``phrase`` is a known object followed by a known part, else None.
 
-    For what was read as one thing that the model does not know: "door frame" is one part in some vocabularies, and
-    the frame of a door in others. Kinds and likenesses are not taken: a pot holder is not the handle of a pot.
+    For phrases that were read as one unknown thing: "door frame" is one part in some vocabularies, and the frame
+    of a door in others. Only the lexicon is used: a pot holder is not the handle of a pot.
     """
     words = singular(phrase).split()
     for cut in range(len(words) - 1, 0, -1):
-        object, part = " ".join(words[:cut]), " ".join(words[cut:])
-        if _curated(object, objects, "object") and _curated(part, parts, "part"):
-            return object, part
+        object_name, part_name = " ".join(words[:cut]), " ".join(words[cut:])
+        if _curated(object_name, objects, "object") and _curated(part_name, parts, "part"):
+            return object_name, part_name
     return None
 
 
-def refusal(
+def explain_refusal(
     query: PartQuery,
     objects: Sequence[str],
     parts: Sequence[str],
-    pairs: Sequence[tuple[str, str]],
-) -> str:
-    """Why a model cannot be asked ``query``: which word it does not know, and what it knows near it, in one line.
+    object_parts: Sequence[tuple[str, str]],
+) -> RefusedQuery:
+    """The reason why a model cannot answer ``query``: the word that it does not know, and known words near it.
 
     Args:
-        objects, parts, pairs: what the model knows, pairs as (object, part).
+        objects, parts, object_parts: the model's vocabulary; ``object_parts`` as (object, part).
     """
-    object, part = query.object, query.part
-    if object and not part:
-        object, part = _object_and_rest(object, objects)
-    things, kinds = _meant_by(object, objects, "object"), _meant_by(part, parts, "part")
-    if object and not things:
-        fault = f"no object {object!r}{_hint(object, objects, 'object')}"
-        having = [name for name, kind in pairs if kind in kinds]
-        if having:
-            fault += f"; it knows {kinds[0]} of {_listed(having)}"
-    elif object:
-        own = [kind for name, kind in pairs if name in things]
-        fault = f"no {part!r} of {things[0]}, but {_listed(own)}"
+    object_name, part_name = query.object, query.part
+    if object_name and not part_name:
+        object_name, part_name = _object_and_rest(object_name, objects)
+    known_objects = _meant_by(object_name, objects, "object")
+    known_parts = _meant_by(part_name, parts, "part")
+    if object_name and not known_objects:
+        nearest = _nearest(object_name, objects, "object")
+        fault = f"no object {object_name!r}{_hint(nearest)}"
+        owners = [name for name, part in object_parts if part in known_parts]
+        if owners:
+            fault += f"; it knows {known_parts[0]} of {_listed(owners)}"
+    elif object_name:
+        nearest = [part for name, part in object_parts if name in known_objects]
+        fault = f"no {part_name!r} of {known_objects[0]}, but {_listed(nearest)}"
     else:
-        fault = f"no part {part!r}{_hint(part, parts, 'part')}"
-    return (
+        nearest = _nearest(part_name, parts, "part")
+        fault = f"no part {part_name!r}{_hint(nearest)}"
+    reason = (
         f"{query.text!r}: this model knows {fault}. `ovps models --words` lists all; "
         "clipseg-rd64-refined takes any words."
     )
+    return RefusedQuery(query.text, reason, tuple(nearest[:MAX_HINTS]))
 
 
 def _object_and_rest(phrase: str, objects: Sequence[str]) -> tuple[str, str]:
@@ -208,8 +216,8 @@ def _misspelt(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None
     return _curated(spelt[0], known, kind) if spelt and spelt[0][0] == phrase[0] else None
 
 
-def _hint(word: str, known: Sequence[str], kind: Kind) -> str:
-    """The known words that are spelt or described like ``word``, for a message; "" where nothing is near."""
+def _nearest(word: str, known: Sequence[str], kind: Kind) -> list[str]:
+    """Known words that are spelt or described like ``word``, nearest first."""
     words = singular(word).split()
     tails = [" ".join(words[start:]) for start in range(len(words))]
     near = difflib.get_close_matches(tails[-1], known, n=1, cutoff=MIN_SPELLING_RATIO - 0.1)
@@ -217,13 +225,16 @@ def _hint(word: str, known: Sequence[str], kind: Kind) -> str:
         near += [
             name for cosine, name in _ranking(tail, known, kind) if cosine >= MIN_HINT_SIMILARITY
         ]
-    near = [name for name in dict.fromkeys(near) if name in known]
+    return [name for name in dict.fromkeys(near) if name in known]
+
+
+def _hint(near: Sequence[str]) -> str:
     return f"; near it {'is' if len(near) == 1 else 'are'} {_listed(near)}" if near else ""
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_HINTS
+    return ", ".join(names[:MAX_HINTS]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)

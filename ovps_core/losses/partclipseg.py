@@ -88,7 +88,7 @@ class PartCLIPSegLoss:
         released = self.corrections == Corrections.released()
         masks = mask_supervision(
             logits.names,
-            logits.pairs,
+            logits.object_parts,
             sized,
             index,
             empty_background_is_nan=released,

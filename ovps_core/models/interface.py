@@ -1,8 +1,8 @@
-"""The contract of a model: encode an image once, then decode any number of queries from it.
+"""The contract of a model: tensors only. An image is encoded once, then any number of queries is decoded from it.
 
-A frame travels through two calls. ``encode`` sees only pixels and runs once per image. ``decode`` sees
-features and *conditions* (encoded words) and answers all queries at once. Words are turned into conditions
-when a query changes, never per frame.
+``encode`` sees pixels and runs once per image. ``decode`` sees features and *conditions* (encoded words) and
+answers all queries in one call. A :class:`QueryEncoder` turns words into conditions when a query changes, never
+per frame.
 """
 
 from __future__ import annotations
@@ -10,22 +10,100 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ovps_core.errors import QueryError, UsageError
 from ovps_core.structures.numpy_view import as_numpy_view
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.query import PartQuery, RefusedQuery
+
+if TYPE_CHECKING:
+    from ovps_core.language.vocabulary import Vocabulary
+    from ovps_core.models.text.tower import TextEncoder
+
+SUBGRAPHS = ("encoder", "part_decoder")
+"""Subgraphs of a model without an object decoder: the image once, parts whenever they are queried."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Conversion of an RGB image into the network's pixels.
+
+    The image is resized to ``size`` without keeping the aspect ratio, by an antialiased bilinear filter, scaled to
+    0..1 and normalised.
+
+    Attributes:
+        size: (height, width) of the network's input, pixels.
+        mean, std: per channel RGB, for values in 0..1.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ClosedVocabulary:
+    """The words that a model with a fixed vocabulary knows.
+
+    Attributes:
+        objects: object names.
+        parts: part names.
+        object_parts: (object, part) classes that training saw.
+    """
+
+    objects: tuple[str, ...]
+    parts: tuple[str, ...]
+    object_parts: tuple[tuple[str, str], ...]
+
+    @property
+    def condition_names(self) -> tuple[str, ...]:
+        """Meaning of each column of a condition: objects, then parts, then (object, part) classes."""
+        pairs = (f"pair {name} {part}" for name, part in self.object_parts)
+        return (
+            *(f"object {name}" for name in self.objects),
+            *(f"part {name}" for name in self.parts),
+            *pairs,
+        )
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything that code outside a model family may ask about a model.
+
+    Attributes:
+        preprocessing: conversion of an image into pixels.
+        output_stride: pixels per cell of the mask logits.
+        condition_dim: D of the conditions.
+        vocabulary: the words it knows; None takes any words.
+        trained_object_parts: (object, part) classes of the training set, for telling seen from new ones.
+        answers_object_parts: it has maps for (object, part) classes; without, every query is one name.
+        safe_in_half_precision: masks in 16 bit are shown to agree with fp32; else ``precision: auto`` stays in
+            fp32.
+        detects_objects: it is an :class:`ObjectModel`.
+        subgraphs: names of the graphs that engines export, in the order in which they run.
+    """
+
+    preprocessing: Preprocessing
+    output_stride: int
+    condition_dim: int
+    vocabulary: ClosedVocabulary | None = None
+    trained_object_parts: tuple[tuple[str, str], ...] = ()
+    answers_object_parts: bool = False
+    safe_in_half_precision: bool = True
+    detects_objects: bool = False
+    subgraphs: tuple[str, ...] = SUBGRAPHS
 
 
 @dataclass(frozen=True)
 class Features:
-    """A pyramid of feature maps; only the model that made it knows its layout.
+    """Feature maps of an image; only the model that made them knows their layout.
 
     Attributes:
-        levels: what the decoder reads.
+        levels: tensors that the decoder reads.
         size: (height, width) of the pixels that were encoded.
     """
 
@@ -35,141 +113,208 @@ class Features:
 
 @dataclass(frozen=True)
 class Conditions:
-    """The encoded words of one decoder call.
+    """Encoded words of one decoder call.
 
     Attributes:
-        names: float [C, D], one row a name: parts, objects, and last the background where the model has one.
-        pairs: float [T, D], one row an (object, part) composition; T may be 0.
-        part_index: int64 [T], the row of ``names`` that holds the pair's part.
-        object_index: int64 [T], the row of ``names`` that holds the pair's object.
+        names: float [C, D], one row per name: parts, objects, and last the background if the model has one.
+        object_parts: float [T, D], one row per (object, part) class; T may be 0.
+        part_index: int64 [T], row of ``names`` with the part of each class.
+        object_index: int64 [T], row of ``names`` with the object of each class.
     """
 
     names: Tensor
-    pairs: Tensor
+    object_parts: Tensor
     part_index: Tensor
     object_index: Tensor
 
+    @classmethod
+    def names_only(cls, names: Tensor) -> Conditions:
+        """Conditions float [C, D] without (object, part) classes."""
+        none = torch.zeros(0, dtype=torch.int64, device=names.device)
+        return cls(names, names[:0], none, none)
+
+    @classmethod
+    def placeholder(cls, condition_dim: int) -> Conditions:
+        """One name of zeros, which every model takes; for warming up."""
+        return cls.names_only(torch.zeros(1, condition_dim))
+
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditions:
-        """The same conditions elsewhere; ``dtype`` changes the embeddings only."""
+        """The same conditions on another device; ``dtype`` changes the embeddings only."""
         return replace(
             self,
             names=self.names.to(device, dtype),
-            pairs=self.pairs.to(device, dtype),
+            object_parts=self.object_parts.to(device, dtype),
             part_index=self.part_index.to(device),
             object_index=self.object_index.to(device),
         )
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """In the order in which :meth:`PartModel.forward` and exported graphs take them."""
-        return self.names, self.pairs, self.part_index, self.object_index
+        """The tensors in the order in which :meth:`PartModel.forward` and exported graphs take them."""
+        return self.names, self.object_parts, self.part_index, self.object_index
+
+
+@dataclass(frozen=True)
+class ObjectPredictions:
+    """Objects that an :class:`ObjectModel` found, padded to N per image.
+
+    Attributes:
+        boxes_cxcywh: float [B, N, 4], centre and size in 0..1 of the pixels.
+        scores: float [B, N, K], confidence per queried name, 0..1.
+        mask_logits: float [B, N, h, w].
+    """
+
+    boxes_cxcywh: Tensor
+    scores: Tensor
+    mask_logits: Tensor
 
 
 @dataclass(frozen=True)
 class PartLogits:
-    """What a decoder says: one map a name and one map a pair.
+    """Mask logits of a decoder call.
 
     Attributes:
         names: float [B, C, h, w], logit that a pixel shows the name (part, object, background).
-        pairs: float [B, T, h, w], logit that a pixel shows the part of that object.
+        object_parts: float [B, T, h, w], logit that a pixel shows the part of that object.
+        instance: int64 [T], index of the object instance that each map of ``object_parts`` belongs to; None for
+            models that do not separate instances.
     """
 
     names: Tensor
-    pairs: Tensor
+    object_parts: Tensor
+    instance: Tensor | None = None
+
+    @classmethod
+    def names_only(cls, names: Tensor) -> PartLogits:
+        """Logits float [B, C, h, w] without (object, part) classes."""
+        return cls(names, names[:, :0])
 
 
 @dataclass(frozen=True)
 class QueryRows:
-    """The maps that together answer one query: rows of ``PartLogits.names`` and of ``.pairs``."""
+    """The maps that together answer one query.
+
+    Attributes:
+        names: rows of :attr:`PartLogits.names`.
+        object_parts: rows of :attr:`PartLogits.object_parts`.
+    """
 
     names: tuple[int, ...] = ()
-    pairs: tuple[int, ...] = ()
+    object_parts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class EncodedQueries:
-    """How a list of queries is asked of one model, made once when the list changes.
+    """A list of queries encoded for one model; made once when the list changes.
 
     Attributes:
-        queries: as the user gave them; two names for one thing stay two queries.
-        conditions: what the decoder is given.
-        readout: per query the rows that answer it; a pixel must show *all* of them.
+        queries: the queries that the model can answer, in the order given; synonyms stay separate queries.
+        conditions: input of the decoder.
+        query_rows: per query the maps that answer it; a pixel must show *all* of them.
+        refused: phrases that the model cannot answer.
     """
 
     queries: tuple[PartQuery, ...]
     conditions: Conditions
     query_rows: tuple[QueryRows, ...]
+    refused: tuple[RefusedQuery, ...] = ()
+
+
+def require_accepted(accepted: Sequence[Any], refused: Sequence[RefusedQuery]) -> None:
+    """Raise QueryError with all reasons if every query was refused."""
+    if refused and not accepted:
+        raise QueryError("\n".join(query.reason for query in refused), refused)
+
+
+class QueryEncoder(ABC):
+    """Words to conditions, for one model.
+
+    Attributes:
+        text_encoder: the text tower with its cache; None for a closed vocabulary.
+    """
+
+    text_encoder: TextEncoder | None = None
+
+    @abstractmethod
+    def encode(self, queries: Sequence[PartQuery]) -> EncodedQueries:
+        """Encode queries. Those that the model cannot answer are in ``refused``, the others are encoded.
+
+        Raises:
+            QueryError: every query is refused; the message has all reasons.
+        """
+
+    def encode_vocabulary(self, vocabulary: Vocabulary) -> Conditions:
+        """All parts, objects and (object, part) classes of a benchmark, in the order that its protocols read.
+
+        Raises:
+            UsageError: the model has no maps for (object, part) classes of any vocabulary.
+        """
+        raise UsageError(
+            f"the model has no map for the background, so it cannot be asked all names of {vocabulary.name} at "
+            "once. Use a PartCLIPSeg model, or 'ovps evaluate folder'."
+        )
+
+
+class PartModel(nn.Module, ABC):
+    """Base of every network. It sees tensors only: no strings, no files, no choice of device.
+
+    Attributes:
+        spec: see :class:`ModelSpec`.
+        config: the family's frozen dataclass with every number of the network.
+    """
+
+    spec: ModelSpec
+    config: Any
+
+    @abstractmethod
+    def encode(self, pixels: Tensor) -> Features:
+        """Normalised pixels float [B, 3, H, W] -> features; once per image."""
+
+    @abstractmethod
+    def decode(
+        self, features: Features, conditions: Conditions, objects: ObjectPredictions | None = None
+    ) -> PartLogits:
+        """Mask logits of all conditions in one call.
+
+        Args:
+            objects: object instances to decode parts in, for families that can; others ignore them.
+        """
+
+    def forward(
+        self,
+        pixels: Tensor,
+        names: Tensor,
+        object_parts: Tensor,
+        part_index: Tensor,
+        object_index: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """The whole frame path on bare tensors, as engines export it; see :class:`Conditions`."""
+        conditions = Conditions(names, object_parts, part_index, object_index)
+        logits = self.decode(self.encode(pixels), conditions)
+        return logits.names, logits.object_parts
+
+
+class ObjectModel(PartModel):
+    """A model that also finds object instances."""
+
+    @abstractmethod
+    def detect(self, features: Features, names: Tensor) -> ObjectPredictions:
+        """Object instances of the names float [K, D]."""
 
 
 def query_logits(logits: PartLogits, query_rows: Sequence[QueryRows]) -> Tensor:
-    """Logits per query, float [B, Q, h, w]: the least of the maps that the query needs.
+    """Logits per query, float [B, Q, h, w]: the minimum (fuzzy "and") of the maps that answer each query.
 
-    The minimum is the fuzzy "and": a pixel of the knife's handle is on a handle of a knife *and* on a knife,
-    so an absent object gives no mask.
+    A pixel of the knife's handle is on a handle of a knife *and* on a knife, so an absent object gives no mask.
     """
     batch, _, *size = logits.names.shape
     maps = logits.names.new_empty((batch, len(query_rows), *size))
-    names, pairs, least = map(as_numpy_view, (logits.names, logits.pairs, maps))
+    names, object_parts, least = map(as_numpy_view, (logits.names, logits.object_parts, maps))
     minimum: Any = torch.minimum if maps.is_cuda else np.minimum
     for row, rows in enumerate(query_rows):
-        first, *others = [names[:, i] for i in rows.names] + [pairs[:, i] for i in rows.pairs]
+        first, *others = [names[:, i] for i in rows.names] + [
+            object_parts[:, i] for i in rows.object_parts
+        ]
         least[:, row] = first
         for other in others:
             minimum(least[:, row], other, out=least[:, row])
     return maps
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How an RGB image becomes pixels.
-
-    The image is squashed to ``size`` (aspect ratio not kept) with an antialiased bilinear filter, scaled to
-    0..1 and normalised.
-
-    Attributes:
-        size: (height, width) of the network's input.
-        mean, std: per channel RGB, of values in 0..1.
-    """
-
-    size: tuple[int, int]
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-
-class PartModel(nn.Module, ABC):
-    """Base of every network here; pipeline code never asks which one answers.
-
-    Attributes:
-        preprocessing: what :class:`ovps_core.segmenter.PartSegmenter` does to an image first.
-        condition_dim: D of its conditions.
-        answers_object_parts: it answers (object, part) pairs; without, every query is a name.
-        safe_in_half_precision: shown on an engine in 16 bit; else ``precision: auto`` stays in fp32.
-    """
-
-    preprocessing: Preprocessing
-    condition_dim: int
-    answers_object_parts: bool = False
-    safe_in_half_precision: bool = True
-
-    @abstractmethod
-    def encode(self, pixels: Tensor) -> Features:
-        """Normalised pixels float [B, 3, H, W] -> features; once per image, whatever is asked."""
-
-    @abstractmethod
-    def decode(self, features: Features, conditions: Conditions) -> PartLogits:
-        """All names and pairs at once."""
-
-    @abstractmethod
-    def plan(self, queries: Sequence[PartQuery]) -> EncodedQueries:
-        """Encode the words of ``queries``.
-
-        Raises:
-            QueryError: the model cannot ask for one of them; the message names it.
-        """
-
-    def forward(
-        self, pixels: Tensor, names: Tensor, pairs: Tensor, part_index: Tensor, object_index: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The whole frame path on bare tensors, as engines export it; see :class:`Conditions`."""
-        conditions = Conditions(names, pairs, part_index, object_index)
-        logits = self.decode(self.encode(pixels), conditions)
-        return logits.names, logits.pairs

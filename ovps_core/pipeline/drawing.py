@@ -61,13 +61,13 @@ def _tinted(image: RgbImage, masks: PartMasks, alpha: float) -> RgbImage:
     line = max(1, round(min(image.shape[:2]) / 240))
     for part in reversed(masks.parts):  # the highest score is drawn last, on top
         colour = palette[part.query]
-        window = canvas[part.roi.slices]
+        window = canvas[part.box.slices]
         tint = (1 - alpha) * window[part.mask] + alpha * np.array(colour)
         window[part.mask] = tint.astype(np.uint8)
         outlines, _ = cv2.findContours(
             part.mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
         )
-        offset = (part.roi.x_offset, part.roi.y_offset)
+        offset = (part.box.x_offset, part.box.y_offset)
         cv2.drawContours(canvas, outlines, -1, colour, line, cv2.LINE_AA, offset=offset)
     return canvas
 

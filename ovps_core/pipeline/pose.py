@@ -151,7 +151,7 @@ def part_3d(
         ImageError: image, depth and camera are not of one size.
     """
     camera.check_size(depth_m)
-    roi = part.roi
+    roi = part.box
     if roi.x_offset + roi.width > camera.width or roi.y_offset + roi.height > camera.height:
         raise ImageError(f"mask at {roi} outside a depth image of {camera.width}x{camera.height}")
     window = depth_m[roi.slices]

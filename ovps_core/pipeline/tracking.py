@@ -1,4 +1,4 @@
-"""The same part keeps its number from frame to frame, by overlap of masks."""
+"""Tracking of parts from frame to frame by mask overlap."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ovps_core.errors import QueryError
-from ovps_core.structures.masks import Box, PartMask, PartMasks
+from ovps_core.errors import UsageError
+from ovps_core.structures.boxes import Box
+from ovps_core.structures.masks import PartMask, PartMasks, boxed_mask_iou
 from ovps_core.structures.query import PartQuery
 
 MEMORY = 5
@@ -20,7 +20,14 @@ _UNLIKELY = 1e6
 
 @dataclass(frozen=True)
 class _Track:
-    """A part as last seen, and where it should be now."""
+    """A part as last seen, with its motion.
+
+    Attributes:
+        id: track id.
+        part: the part in the last frame that showed it.
+        shift: (x, y) motion, pixels a frame.
+        lost: frames since it was last seen.
+    """
 
     id: int
     part: PartMask
@@ -29,9 +36,9 @@ class _Track:
 
     @property
     def expected(self) -> Box:
-        """The last box, moved on as fast as the part moved before."""
+        """The last box, moved by the part's last motion."""
         steps = self.lost + 1
-        roi = self.part.roi
+        roi = self.part.box
         x = round(roi.x_offset + steps * self.shift[0])
         y = round(roi.y_offset + steps * self.shift[1])
         return Box(x, y, roi.width, roi.height)
@@ -51,36 +58,46 @@ class Tracker:
         iou: least overlap of masks, 0..1, to be the same part.
 
     Raises:
-        QueryError: ``iou`` is not within 0..1.
+        UsageError: ``iou`` is not within 0..1.
     """
 
     def __init__(self, iou: float = 0.3) -> None:
-        if not 0.0 <= iou <= 1.0:
-            raise QueryError(f"least overlap of {iou}; expected 0 to 1")
-        self.iou = iou
+        self.iou = _checked(iou)
         self._tracks: dict[tuple[str, str], list[_Track]] = {}
         self._ids = itertools.count(1)
 
-    def update(self, masks: PartMasks) -> PartMasks:
+    def update(self, masks: PartMasks, iou: float | None = None) -> PartMasks:
         """The next frame's parts with ``track_id`` filled in, else unchanged.
 
         Parts of queries that are no longer asked are forgotten.
+
+        Args:
+            masks: the next frame's parts.
+            iou: minimum overlap in this frame; the constructor's if not given.
+
+        Raises:
+            UsageError: ``iou`` is not within 0..1.
         """
+        min_iou = self.iou if iou is None else _checked(iou)
         asked = dict.fromkeys(_key(query) for query in masks.queries)
         numbers: dict[int, int] = {}
         tracks: dict[tuple[str, str], list[_Track]] = {}
         for key in asked:
             seen = [part for part in masks.parts if _key(part.query) == key]
-            tracks[key] = list(self._follow(self._tracks.get(key, []), seen, numbers))
+            tracks[key] = list(self._follow(self._tracks.get(key, []), seen, numbers, min_iou))
         self._tracks = tracks
         parts = tuple(replace(part, track_id=numbers[part.id]) for part in masks.parts)
         return replace(masks, parts=parts)
 
     def _follow(
-        self, tracks: Sequence[_Track], seen: Sequence[PartMask], numbers: dict[int, int]
+        self,
+        tracks: Sequence[_Track],
+        seen: Sequence[PartMask],
+        numbers: dict[int, int],
+        min_iou: float,
     ) -> Iterator[_Track]:
         """One query's tracks after this frame; fills ``numbers``: part id to track id."""
-        matches = _match(tracks, seen, self.iou)
+        matches = _match(tracks, seen, min_iou)
         for row, track in enumerate(tracks):
             if row in matches:
                 part = seen[matches[row]]
@@ -92,6 +109,12 @@ class Tracker:
             if part.id not in numbers:
                 numbers[part.id] = next(self._ids)
                 yield _Track(numbers[part.id], part, (0.0, 0.0))
+
+
+def _checked(iou: float) -> float:
+    if not 0.0 <= iou <= 1.0:
+        raise UsageError(f"minimum overlap of {iou}; expected 0 to 1")
+    return iou
 
 
 def _key(query: PartQuery) -> tuple[str, str]:
@@ -112,34 +135,16 @@ def _match(tracks: Sequence[_Track], seen: Sequence[PartMask], least: float) -> 
 
 
 def _overlap(track: _Track, part: PartMask) -> float:
-    """Intersection over union of masks, the better of "stayed where it was" and "moved on"."""
-    stayed = _mask_iou(track.part.roi, track.part.mask, part.roi, part.mask)
+    """Mask IoU with the track where it was and where it should be by now; the higher of the two."""
+    stayed = boxed_mask_iou(track.part.box, track.part.mask, part.box, part.mask)
     if track.shift == (0.0, 0.0):
         return stayed
-    return max(stayed, _mask_iou(track.expected, track.part.mask, part.roi, part.mask))
-
-
-def _mask_iou(
-    roi_a: Box, mask_a: NDArray[np.bool_], roi_b: Box, mask_b: NDArray[np.bool_]
-) -> float:
-    """Intersection over union of two masks, each cut to its box; only the boxes' overlap is read."""
-    left, top = max(roi_a.x_offset, roi_b.x_offset), max(roi_a.y_offset, roi_b.y_offset)
-    right = min(roi_a.x_offset + roi_a.width, roi_b.x_offset + roi_b.width)
-    bottom = min(roi_a.y_offset + roi_a.height, roi_b.y_offset + roi_b.height)
-    if right <= left or bottom <= top:
-        return 0.0
-    cuts = [
-        mask[top - roi.y_offset : bottom - roi.y_offset, left - roi.x_offset : right - roi.x_offset]
-        for roi, mask in ((roi_a, mask_a), (roi_b, mask_b))
-    ]
-    common = np.count_nonzero(cuts[0] & cuts[1])
-    either = np.count_nonzero(mask_a) + np.count_nonzero(mask_b) - common
-    return common / either if either else 0.0
+    return max(stayed, boxed_mask_iou(track.expected, track.part.mask, part.box, part.mask))
 
 
 def _motion(track: _Track, part: PartMask) -> tuple[float, float]:
     """Pixels per frame between the boxes' middles, smoothed over two frames."""
-    old, new = track.part.roi, part.roi
+    old, new = track.part.box, part.box
     frames = track.lost + 1
     x = (new.x_offset - old.x_offset + (new.width - old.width) / 2) / frames
     y = (new.y_offset - old.y_offset + (new.height - old.height) / 2) / frames

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ovps_core.checkpoints import LoadedModel
 from ovps_core.engines.chunking import decode_in_chunks, split
 from ovps_core.engines.cuda.postprocess import occupied_maps
 from ovps_core.engines.interface import MAX_QUERIES, Engine, EngineShape
 from ovps_core.errors import BackendError
-from ovps_core.models.interface import EncodedQueries, PartModel, query_logits
+from ovps_core.models.interface import query_logits
 from ovps_core.pipeline.postprocess.components import SegmentOptions, part_masks
 from ovps_core.pipeline.preprocess import RgbImage, to_batch, to_pixels
 from ovps_core.profiling.peer import PEER_MODEL, HuggingFacePeer
@@ -104,16 +105,18 @@ class Case:
 
     Args:
         result: says which case it is, and takes what is seen.
-        model, engine: what is measured.
+        loaded, engine: the model and the engine that runs it.
         reference: of :func:`reference_maps`.
     """
 
-    def __init__(self, result: Result, model: PartModel, engine: Engine, reference: Tensor) -> None:
+    def __init__(
+        self, result: Result, loaded: LoadedModel, engine: Engine, reference: Tensor
+    ) -> None:
         self.result = result
-        self.model = model
+        self.model = loaded.model
         self.engine = engine
         self.images = pictures(result.cameras, *result.size)
-        self.plan: EncodedQueries = model.plan(queries(result.queries))
+        self.queries = loaded.query_encoder.encode(queries(result.queries))
         self.options = SegmentOptions(max_parts=1000)
         # Random weights put whole maps on one side of the threshold; each is moved so that a fifth lies above.
         random = result.model.startswith(RANDOM)
@@ -126,19 +129,19 @@ class Case:
         """Run one frame, each of :data:`STAGES` in ``stage(name)``; returns the maps, on the engine's device."""
         engine = self.engine
         with stage("preprocess"):
-            pixels = to_batch(self.images, self.model.preprocessing, engine.device)
+            pixels = to_batch(self.images, self.model.spec.preprocessing, engine.device)
         with stage("encode"):
             features = engine.encode(pixels)
         with stage("decode"):
-            logits = engine.decode_all(features, self.plan.conditions)
+            logits = engine.decode_all(features, self.queries.conditions)
         with stage("postprocess"):
-            maps = query_logits(logits, self.plan.query_rows)
+            maps = query_logits(logits, self.queries.query_rows)
             shifted = as_numpy_view(maps)
             shifted -= as_numpy_view(self.shift)
             host = occupied_maps(maps, 0.0) if maps.is_cuda else shifted
             for image, one in zip(self.images, host, strict=True):
                 height, width = image.shape[:2]
-                part_masks(one, self.plan.queries, height, width, self.options, "")
+                part_masks(one, self.queries.queries, height, width, self.options, "")
         return maps
 
     def frame(self) -> Tensor:
@@ -162,7 +165,7 @@ class Case:
         if self.engine.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.engine.device)
         before = _memory(self.engine)
-        size = self.model.preprocessing.size
+        size = self.model.spec.preprocessing.size
         self.engine.prepare(EngineShape(len(self.images), size, self.engine.max_queries))
         for _ in range(2):
             maps = self.frame()
@@ -178,14 +181,15 @@ class PeerCase:
         self,
         result: Result,
         peer: HuggingFacePeer,
-        model: PartModel,
+        loaded: LoadedModel,
         reference: Tensor,
         pixels: Tensor,
     ):
         self.result = result
         self.peer = peer
         self.pixels = pixels
-        self.tokens = peer.tokens(model, queries(result.queries))
+        assert loaded.query_encoder.text_encoder is not None  # it is a CLIPSeg
+        self.tokens = peer.tokens(loaded.query_encoder.text_encoder, queries(result.queries))
         self.level = reference.flatten(2).quantile(RANDOM_MASKS, dim=2)[..., None, None]
         self.reference = reference > self.level
 
@@ -256,7 +260,7 @@ def measure(
 
 
 def _engine_cases(
-    name: str, model: PartModel, engine: Engine, expected: Mapping[Workload, Tensor]
+    name: str, model: LoadedModel, engine: Engine, expected: Mapping[Workload, Tensor]
 ) -> list[Case]:
     cases = [
         Case(Result(name, str(engine), *workload), model, engine, maps)
@@ -267,13 +271,13 @@ def _engine_cases(
 
 
 def _peer_cases(
-    name: str, peer: HuggingFacePeer, model: PartModel, expected: Mapping[Workload, Tensor]
+    name: str, peer: HuggingFacePeer, model: LoadedModel, expected: Mapping[Workload, Tensor]
 ) -> list[PeerCase]:
     """One for each number of queries: a single camera, in the first of the sizes (all are squashed to one)."""
     cases: dict[int, PeerCase] = {}
     for (count, size, cameras), maps in expected.items():
         if cameras == 1 and count not in cases:
-            pixels = to_pixels(pictures(1, *size)[0], model.preprocessing)
+            pixels = to_pixels(pictures(1, *size)[0], model.model.spec.preprocessing)
             result = Result(name, peer.name, count, size, 1)
             cases[count] = PeerCase(result, peer, model, maps, pixels)
     _warm_up(cases.values())
@@ -286,14 +290,15 @@ def _warm_up(cases: Iterable[Case | PeerCase]) -> None:
 
 
 @torch.inference_mode()
-def reference_maps(model: PartModel, workload: Workload) -> Tensor:
+def reference_maps(loaded: LoadedModel, workload: Workload) -> Tensor:
     """PyTorch fp32 on the CPU, before anything moves the model: logits float [B, Q, h, w]."""
-    plan = model.plan(queries(workload.queries))
+    model, query_encoder, _ = loaded
+    encoded = query_encoder.encode(queries(workload.queries))
     images = pictures(workload.cameras, *workload.size)
-    features = model.encode(to_batch(images, model.preprocessing))
-    chunks = split(plan.conditions, MAX_QUERIES)
-    logits = decode_in_chunks(model.decode, features, plan.conditions, chunks)
-    return query_logits(logits, plan.query_rows)
+    features = model.encode(to_batch(images, model.spec.preprocessing))
+    chunks = split(encoded.conditions, MAX_QUERIES)
+    logits = decode_in_chunks(model.decode, features, encoded.conditions, chunks)
+    return query_logits(logits, encoded.query_rows)
 
 
 def _memory(engine: Engine) -> int:

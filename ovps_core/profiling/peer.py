@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ovps_core.checkpoints.convert.convert_file import clipseg_values
 from ovps_core.checkpoints.convert.key_names import from_released
-from ovps_core.checkpoints.file import CheckpointInfo, build_model
+from ovps_core.checkpoints.file import CheckpointInfo, LoadedModel, build_model
 from ovps_core.errors import BackendError
 from ovps_core.models.clipseg.model import CLIPSegConfig
-from ovps_core.models.interface import PartModel
+from ovps_core.models.text.tower import TextEncoder
 from ovps_core.structures.query import PartQuery
 
 PEER_MODEL = "random:clipseg-vitb16"
@@ -45,17 +45,16 @@ class HuggingFacePeer:
         self.network: Any = CLIPSegForImageSegmentation(config).eval().requires_grad_(False)
         self._config = config.to_dict()
 
-    def twin(self) -> PartModel:
+    def twin(self) -> LoadedModel:
         """Our CLIPSeg with the peer's weights."""
         state = dict(self.network.state_dict())
         config = CLIPSegConfig(**clipseg_values(state, self._config))
         info = CheckpointInfo("peer", "clipseg", config)
         return build_model(info, from_released(state), origin="the peer")
 
-    def tokens(self, model: PartModel, queries: Sequence[PartQuery]) -> dict[str, Tensor]:
-        """Token ids int64 [Q, L] and attention mask of the phrases that our model asks."""
-        tokenizer: Any = model.text.tokenizer  # type: ignore[union-attr]
-        ids = tokenizer([f"{query.object} {query.part}".strip() for query in queries])
+    def tokens(self, text_encoder: TextEncoder, queries: Sequence[PartQuery]) -> dict[str, Tensor]:
+        """Token ids int64 [Q, L] and attention mask of the phrases that our model encodes."""
+        ids = text_encoder.tokenizer([f"{query.object} {query.part}".strip() for query in queries])
         lengths = (ids != 0).sum(1)
         ids = ids[:, : int(lengths.max())].clone()
         mask = torch.arange(ids.shape[1])[None] < lengths[:, None]

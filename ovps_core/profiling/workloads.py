@@ -1,28 +1,30 @@
-"""What is measured: models that can be named or have random weights, engines, queries, pictures."""
+"""Workloads of a measurement: named and random models, engines, queries, pictures."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
-from ovps_core.checkpoints import find_weights, load_model
+from ovps_core.checkpoints import CheckpointInfo, LoadedModel, find_weights, load_model
 from ovps_core.engines import make_engine
 from ovps_core.engines.interface import Engine
 from ovps_core.engines.openvino.calibration import calibration_images
 from ovps_core.errors import CheckpointError
-from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
-from ovps_core.models.compact.model import PartFPN, PartFPNConfig
+from ovps_core.models.clipseg.model import CLIPSegConfig
+from ovps_core.models.compact.model import PartFPNConfig
+from ovps_core.models.families import FAMILIES
 from ovps_core.models.interface import PartModel
-from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
+from ovps_core.models.partclipseg.model import PartCLIPSegConfig
 from ovps_core.pipeline.preprocess import RgbImage, to_batch
 from ovps_core.structures.query import PartQuery
 
 RANDOM = "random:"
-_TAPS = (3, 6, 9)
+_LAYERS = (3, 6, 9)
 # Words that the packaged model knows too.
 _OBJECTS = (
     "knife fork spoon ladle spatula scissors brush mug pan pot teapot kettle bottle bucket jar bowl"
@@ -30,14 +32,9 @@ _OBJECTS = (
 _PARTS = "handle blade rim body lid knob spout head shaft neck base cap tip stem bowl front"
 
 
-def _tiny() -> PartModel:
-    objects, parts = tuple(_OBJECTS.split()), tuple(_PARTS.split())
-    return settled(PartFPN(PartFPNConfig(objects, parts, tuple(zip(objects, parts, strict=True)))))
-
-
-def settled(model: PartFPN) -> PartFPN:
-    """A random ``model`` whose norms have seen pictures: norms that know none leave every map nearly flat."""
-    frames = to_batch(calibration_images([])[:2], model.preprocessing)
+def with_norm_statistics(model: PartModel) -> PartModel:
+    """``model`` with batch norm statistics from a few pictures; without, random weights give nearly flat maps."""
+    frames = to_batch(calibration_images([])[:2], model.spec.preprocessing)
     model.train()
     with torch.no_grad():
         for _ in range(30):
@@ -45,38 +42,54 @@ def settled(model: PartFPN) -> PartFPN:
     return model.eval()
 
 
-RANDOM_MODELS: dict[str, Callable[[], PartModel]] = {
-    "random:clipseg-vitb16": lambda: CLIPSeg(CLIPSegConfig(taps=_TAPS)),
-    "random:partclipseg-vitb16": lambda: PartCLIPSeg(PartCLIPSegConfig(taps=_TAPS)),
-    "random:tiny": _tiny,
+def _random(family: str, config: Any) -> LoadedModel:
+    torch.manual_seed(0)
+    model, query_encoder = FAMILIES[family].build(config)
+    model.eval().requires_grad_(False)
+    if family == "compact":
+        with_norm_statistics(model)
+    return LoadedModel(model, query_encoder, CheckpointInfo(family, family, config))
+
+
+def _compact_config() -> PartFPNConfig:
+    objects, parts = tuple(_OBJECTS.split()), tuple(_PARTS.split())
+    return PartFPNConfig(objects, parts, tuple(zip(objects, parts, strict=True)))
+
+
+RANDOM_MODELS: dict[str, Callable[[], LoadedModel]] = {
+    "random:clipseg-vitb16": lambda: _random("clipseg", CLIPSegConfig(out_indices=_LAYERS)),
+    "random:partclipseg-vitb16": lambda: _random(
+        "partclipseg", PartCLIPSegConfig(out_indices=_LAYERS)
+    ),
+    "random:compact": lambda: _random("compact", _compact_config()),
 }
 
 
-def open_model(name: str) -> PartModel:
+def open_model(name: str) -> LoadedModel:
     """A model by its name or file, or one of :data:`RANDOM_MODELS`: the same random weights every time.
 
     Raises:
         CheckpointError: no such model, or its weights are not here.
     """
     if not name.startswith(RANDOM):
-        return load_model(find_weights(name))[0]
+        return load_model(find_weights(name))
     if name not in RANDOM_MODELS:
         raise CheckpointError(f"no random model {name!r}; there are {', '.join(RANDOM_MODELS)}")
-    torch.manual_seed(0)
-    return RANDOM_MODELS[name]().eval().requires_grad_(False)
+    return RANDOM_MODELS[name]()
 
 
 def open_engine(
-    model: PartModel, spec: str, device: str, calibration: Sequence[RgbImage] = ()
+    loaded: LoadedModel, spec: str, device: str, calibration: Sequence[RgbImage] = ()
 ) -> Engine:
-    """An engine for ``model`` by ``spec``, "backend" or "backend:precision"; see :func:`make_engine`.
+    """An engine for a model by ``spec``, "backend" or "backend:precision"; see :func:`make_engine`.
 
     Raises:
         BackendError: it cannot be had.
     """
     backend, _, precision = spec.partition(":")
     return make_engine(
-        model,
+        loaded.model,
+        query_encoder=loaded.query_encoder,
         backend=backend,
         device=device,
         precision=precision or "auto",
@@ -88,8 +101,8 @@ def queries(count: int) -> list[PartQuery]:
     """``count`` parts of objects, at most 256."""
     pairs = itertools.product(_OBJECTS.split(), _PARTS.split())
     return [
-        PartQuery(f"{object} {part}", object=object, part=part)
-        for object, part in itertools.islice(pairs, count)
+        PartQuery(f"{name} {part}", object=name, part=part)
+        for name, part in itertools.islice(pairs, count)
     ]
 
 

@@ -17,7 +17,8 @@ from ovps_core.language.parser import parse_query
 from ovps_core.pipeline.pose import CameraIntrinsics, Part3D
 from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.ros_io.encodings import compressed_depth_to_m, compressed_to_rgb, to_depth_m, to_rgb
-from ovps_core.structures.masks import Box, PartMask, PartMasks
+from ovps_core.structures.boxes import Box
+from ovps_core.structures.masks import PartMask, PartMasks
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
 PART_MASKS = "ovps_ros/msg/PartMasks"

@@ -7,6 +7,7 @@ used because it needs a ROS installation.
 from __future__ import annotations
 
 import array
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from ovps_core.errors import ImageError
 from ovps_core.pipeline.preprocess import RgbImage
 
-Bytes = bytes | bytearray | memoryview | "array.array[int]" | NDArray[np.uint8]
+Bytes: TypeAlias = "bytes | bytearray | memoryview | array.array[int] | NDArray[np.uint8]"
 
 # encoding: (bytes of one sample, samples of one pixel, OpenCV's conversion code to RGB)
 _COLOUR: dict[str, tuple[int, int, int | None]] = {
@@ -159,7 +160,7 @@ def compressed_depth_to_m(
     if format_name.startswith("32FC1"):
         a, b = raw[4:12].view("<f4")
         steps = np.where(values == 0, np.nan, values.astype(np.float32) - b)
-        return (a / steps).astype(np.float32)
+        return np.asarray(a / steps, np.float32)
     return np.where(values == 0, np.float32(np.nan), values * np.float32(depth_scale))
 
 

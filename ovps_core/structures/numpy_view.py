@@ -1,16 +1,17 @@
-"""Small work on maps beside an engine, without waking PyTorch's threads."""
+"""NumPy view of a tensor's memory."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def as_numpy_view(tensor: Tensor) -> Any:
-    """``tensor`` to compute with between engines: NumPy's view of the same memory on a CPU, itself on a GPU.
+    """The tensor's own memory as a NumPy array; the tensor itself if it lies on a GPU.
 
-    After each parallel operation PyTorch's threads spin for milliseconds, on cores that another engine wants for
-    its network (docs/performance.md has what that cost). NumPy has none.
+    For small computations between two engine calls: after each parallel operation PyTorch's threads spin for
+    milliseconds on cores that the next engine needs (docs/performance.md has the cost). NumPy has no such threads.
     """
     return tensor if tensor.is_cuda else tensor.detach().numpy()

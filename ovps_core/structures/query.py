@@ -1,4 +1,4 @@
-"""A query: one part, most often of an object, that the user asks for."""
+"""Queries: the parts that a user asks for, and phrases that a model cannot answer."""
 
 from __future__ import annotations
 
@@ -42,3 +42,18 @@ class PartQuery:
             raise QueryError(
                 f"max_parts of {self.text!r} is {self.max_parts}; expected 0 (all) or more"
             )
+
+
+@dataclass(frozen=True)
+class RefusedQuery:
+    """A phrase that the model cannot answer. The other queries of the same list are answered.
+
+    Attributes:
+        text: the phrase as it was given.
+        reason: one sentence: which word is unknown, or why the phrase cannot be read.
+        nearest: known words that are close to the unknown one, nearest first; may be empty.
+    """
+
+    text: str
+    reason: str
+    nearest: tuple[str, ...] = ()

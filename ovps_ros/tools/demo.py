@@ -32,11 +32,10 @@ from tabulate import tabulate
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.errors import OvpsError
-from ovps_core.evaluation.metrics import mask_iou
 from ovps_core.pipeline.drawing import draw_masks
 from ovps_core.pipeline.preprocess import RgbImage, image_paths
 from ovps_core.ros_io.codec import image_rgb, masks_value, nanoseconds
-from ovps_core.structures.masks import PartMasks
+from ovps_core.structures.masks import PartMasks, mask_iou
 from ovps_core.structures.query import PartQuery
 from ovps_ros.msg import PartMasks as PartMasksMsg
 from ovps_ros.tools.processes import NodeProcesses, isolate_ros_domain, rclpy_session

@@ -137,7 +137,7 @@ class NodeProcesses:
     """
 
     def __init__(self) -> None:
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: dict[subprocess.Popen[bytes], str] = {}  # with the command line
 
     def start(
         self,
@@ -159,12 +159,12 @@ class NodeProcesses:
         here = str(Path(__file__).parents[2])
         search = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
         process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": search})
-        self._running.append(process)
+        self._running[process] = shlex.join(command)
         return process
 
     def ended(self) -> list[str]:
         """Command lines of programs that ended by themselves."""
-        return [shlex.join(map(str, p.args)) for p in self._running if p.poll() is not None]
+        return [line for process, line in self._running.items() if process.poll() is not None]
 
     def stop(self, process: subprocess.Popen[bytes]) -> int:
         """End a program by SIGINT, as Ctrl-C does, or kill it if it does not end.
@@ -172,7 +172,7 @@ class NodeProcesses:
         Returns:
             The exit code.
         """
-        self._running.remove(process)
+        del self._running[process]
         process.send_signal(signal.SIGINT)
         try:
             return process.wait(timeout=_END_TIMEOUT)

@@ -28,7 +28,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from ovps_core.pipeline.preprocess import image_paths, load_image
-from ovps_core.structures.masks import Box, PartMask, PartMasks
+from ovps_core.structures.boxes import Box
+from ovps_core.structures.masks import PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
 from ovps_ros.messages import message_encoder
 from ovps_ros.msg import PartMasks as PartMasksMsg

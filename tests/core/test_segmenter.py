@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from helpers.toy_models import toy_clipseg, toy_partclipseg, write_toy
+from helpers.toy_models import toy, write_toy
 
 from ovps_core import PartMask, PartQuery, PartSegmenter, SegmentOptions, parse_query
 from ovps_core.errors import BackendError, CheckpointError, ImageError, QueryError
@@ -34,20 +34,24 @@ def segmenter(
     return PartSegmenter.from_pretrained(str(path))
 
 
-@pytest.mark.parametrize("build", [toy_clipseg, toy_partclipseg])
+@pytest.mark.parametrize("family", ["clipseg", "partclipseg"])
 @torch.no_grad()
-def test_sixteen_queries_encode_the_image_once_and_equal_sixteen_single_runs(build) -> None:
-    model = build()
+def test_sixteen_queries_encode_the_image_once_and_equal_sixteen_single_runs(
+    family: str,
+) -> None:
+    model, query_encoder, _ = toy(family)
     pixels = torch.randn(1, 3, 96, 96)
     images = []
     model.backbone.register_forward_hook(lambda *_: images.append(1))
 
-    plan = model.plan(SIXTEEN)
-    together = query_logits(model.decode(model.encode(pixels), plan.conditions), plan.query_rows)
+    encoded = query_encoder.encode(SIXTEEN)
+    together = query_logits(
+        model.decode(model.encode(pixels), encoded.conditions), encoded.query_rows
+    )
     assert len(images) == 1
 
     for row, query in enumerate(SIXTEEN):
-        single = model.plan([query])
+        single = query_encoder.encode([query])
         alone = query_logits(
             model.decode(model.encode(pixels), single.conditions), single.query_rows
         )
@@ -57,10 +61,10 @@ def test_sixteen_queries_encode_the_image_once_and_equal_sixteen_single_runs(bui
 @pytest.mark.parametrize("size", [(64, 64), (96, 160), (352, 224)])
 @torch.no_grad()
 def test_any_input_size(size: tuple[int, int]) -> None:
-    model = toy_partclipseg()
-    plan = model.plan(SIXTEEN[:2])
-    logits = model.decode(model.encode(torch.randn(2, 3, *size)), plan.conditions)
-    assert logits.pairs.shape == (2, 2, *size)
+    model, query_encoder, _ = toy("partclipseg")
+    encoded = query_encoder.encode(SIXTEEN[:2])
+    logits = model.decode(model.encode(torch.randn(2, 3, *size)), encoded.conditions)
+    assert logits.object_parts.shape == (2, 2, *size)
 
 
 def test_masks_lie_in_the_image(segmenter: PartSegmenter, photo: np.ndarray) -> None:
@@ -70,7 +74,7 @@ def test_masks_lie_in_the_image(segmenter: PartSegmenter, photo: np.ndarray) -> 
     assert result.parts
     assert [p.score for p in result.parts] == sorted((p.score for p in result.parts), reverse=True)
     for part in result.parts:
-        assert part.mask.shape == (part.roi.height, part.roi.width)
+        assert part.mask.shape == (part.box.height, part.box.width)
         assert part.mask.any(axis=0).all() or part.mask.any(axis=1).all()
         assert part.mask[0].any() and part.mask[-1].any()
         assert part.mask[:, 0].any() and part.mask[:, -1].any()
@@ -108,7 +112,9 @@ def test_words_are_encoded_when_they_change_not_per_frame(
     segmenter: PartSegmenter, photo: np.ndarray
 ) -> None:
     calls = []
-    hook = segmenter.model.text.tower.register_forward_hook(lambda *_: calls.append(1))
+    hook = segmenter.query_encoder.text_encoder.tower.register_forward_hook(
+        lambda *_: calls.append(1)
+    )
     for _ in range(3):
         segmenter.segment(photo, ["turquoise lever", "mug rim"])
     hook.remove()
@@ -200,4 +206,4 @@ def test_what_cannot_be_had_is_said(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="known are"):
         PartSegmenter.from_pretrained(str(small), backend="abacus")
     with pytest.raises(QueryError):
-        PartSegmenter.from_pretrained(str(small)).plan("")
+        PartSegmenter.from_pretrained(str(small)).encode_queries("")

@@ -1,14 +1,18 @@
-"""Small real networks with random weights, for tests that need a model but not its knowledge."""
+"""Toy networks of every family with random weights, for tests that need a model but not its knowledge."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ovps_core.checkpoints.file import CheckpointInfo, save_model
+from ovps_core.checkpoints import CheckpointInfo, LoadedModel, save_model
+from ovps_core.checkpoints.file import full_state
 from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
 from ovps_core.models.compact.model import PartFPN, PartFPNConfig
+from ovps_core.models.families import FAMILIES
+from ovps_core.models.interface import PartModel, QueryEncoder
 from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
 
 TOY_CLIP = {
@@ -17,9 +21,9 @@ TOY_CLIP = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 2},
     "quick_gelu": True,
 }
-SMALL = {
+TOY: dict[str, Any] = {
     "clip": TOY_CLIP,
-    "taps": (1, 2, 3),
+    "out_indices": (1, 2, 3),
     "image_size": 96,
     "dim": 16,
     "heads": 4,
@@ -27,44 +31,77 @@ SMALL = {
 }
 
 
-def toy_clipseg() -> CLIPSeg:
-    """A CLIPSeg of 2 million parameters, most of them token embeddings."""
-    torch.manual_seed(0)
-    return CLIPSeg(CLIPSegConfig(**SMALL)).eval()
-
-
-def toy_partclipseg() -> PartCLIPSeg:
-    """A PartCLIPSeg of the same size."""
-    torch.manual_seed(0)
-    return PartCLIPSeg(PartCLIPSegConfig(**SMALL)).eval()
-
-
-def toy_compact() -> PartFPN:
-    """A tiny network, tinier still, for the words of the tabletop scenes."""
+def _compact_config() -> PartFPNConfig:
     from ovps_core.synthetic.catalogue import HELD_OUT_PAIRS, pairs_of
 
-    torch.manual_seed(0)
     pairs = pairs_of("tabletop")
-    config = PartFPNConfig(
+    return PartFPNConfig(
         objects=tuple(dict.fromkeys(name for name, _ in pairs)),
         parts=tuple(sorted({part for _, part in pairs})),
-        pairs=tuple(pair for pair in pairs if pair not in HELD_OUT_PAIRS),
+        object_parts=tuple(pair for pair in pairs if pair not in HELD_OUT_PAIRS),
         size=(64, 96),
         trunk="test_efficientnet",
         dim=16,
     )
-    return PartFPN(config).eval()
+
+
+def build(family: str, config: Any) -> LoadedModel:
+    """A network with random weights, the same every time, and its query encoder."""
+    torch.manual_seed(0)
+    model, query_encoder = FAMILIES[family].build(config)
+    model.eval()
+    if query_encoder.text_encoder is not None:
+        query_encoder.text_encoder.eval()
+    return LoadedModel(model, query_encoder, CheckpointInfo(f"toy-{family}", family, config))
+
+
+def toy(family: str) -> LoadedModel:
+    """The toy of a family. The CLIP families have 2 million parameters, most of them token embeddings."""
+    configs = {
+        "clipseg": lambda: CLIPSegConfig(**TOY),
+        "partclipseg": lambda: PartCLIPSegConfig(**TOY),
+        "compact": _compact_config,
+    }
+    return build(family, configs[family]())
+
+
+def toy_clipseg() -> CLIPSeg:
+    """The network of the toy CLIPSeg."""
+    model = toy("clipseg").model
+    assert isinstance(model, CLIPSeg)
+    return model
+
+
+def toy_partclipseg() -> PartCLIPSeg:
+    """The network of the toy PartCLIPSeg."""
+    model = toy("partclipseg").model
+    assert isinstance(model, PartCLIPSeg)
+    return model
+
+
+def toy_compact() -> PartFPN:
+    """The network of the toy compact model, for the words of the tabletop scenes."""
+    model = toy("compact").model
+    assert isinstance(model, PartFPN)
+    return model
 
 
 TOY_MODELS = {
     "clipseg": toy_clipseg,
     "partclipseg": toy_partclipseg,
-    "tiny": toy_compact,
+    "compact": toy_compact,
 }
 
 
-def write_toy(kind: str, path: Path) -> Path:
-    """The small network of that kind in a file of ours."""
-    model = TOY_MODELS[kind]()
-    save_model(path, model.state_dict(), CheckpointInfo(f"small-{kind}", kind, model.config))
+def encoder_of(model: PartModel) -> QueryEncoder:
+    """The query encoder of a toy network."""
+    families = {CLIPSeg: "clipseg", PartCLIPSeg: "partclipseg", PartFPN: "compact"}
+    encoder = toy(families[type(model)]).query_encoder
+    return encoder
+
+
+def write_toy(family: str, path: Path) -> Path:
+    """The toy of a family in a weights file."""
+    model, query_encoder, info = toy(family)
+    save_model(path, full_state(model, query_encoder), info)
     return path

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 from helpers.paths import FIXTURES
+from helpers.toy_models import build
 from safetensors.torch import load_file
 
+from ovps_core.checkpoints import LoadedModel
 from ovps_core.checkpoints.convert.convert_file import clipseg_values
 from ovps_core.checkpoints.convert.key_names import from_released
+from ovps_core.checkpoints.file import load_full_state
 from ovps_core.models.backbones.clip_vit import resize_positions
 from ovps_core.models.clipseg.decoder import Upsampler, tokens_to_maps
-from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
+from ovps_core.models.clipseg.model import CLIPSegConfig
 from ovps_core.models.interface import Conditions
 
 CASES = sorted(
@@ -27,22 +30,22 @@ TOLERANCE = 1e-4
 pytestmark = pytest.mark.parity
 
 
-def load(stem: str) -> tuple[CLIPSeg, dict[str, torch.Tensor]]:
+def load(stem: str) -> tuple[LoadedModel, dict[str, torch.Tensor]]:
     folder = FIXTURES / "clipseg"
     state = dict(load_file(folder / f"{stem}_state.safetensors"))
     config = json.loads((folder / f"{stem}_config.json").read_text())
-    model = CLIPSeg(CLIPSegConfig(**clipseg_values(state, config)))
-    model.load_state_dict(from_released(state))
+    loaded = build("clipseg", CLIPSegConfig(**clipseg_values(state, config)))
+    load_full_state(loaded.model, loaded.query_encoder, from_released(state))
     arrays = {
         key: torch.from_numpy(value) for key, value in np.load(folder / f"{stem}.npz").items()
     }
-    return model.eval(), arrays
+    return loaded, arrays
 
 
 @pytest.mark.parametrize(("stem", "size"), CASES)
 @torch.no_grad()
 def test_every_recorded_array(stem: str, size: str) -> None:
-    model, arrays = load(stem)
+    (model, query_encoder, _), arrays = load(stem)
     recorded = {
         key.removeprefix(f"{size}_"): value for key, value in arrays.items() if key.startswith(size)
     }
@@ -53,7 +56,7 @@ def test_every_recorded_array(stem: str, size: str) -> None:
             ours, recorded[name], rtol=0, atol=TOLERANCE * scale, msg=lambda text: f"{name}: {text}"
         )
 
-    words = model.text(recorded["input_ids"].long())
+    words = query_encoder.text_encoder(recorded["input_ids"].long())
     check("conditional_embeddings", words)
 
     visual = model.backbone.tower.visual

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from helpers.paths import FIXTURES
+from helpers.toy_models import build
 from safetensors.torch import load_file
 
+from ovps_core.checkpoints import LoadedModel
 from ovps_core.checkpoints.convert.convert_file import clipseg_values
 from ovps_core.checkpoints.convert.key_names import from_released
+from ovps_core.checkpoints.file import full_state, load_full_state
 from ovps_core.models.interface import Conditions
 from ovps_core.models.partclipseg.corrections import Corrections
 from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
@@ -22,22 +26,25 @@ SEEDS = sorted(p.stem for p in (FIXTURES / "partclipseg").glob("seed*.npz"))
 pytestmark = pytest.mark.parity
 
 
-def load(seed: str) -> tuple[PartCLIPSeg, Mapping[str, torch.Tensor]]:
+def load(seed: str) -> tuple[LoadedModel, Mapping[str, torch.Tensor]]:
     folder = FIXTURES / "partclipseg"
     toy = json.loads((folder / "config.json").read_text())
     state = dict(load_file(folder / f"{seed}_state.safetensors"))
     values = clipseg_values(state, {**toy["config"], "image_size": toy["input_size"]})
-    model = PartCLIPSeg(PartCLIPSegConfig(**values, corrections=Corrections.released()))
-    model.load_state_dict(from_released(state))
+    config = PartCLIPSegConfig(**values, corrections=Corrections.released())
+    loaded = build("partclipseg", config)
+    load_full_state(loaded.model, loaded.query_encoder, from_released(state))
     arrays = {
         key: torch.from_numpy(value) for key, value in np.load(folder / f"{seed}.npz").items()
     }
-    return model.eval(), arrays
+    return loaded, arrays
 
 
-def conditions(model: PartCLIPSeg, arrays: Mapping[str, torch.Tensor], split: str) -> Conditions:
+def conditions(loaded: LoadedModel, arrays: Mapping[str, torch.Tensor], split: str) -> Conditions:
     """The recorded prompts, encoded: all parts, then all objects."""
-    names = model.text(arrays[f"{split}_input_ids"].long())
+    model, query_encoder, _ = loaded
+    assert isinstance(model, PartCLIPSeg) and query_encoder.text_encoder is not None
+    names = query_encoder.text_encoder(arrays[f"{split}_input_ids"].long())
     objects = int(arrays[f"{split}_obj_index_map"].max()) + 1
     return model.conditions(
         names,
@@ -51,19 +58,23 @@ def conditions(model: PartCLIPSeg, arrays: Mapping[str, torch.Tensor], split: st
 @pytest.mark.parametrize("split", ["train", "test"])
 @torch.no_grad()
 def test_both_heads(seed: str, split: str) -> None:
-    model, arrays = load(seed)
-    asked = conditions(model, arrays, split)
+    loaded, arrays = load(seed)
+    model = loaded.model
+    asked = conditions(loaded, arrays, split)
     logits = model.decode(model.encode(arrays[f"{split}_pixel_values"]), asked)
     torch.testing.assert_close(logits.names, arrays[f"{split}_logits"], rtol=0, atol=1e-3)
-    torch.testing.assert_close(logits.pairs, arrays[f"{split}_part_obj_logits"], rtol=0, atol=1e-3)
+    torch.testing.assert_close(
+        logits.object_parts, arrays[f"{split}_part_obj_logits"], rtol=0, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @torch.no_grad()
 def test_conditions_and_attention(seed: str) -> None:
-    model, arrays = load(seed)
+    loaded, arrays = load(seed)
+    model = loaded.model
     pixels = arrays["train_pixel_values"]
-    asked = conditions(model, arrays, "train")
+    asked = conditions(loaded, arrays, "train")
     repeated = asked.names.repeat(len(pixels), 1)
     torch.testing.assert_close(repeated, arrays["train_conditional_embeddings"], rtol=0, atol=1e-5)
     _, attentions = model.decode_with_attention(model.encode(pixels), asked)
@@ -76,15 +87,17 @@ def test_conditions_and_attention(seed: str) -> None:
 @torch.no_grad()
 def test_corrected_object_prompt_changes_only_the_pairs(seed: str) -> None:
     released, arrays = load(seed)
-    corrected = PartCLIPSeg(
-        PartCLIPSegConfig(**{**released.config.__dict__, "corrections": Corrections()})
-    ).eval()
-    corrected.load_state_dict(released.state_dict())
-    features = released.encode(arrays["test_pixel_values"])
-    before = released.decode(features, conditions(released, arrays, "test"))
-    after = corrected.decode(features, conditions(corrected, arrays, "test"))
+    corrected = build("partclipseg", replace(released.info.config, corrections=Corrections()))
+    load_full_state(
+        corrected.model,
+        corrected.query_encoder,
+        full_state(released.model, released.query_encoder),
+    )
+    features = released.model.encode(arrays["test_pixel_values"])
+    before = released.model.decode(features, conditions(released, arrays, "test"))
+    after = corrected.model.decode(features, conditions(corrected, arrays, "test"))
     torch.testing.assert_close(before.names, after.names)
-    assert (before.pairs[:, :-1] - after.pairs[:, :-1]).abs().max() > 1
+    assert (before.object_parts[:, :-1] - after.object_parts[:, :-1]).abs().max() > 1
     torch.testing.assert_close(
-        before.pairs[:, -1], after.pairs[:, -1]
+        before.object_parts[:, -1], after.object_parts[:, -1]
     )  # the background has no object prompt

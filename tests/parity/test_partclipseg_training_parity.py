@@ -12,13 +12,13 @@ from helpers.paths import FIXTURES
 from parity.test_partclipseg_parity import conditions, load
 from torch import Tensor
 
+from ovps_core.checkpoints import LoadedModel
 from ovps_core.checkpoints.convert.key_names import ovps_key
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 from ovps_core.losses.partclipseg import Losses, PartCLIPSegLoss
 from ovps_core.models.partclipseg.corrections import Corrections
-from ovps_core.models.partclipseg.model import PartCLIPSeg
-from training.partclipseg.module import parameter_groups, trainable_names
+from training.partclipseg.module import named_parameters, parameter_groups, trainable_names
 
 SEEDS = sorted(
     path.name.removesuffix("_losses.json")
@@ -47,10 +47,11 @@ def recorded(seed: str) -> dict[str, Any]:
     return content
 
 
-def step(seed: str) -> tuple[PartCLIPSeg, Losses, Mapping[str, Tensor]]:
+def step(seed: str) -> tuple[LoadedModel, Losses, Mapping[str, Tensor]]:
     """Forward and backward on the recorded batch, with the text encoded in the graph."""
-    model, arrays = load(seed)
-    asked = conditions(model, arrays, "train")
+    loaded, arrays = load(seed)
+    model = loaded.model
+    asked = conditions(loaded, arrays, "train")
     features = model.encode(arrays["train_pixel_values"])
     logits, attentions = model.decode_with_attention(features, asked)
     parts = len(asked.names) - int(arrays["train_obj_index_map"].max()) - 2
@@ -60,14 +61,23 @@ def step(seed: str) -> tuple[PartCLIPSeg, Losses, Mapping[str, Tensor]]:
     criterion = PartCLIPSegLoss(corrections=Corrections.released())
     losses = criterion(logits, attentions[-1], targets, index, model.backbone.grid(*features.size))
     losses.total.backward()
-    return model, losses, arrays
+    return loaded, losses, arrays
 
 
-def gradient(model: PartCLIPSeg, released: str) -> Tensor:
+def parameters(loaded: LoadedModel) -> dict[str, Tensor]:
+    """Every parameter under its name in a weights file."""
+    return dict(named_parameters(loaded.model, loaded.query_encoder.text_encoder))
+
+
+def trained(loaded: LoadedModel) -> list[str]:
+    return trainable_names(loaded.model, loaded.query_encoder.text_encoder)
+
+
+def gradient(loaded: LoadedModel, released: str) -> Tensor:
     """Our gradient of a tensor under its released name; q, k and v share one tensor here."""
     name = ovps_key(released)
     assert name is not None
-    whole = model.get_parameter(name).grad
+    whole = parameters(loaded)[name].grad
     assert whole is not None, released
     for row, part in enumerate("qkv"):
         if f".self_attn.{part}_proj." in released:
@@ -78,33 +88,35 @@ def gradient(model: PartCLIPSeg, released: str) -> Tensor:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_losses_and_every_gradient(seed: str) -> None:
     expected = recorded(seed)
-    model, losses, arrays = step(seed)
+    loaded, losses, arrays = step(seed)
     for theirs, ours in LOSSES.items():
         assert getattr(losses, ours).item() == pytest.approx(expected[theirs], rel=1e-5), theirs
     for name, norm in expected["grad_norm"].items():
-        ours = gradient(model, name).norm().item()
+        ours = gradient(loaded, name).norm().item()
         assert ours == pytest.approx(norm, rel=KINK, abs=1e-6), name
     whole = [name for name in arrays if name.startswith("grad.")]
     assert whole
     for name in whole:
-        ours = gradient(model, name.removeprefix("grad."))
+        ours = gradient(loaded, name.removeprefix("grad."))
         difference = (ours - arrays[name]).norm() / arrays[name].norm()
         assert difference.item() < KINK, name
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_same_tensors_are_trained(seed: str) -> None:
-    model, _ = load(seed)
-    assert set(trainable_names(model)) == {ovps_key(name) for name in recorded(seed)["trainable"]}
+    loaded, _ = load(seed)
+    assert set(trained(loaded)) == {ovps_key(name) for name in recorded(seed)["trainable"]}
 
 
 @pytest.mark.parametrize("seed", SEEDS[:1])
 def test_norms_and_embeddings_do_not_decay(seed: str) -> None:
-    model, _ = load(seed)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in trainable_names(model))
-    decayed, still = (set(map(id, group["params"])) for group in parameter_groups(model, 1e-4))
+    loaded, _ = load(seed)
+    for name, parameter in parameters(loaded).items():
+        parameter.requires_grad_(name in trained(loaded))
+    model, query_encoder, _ = loaded
+    groups = parameter_groups(model, query_encoder.text_encoder, 1e-4)
+    decayed, still = (set(map(id, group["params"])) for group in groups)
     assert not decayed & still
     ours = {ovps_key(name) for name in recorded(seed)["trainable"]}
     undecayed = {n for n in ours if "norm" in n or "_embedding" in n}
-    assert still == {id(model.get_parameter(name)) for name in undecayed}
+    assert still == {id(parameters(loaded)[name]) for name in undecayed}

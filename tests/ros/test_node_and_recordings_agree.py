@@ -89,7 +89,7 @@ def test_live_and_recorded(robot: Robot, toy_weights: Path, tmp_path: Path) -> N
         assert here.queries == there.queries and here.model == there.model
         assert len(here.parts) > 0
         for a, b in zip(here.parts, there.parts, strict=True):
-            assert (a.id, a.query, a.roi) == (b.id, b.query, b.roi)
+            assert (a.id, a.query, a.box) == (b.id, b.query, b.box)
             assert a.score == pytest.approx(b.score, abs=1e-5)
             np.testing.assert_array_equal(a.mask, b.mask)
         assert len(space.parts) > 0

@@ -9,7 +9,15 @@ import pytest
 pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
 
 from ovps_core.errors import QueryError
-from ovps_ros.query_manager import Queries, QueryList, QueryManager, read_phrases
+from ovps_core.models.interface import Conditions, EncodedQueries
+from ovps_core.structures.query import RefusedQuery
+from ovps_ros.query_manager import (
+    Queries,
+    QueryList,
+    QueryManager,
+    describe_refused,
+    read_phrases,
+)
 
 
 @pytest.fixture
@@ -79,3 +87,71 @@ def test_closing_drops_what_waits() -> None:
     threading.Timer(0.2, release.set).start()
     asked.close()
     assert not waiting.done()
+
+
+class ClosedVocabulary:
+    """A segmenter that answers only some queries, or fails."""
+
+    def __init__(self, *known: str, failure: Exception | None = None) -> None:
+        self.known, self.failure = known, failure
+
+    def encode_queries(self, queries: Queries) -> EncodedQueries:
+        if self.failure is not None:
+            raise self.failure
+        accepted = tuple(query for query in queries if query.text in self.known)
+        refused = tuple(
+            RefusedQuery(query.text, f"{query.text!r} is unknown", self.known)
+            for query in queries
+            if query not in accepted
+        )
+        if not accepted:
+            raise QueryError("\n".join(query.reason for query in refused), refused)
+        return EncodedQueries(accepted, Conditions.placeholder(1), (), refused)
+
+
+def test_of_a_list_with_unknown_words_the_rest_becomes_active(asked: QueryManager) -> None:
+    asked.set_segmenter(ClosedVocabulary("mug", "pan"))
+    update = asked.submit_text("mug, sprocket, \N{PILE OF POO}").result(5)
+    assert texts(update.active) == texts(update.accepted) == ["mug"]
+    assert {query.text for query in update.refused} == {"sprocket", "\N{PILE OF POO}"}
+    assert ("mug", "pan") in {query.nearest for query in update.refused}
+    assert set(asked.encoded.refused) == set(asked.refused) == set(update.refused)
+    assert "mug, pan" in describe_refused(update.refused)
+
+
+def test_if_nothing_is_left_the_previous_queries_stay(asked: QueryManager) -> None:
+    asked.set_segmenter(ClosedVocabulary("mug"))
+    asked.submit_text("mug").result(5)
+    with pytest.raises(QueryError, match="sprocket") as raised:
+        asked.replace(lambda: read_phrases(["sprocket"]), append=True).result(5)
+    assert [query.text for query in raised.value.refused] == ["sprocket"]
+    assert texts(asked.persistent) == ["mug"] and asked.refused == ()
+
+
+def test_another_model_is_asked_for_what_the_first_refused(asked: QueryManager) -> None:
+    asked.submit_text("mug, sprocket").result(5)
+    assert texts(asked.set_segmenter(ClosedVocabulary("pan")).active) == []
+    assert asked.encoded is None and len(asked.refused) == 2
+    assert texts(asked.set_segmenter(ClosedVocabulary("mug", "sprocket")).active) == [
+        *("mug", "sprocket")
+    ]
+
+
+def test_a_goal_keeps_its_own_refused_words(asked: QueryManager) -> None:
+    asked.set_segmenter(ClosedVocabulary("mug", "pan"))
+    asked.submit_text("mug, gear").result(5)
+    update = asked.add_goal("goal", lambda: read_phrases(["pan, sprocket"])).result(5)
+    assert texts(update.accepted) == ["pan"] and texts(update.active) == ["mug"]
+    assert [query.text for query in update.refused] == ["sprocket"]
+    assert texts(asked.encoded.queries) == ["mug", "pan"]
+    asked.remove_goal("goal").result(5)
+    assert [query.text for query in asked.refused] == ["gear"]
+
+
+def test_a_failure_while_encoding_is_not_taken_for_wrong_words(asked: QueryManager) -> None:
+    asked.set_segmenter(ClosedVocabulary("mug"))
+    asked.submit_text("mug").result(5)
+    asked._segmenter = ClosedVocabulary(failure=MemoryError("the device is full"))
+    with pytest.raises(MemoryError, match="the device is full"):
+        asked.submit_text("pan").result(5)
+    assert texts(asked.persistent) == ["mug"]

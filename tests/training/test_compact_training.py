@@ -68,8 +68,8 @@ def test_one_command_renders_trains_packs_and_goes_on(
     make_tiny.main([*given, "--calibrate-on", "8"])
     weights = tmp_path / "tiny.safetensors"
     segmenter = PartSegmenter.from_pretrained(weights)
-    assert ("knife", "handle") in segmenter.model.config.pairs
-    assert ("chair", "leg") in segmenter.model.config.pairs
+    assert ("knife", "handle") in segmenter.model.config.object_parts
+    assert ("chair", "leg") in segmenter.model.config.object_parts
     weights.unlink()
     make_tiny.main([*given, "--calibrate-on", "8"])  # nothing left to render or to train
     assert weights.exists()

@@ -17,13 +17,14 @@ import torch
 from tabulate import tabulate
 from tqdm import tqdm
 
-from ovps_core.checkpoints.file import CheckpointInfo, save_model
+from ovps_core.checkpoints.file import CheckpointInfo, LoadedModel, save_model
 from ovps_core.engines.torch_eager import EagerEngine
-from ovps_core.evaluation.metrics import mask_iou
 from ovps_core.evaluation.rendered_questions import Group, QuerySampler
 from ovps_core.models.compact.model import PartFPN, PartFPNConfig
+from ovps_core.models.compact.query_encoder import VocabularyEncoder
 from ovps_core.pipeline.postprocess.components import SegmentOptions, logit, part_masks
 from ovps_core.segmenter import PartSegmenter
+from ovps_core.structures.masks import mask_iou
 from ovps_core.synthetic.reader import RenderedScenes
 from training.compact.module import CompactRecipe, tiny_config
 
@@ -51,7 +52,7 @@ def sweep(
         queries = list(dict.fromkeys(question.query for question, _ in asked))
         if not queries:
             continue
-        maps = segmenter.query_maps([rgb], segmenter.plan(queries))[0]
+        maps = segmenter.query_maps([rgb], segmenter.encode_queries(queries))[0]
         for threshold in THRESHOLDS:
             options = SegmentOptions(
                 score_threshold=0.0, mask_threshold=threshold, max_parts=10_000
@@ -138,14 +139,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     model = PartFPN(config)
     model.load_state_dict(state)
-    info = CheckpointInfo(args.name, "tiny", config, licence="Apache-2.0", source="rendered scenes")
-    segmenter = PartSegmenter(model.eval(), info, EagerEngine(model))
+    info = CheckpointInfo(
+        args.name, "compact", config, licence="Apache-2.0", source="rendered scenes"
+    )
+    loaded = LoadedModel(model.eval(), VocabularyEncoder(config.vocabulary), info)
+    segmenter = PartSegmenter(loaded, EagerEngine(model))
     sweeps = []
     for folder in args.val:
         sweeps.append(sweep(segmenter, config, RenderedScenes(folder), args.scenes))
         print(folder, tabulate(sweeps[-1], headers="keys", floatfmt=".3f"), sep="\n")
     shift, caution = calibrate(sweeps, args.false_alarms)
-    info = replace(info, config=replace(config, shift=shift, caution=caution))
+    info = replace(info, config=replace(config, shift=shift, unseen_pair_penalty=caution))
     half = {k: t.half() if t.ndim > 1 else t for k, t in model.state_dict().items()}
     info = save_model(args.out, {key: tensor.contiguous() for key, tensor in half.items()}, info)
     print(f"{info}: {args.out.stat().st_size / 1e6:.1f} MB at {args.out}")

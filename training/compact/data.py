@@ -37,9 +37,9 @@ class LabelTable:
             if name not in config.objects:
                 continue
             rows[0, value] = 1 + config.objects.index(name)
-            seen = (name, part) in config.pairs
+            seen = (name, part) in config.object_parts
             rows[1, value] = 1 + config.parts.index(part) if seen else IGNORE
-            rows[2, value] = 1 + config.pairs.index((name, part)) if seen else IGNORE
+            rows[2, value] = 1 + config.object_parts.index((name, part)) if seen else IGNORE
         return cls(*rows)
 
 

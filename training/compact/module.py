@@ -80,7 +80,7 @@ def tiny_config(recipe: CompactRecipe) -> PartFPNConfig:
     return PartFPNConfig(
         objects=tuple(dict.fromkeys(name for name, _ in pairs)),
         parts=tuple(sorted({part for _, part in pairs})),
-        pairs=tuple(pair for pair in pairs if pair not in HELD_OUT_PAIRS),
+        object_parts=tuple(pair for pair in pairs if pair not in HELD_OUT_PAIRS),
         trunk=recipe.trunk,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import lightning.pytorch as pl
 import torch
@@ -14,6 +15,7 @@ from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 from ovps_core.losses.partclipseg import Losses, LossWeights, PartCLIPSegLoss
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partclipseg.model import PartCLIPSeg
+from ovps_core.models.text.tower import TextEncoder
 from training.recipe import OptimRecipe
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -23,31 +25,45 @@ _TRAINED_TOWER_PARTS = ("text.tower.token_embedding", "text.tower.positional_emb
 _TOWERS = ("text.", "backbone.")
 
 
-def trainable_names(model: PartCLIPSeg, *, towers: bool = False) -> list[str]:
-    """What the paper trains: adapter, decoder, both heads, and the text tower's embeddings.
+def named_parameters(
+    model: nn.Module, text_encoder: nn.Module
+) -> Iterator[tuple[str, nn.Parameter]]:
+    """Parameters of a network and its text encoder under the names of a weights file."""
+    yield from model.named_parameters()
+    for name, parameter in text_encoder.named_parameters():
+        yield f"text.{name}", parameter
+
+
+def trainable_names(
+    model: nn.Module, text_encoder: nn.Module, *, towers: bool = False
+) -> list[str]:
+    """Names of the parameters that the paper trains: adapter, decoder, both heads, text embeddings.
 
     Args:
         model: the network.
-        towers: everything, for towers without pretrained weights.
+        text_encoder: its text encoder.
+        towers: all parameters, for towers without pretrained weights.
     """
     return [
         name
-        for name, _ in model.named_parameters()
+        for name, _ in named_parameters(model, text_encoder)
         if towers or name.startswith(_TRAINED_TOWER_PARTS) or not name.startswith(_TOWERS)
     ]
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(
+    model: nn.Module, text_encoder: nn.Module, weight_decay: float
+) -> list[dict[str, object]]:
     """AdamW's groups: LayerNorm and embeddings (of tokens and of positions) do not decay."""
     still = {
         id(parameter)
-        for module in model.modules()
+        for module in (*model.modules(), *text_encoder.modules())
         if isinstance(module, (nn.LayerNorm, nn.Embedding))
         for parameter in module.parameters(recurse=False)
     }
     decayed: list[nn.Parameter] = []
     undecayed: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
+    for name, parameter in named_parameters(model, text_encoder):
         if parameter.requires_grad:
             plain = id(parameter) in still or name.endswith("positional_embedding")
             (undecayed if plain else decayed).append(parameter)
@@ -61,7 +77,8 @@ class PartCLIPSegTraining(pl.LightningModule):
     """One optimiser step: words and image through the network, losses on its maps and attention.
 
     Args:
-        model: the network; what is not trained is frozen here.
+        model: the network; parameters that are not trained are frozen here.
+        text_encoder: its text encoder.
         vocabulary: what it is asked for; the labels of a batch are positions in it.
         optim: how it is learned.
         weights: of the losses.
@@ -71,6 +88,7 @@ class PartCLIPSegTraining(pl.LightningModule):
     def __init__(
         self,
         model: PartCLIPSeg,
+        text_encoder: TextEncoder,
         vocabulary: Vocabulary,
         optim: OptimRecipe,
         weights: LossWeights,
@@ -79,14 +97,15 @@ class PartCLIPSegTraining(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
+        self.text_encoder = text_encoder
         self.vocabulary = vocabulary
         self.optim = optim
         self.criterion = PartCLIPSegLoss(weights, model.config.corrections)
-        learned = set(trainable_names(model, towers=train_towers))
-        for name, parameter in model.named_parameters():
+        learned = set(trainable_names(model, text_encoder, towers=train_towers))
+        for name, parameter in named_parameters(model, text_encoder):
             parameter.requires_grad_(name in learned)
         model.backbone.train(train_towers)  # a frozen tower keeps its running statistics
-        tokens = model.text.tokenizer([*vocabulary.parts, *vocabulary.objects_with_parts])
+        tokens = text_encoder.tokenizer([*vocabulary.parts, *vocabulary.objects_with_parts])
         self.tokens: Tensor
         self.register_buffer("tokens", tokens, persistent=False)
         num_parts = len(vocabulary.parts)
@@ -99,7 +118,7 @@ class PartCLIPSegTraining(pl.LightningModule):
         """Every loss of one batch, and the maps it was taken on."""
         pixels, pairs, objects = batch
         index = self.index.to(pixels.device)
-        words = self.model.text(self.tokens)
+        words = self.text_encoder(self.tokens)
         conditions = self.model.conditions(
             words, index.part, index.object - index.num_parts, num_parts=index.num_parts
         )
@@ -133,15 +152,15 @@ class PartCLIPSegTraining(pl.LightningModule):
         """Count intersections and areas, of the best map a pixel and of each map by itself."""
         losses, logits = self.losses(batch)
         self.log("score/loss", losses.total, batch_size=len(batch[0]))
-        size = (logits.pairs.shape[-2], logits.pairs.shape[-1])
+        size = (logits.object_parts.shape[-2], logits.object_parts.shape[-1])
         truth = PartTargets(batch[1], batch[2]).resized(size).pairs
         count = len(self.vocabulary.object_parts)
         # a pixel of an object that shows none of its parts is background here
         truth = torch.where(truth == IGNORE, count, truth)
         true_maps = _maps(truth, count + 1)
-        chosen = _maps(logits.pairs.argmax(dim=1), count + 1)
+        chosen = _maps(logits.object_parts.argmax(dim=1), count + 1)
         self._hits["chosen"] += _counts(chosen, true_maps)
-        self._hits["masked"] += _counts(logits.pairs[:, :-1] > 0, true_maps[:, :-1])
+        self._hits["masked"] += _counts(logits.object_parts[:, :-1] > 0, true_maps[:, :-1])
 
     def on_validation_epoch_end(self) -> None:
         """Mean IoU over the parts that occur; ``part_miou`` counts background as a choice."""
@@ -159,7 +178,9 @@ class PartCLIPSegTraining(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]
         """AdamW with the paper's groups; linear rise, then (1 - step / steps) ** power."""
         optim = self.optim
-        optimizer = torch.optim.AdamW(parameter_groups(self.model, optim.weight_decay), lr=optim.lr)
+        optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, self.text_encoder, optim.weight_decay), lr=optim.lr
+        )
 
         def factor(step: int) -> float:
             rise = min(1.0, (step + 1) / optim.warmup) if optim.warmup else 1.0

@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 
 from ovps_core.checkpoints import find_weights, load_model
+from ovps_core.checkpoints.file import full_state, load_full_state
 from ovps_core.errors import CheckpointError
 from ovps_core.language.vocabulary import Vocabulary
 from ovps_core.models.backbones.clip_vit import Backbone, pretrained_clip
 from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
+from ovps_core.models.families import FAMILIES
 from ovps_core.models.partclipseg.corrections import Corrections
 from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
+from ovps_core.models.partclipseg.query_encoder import ObjectPartEncoder
 from training.recipe import ModelRecipe, RecipeError
 
 
 def build_network(
     recipe: ModelRecipe, corrections: Corrections, vocabulary: Vocabulary
-) -> PartCLIPSeg:
-    """A PartCLIPSeg to train, on the CPU, with the vocabulary it will know in its configuration.
+) -> tuple[PartCLIPSeg, ObjectPartEncoder]:
+    """A PartCLIPSeg to train and its query encoder, on the CPU, with the vocabulary in its configuration.
 
     Raises:
         CheckpointError: the weights to start from are missing or of another model.
@@ -28,15 +31,15 @@ def build_network(
     config = PartCLIPSegConfig(
         clip=recipe.clip,
         backbone=recipe.backbone,
-        taps=recipe.taps,
+        out_indices=recipe.taps,
         image_size=recipe.image_size,
         dim=recipe.dim,
         heads=recipe.heads,
         mlp_dim=recipe.mlp_dim,
         corrections=corrections,
-        trained_pairs=vocabulary.object_parts,
+        trained_object_parts=vocabulary.object_parts,
     )
-    model = PartCLIPSeg(config)
+    model, query_encoder = _build(config)
     if recipe.pretrained:
         if not isinstance(recipe.clip, str):
             raise RecipeError(
@@ -44,26 +47,37 @@ def build_network(
                 "set `pretrained: ''`, or `clip` to a model's name"
             )
         towers = pretrained_clip(recipe.clip, recipe.pretrained)
-        model.text.tower.load_state_dict(towers.text.state_dict())
+        query_encoder.text_encoder.tower.load_state_dict(towers.text.state_dict())
         if not recipe.backbone:
             model.backbone.load_state_dict(Backbone(towers.visual, recipe.taps).state_dict())
     if recipe.backbone and recipe.backbone_pretrained:
         tower = Backbone.from_timm(recipe.backbone, recipe.taps, pretrained=True)
         model.backbone.load_state_dict(tower.state_dict())
-    return model
+    return model, query_encoder
 
 
-def _from_weights(name: str, corrections: Corrections, vocabulary: Vocabulary) -> PartCLIPSeg:
-    """Go on from a PartCLIPSeg, or begin from a CLIPSeg as the paper does."""
-    old, info = load_model(find_weights(name))
-    if not isinstance(old, CLIPSeg):
+def _build(config: PartCLIPSegConfig) -> tuple[PartCLIPSeg, ObjectPartEncoder]:
+    model, query_encoder = FAMILIES["partclipseg"].build(config)
+    assert isinstance(model, PartCLIPSeg) and isinstance(query_encoder, ObjectPartEncoder)
+    return model, query_encoder
+
+
+def _from_weights(
+    name: str, corrections: Corrections, vocabulary: Vocabulary
+) -> tuple[PartCLIPSeg, ObjectPartEncoder]:
+    """A PartCLIPSeg with the weights of another one, or of a CLIPSeg as the paper starts."""
+    old = load_model(find_weights(name))
+    if not isinstance(old.model, CLIPSeg):
         raise CheckpointError(
-            f"{info} is a {info.model}; training starts from a CLIPSeg or PartCLIPSeg"
+            f"{old.info} is a {old.info.model}; training starts from a CLIPSeg or PartCLIPSeg"
         )
-    shared = {f.name: getattr(info.config, f.name) for f in dataclasses.fields(CLIPSegConfig)}
-    pairs = vocabulary.object_parts
-    model = PartCLIPSeg(PartCLIPSegConfig(**shared, corrections=corrections, trained_pairs=pairs))
-    model.load_state_dict(old.state_dict(), strict=False)
-    if not isinstance(old, PartCLIPSeg):
+    shared = {f.name: getattr(old.info.config, f.name) for f in dataclasses.fields(CLIPSegConfig)}
+    config = PartCLIPSegConfig(
+        **shared, corrections=corrections, trained_object_parts=vocabulary.object_parts
+    )
+    model, query_encoder = _build(config)
+    state = full_state(old.model, old.query_encoder)
+    load_full_state(model, query_encoder, state, strict=False)
+    if not isinstance(old.model, PartCLIPSeg):
         model.start_pair_head()
-    return model
+    return model, query_encoder

@@ -27,7 +27,7 @@ from ovps_core.models.clipseg.model import CLIPSegConfig
 from ovps_core.models.partclipseg.corrections import Corrections
 from ovps_core.models.partclipseg.model import PartCLIPSegConfig
 
-_CLIPSEG_TAPS = (3, 6, 9)
+_CLIPSEG_LAYERS = (3, 6, 9)
 _RELEASED_PREFIX = "partclipseg_model."
 _EXPECTED = (
     "expected a released PartCLIPSeg .pth, a Hugging Face CLIPSeg directory (config.json and weights), "
@@ -168,7 +168,7 @@ def clipseg_values(state: StateDict, config: Mapping[str, Any]) -> dict[str, Any
             },
             "quick_gelu": True,
         },
-        "taps": tuple(config.get("extract_layers", _CLIPSEG_TAPS)),
+        "out_indices": tuple(config.get("extract_layers", _CLIPSEG_LAYERS)),
         "image_size": config.get("image_size", 352),
         "dim": dim,
         "heads": config.get("decoder_num_attention_heads", 4),
@@ -191,16 +191,18 @@ def _partclipseg(
             "a PartCLIPSeg checkpoint does not say what it was trained on; name it: "
             "--vocabulary pascal_part_116, ade20k_part_234 or partimagenet"
         )
-    pairs = load_vocabulary(vocabulary).seen().object_parts
+    trained = tuple(load_vocabulary(vocabulary).seen().object_parts)
     part_config = PartCLIPSegConfig(
-        **_derive(state, config), corrections=Corrections.released(), trained_pairs=tuple(pairs)
+        **_derive(state, config), corrections=Corrections.released(), trained_object_parts=trained
     )
     return CheckpointInfo("", "partclipseg", part_config, licence="MIT"), from_released(state)
 
 
 def _original(state: StateDict, clip: str) -> tuple[CheckpointInfo, dict[str, Tensor]]:
     """Join a decoder-only file with the CLIP weights it was trained on."""
-    config = CLIPSegConfig(taps=_CLIPSEG_TAPS, refined_upsampling="trans_conv.0.weight" in state)
+    config = CLIPSegConfig(
+        out_indices=_CLIPSEG_LAYERS, refined_upsampling="trans_conv.0.weight" in state
+    )
     assert isinstance(config.clip, str)
     towers = pretrained_clip(config.clip, clip)
     ours = from_original_clipseg(state)

@@ -59,14 +59,17 @@ class OnnxRuntimeEngine(Engine):
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """See :meth:`Engine.decode`."""
         _, decode = self._halves(features.size)
-        inputs = [*features.levels, *graph_inputs(conditions, self._model.answers_object_parts)]
+        inputs = [
+            *features.levels,
+            *graph_inputs(conditions, self._model.spec.answers_object_parts),
+        ]
         feeds = {
             slot.name: tensor.numpy()
             for slot, tensor in zip(decode.get_inputs(), inputs, strict=True)
         }
         logits = [torch.from_numpy(one) for one in decode.run(None, feeds)]
-        if not conditions.pairs.shape[0]:
-            return PartLogits(logits[0], logits[0][:, :0])
+        if not conditions.object_parts.shape[0]:
+            return PartLogits.names_only(logits[0])
         return PartLogits(logits[0], logits[1])
 
     def _halves(self, size: tuple[int, int]) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ from ovps_core.engines.low_precision import inference_copy
 from ovps_core.engines.openvino.calibration import PAIRS, calibration_images, images_digest
 from ovps_core.engines.openvino.graph import QuantisationRoles
 from ovps_core.errors import BackendError
-from ovps_core.models.interface import PartModel
+from ovps_core.models.interface import PartModel, QueryEncoder
 from ovps_core.pipeline.preprocess import RgbImage, to_pixels
 from ovps_core.structures.query import PartQuery
 
@@ -48,6 +48,7 @@ def quantise(
     destination: Path,
     images: Sequence[RgbImage],
     precision: str,
+    query_encoder: QueryEncoder,
 ) -> None:
     """Read ``encode.xml`` and ``decode.xml`` in ``source``, write what int8 or mixed runs into ``destination``.
 
@@ -64,9 +65,10 @@ def quantise(
         model: gives preprocessing, words and features to calibrate with.
         images: pictures such as the robot sees; without any, a few synthetic ones.
         precision: "int8" or "mixed".
+        query_encoder: encodes the queries that the decoder is calibrated with.
     """
     started = time.perf_counter()
-    frames = [to_pixels(image, model.preprocessing) for image in calibration_images(images)]
+    frames = [to_pixels(image, model.spec.preprocessing) for image in calibration_images(images)]
     encode = _read(source / "encode.xml")
     roles = QuantisationRoles.of(encode)
     floating = roles.mixers | roles.ends
@@ -78,7 +80,7 @@ def quantise(
     decode = _read(source / "decode.xml")
     roles = QuantisationRoles.of(decode)
     if precision == "int8" and roles.mlps:
-        asked = _decoder_inputs(model, frames)
+        asked = _decoder_inputs(model, query_encoder, frames)
         _quantised(
             decode,
             asked,
@@ -133,11 +135,13 @@ def _quantised(
 
 
 @torch.inference_mode()
-def _decoder_inputs(model: PartModel, frames: Sequence[Tensor]) -> list[list[NDArray[Any]]]:
+def _decoder_inputs(
+    model: PartModel, query_encoder: QueryEncoder, frames: Sequence[Tensor]
+) -> list[list[NDArray[Any]]]:
     twin = inference_copy(model)  # the model itself may have moved to a GPU
     words = [PartQuery(f"{object} {part}", object=object, part=part) for object, part in PAIRS]
-    conditions = model.plan(words).conditions
-    asked = graph_inputs(conditions, model.answers_object_parts)
+    conditions = query_encoder.encode(words).conditions
+    asked = graph_inputs(conditions, model.spec.answers_object_parts)
     return [[tensor.numpy() for tensor in (*twin.encode(frame).levels, *asked)] for frame in frames]
 
 

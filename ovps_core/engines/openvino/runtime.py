@@ -20,8 +20,14 @@ from ovps_core.engines.interface import Engine, EngineShape
 from ovps_core.engines.openvino.graph import keep_sums_in_fp32
 from ovps_core.engines.openvino.quantise import quantise, recipe, require_nncf
 from ovps_core.engines.subgraphs import SUBGRAPHS, export_onnx
-from ovps_core.errors import BackendError
-from ovps_core.models.interface import Conditions, Features, PartLogits, PartModel
+from ovps_core.errors import BackendError, UsageError
+from ovps_core.models.interface import (
+    Conditions,
+    Features,
+    PartLogits,
+    PartModel,
+    QueryEncoder,
+)
 from ovps_core.pipeline.preprocess import RgbImage
 
 PRECISIONS = ("fp32", "bf16", "mixed", "int8")
@@ -46,6 +52,7 @@ class OpenVinoEngine(Engine):
             shallowest features; what stays in floating point is bf16 where the processor has it, with float32 for
             sums and norms in "bf16" and "mixed".
         images: pictures to calibrate int8 and mixed with, such as the robot sees; a few synthetic ones by default.
+        query_encoder: encodes the queries to calibrate int8 and mixed with; not needed for other precisions.
         cache: where the graphs are kept.
 
     Raises:
@@ -60,6 +67,7 @@ class OpenVinoEngine(Engine):
         *,
         precision: str = "fp32",
         images: Sequence[RgbImage] = (),
+        query_encoder: QueryEncoder | None = None,
         cache: EngineCache = DEFAULT_CACHE,
     ) -> None:
         super().__init__()
@@ -72,9 +80,12 @@ class OpenVinoEngine(Engine):
             )
         if precision in QUANTISED:
             require_nncf()
+            if query_encoder is None:
+                raise UsageError(f"{precision} is calibrated with queries; pass query_encoder")
         self.precision = precision
         self._model = model
         self._images = images
+        self._query_encoder = query_encoder
         self._cache = cache
         self._requests: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._levels = 0
@@ -96,14 +107,14 @@ class OpenVinoEngine(Engine):
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """See :meth:`Engine.decode`."""
         _, decode = self._halves(features.size)
-        asked = graph_inputs(conditions, self._model.answers_object_parts)
+        asked = graph_inputs(conditions, self._model.spec.answers_object_parts)
         inputs = [level.numpy() for level in features.levels]
         inputs += [tensor.contiguous().numpy() for tensor in asked]
         decode.infer(inputs, share_inputs=True)
         # The request's own memory is overwritten by the next call.
         names = torch.from_numpy(decode.get_output_tensor(0).data.copy())
-        if not conditions.pairs.shape[0]:
-            return PartLogits(names, names[:, :0])
+        if not conditions.object_parts.shape[0]:
+            return PartLogits.names_only(names)
         return PartLogits(names, torch.from_numpy(decode.get_output_tensor(1).data.copy()))
 
     def _halves(self, size: tuple[int, int]) -> tuple[Any, Any]:
@@ -138,7 +149,8 @@ class OpenVinoEngine(Engine):
 
     def _quantise(self, floating: Path, folder: Path) -> None:
         self._cache.progress(f"quantising to {self.precision}")
-        quantise(self._model, floating, folder, self._images, self.precision)
+        assert self._query_encoder is not None  # checked when the engine was made
+        quantise(self._model, floating, folder, self._images, self.precision, self._query_encoder)
         if self.precision in KEEP_SUMS:
             _keep_sums(folder)
 

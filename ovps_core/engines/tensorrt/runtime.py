@@ -82,8 +82,10 @@ class TensorRtEngine(Engine):
         self._load(shape.size)
         pixels = torch.zeros(shape.batch, 3, *shape.size, device=self.device)
         for count in (1, shape.max_queries):
-            words = torch.zeros(count, self._model.condition_dim)
-            rows = torch.zeros(count if self._model.answers_object_parts else 0, dtype=torch.int64)
+            words = torch.zeros(count, self._model.spec.condition_dim)
+            rows = torch.zeros(
+                count if self._model.spec.answers_object_parts else 0, dtype=torch.int64
+            )
             self.run(pixels, Conditions(words, words[: len(rows)], rows, rows))
 
     def encode(self, pixels: Tensor) -> Features:
@@ -100,9 +102,9 @@ class TensorRtEngine(Engine):
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
         """See :meth:`Engine.decode`."""
         _, decode = self._load(features.size)  # the halves of one size know each other by it
-        count, pairs = conditions.names.shape[0], conditions.pairs.shape[0]
+        count, pairs = conditions.names.shape[0], conditions.object_parts.shape[0]
         padded = pad_to_bucket(pad_with_dummy_object_part(conditions))
-        asked = padded.tensors() if self._model.answers_object_parts else (padded.names,)
+        asked = padded.tensors() if self._model.spec.answers_object_parts else (padded.names,)
         logits = self._run(decode, (*features.levels, *asked))
         # What a graph writes is its own memory, which its next replay overwrites.
         names = logits[0][:, :count].clone()

@@ -61,7 +61,7 @@ def resize_positions(table: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.cat([table[:1], patches.flatten(2).squeeze(0).T])
 
 
-class _Taps(nn.Module):
+class _IntermediateLayers(nn.Module):
     """Gives ``forward_intermediates`` the name ``forward`` so that ``functional_call`` can reach it."""
 
     def __init__(self, visual: VisionTransformer) -> None:
@@ -80,64 +80,68 @@ class _Taps(nn.Module):
 
 
 class Backbone(nn.Module):
-    """An image tower tapped at a few layers.
+    """An image tower that returns the tokens of a few layers.
 
     Any open_clip ViT, and any timm model that has ``forward_intermediates``: ViTs (DINOv2, DINOv3, PE-Core, ...)
     and hybrids whose stages have different strides (MobileCLIP2's FastViT).
 
     Args:
         tower: an open_clip image tower or a timm model.
-        taps: 0-based layers to tap, shallow to deep; empty taps the layers at the same relative depth as
-            CLIPSeg does in a ViT-B (4th, 7th and 10th of 12), or the last stages of a hybrid.
+        out_indices: 0-based layers to return, shallow to deep; empty takes the layers at the same relative depth
+            as CLIPSeg does in a ViT-B (4th, 7th and 10th of 12), or the last stages of a hybrid.
 
     Attributes:
-        taps: layers tapped, shallow to deep.
-        widths: channels of each tap.
+        out_indices: layers returned, shallow to deep.
+        widths: channels of each returned layer.
         stride: pixels per grid cell.
         prefix: tokens in front of the grid's (class token, registers).
     """
 
-    def __init__(self, tower: nn.Module, taps: Sequence[int] = ()) -> None:
+    def __init__(self, tower: nn.Module, out_indices: Sequence[int] = ()) -> None:
         super().__init__()
         trunk: Any = getattr(tower, "trunk", tower)
         self.is_clip_vit = isinstance(trunk, VisionTransformer)
         self.is_pyramid = False
-        self.taps: tuple[int, ...]
+        self.out_indices: tuple[int, ...]
         self.widths: tuple[int, ...]
         self.stride: int
         self.prefix: int
         if self.is_clip_vit:
             depth = len(trunk.transformer.resblocks)
-            self.taps = tuple(taps) or _relative_taps(depth)
-            self.widths = (trunk.transformer.width,) * len(self.taps)
+            self.out_indices = tuple(out_indices) or _relative_layers(depth)
+            self.widths = (trunk.transformer.width,) * len(self.out_indices)
             self.stride = trunk.patch_size[0]
             self.prefix = 1
-            self.tower: Any = _Taps(trunk)
+            self.tower: Any = _IntermediateLayers(trunk)
             return
         strides = [level["reduction"] for level in trunk.feature_info]
         self.is_pyramid = len(set(strides)) > 1
         last_stages = tuple(range(len(strides)))[-3:]
-        self.taps = tuple(taps) or (
-            last_stages if self.is_pyramid else _relative_taps(len(strides))
+        self.out_indices = tuple(out_indices) or (
+            last_stages if self.is_pyramid else _relative_layers(len(strides))
         )
-        self.widths = tuple(trunk.feature_info[i]["num_chs"] for i in self.taps)
-        self.stride = sorted(strides[i] for i in self.taps)[len(self.taps) // 2]
+        self.widths = tuple(trunk.feature_info[i]["num_chs"] for i in self.out_indices)
+        self.stride = sorted(strides[i] for i in self.out_indices)[len(self.out_indices) // 2]
         self.prefix = 0 if self.is_pyramid else trunk.num_prefix_tokens
         self.tower = _any_size(trunk)
 
     @classmethod
-    def from_timm(cls, name: str, taps: Sequence[int] = (), pretrained: bool = False) -> Backbone:
+    def from_timm(
+        cls, name: str, out_indices: Sequence[int] = (), pretrained: bool = False
+    ) -> Backbone:
         """A timm model by name; ``pretrained`` weights come from the hub or its cache."""
-        return cls(timm.create_model(name, num_classes=0, pretrained=pretrained), taps)
+        return cls(timm.create_model(name, num_classes=0, pretrained=pretrained), out_indices)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Normalised pixels float [B, 3, H, W] -> per tap float [B, prefix + h * w, width], on one grid
+        """Normalised pixels float [B, 3, H, W] -> per layer float [B, prefix + h * w, width], on one grid
         ``h, w = self.grid(H, W)``."""
         grid = self.grid(*pixels.shape[-2:])
         if self.is_clip_vit:
             positions = resize_positions(self.tower.visual.positional_embedding, grid)
             out = functional_call(
-                self.tower, {"visual.positional_embedding": positions}, (pixels, list(self.taps))
+                self.tower,
+                {"visual.positional_embedding": positions},
+                (pixels, list(self.out_indices)),
             )
             prefixes = out["image_intermediates_prefix"]
             return [
@@ -146,7 +150,7 @@ class Backbone(nn.Module):
             ]
         taps = self.tower.forward_intermediates(
             pixels,
-            indices=list(self.taps),
+            indices=list(self.out_indices),
             stop_early=True,
             intermediates_only=True,
             **({} if self.is_pyramid else {"output_fmt": "NLC", "return_prefix_tokens": True}),
@@ -162,7 +166,7 @@ class Backbone(nn.Module):
         return height // self.stride, width // self.stride
 
 
-def _relative_taps(depth: int) -> tuple[int, ...]:
+def _relative_layers(depth: int) -> tuple[int, ...]:
     """The layers of a ``depth``-layer ViT that lie where 3, 6 and 9 lie in one of 12."""
     return tuple(round(i * depth / 12) for i in (3, 6, 9))
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import open_clip
-import torch
+from open_clip.model import CustomTextCLIP
 from torch import Tensor
 
 from ovps_core.models.backbones.clip_vit import Backbone, ClipSpec, build_clip
 from ovps_core.models.clipseg.decoder import FilmDecoder, Upsampler, tokens_to_maps
 from ovps_core.models.interface import (
+    ClosedVocabulary,
     Conditions,
-    EncodedQueries,
     Features,
+    ModelSpec,
+    ObjectPredictions,
     PartLogits,
     PartModel,
     Preprocessing,
-    QueryRows,
 )
-from ovps_core.models.text.tower import TextTower
-from ovps_core.structures.query import PartQuery
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class CLIPSegConfig:
     Attributes:
         clip: the open_clip model whose text tower, and image tower unless ``backbone`` is set, are used.
         backbone: a timm model as image tower; empty for ``clip``'s own.
-        taps: 0-based layers read by the decoder, shallow to deep; empty for the backbone's default.
+        out_indices: 0-based layers read by the decoder, shallow to deep; empty for the backbone's default.
         image_size: side of the square that images are squashed to, pixels.
         dim, heads, mlp_dim: of the decoder's blocks.
         refined_upsampling: the convolutional upsampler (rd64-refined) or a single step (rd64).
@@ -40,7 +38,7 @@ class CLIPSegConfig:
 
     clip: ClipSpec = "ViT-B-16-quickgelu"
     backbone: str = ""
-    taps: tuple[int, ...] = ()
+    out_indices: tuple[int, ...] = ()
     image_size: int = 352
     dim: int = 64
     heads: int = 4
@@ -50,26 +48,41 @@ class CLIPSegConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> CLIPSegConfig:
         """From the header of a checkpoint, where tuples have become lists."""
-        return cls(**{**values, "taps": tuple(values["taps"])})
+        return cls(**clipseg_fields(values))
+
+    @property
+    def vocabulary(self) -> ClosedVocabulary | None:
+        """None: any words."""
+        return None
 
 
 class CLIPSeg(PartModel):
-    """One condition a phrase; pairs are not used: "knife handle" is one phrase like any other."""
+    """One condition per phrase; "knife handle" is one phrase like any other.
 
-    def __init__(self, config: CLIPSegConfig) -> None:
+    Args:
+        config: every number of the network.
+        clip: the CLIP model whose image tower is used unless ``config.backbone`` is set; built from
+            ``config.clip`` by default.
+    """
+
+    config: CLIPSegConfig
+
+    def __init__(self, config: CLIPSegConfig, clip: CustomTextCLIP | None = None) -> None:
         super().__init__()
         self.config = config
-        self.preprocessing = Preprocessing(size=(config.image_size, config.image_size))
-        clip = build_clip(config.clip)
-        self.text = TextTower(clip.text, _tokenizer(config.clip, clip.context_length))
+        clip = clip or build_clip(config.clip)
         if config.backbone:
-            self.backbone = Backbone.from_timm(config.backbone, config.taps)
+            self.backbone = Backbone.from_timm(config.backbone, config.out_indices)
         else:
-            self.backbone = Backbone(clip.visual, config.taps)
-        self.condition_dim = clip.text.output_dim
+            self.backbone = Backbone(clip.visual, config.out_indices)
+        self.spec = ModelSpec(
+            preprocessing=Preprocessing(size=(config.image_size, config.image_size)),
+            output_stride=1,
+            condition_dim=clip.text.output_dim,
+        )
         self.decoder = FilmDecoder(
             self.backbone.widths,
-            self.condition_dim,
+            self.spec.condition_dim,
             dim=config.dim,
             heads=config.heads,
             mlp_dim=config.mlp_dim,
@@ -81,26 +94,18 @@ class CLIPSeg(PartModel):
         height, width = pixels.shape[-2:]
         return Features(self.decoder.reduce(self.backbone(pixels)), (height, width))
 
-    def decode(self, features: Features, conditions: Conditions) -> PartLogits:
-        """One map a phrase: ``names`` float [B, C, h, w]; ``pairs`` stays empty."""
+    def decode(
+        self, features: Features, conditions: Conditions, objects: ObjectPredictions | None = None
+    ) -> PartLogits:
+        """One map per phrase: ``names`` float [B, C, h, w]; ``object_parts`` is empty."""
         tokens, _ = self.decoder(features.levels, conditions.names)
         grid = self.backbone.grid(*features.size)
         logits = self.upsample(tokens_to_maps(tokens, grid, self.backbone.prefix))
-        return PartLogits(names=logits, pairs=logits[:, :0])
-
-    def plan(self, queries: Sequence[PartQuery]) -> EncodedQueries:
-        """One condition a query: its object and part as one phrase."""
-        phrases = [f"{query.object} {query.part}".strip() for query in queries]
-        names = self.text.embed(phrases) if phrases else torch.zeros(0, self.condition_dim)
-        none = torch.zeros(0, dtype=torch.int64)
-        return EncodedQueries(
-            queries=tuple(queries),
-            conditions=Conditions(names, names[:0], none, none),
-            query_rows=tuple(QueryRows(names=(row,)) for row in range(len(phrases))),
-        )
+        return PartLogits.names_only(logits)
 
 
-def _tokenizer(clip: ClipSpec, context_length: int):  # type: ignore[no-untyped-def]
-    if isinstance(clip, str):
-        return open_clip.get_tokenizer(clip)
-    return open_clip.SimpleTokenizer(context_length=context_length)
+def clipseg_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a configuration; headers written by version 0.1.0 call ``out_indices`` taps."""
+    fields = dict(values)
+    out_indices = fields.pop("taps", None) or fields.get("out_indices", ())
+    return {**fields, "out_indices": tuple(out_indices)}

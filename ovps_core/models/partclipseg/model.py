@@ -7,21 +7,18 @@ of the object are joined, and modulated by their joined words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from open_clip.model import CustomTextCLIP
 from torch import Tensor, nn
 
 from ovps_core.models.clipseg.decoder import FiLM, Upsampler, VisualAdapter, tokens_to_maps
-from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
-from ovps_core.models.interface import Conditions, EncodedQueries, Features, PartLogits, QueryRows
+from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig, clipseg_fields
+from ovps_core.models.interface import Conditions, Features, ObjectPredictions, PartLogits
 from ovps_core.models.partclipseg.corrections import Corrections
-from ovps_core.structures.query import PartQuery
-
-if TYPE_CHECKING:
-    from ovps_core.language.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -30,37 +27,36 @@ class PartCLIPSegConfig(CLIPSegConfig):
 
     Attributes:
         corrections: where this model differs from the released one.
-        trained_pairs: the (object, part) vocabulary the weights were trained on, in its order.
+        trained_object_parts: the (object, part) classes that the weights were trained on, in their order.
     """
 
     corrections: Corrections = Corrections()
-    trained_pairs: tuple[tuple[str, str], ...] = ()
+    trained_object_parts: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PartCLIPSegConfig:
         """From the header of a checkpoint, where tuples have become lists."""
-        return cls(
-            **{
-                **values,
-                "taps": tuple(values["taps"]),
-                "corrections": Corrections(**values["corrections"]),
-                "trained_pairs": tuple((name, part) for name, part in values["trained_pairs"]),
-            }
-        )
+        fields = clipseg_fields(values)
+        trained = fields.pop("trained_pairs", None) or fields.get("trained_object_parts", ())
+        fields["trained_object_parts"] = tuple((name, part) for name, part in trained)
+        fields["corrections"] = Corrections(**fields["corrections"])
+        return cls(**fields)
 
 
 class PartCLIPSeg(CLIPSeg):
     """CLIPSeg with an adapter on its image tokens, a background condition, and the object-part head."""
 
     config: PartCLIPSegConfig
-    answers_object_parts = True
 
-    def __init__(self, config: PartCLIPSegConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: PartCLIPSegConfig, clip: CustomTextCLIP | None = None) -> None:
+        super().__init__(config, clip)
+        self.spec = replace(
+            self.spec, answers_object_parts=True, trained_object_parts=config.trained_object_parts
+        )
         widths = set(self.backbone.widths)
         # One adapter serves all taps; a pyramid's stages share no width.
         self.adapter = VisualAdapter(widths.pop()) if len(widths) == 1 else nn.Identity()
-        dim, condition_dim = config.dim, self.condition_dim
+        dim, condition_dim = config.dim, self.spec.condition_dim
         self.background: Tensor  # random, never trained, as released
         self.register_buffer("background", torch.randn(1, condition_dim) * condition_dim**-0.5)
         self.pair_maps = nn.Linear(2 * dim, dim)
@@ -82,8 +78,10 @@ class PartCLIPSeg(CLIPSeg):
         height, width = pixels.shape[-2:]
         return Features(self.decoder.reduce(taps), (height, width))
 
-    def decode(self, features: Features, conditions: Conditions) -> PartLogits:
-        """Both heads: ``names`` float [B, C, h, w] and ``pairs`` float [B, T, h, w]."""
+    def decode(
+        self, features: Features, conditions: Conditions, objects: ObjectPredictions | None = None
+    ) -> PartLogits:
+        """Both heads: ``names`` float [B, C, h, w] and ``object_parts`` float [B, T, h, w]."""
         return self._heads(features, conditions, keep_attention=False)[0]
 
     def decode_with_attention(
@@ -100,17 +98,17 @@ class PartCLIPSeg(CLIPSeg):
         )
         grid, prefix = self.backbone.grid(*features.size), self.backbone.prefix
         names = self.upsample(tokens_to_maps(tokens, grid, prefix))
-        if not conditions.pairs.shape[0]:
-            return PartLogits(names, names[:, :0]), attentions
+        if not conditions.object_parts.shape[0]:
+            return PartLogits.names_only(names), attentions
         joined = torch.cat(
             [tokens[:, conditions.part_index], tokens[:, conditions.object_index]], dim=-1
         )
-        modulated = self.pair_film(self.pair_maps(joined), conditions.pairs)
-        pairs = self.pair_upsample(tokens_to_maps(modulated, grid, prefix))
-        return PartLogits(names, pairs), attentions
+        modulated = self.pair_film(self.pair_maps(joined), conditions.object_parts)
+        object_parts = self.pair_upsample(tokens_to_maps(modulated, grid, prefix))
+        return PartLogits(names, object_parts), attentions
 
     def compose(self, names: Tensor, part_index: Tensor, object_index: Tensor) -> Tensor:
-        """Join the words of pairs: rows of ``names`` float [C, D] -> float [T, D]; object first."""
+        """Embeddings of (object, part) classes from rows of ``names`` float [C, D]: float [T, D], object first."""
         return self.pair_words(torch.cat([names[object_index], names[part_index]], dim=-1))
 
     def conditions(
@@ -132,57 +130,3 @@ class PartCLIPSeg(CLIPSeg):
         if not self.config.corrections.object_prompt:  # the release forgets to skip the parts
             word_rows = torch.cat([object_index, background])
         return Conditions(names, self.compose(names, part_rows, word_rows), part_rows, object_rows)
-
-    @torch.inference_mode()
-    def vocabulary_conditions(self, vocabulary: Vocabulary) -> Conditions:
-        """All parts, objects and pairs of a benchmark, in the order that its protocols read."""
-        device = self.background.device
-        names = self.text.embed([*vocabulary.parts, *vocabulary.objects_with_parts]).to(device)
-        part_index = torch.as_tensor(vocabulary.part_index, device=device)
-        object_index = torch.as_tensor(vocabulary.object_index, device=device)
-        return self.conditions(names, part_index, object_index, num_parts=len(vocabulary.parts))
-
-    @torch.inference_mode()
-    def plan(self, queries: Sequence[PartQuery]) -> EncodedQueries:
-        """Parts of an object ask head B inside head A's map of the object; the rest asks head A."""
-        device = self.background.device
-        names = list(dict.fromkeys(name for q in queries for name in (q.object, q.part) if name))
-        pairs = list(dict.fromkeys((q.object, q.part) for q in queries if q.object and q.part))
-        stand_ins = (self._stand_in(object) for object, _ in pairs)
-        words = list(dict.fromkeys([*names, *stand_ins]))
-        embedded = self.text.embed(words).to(device) if words else self.background[:0]
-        row = {word: i for i, word in enumerate(words)}
-        pair_row = {pair: i for i, pair in enumerate(pairs)}
-
-        def rows(wanted: Iterable[str]) -> Tensor:
-            return torch.tensor([row[word] for word in wanted], dtype=torch.int64, device=device)
-
-        part_rows = rows(part for _, part in pairs)
-        object_rows = rows(object for object, _ in pairs)
-        word_rows = rows(self._stand_in(object) for object, _ in pairs)
-        query_rows = []
-        for query in queries:
-            if query.object and query.part:
-                pair = pair_row[query.object, query.part]
-                query_rows.append(QueryRows(names=(row[query.object],), pairs=(pair,)))
-            else:
-                query_rows.append(QueryRows(names=(row[query.object or query.part],)))
-        conditions = Conditions(
-            embedded[: len(names)],
-            self.compose(embedded, part_rows, word_rows),
-            part_rows,
-            object_rows,
-        )
-        return EncodedQueries(tuple(queries), conditions, tuple(query_rows))
-
-    def _stand_in(self, object: str) -> str:
-        """The word that stands for an object in a pair.
-
-        A released checkpoint learned to read, in place of the object's own prompt, the part prompt at the
-        object's position in its vocabulary; an object it never saw keeps its own.
-        """
-        if self.config.corrections.object_prompt:
-            return object
-        parts = sorted({part for _, part in self.config.trained_pairs})
-        objects = sorted({name for name, _ in self.config.trained_pairs})
-        return parts[objects.index(object)] if object in objects else object

@@ -1,4 +1,4 @@
-"""Words into vectors: open_clip's text towers, and a cache of what they said."""
+"""Text encoder of a CLIP model, and the cache of its embeddings."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _write(file: sqlite3.Connection, rows: Sequence[tuple[str, bytes]], limit: i
     )
 
 
-class TextTower(nn.Module):
+class TextEncoder(nn.Module):
     """A text tower with its tokeniser.
 
     Args:

@@ -1,4 +1,4 @@
-"""Logits into part masks: upsample only where something is, cut into pieces, score, sort."""
+"""Part masks from mask logits: connected components above a threshold, scored and sorted."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from ovps_core.structures.masks import Box, PartMask, PartMasks
+from ovps_core.structures.boxes import Box
+from ovps_core.structures.masks import PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
 
 _MARGIN = 1  # a bilinear sample is above a threshold only next to a coarse pixel above it
@@ -18,13 +21,13 @@ _MARGIN = 1  # a bilinear sample is above a threshold only next to a coarse pixe
 
 @dataclass(frozen=True)
 class SegmentOptions:
-    """What counts as a part.
+    """Thresholds for parts.
 
     Attributes:
-        score_threshold: least mean probability of a part, 0..1; a query's own comes first.
-        mask_threshold: least probability of a pixel, 0..1.
-        max_parts: most parts in one image.
-        min_area: fewest pixels of a part in the full image.
+        score_threshold: minimum mean probability of a part, 0..1; a query's own threshold replaces it.
+        mask_threshold: minimum probability of a pixel, 0..1.
+        max_parts: maximum number of parts per image.
+        min_area: minimum area of a part, pixels of the full image.
     """
 
     score_threshold: float = 0.5
@@ -41,7 +44,7 @@ def part_masks(
     options: SegmentOptions,
     model: str,
 ) -> PartMasks:
-    """Cut every query's map into connected pieces.
+    """Cut every query's map into connected components.
 
     Args:
         logits: float32 [Q, h, w], one map a query.
@@ -55,25 +58,25 @@ def part_masks(
         least = query.threshold or options.score_threshold
         full = found and len(found) == options.max_parts
         above = found[-1][0] if full else -math.inf  # a full answer takes only what is better
-        pieces = _Pieces.of(coarse, height, width, options, max(least, above))
-        if pieces is None:
+        components = _Components.from_logits(coarse, height, width, options, max(least, above))
+        if components is None:
             continue
-        wanted = (pieces.scores >= least) & (pieces.scores > above)
-        best = np.argsort(-pieces.scores[wanted], kind="stable")[: query.max_parts or None]
+        wanted = (components.scores >= least) & (components.scores > above)
+        best = np.argsort(-components.scores[wanted], kind="stable")[: query.max_parts or None]
         chosen = np.flatnonzero(wanted)[best[: options.max_parts]]
-        found += [(*pieces.cut(label), query) for label in chosen]
+        found += [(*components.cut(label), query) for label in chosen]
         found.sort(key=lambda part: -part[0])
         del found[options.max_parts :]
     parts = tuple(
-        PartMask(id=i, query=query, score=score, roi=roi, mask=mask)
-        for i, (score, roi, mask, query) in enumerate(found, start=1)
+        PartMask(id=i, query=query, score=score, box=box, mask=mask)
+        for i, (score, box, mask, query) in enumerate(found, start=1)
     )
     return PartMasks(height, width, tuple(queries), parts, model)
 
 
 @dataclass(frozen=True)
-class _Pieces:
-    """The connected pieces of one map, scored in one pass over its pixels; none is cut yet.
+class _Components:
+    """Connected components of one map, scored in one pass over its pixels; no mask is cut yet.
 
     Attributes:
         scores: float64 [n], mean probability of each label; -1 where nothing is to be cut (small pieces, and
@@ -89,15 +92,15 @@ class _Pieces:
     corner: tuple[int, int]
 
     @classmethod
-    def of(
+    def from_logits(
         cls,
         coarse: NDArray[np.float32],
         height: int,
         width: int,
         options: SegmentOptions,
         least: float,
-    ) -> _Pieces | None:
-        """Of a map float32 [h, w]; None where no piece can be large enough or score ``least``."""
+    ) -> _Components | None:
+        """Components of a map float32 [h, w]; None if none can be large enough or score ``least``."""
         if _sigmoid(coarse.max()) < least:  # a mean is not above the best
             return None
         threshold = logit(options.mask_threshold)
@@ -129,8 +132,8 @@ class _Pieces:
         """Score, box in the full image and mask of one piece."""
         left, top, width, height = (int(value) for value in self.boxes[label])
         mask = self.labels[top : top + height, left : left + width] == label
-        roi = Box(self.corner[0] + left, self.corner[1] + top, width, height)
-        return float(self.scores[label]), roi, mask
+        box = Box(self.corner[0] + left, self.corner[1] + top, width, height)
+        return float(self.scores[label]), box, mask
 
 
 def _region(
@@ -193,3 +196,17 @@ def logit(probability: float) -> float:
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return 0.5 * (1.0 + np.tanh(0.5 * logits))
+
+
+def full_size(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Probabilities at the image's size from mask logits.
+
+    Args:
+        maps: float32 [B, Q, h, w].
+        height, width: size of the image, pixels.
+
+    Returns:
+        float32 [B, Q, height, width], 0..1.
+    """
+    size = (height, width)
+    return F.interpolate(torch.from_numpy(maps), size, mode="bilinear").sigmoid().numpy()

@@ -81,7 +81,7 @@ def annotate(
         QueryError: none of the queries can be answered.
     """
     options, out = options or AnnotateOptions(), Path(out)
-    encoded = segmenter.plan(queries)
+    encoded = segmenter.encode_queries(queries)
     if out.exists():
         raise RecordingError(f"{out} exists already; give another name, or remove it")
     with open_bag(bag) as reader:

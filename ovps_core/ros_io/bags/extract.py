@@ -171,13 +171,13 @@ class _Writer:
             self._annotate(entry["id"], part, height, width)
 
     def _annotate(self, image: int, part: Any, height: int, width: int) -> None:
-        roi = part.roi
+        box = part.box
         self.coco["annotations"].append(
             {
                 "id": len(self.coco["annotations"]) + 1,
                 "image_id": image,
                 "category_id": self._category(part.query.object, part.query.part),
-                "bbox": [roi.x_offset, roi.y_offset, roi.width, roi.height],
+                "bbox": [box.x_offset, box.y_offset, box.width, box.height],
                 "area": part.area,
                 "iscrowd": 0,
                 "segmentation": encode_segmentation(part.full(height, width)),

@@ -16,9 +16,10 @@ from helpers.paths import FIXTURES
 from safetensors.torch import load_file, save_file
 
 from ovps_core import PartSegmenter
-from ovps_core.checkpoints import load_model
+from ovps_core.checkpoints import LoadedModel, load_model
 from ovps_core.checkpoints.convert.convert_file import convert
 from ovps_core.checkpoints.convert.key_names import from_original_clipseg, ovps_key
+from ovps_core.checkpoints.file import full_state
 from ovps_core.cli import main
 from ovps_core.errors import CheckpointError
 from ovps_core.models.clipseg.model import CLIPSeg
@@ -61,11 +62,12 @@ def test_the_official_partclipseg_file(tmp_path: Path) -> None:
     peak = convert_in_a_process(source, target, "--vocabulary", "pascal_part_116")
     assert peak < 3 * weights, f"{peak / 1e6:.0f} MB for {weights / 1e6:.0f} MB of weights"
 
-    model, info = load_model(target)
+    loaded = load_model(target)
+    model, _, info = loaded
     assert isinstance(model, PartCLIPSeg)
     assert not model.config.corrections.object_prompt  # what the released weights were trained with
-    assert len(model.config.trained_pairs) == 74
-    check_tensors(model, state)
+    assert len(model.config.trained_object_parts) == 74
+    check_tensors(loaded, state)
     assert_equal_to_direct_evaluation(model, state)
 
     photo = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
@@ -87,10 +89,11 @@ def test_hugging_face_directories(keys: str, tmp_path: Path) -> None:
         json.dumps({"size": {"height": 352, "width": 352}})
     )
     assert main(["convert", str(folder), str(target)]) == 0
-    model, _ = load_model(target)
+    loaded = load_model(target)
+    model = loaded.model
     assert isinstance(model, CLIPSeg) and model.config.refined_upsampling == ("refined" in keys)
-    check_tensors(model, state)
-    assert_equal_to_hugging_face(model, state, refined="refined" in keys)
+    check_tensors(loaded, state)
+    assert_equal_to_hugging_face(loaded, state, refined="refined" in keys)
 
 
 def convert_in_a_process(source: Path, target: Path, *options: str) -> int:
@@ -105,9 +108,9 @@ def convert_in_a_process(source: Path, target: Path, *options: str) -> int:
     return int(printed.splitlines()[-1]) * 1024
 
 
-def check_tensors(model: CLIPSeg, state: dict[str, torch.Tensor]) -> None:
+def check_tensors(loaded: LoadedModel, state: dict[str, torch.Tensor]) -> None:
     """Every used tensor of the released state is in the model, and the model has no others."""
-    ours = model.state_dict()
+    ours = full_state(loaded.model, loaded.query_encoder)
     assert {ovps_key(name) for name in state} - {None} == set(ours)
     for name in (
         "decoder.film_mul.weight",
@@ -134,7 +137,7 @@ def assert_equal_to_direct_evaluation(model: PartCLIPSeg, state: dict[str, torch
 
 @torch.no_grad()
 def assert_equal_to_hugging_face(
-    model: CLIPSeg, state: dict[str, torch.Tensor], *, refined: bool
+    loaded: LoadedModel, state: dict[str, torch.Tensor], *, refined: bool
 ) -> None:
     """The converted network and Hugging Face's give the same logits for the same words and pixels."""
     transformers = pytest.importorskip("transformers")
@@ -144,11 +147,12 @@ def assert_equal_to_hugging_face(
     peer = transformers.CLIPSegForImageSegmentation(config).eval()
     peer.load_state_dict(state)
     pixels = torch.randn(1, 3, 352, 352)
-    tokens = model.text.tokenizer(["the handle of a mug"])
+    model, text_encoder = loaded.model, loaded.query_encoder.text_encoder
+    assert text_encoder is not None
+    tokens = text_encoder.tokenizer(["the handle of a mug"])
     theirs = peer(pixel_values=pixels, input_ids=tokens, interpolate_pos_encoding=True).logits
-    words = model.text(tokens)
-    none = torch.zeros(0, dtype=torch.int64)
-    ours = model.decode(model.encode(pixels), Conditions(words, words[:0], none, none)).names
+    words = text_encoder(tokens)
+    ours = model.decode(model.encode(pixels), Conditions.names_only(words)).names
     torch.testing.assert_close(ours.squeeze(), theirs.squeeze(), rtol=0, atol=1e-4)
 
 
@@ -235,7 +239,7 @@ def test_hub_names_are_fetched_through_the_hubs_own_cache(tmp_path: Path) -> Non
 
     done = ovps("convert", "somebody/small-clipseg", str(tmp_path / "small.safetensors"))
     assert done.returncode == 0, done.stderr
-    assert load_model(tmp_path / "small.safetensors")[1].name == "small"
+    assert load_model(tmp_path / "small.safetensors").info.name == "small"
     absent = ovps("convert", "somebody/absent", str(tmp_path / "absent.safetensors"))
     assert absent.returncode == 1 and "huggingface.co/somebody/absent" in absent.stderr
 

@@ -26,9 +26,9 @@ Arrays = list[NDArray]
 def asked(model: PartModel, batch: int) -> tuple[torch.Tensor, ...]:
     """Pixels, names and pairs, other counts than the graph was traced with."""
     random = torch.Generator().manual_seed(0)
-    names = torch.randn(7, model.condition_dim, generator=random)
+    names = torch.randn(7, model.spec.condition_dim, generator=random)
     index = torch.tensor([6, 0, 3, 3])
-    pixels = torch.randn(batch, 3, *model.preprocessing.size, generator=random)
+    pixels = torch.randn(batch, 3, *model.spec.preprocessing.size, generator=random)
     return pixels, names, names[:4], index, index.flip(0)
 
 

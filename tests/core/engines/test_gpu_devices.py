@@ -41,9 +41,9 @@ def faked(chunk: Chunk, mode: FakeTensorMode) -> Chunk:
 
 
 def asked(model: PartModel, names: int) -> Conditions:
-    pairs = names if model.answers_object_parts else 0
+    pairs = names if model.spec.answers_object_parts else 0
     index = torch.arange(pairs)
-    words = torch.zeros(names, model.condition_dim)
+    words = torch.zeros(names, model.spec.condition_dim)
     return Conditions(words, words[:pairs], index, index.flip(0))
 
 
@@ -62,13 +62,15 @@ def test_a_frame_stays_on_the_gpu_and_never_waits(name: str, dtype: torch.dtype)
     model = TOY_MODELS[name]().to(dtype)
     conditions = asked(model, 70).to("cpu", dtype)
     chunks = split(conditions, 32)  # reads values: done when the words change, not per frame
-    several = (0,) if model.answers_object_parts else ()
+    several = (0,) if model.spec.answers_object_parts else ()
     with FakeTensorMode() as mode, torch.no_grad():
         on_a_gpu(model, mode)
         here = [faked(chunk, mode).to(GPU) for chunk in chunks]
-        pixels = torch.empty(2, 3, *model.preprocessing.size, device=GPU, dtype=dtype)
+        pixels = torch.empty(2, 3, *model.spec.preprocessing.size, device=GPU, dtype=dtype)
         logits = decode_in_chunks(model.decode, model.encode(pixels), conditions, here)
-        maps = query_logits(logits, [QueryRows(names=(0,)), QueryRows(names=(1, 2), pairs=several)])
+        maps = query_logits(
+            logits, [QueryRows(names=(0,)), QueryRows(names=(1, 2), object_parts=several)]
+        )
         padded = pad_to_bucket(pad_with_dummy_object_part(here[0].conditions))
     assert maps.device == GPU and maps.shape[:2] == (2, 2)
     assert {tensor.device for tensor in padded.tensors()} == {GPU}

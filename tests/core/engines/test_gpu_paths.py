@@ -131,7 +131,7 @@ def test_the_host_waits_once_a_frame(recwarn: pytest.WarningsRecorder) -> None:
         pytest.skip("needs a CUDA device")
     segmenter = PartSegmenter.from_pretrained("ovps-tiny", device="cuda:0")
     segmenter.warm_up()
-    image, plan = calibration_images([])[0], segmenter.plan(["knife handle", "mug"])
+    image, plan = calibration_images([])[0], segmenter.encode_queries(["knife handle", "mug"])
     for _ in range(3):  # a shape is warmed up, recorded, then replayed
         segmenter.query_maps([image], plan, 4.0)
     torch.cuda.synchronize()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from core.engines.test_engines import agreement, conditions, pixels
-from helpers.toy_models import SMALL, toy_clipseg
+from helpers.toy_models import TOY, build, toy_clipseg
 from torch import Tensor
 
-from ovps_core.checkpoints import known_models, load_model
+from ovps_core.checkpoints import LoadedModel, known_models, load_model
 from ovps_core.engines.engine_cache import EngineCache, is_intact, model_key
 from ovps_core.engines.onnx.runtime import session
 from ovps_core.engines.subgraphs import export_onnx
@@ -29,30 +29,29 @@ CARDS = ("8.6", "8.9", "12.0")
 QUERIES = Profile(queries=(1, 4, 32))
 
 
-def clipseg_vitb16() -> PartModel:
-    torch.manual_seed(0)
-    return CLIPSeg(CLIPSegConfig(taps=(3, 6, 9))).eval()
+def clipseg_vitb16() -> LoadedModel:
+    return build("clipseg", CLIPSegConfig(out_indices=(3, 6, 9)))
 
 
-def partclipseg_vitb16() -> PartModel:
-    torch.manual_seed(0)
-    return PartCLIPSeg(PartCLIPSegConfig(taps=(3, 6, 9))).eval()
+def partclipseg_vitb16() -> LoadedModel:
+    return build("partclipseg", PartCLIPSegConfig(out_indices=(3, 6, 9)))
 
 
-def packaged() -> PartModel:
+def packaged() -> LoadedModel:
     path = next(model.path for model in known_models() if model.packaged)
     if not path.is_file():
         pytest.skip(f"no packaged weights at {path}")
-    return load_model(path)[0]
+    return load_model(path)
 
 
-def scene(model: PartModel) -> tuple[Tensor, Conditions]:
+def scene(loaded: LoadedModel) -> tuple[Tensor, Conditions]:
     """A picture of things that the packaged model knows, and their words."""
     live = LiveScene(["knife", "mug", "pan"], seed=0)
     image = live.frame(0.0).rgb
     live.close()
     queries = parse_queries("knife handle, knife blade, mug handle, mug body, pan handle, pan body")
-    return to_pixels(image, model.preprocessing), model.plan(queries).conditions
+    pixels = to_pixels(image, loaded.model.spec.preprocessing)
+    return pixels, loaded.query_encoder.encode(queries).conditions
 
 
 def weights_in_graph(model: PartModel) -> int:
@@ -63,19 +62,20 @@ def weights_in_graph(model: PartModel) -> int:
         behind = (
             name.startswith("backbone")
             and block.isdigit()
-            and int(block) > max(model.backbone.taps)
+            and int(block) > max(model.backbone.out_indices)
         )
-        if not name.startswith("text.") and not behind:
+        if not behind:
             used += parameter.numel()
     return used
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("build", [clipseg_vitb16, partclipseg_vitb16, packaged])
-def test_full_size_builds_in_16_bit_and_the_graph_keeps_the_masks(build, tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [clipseg_vitb16, partclipseg_vitb16, packaged])
+def test_full_size_builds_in_16_bit_and_the_graph_keeps_the_masks(make, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
-    model = build()
+    loaded = make()
+    model = loaded.model
     onnx = tmp_path / "graph.onnx"
     export_onnx(model, onnx, precision="fp16")
     seen = []
@@ -90,15 +90,15 @@ def test_full_size_builds_in_16_bit_and_the_graph_keeps_the_masks(build, tmp_pat
     assert seen, "the build says how it advances"
     assert report.capabilities == CARDS
 
-    images, asked = scene(model) if build is packaged else (pixels(model, 1), conditions(model, 4))
+    images, asked = scene(loaded) if make is packaged else (pixels(model, 1), conditions(model, 4))
     with torch.inference_mode():
         expected = model(images, *asked.tensors())
     runner = session(onnx)
-    named = ("pixels", "names", "pairs", "part_index", "object_index")
+    named = ("pixels", "names", "object_parts", "part_index", "object_index")
     feeds = dict(zip(named, (images, *asked.tensors()), strict=True))
     found = runner.run(None, {slot.name: feeds[slot.name].numpy() for slot in runner.get_inputs()})
     for ours, theirs in zip(found, expected, strict=False):  # without pairs there is one output
-        cut = 0.0 if build is packaged else None
+        cut = 0.0 if make is packaged else None
         iou, error = agreement(torch.from_numpy(ours), theirs, cut)
         print(f"IoU {iou:.4f}, logit error {error:.1e} of the spread")
         assert ours.dtype == np.float32 and iou >= 0.99
@@ -109,7 +109,7 @@ def test_full_size_builds_in_16_bit_and_the_graph_keeps_the_masks(build, tmp_pat
 def test_the_halves_that_the_runtime_loads_build(kind, part: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     onnx = tmp_path / "graph.onnx"
-    config = PartCLIPSegConfig(**{**SMALL, "dim": 64})  # heads of 16, as TensorRT has kernels for
+    config = PartCLIPSegConfig(**{**TOY, "dim": 64})  # heads of 16, as TensorRT has kernels for
     export_onnx(kind(config).eval(), onnx, precision="fp16", part=part)
     plan, report = build_plan(onnx, profile=QUERIES, capabilities=("8.9",))
     assert plan and any("half" in tensor for tensor in (*report.inputs, *report.outputs))

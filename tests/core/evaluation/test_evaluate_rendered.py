@@ -36,7 +36,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first_run(cache):
     """What the command line answers, rendering into the cache: its text and its JSON."""
-    weights = write_toy("tiny", cache / "small.safetensors")
+    weights = write_toy("compact", cache / "small.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OVPS_CACHE", str(cache))
         arguments = ["--level", "tabletop", "--count", str(COUNT), "--model", str(weights)]

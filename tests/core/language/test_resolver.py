@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from helpers.paths import TESTS
-from helpers.toy_models import toy_compact
+from helpers.toy_models import toy
 
 from ovps_core.cli import main
 from ovps_core.errors import QueryError
@@ -117,7 +117,7 @@ def test_a_model_says_which_word_it_does_not_know_and_what_it_knows_instead(
     text: str, says: str
 ) -> None:
     with pytest.raises(QueryError) as refusal:
-        PartSegmenter.from_pretrained("ovps-tiny", backend="torch").plan(text)
+        PartSegmenter.from_pretrained("ovps-tiny", backend="torch").encode_queries(text)
     said = str(refusal.value)
     assert said.startswith(f"{text!r}: this model knows {says}")
     assert "`ovps models --words`" in said and "clipseg-rd64-refined" in said
@@ -178,13 +178,13 @@ def test_held_out_words_are_read_right_or_refused() -> None:
 
 
 def test_a_model_answers_a_word_for_several_things_with_all_of_them() -> None:
-    model = toy_compact()
-    plan = model.plan([PartQuery(name, object=name) for name in ("cutlery", *CUTLERY)])
+    model, query_encoder, _ = toy("compact")
+    encoded = query_encoder.encode([PartQuery(name, object=name) for name in ("cutlery", *CUTLERY)])
     with torch.no_grad():
         features = model.encode(torch.rand(1, 3, 64, 96))
-        maps = model.decode(features, plan.conditions).names.sigmoid()[0]
+        maps = model.decode(features, encoded.conditions).names.sigmoid()[0]
     torch.testing.assert_close(maps[0], maps[1:].sum(dim=0), atol=1e-3, rtol=0)
-    pairs = model.plan(
+    encoded = query_encoder.encode(
         [parse_query("hilt of the coffee cup"), parse_query("mug handle")]
-    ).conditions
-    torch.testing.assert_close(pairs.pairs[0], pairs.pairs[1])
+    )
+    torch.testing.assert_close(*encoded.conditions.object_parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers.toy_models import TOY_CLIP
+from helpers.toy_models import TOY_CLIP, build
 
 from ovps_core.language.parser import parse_queries
 from ovps_core.models.backbones.clip_vit import Backbone, build_clip
@@ -18,12 +18,13 @@ TIMM_TOWERS = ["vit_tiny_patch16_224", "vit_small_patch14_dinov2", "vit_small_pa
 @torch.no_grad()
 def test_timm_towers(name: str) -> None:
     config = PartCLIPSegConfig(clip=TOY_CLIP, backbone=name, dim=16, mlp_dim=32)
-    model = PartCLIPSeg(config).eval()
-    plan = model.plan(parse_queries("knife handle, rim"))
+    model, query_encoder, _ = build("partclipseg", config)
+    assert isinstance(model, PartCLIPSeg)
+    encoded = query_encoder.encode(parse_queries("knife handle, rim"))
     stride = model.backbone.stride
     for height, width in ((4 * stride, 4 * stride), (6 * stride, 8 * stride)):
-        logits = model.decode(model.encode(torch.randn(1, 3, height, width)), plan.conditions)
-        assert logits.pairs.shape == (1, 1, height, width)
+        logits = model.decode(model.encode(torch.randn(1, 3, height, width)), encoded.conditions)
+        assert logits.object_parts.shape == (1, 1, height, width)
         assert logits.names.shape[1] == 3
 
 
@@ -32,7 +33,7 @@ def test_timm_towers(name: str) -> None:
 @torch.no_grad()
 def test_clip_towers(name: str) -> None:
     backbone = Backbone(build_clip(name).visual).eval()
-    assert len(backbone.taps) == len(backbone.widths) == 3
+    assert len(backbone.out_indices) == len(backbone.widths) == 3
     for height, width in ((128, 128), (128, 192)):
         rows, columns = backbone.grid(height, width)
         taps = backbone(torch.randn(1, 3, height, width))
@@ -50,4 +51,4 @@ def test_sizes_come_from_the_tower(
 ) -> None:
     with torch.device("meta"):
         backbone = Backbone(build_clip(name).visual)
-    assert (backbone.stride, backbone.widths, backbone.taps) == (stride, (width,) * 3, taps)
+    assert (backbone.stride, backbone.widths, backbone.out_indices) == (stride, (width,) * 3, taps)

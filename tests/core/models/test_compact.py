@@ -15,6 +15,7 @@ from ovps_core.checkpoints.registry import find_weights
 from ovps_core.errors import BackendError, QueryError
 from ovps_core.language.parser import parse_queries
 from ovps_core.models.compact.model import PartFPN, PartFPNConfig
+from ovps_core.models.compact.query_encoder import VocabularyEncoder
 from ovps_core.models.interface import query_logits
 from ovps_core.pipeline.preprocess import to_pixels
 from ovps_core.segmenter import PartSegmenter
@@ -22,11 +23,12 @@ from ovps_core.segmenter import PartSegmenter
 CONFIG = PartFPNConfig(
     objects=("knife", "mug", "pot"),
     parts=("blade", "handle", "knob"),
-    pairs=(("knife", "blade"), ("knife", "handle"), ("mug", "handle")),
+    object_parts=(("knife", "blade"), ("knife", "handle"), ("mug", "handle")),
     size=(64, 96),
     trunk="test_efficientnet",
     dim=8,
 )
+ENCODER = VocabularyEncoder(CONFIG.vocabulary)
 QUERIES = ["knife blade", "mug handle", "pot knob", "mug", "handle", "pot handle"]
 
 
@@ -40,8 +42,8 @@ def test_many_queries_cost_one_encoding_and_agree_with_asking_one_by_one(model: 
     features = model.encode(torch.randn(2, 3, 64, 96))
 
     def ask(texts: list[str]) -> torch.Tensor:
-        plan = model.plan(parse_queries(texts))
-        return query_logits(model.decode(features, plan.conditions), plan.query_rows)
+        encoded = ENCODER.encode(parse_queries(texts))
+        return query_logits(model.decode(features, encoded.conditions), encoded.query_rows)
 
     together = ask(QUERIES)
     assert together.shape == (2, len(QUERIES), 16, 24)
@@ -49,23 +51,23 @@ def test_many_queries_cost_one_encoding_and_agree_with_asking_one_by_one(model: 
 
 
 def test_names_are_probabilities_and_leave_room_for_background(model: PartFPN) -> None:
-    plan = model.plan(parse_queries(list(CONFIG.objects)))
-    logits = model.decode(model.encode(torch.randn(1, 3, 64, 96)), plan.conditions)
+    encoded = ENCODER.encode(parse_queries(list(CONFIG.objects)))
+    logits = model.decode(model.encode(torch.randn(1, 3, 64, 96)), encoded.conditions)
     total = logits.names.sigmoid().sum(dim=1)
     assert (total > 0).all() and (total < 1 + 1e-3).all()
 
 
 def test_a_pair_never_trained_lies_between_its_object_and_its_part(model: PartFPN) -> None:
-    plan = model.plan(parse_queries(["pot knob", "pot", "knob"]))
-    logits = model.decode(model.encode(torch.randn(1, 3, 64, 96)), plan.conditions)
-    pair, pot, knob = query_logits(logits, plan.query_rows)[0]
+    encoded = ENCODER.encode(parse_queries(["pot knob", "pot", "knob"]))
+    logits = model.decode(model.encode(torch.randn(1, 3, 64, 96)), encoded.conditions)
+    pair, pot, knob = query_logits(logits, encoded.query_rows)[0]
     assert (pair <= torch.maximum(pot, knob) + 1e-4).all()  # never trained: between the two
     assert (pair >= torch.minimum(pot, knob) - 1e-4).all()
 
 
 def test_an_unknown_word_is_refused_and_the_message_names_known_ones(model: PartFPN) -> None:
     with pytest.raises(QueryError, match="knife"):
-        model.plan(parse_queries(["zeppelin handle"]))
+        ENCODER.encode(parse_queries(["zeppelin handle"]))
 
 
 def test_any_input_size_works(model: PartFPN) -> None:
@@ -76,21 +78,23 @@ def test_any_input_size_works(model: PartFPN) -> None:
 def test_calibration_moves_every_answer_alike(model: PartFPN) -> None:
     shifted = PartFPN(replace(CONFIG, shift=1.5)).eval().requires_grad_(False)
     shifted.load_state_dict(model.state_dict())
-    conditions = model.plan(parse_queries(QUERIES)).conditions
+    conditions = ENCODER.encode(parse_queries(QUERIES)).conditions
     pixels = torch.randn(1, 3, 64, 96)
     before = model.decode(model.encode(pixels), conditions)
     after = shifted.decode(shifted.encode(pixels), conditions)
     torch.testing.assert_close(after.names, before.names + 1.5)
-    torch.testing.assert_close(after.pairs, before.pairs + 1.5)
+    torch.testing.assert_close(after.object_parts, before.object_parts + 1.5)
 
 
 def test_caution_is_for_compositions_never_trained_only(model: PartFPN) -> None:
-    cautious = PartFPN(replace(CONFIG, caution=2.0)).eval().requires_grad_(False)
+    cautious = PartFPN(replace(CONFIG, unseen_pair_penalty=2.0)).eval().requires_grad_(False)
     cautious.load_state_dict(model.state_dict())
-    plan = model.plan(parse_queries(["knife blade", "pot knob", "mug"]))
+    encoded = ENCODER.encode(parse_queries(["knife blade", "pot knob", "mug"]))
     pixels = torch.randn(1, 3, 64, 96)
     before, after = (
-        query_logits(network.decode(network.encode(pixels), plan.conditions), plan.query_rows)[0]
+        query_logits(
+            network.decode(network.encode(pixels), encoded.conditions), encoded.query_rows
+        )[0]
         for network in (model, cautious)
     )
     torch.testing.assert_close(
@@ -100,8 +104,8 @@ def test_caution_is_for_compositions_never_trained_only(model: PartFPN) -> None:
 
 def test_half_weights_load_into_a_full_precision_network(model: PartFPN, tmp_path: Path) -> None:
     half = {k: t.half() if t.is_floating_point() else t for k, t in model.state_dict().items()}
-    save_model(tmp_path / "m.safetensors", half, CheckpointInfo("m", "tiny", CONFIG))
-    loaded, info = load_model(tmp_path / "m.safetensors")
+    save_model(tmp_path / "m.safetensors", half, CheckpointInfo("m", "compact", CONFIG))
+    loaded, _, info = load_model(tmp_path / "m.safetensors")
     assert info.config == CONFIG
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
     pixels = torch.randn(1, 3, 64, 96)
@@ -114,9 +118,9 @@ def test_an_exported_graph_answers_as_the_network_does(model: PartFPN, tmp_path:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     pixels = torch.randn(1, 3, 64, 96)
-    export = (pixels, *model.plan(parse_queries(QUERIES)).conditions.tensors())
+    export = (pixels, *ENCODER.encode(parse_queries(QUERIES)).conditions.tensors())
     names, pairs = torch.export.Dim("names", min=1), torch.export.Dim("pairs", min=1)
-    inputs = ["pixels", "names", "pairs", "part_index", "object_index"]
+    inputs = ["pixels", "names", "object_parts", "part_index", "object_index"]
     torch.onnx.export(
         model,
         export,
@@ -127,7 +131,7 @@ def test_an_exported_graph_answers_as_the_network_does(model: PartFPN, tmp_path:
     )
     session = runtime.InferenceSession(tmp_path / "tiny.onnx")
     for texts in (QUERIES, ["mug handle", "knife blade", "knife handle"]):
-        given = (pixels, *model.plan(parse_queries(texts)).conditions.tensors())
+        given = (pixels, *ENCODER.encode(parse_queries(texts)).conditions.tensors())
         answer = session.run(None, dict(zip(inputs, (t.numpy() for t in given), strict=True)))
         for ours, theirs in zip(model(*given), answer, strict=True):
             np.testing.assert_allclose(ours.numpy(), theirs, atol=2e-3)
@@ -135,23 +139,23 @@ def test_an_exported_graph_answers_as_the_network_does(model: PartFPN, tmp_path:
 
 def test_pixels_of_a_camera_are_squashed_to_the_input_size(model: PartFPN) -> None:
     image = np.zeros((480, 640, 3), dtype=np.uint8)
-    assert to_pixels(image, model.preprocessing).shape == (1, 3, 64, 96)
+    assert to_pixels(image, model.spec.preprocessing).shape == (1, 3, 64, 96)
 
 
 def test_the_packaged_weights_are_small_and_load_at_once() -> None:
     weights = find_weights("ovps-tiny")
     assert weights.stat().st_size < 40e6
     start = time.perf_counter()
-    model, info = load_model(weights)
+    model, _, info = load_model(weights)
     assert time.perf_counter() - start < 3
-    assert info.licence == "Apache-2.0" and "handle" in model.config.parts  # type: ignore[union-attr]
+    assert info.licence == "Apache-2.0" and "handle" in model.config.parts
 
 
 def test_a_part_s_name_in_another_vocabulary_is_read_as_a_part_of_an_object() -> None:
-    model = load_model(find_weights("ovps-tiny"))[0]
-    frame = model.plan(parse_queries("door frame"))
-    spelt_out = model.plan(parse_queries("frame of the door"))
-    assert torch.equal(frame.conditions.pairs, spelt_out.conditions.pairs)
+    encoder = load_model(find_weights("ovps-tiny")).query_encoder
+    frame = encoder.encode(parse_queries("door frame"))
+    spelt_out = encoder.encode(parse_queries("frame of the door"))
+    assert torch.equal(frame.conditions.object_parts, spelt_out.conditions.object_parts)
     assert frame.query_rows == spelt_out.query_rows
 
 

@@ -6,7 +6,7 @@ import multiprocessing
 from pathlib import Path
 
 import numpy as np
-from helpers.toy_models import toy_clipseg
+from helpers.toy_models import toy
 
 from ovps_core.models.text.tower import EmbeddingCache
 
@@ -59,7 +59,8 @@ def test_two_processes_share_the_file(tmp_path: Path) -> None:
 
 
 def test_the_tower_runs_once_a_word(tmp_path: Path) -> None:
-    text = toy_clipseg().text
+    text = toy("clipseg").query_encoder.text_encoder
+    assert text is not None
     text.cache = EmbeddingCache("small", tmp_path / "text.sqlite")
     encoded = []
     text.tower.register_forward_hook(lambda _, inputs, __: encoded.append(len(inputs[0])))

@@ -170,8 +170,8 @@ def test_parts_keep_their_order_and_ids(rod: tuple[np.ndarray, np.ndarray, np.nd
     depth, handle = rod[0], as_part(rod[0] > 0, id=1)
     nothing = np.zeros_like(handle.mask)
     nothing[0, 0] = True
-    empty = PartMask(2, handle.query, 0.5, handle.roi, nothing)
-    last = PartMask(3, handle.query, 0.4, handle.roi, handle.mask)
+    empty = PartMask(2, handle.query, 0.5, handle.box, nothing)
+    last = PartMask(3, handle.query, 0.4, handle.box, handle.mask)
     masks = PartMasks(480, 640, (handle.query,), (handle, empty, last), "none")
     assert [part.id for part in parts_3d(masks, depth, CAMERA)] == [1, 3]
 

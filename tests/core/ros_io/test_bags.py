@@ -206,7 +206,7 @@ def test_annotated_masks_equal_direct_calls(
         recorded = masks_value(message)
         assert recorded.queries == direct.queries and recorded.model == direct.model
         for a, b in zip(recorded.parts, direct.parts, strict=True):
-            assert (a.id, a.track_id, a.query, a.roi) == (b.id, b.track_id, b.query, b.roi)
+            assert (a.id, a.track_id, a.query, a.box) == (b.id, b.track_id, b.query, b.box)
             assert a.score == pytest.approx(b.score, abs=1e-6)
             np.testing.assert_array_equal(a.mask, b.mask)
         metres = np.where(depth_mm(number) == 0, np.nan, depth_mm(number) * np.float32(0.001))

@@ -1,0 +1,41 @@
+"""Image-level prior over objects: a picture shows few objects, and neighbouring pixels show the same one."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+_STEPS = 2
+_MIN_SHARE = 1e-8
+
+
+def normalise_to(weights: Tensor, total: Tensor | float) -> Tensor:
+    """Scale ``weights`` float [B, n, ...] so that they sum to ``total`` over n."""
+    return weights * (total / weights.sum(dim=1, keepdim=True).clamp(min=1e-12))
+
+
+def refine_with_image_prior(objects: Tensor, *, strength: float, radius: int) -> Tensor:
+    """Weigh each pixel's object probabilities by the objects of the picture and of the neighbourhood.
+
+    Two steps of expectation maximisation for the unknown class priors of a picture (Saerens et al., "Adjusting the
+    outputs of a classifier to new a priori probabilities", Neural Computation 2002). The background keeps its
+    share.
+
+    Args:
+        objects: probabilities float [B, 1 + n, h, w], background first.
+        strength: exponent of the prior; 0 changes nothing.
+        radius: radius of the neighbourhood, cells.
+
+    Returns:
+        float [B, n, h, w], without the background.
+    """
+    mass = 1 - objects[:, :1]
+    objects = objects[:, 1:]
+    side = 2 * radius + 1
+    for _ in range(_STEPS):
+        votes = objects * mass
+        overall = normalise_to(votes.mean(dim=(2, 3), keepdim=True) + _MIN_SHARE, 1.0)
+        nearby = F.avg_pool2d(votes, side, stride=1, padding=side // 2)
+        nearby = normalise_to(nearby + _MIN_SHARE, 1.0)
+        objects = normalise_to(objects * (overall * nearby) ** strength, mass)
+    return objects

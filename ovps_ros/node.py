@@ -14,24 +14,18 @@ if __name__ == "__main__":
 
 import functools
 import sys
-from concurrent.futures import Future as ThreadFuture
 from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
-from rclpy.task import Future
-from std_msgs.msg import String
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engines import EngineCache
 from ovps_core.engines.openvino.calibration import read_calibration
-from ovps_core.errors import OvpsError, QueryError
 from ovps_core.segmenter import PartSegmenter
 from ovps_ros import parameters
 from ovps_ros.cameras import CameraStream
@@ -47,27 +41,15 @@ from ovps_ros.diagnostics import (
 )
 from ovps_ros.find_parts import FindPartsServer
 from ovps_ros.latest_frames import Frame, LatestFrames
-from ovps_ros.messages import message_encoder
 from ovps_ros.msg import PartMasks, Parts3D
 from ovps_ros.parameters import ParameterError, Settings
 from ovps_ros.pipeline import Pipeline, Worker
-from ovps_ros.query_manager import (
-    QueryList,
-    QueryManager,
-    QueryUpdate,
-    Refused,
-    describe_refused,
-    read_messages,
-    read_phrases,
-)
-from ovps_ros.srv import SetQueries
+from ovps_ros.query_manager import QueryManager, describe_refused, read_phrases
+from ovps_ros.query_server import QueryServer, describe_error
 from ovps_ros.tools.processes import run_node
 from ovps_ros.transforms import PartFrames, TargetFrame
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-_SHOWN_QUERIES = 10  # in the diagnostics
-_QUERY_HINT = "write phrases such as 'knife handle' or 'rim of the mug'"
 
 
 class OvpsNode(LifecycleNode):
@@ -84,21 +66,17 @@ class OvpsNode(LifecycleNode):
         self._part_frames: PartFrames | None = None
         self._worker: Worker | None = None
         self._activity: Activity | None = None
+        self._query_server = QueryServer(self, self._queries, self._faults, self._in_executor)
         self._find_parts = FindPartsServer(
-            self, self._queries, lambda: self._worker is not None, self._report_problems
+            self,
+            self._queries,
+            lambda: self._worker is not None,
+            self._query_server.report_problems,
         )
-        self._active_queries = self.create_publisher(String, "~/queries", _LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
-        self.create_subscription(String, "~/query", self._on_query, 10)
-        self.create_service(
-            SetQueries,
-            "~/set_queries",
-            self._on_set_queries,
-            callback_group=MutuallyExclusiveCallbackGroup(),  # images arrive while it waits
-        )
         self.create_timer(1.0, self._publish_diagnostics)
         self.add_on_set_parameters_callback(self._on_parameters)
-        self._set_queries(read_phrases(self._settings.queries))
+        self._query_server.set_queries(read_phrases(self._settings.queries))
 
     # Lifecycle
 
@@ -109,7 +87,7 @@ class OvpsNode(LifecycleNode):
             with PeriodicCall(1.0, self._publish_diagnostics):  # the executor is busy here
                 self._load(settings)
         except Exception as error:  # rclpy would not report the reason
-            reason = _describe(error)
+            reason = describe_error(error)
             hint = "correct the parameter, then configure again"
             self._faults.report(Fault.CONFIGURE, ERROR, reason, hint, kind=reason)
             self._release()
@@ -173,15 +151,13 @@ class OvpsNode(LifecycleNode):
             device=settings.device,
             precision=settings.precision,
             calibration=read_calibration(settings.calibration),
-            engines=EngineCache(cache, self._on_engine_progress),
+            engine_cache=EngineCache(cache, self._on_engine_progress),
         )
         self._set_activity(f"warming up {segmenter.engine.name}")
         names = settings.cameras or [""]
         segmenter.warm_up(batch=len(names))
         self._set_activity("encoding the queries")
-        update = self._queries.set_segmenter(segmenter)
-        self._report_refused(update.refused)
-        self._publish_active(update)
+        self._query_server.announce(self._queries.set_segmenter(segmenter))
         self._cameras = {
             camera: CameraStream(self, camera, self._frames, self._faults, lambda: self._settings)
             for camera in names
@@ -237,72 +213,11 @@ class OvpsNode(LifecycleNode):
         if self._worker is not None:  # not yet deactivated by somebody else
             self.trigger_deactivate()
 
-    # Queries and parameters
-
-    def _on_query(self, message: String) -> None:
-        update = self._queries.submit_text(message.data)
-        if update is not None:
-            update.add_done_callback(self._on_queries_encoded)
-
-    def _set_queries(self, queries: QueryList) -> None:
-        self._queries.replace(lambda: queries).add_done_callback(self._on_queries_encoded)
-
-    async def _on_set_queries(
-        self, request: SetQueries.Request, response: SetQueries.Response
-    ) -> SetQueries.Response:
-        update = self._queries.replace(
-            lambda: read_messages(request.queries), append=request.append
-        )
-        update.add_done_callback(self._on_queries_encoded)
-        done = Future()
-        update.add_done_callback(lambda _: self._in_executor(done.set_result, None))
-        await done
-        error = update.exception()
-        if error is None:
-            active, refused = update.result().active, update.result().refused
-            response.message = f"refused: {describe_refused(refused)}" if refused else ""
-        else:
-            active = self._queries.persistent
-            refused = error.refused if isinstance(error, QueryError) else ()
-            response.message = _describe(error)
-        response.success = error is None
-        response.active = [message_encoder.query(query) for query in active]
-        response.refused = [message_encoder.refused(query) for query in refused]
-        return response
-
     def _in_executor(self, call: Any, *arguments: Any) -> None:
         if self.executor is not None:
             self.executor.create_task(call, *arguments)
 
-    def _on_queries_encoded(self, update: ThreadFuture[QueryUpdate]) -> None:
-        """Announce a change of the persistent queries; called in the manager's thread."""
-        if update.exception() is None:
-            self._faults.clear(Fault.QUERY)
-            self._faults.clear(Fault.ENCODING)
-            self._publish_active(update.result())
-        self._report_problems(update)
-
-    def _publish_active(self, update: QueryUpdate) -> None:
-        if self.context.ok():
-            text = "\n".join(query.text for query in update.active)
-            self._active_queries.publish(String(data=text))
-
-    def _report_problems(self, update: ThreadFuture[QueryUpdate]) -> None:
-        """Report refused phrases, or why none could be encoded."""
-        error = update.exception()
-        if error is None:
-            self._report_refused(update.result().refused)
-        elif isinstance(error, QueryError):
-            hint = f"the queries before stay active; {_QUERY_HINT}"
-            self._faults.report(Fault.QUERY, WARN, str(error), hint, kind=str(error))
-        else:
-            kind, hint = type(error).__name__, "the queries before stay active"
-            self._faults.report(Fault.ENCODING, ERROR, _describe(error), hint, kind=kind)
-
-    def _report_refused(self, refused: Refused) -> None:
-        if refused:
-            reasons, hint = describe_refused(refused), f"the others are active; {_QUERY_HINT}"
-            self._faults.report(Fault.QUERY, WARN, reasons, hint, kind=reasons)
+    # Parameters
 
     def _on_parameters(self, changed: list[Parameter]) -> SetParametersResult:
         try:
@@ -314,7 +229,7 @@ class OvpsNode(LifecycleNode):
             if queries.refused and not queries.queries:
                 reason = describe_refused(queries.refused)
                 return SetParametersResult(successful=False, reason=reason)
-            self._set_queries(queries)
+            self._query_server.set_queries(queries)
         self._settings = settings
         return SetParametersResult(successful=True)
 
@@ -346,21 +261,12 @@ class OvpsNode(LifecycleNode):
             state = "active" if self._worker else "inactive"
         elif self._activity:
             level, state = WARN, str(self._activity)
-        queries, refused = self._queries.persistent, self._queries.refused
-        texts = ", ".join(query.text for query in queries[:_SHOWN_QUERIES]) or "idle: no queries"
+        queries, counts = self._queries.state()
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
         array.status = [
             add(f"{name}: model", level, state, values={"model": model}),
-            add(
-                f"{name}: queries",
-                OK,
-                texts,
-                values={
-                    "count": len(queries),
-                    "refused": ", ".join(query.text for query in refused[:_SHOWN_QUERIES]),
-                },
-            ),
+            add(f"{name}: queries", OK, queries, values=counts),
         ]
         for camera in self._cameras.values():
             level, message, values = camera.state()
@@ -369,11 +275,6 @@ class OvpsNode(LifecycleNode):
             array.status.append(add(title, level, message, values=values))
         array.status += self._faults.statuses(name, model)
         return array
-
-
-def _describe(error: BaseException) -> str:
-    """Message of an error; the type too, unless OVPS raised it on purpose."""
-    return str(error) if isinstance(error, OvpsError) else f"{type(error).__name__}: {error}"
 
 
 def _autostart(node: OvpsNode) -> None:

@@ -69,7 +69,8 @@ class FramePublishers:
             Time from the image's stamp to publication, nanoseconds.
         """
         header, masks = result.header, result.masks
-        latency = self._node.get_clock().now().nanoseconds - nanoseconds(header.stamp)
+        now: int = self._node.get_clock().now().nanoseconds
+        latency = now - nanoseconds(header.stamp)
         self._publishers["masks"].publish(message_encoder.masks(masks, header, latency))
         if self._wanted("labels"):
             self._publishers["labels"].publish(message_encoder.image(masks.label_image(), header))

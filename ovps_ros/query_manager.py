@@ -22,6 +22,7 @@ from ovps_core.structures.query import PartQuery, RefusedQuery
 
 Queries = tuple[PartQuery, ...]
 Refused = tuple[RefusedQuery, ...]
+_MAX_SHOWN = 10  # phrases in the diagnostics
 _CLOSE_TIMEOUT = 10.0  # seconds that close() waits for the phrases that are being encoded
 
 
@@ -154,6 +155,16 @@ class QueryManager:
     def refused(self) -> Refused:
         """Phrases of all owners that are not answered."""
         return self._state.refused
+
+    def state(self) -> tuple[str, dict[str, str]]:
+        """(message, values) of the ``queries`` diagnostic."""
+        queries, refused = self.persistent, self._state.refused
+        shown = ", ".join(query.text for query in queries[:_MAX_SHOWN])
+        values = {
+            "count": str(len(queries)),
+            "refused": ", ".join(query.text for query in refused[:_MAX_SHOWN]),
+        }
+        return shown or "idle: no queries", values
 
     def set_segmenter(self, segmenter: PartSegmenter | None) -> QueryUpdate:
         """Encode with another model from now on, None while there is none; wait until this is done.

@@ -1,4 +1,4 @@
-"""A robot for tests: a node under test in a process of its own, and one here that talks to it over DDS."""
+"""Robot for tests: a node in the test process that communicates with the node under test over DDS."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOST = 6.0  # seconds after which a service's answer will not come
 
 
 class Robot:
-    """What a robot does with the node: images and words in, masks out."""
+    """Client of the node: publishes images and queries, collects masks."""
 
     def __init__(self, name: str = "robot") -> None:
         self.context = rclpy.Context()

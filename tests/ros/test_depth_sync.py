@@ -1,4 +1,4 @@
-"""A colour image gets the depth image of its own moment, also when the model is slower than the camera."""
+"""A colour image is matched to the depth image of its stamp, also if the model is slower than the camera."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Camera images cross from one process to another whole, over best effort, with the profile that is shipped."""
+"""Large images arrive in another process over best effort, with the packaged Fast DDS profile."""
 
 from __future__ import annotations
 

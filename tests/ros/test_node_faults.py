@@ -1,4 +1,4 @@
-"""Whatever comes in, the node names what is wrong in the diagnostics and answers the next good image."""
+"""Invalid input is named in the diagnostics, and the node answers the next valid image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two thousand new queries are read and encoded beside the images, not in their way."""
+"""Encoding two thousand new queries does not delay the images."""
 
 from __future__ import annotations
 

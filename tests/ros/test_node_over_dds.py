@@ -1,4 +1,4 @@
-"""A robot's morning with the node, two processes over DDS: words in three ways, answers that fit their images."""
+"""The node in a process of its own, over DDS: queries by topic, service and action, and their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Minutes at 30 Hz with new words every second and a camera that restarts: no leak, no wrong answer, no crash.
+"""Minutes at 30 Hz with new queries every second and a camera that restarts: no leak, wrong answer or crash.
 
 ``OVPS_SOAK_MINUTES=10`` soaks for that long in place of one.
 """

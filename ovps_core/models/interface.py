@@ -222,7 +222,7 @@ class EncodedQueries:
 def require_accepted(accepted: Sequence[Any], refused: Sequence[RefusedQuery]) -> None:
     """Raise QueryError with all reasons if every query was refused."""
     if refused and not accepted:
-        raise QueryError("\n".join(query.reason for query in refused))
+        raise QueryError("\n".join(query.reason for query in refused), refused)
 
 
 class QueryEncoder(ABC):

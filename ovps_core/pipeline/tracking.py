@@ -62,32 +62,42 @@ class Tracker:
     """
 
     def __init__(self, iou: float = 0.3) -> None:
-        if not 0.0 <= iou <= 1.0:
-            raise UsageError(f"minimum overlap of {iou}; expected 0 to 1")
-        self.iou = iou
+        self.iou = _checked(iou)
         self._tracks: dict[tuple[str, str], list[_Track]] = {}
         self._ids = itertools.count(1)
 
-    def update(self, masks: PartMasks) -> PartMasks:
+    def update(self, masks: PartMasks, iou: float | None = None) -> PartMasks:
         """Return the next frame's parts with ``track_id`` filled in.
 
         Parts of queries that are no longer asked are forgotten.
+
+        Args:
+            masks: the next frame's parts.
+            iou: minimum overlap in this frame; the constructor's if not given.
+
+        Raises:
+            UsageError: ``iou`` is not within 0..1.
         """
+        min_iou = self.iou if iou is None else _checked(iou)
         asked = dict.fromkeys(_key(query) for query in masks.queries)
         numbers: dict[int, int] = {}
         tracks: dict[tuple[str, str], list[_Track]] = {}
         for key in asked:
             seen = [part for part in masks.parts if _key(part.query) == key]
-            tracks[key] = list(self._follow(self._tracks.get(key, []), seen, numbers))
+            tracks[key] = list(self._follow(self._tracks.get(key, []), seen, numbers, min_iou))
         self._tracks = tracks
         parts = tuple(replace(part, track_id=numbers[part.id]) for part in masks.parts)
         return replace(masks, parts=parts)
 
     def _follow(
-        self, tracks: Sequence[_Track], seen: Sequence[PartMask], numbers: dict[int, int]
+        self,
+        tracks: Sequence[_Track],
+        seen: Sequence[PartMask],
+        numbers: dict[int, int],
+        min_iou: float,
     ) -> Iterator[_Track]:
         """One query's tracks after this frame; fills ``numbers``: part id to track id."""
-        matches = _match(tracks, seen, self.iou)
+        matches = _match(tracks, seen, min_iou)
         for row, track in enumerate(tracks):
             if row in matches:
                 part = seen[matches[row]]
@@ -99,6 +109,12 @@ class Tracker:
             if part.id not in numbers:
                 numbers[part.id] = next(self._ids)
                 yield _Track(numbers[part.id], part, (0.0, 0.0))
+
+
+def _checked(iou: float) -> float:
+    if not 0.0 <= iou <= 1.0:
+        raise UsageError(f"minimum overlap of {iou}; expected 0 to 1")
+    return iou
 
 
 def _key(query: PartQuery) -> tuple[str, str]:

@@ -156,7 +156,7 @@ class Case:
         self.images = camera_images(result.cameras, *result.size)
         self.queries = loaded.query_encoder.encode(queries(result.queries))
         self.options = SegmentOptions(max_parts=1000)
-        # Random weights put whole maps on one side of the threshold; each map is shifted so that a fifth lies above.
+        # Random weights put whole maps on one side of the threshold; shifted, a fifth of each lies above.
         random = result.model.startswith(RANDOM)
         level = reference.flatten(2).quantile(RANDOM_MASKS, dim=2)[..., None, None] if random else 0
         self.shift = torch.as_tensor(level, dtype=torch.float32, device=engine.device)

@@ -102,11 +102,7 @@ def build_plan(
     started = time.perf_counter()
     logger = _logger(trt)
     builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(onnx)):
-        first = parser.get_error(0).desc() if parser.num_errors else "no reason given"
-        raise BackendError(f"{trt.__name__} {trt.__version__} cannot read {onnx.name}: {first}")
+    network = _parse(trt, builder, logger, onnx)
     config = builder.create_builder_config()
     config.add_optimization_profile(_profile(builder, network, profile))
     _set_capabilities(trt, config, capabilities)
@@ -137,6 +133,16 @@ def build_plan(
         profile=profile,
     )
     return plan, report
+
+
+def _parse(trt: Any, builder: Any, logger: Any, onnx: Path) -> Any:
+    """The strongly typed network of an ONNX file."""
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(onnx)):
+        first = parser.get_error(0).desc() if parser.num_errors else "no reason given"
+        raise BackendError(f"{trt.__name__} {trt.__version__} cannot read {onnx.name}: {first}")
+    return network
 
 
 def _profile(builder: Any, network: Any, wanted: Profile) -> Any:

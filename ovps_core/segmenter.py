@@ -35,7 +35,7 @@ from ovps_core.pipeline.postprocess.components import (
     logit,
     part_masks,
 )
-from ovps_core.pipeline.preprocess import RgbImage, check_image, load_image, to_batch
+from ovps_core.pipeline.preprocess import RgbImage, check_image, load_image
 from ovps_core.structures.cache_folder import cache_folder
 from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.query import PartQuery
@@ -97,7 +97,7 @@ class PartSegmenter:
 
         Raises:
             CheckpointError: the weights are missing, damaged or of another model.
-            BackendError: the backend, device or precision is not available.
+            BackendError, UsageError, MissingDependencyError: see :func:`ovps_core.engines.make_engine`.
         """
         loaded = load_model(find_weights(name))
         if loaded.query_encoder.text_encoder is not None:
@@ -111,7 +111,7 @@ class PartSegmenter:
             precision=precision,
             calibration=calibration,
             query_encoder=loaded.query_encoder,
-            cache=engine_cache,
+            engine_cache=engine_cache,
         )
         return cls(loaded, engine)
 
@@ -165,7 +165,7 @@ class PartSegmenter:
         if isinstance(image, str | Path):
             image = load_image(image)
         check_image(image)
-        pixels = to_batch([image], self.model.spec.preprocessing, self.engine.device)
+        pixels = self.engine.preprocess([image], self.model.spec.preprocessing)
         return EncodedImage(self.engine.encode_image(pixels), *image.shape[:2])
 
     def segment(
@@ -223,7 +223,7 @@ class PartSegmenter:
             check_image(image)
         if not queries.queries or not images:
             return np.zeros((len(images), len(queries.queries), 1, 1), dtype=np.float32)
-        pixels = to_batch(images, self.model.spec.preprocessing, self.engine.device)
+        pixels = self.engine.preprocess(images, self.model.spec.preprocessing)
         return self._host_maps(self.engine.run(pixels, queries.conditions), queries, threshold)
 
     def _host_maps(

@@ -60,22 +60,26 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print the table, write what was asked for."""
     if args.what == "ros":
         return _ros(args)
-    from ovps_core.profiling.measure import measure
-    from ovps_core.profiling.tables import markdown, write
+    from ovps_core.profiling.measure import Sweep, measure
+    from ovps_core.profiling.tables import markdown, require_plots, write
+
+    if args.output:
+        require_plots()
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    results = measure(
-        args.models,
-        args.engines,
-        args.queries,
-        args.sizes,
-        args.cameras,
+    sweep = Sweep(
+        models=args.models,
+        engines=args.engines,
+        query_counts=args.queries,
+        sizes=args.sizes,
+        camera_counts=args.cameras,
         repeats=args.repeats,
         peer=args.peer,
         device=args.device,
         calibration=read_calibration(args.calibrate),
     )
+    results = measure(sweep)
     print(markdown(results))
     if args.output:
         print("wrote", *write(results, args.output))

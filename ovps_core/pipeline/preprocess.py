@@ -58,31 +58,21 @@ def check_image(image: RgbImage) -> None:
         )
 
 
-def to_batch(
-    images: Sequence[RgbImage], preprocessing: Preprocessing, device: torch.device | str = "cpu"
-) -> Tensor:
-    """:func:`to_pixels` of several pictures of any sizes: float32 [B, 3, h, w]."""
+def to_batch(images: Sequence[RgbImage], preprocessing: Preprocessing) -> Tensor:
+    """:func:`to_pixels` of several images of any sizes: float32 [B, 3, h, w]."""
     if len(images) == 1:
-        return to_pixels(images[0], preprocessing, device)
-    batch = torch.empty(len(images), 3, *preprocessing.size, device=device)
+        return to_pixels(images[0], preprocessing)
+    batch = torch.empty(len(images), 3, *preprocessing.size)
     for row, image in enumerate(images):
-        as_numpy_view(batch)[row] = as_numpy_view(to_pixels(image, preprocessing, device))[0]
+        as_numpy_view(batch)[row] = as_numpy_view(to_pixels(image, preprocessing))[0]
     return batch
 
 
-def to_pixels(
-    image: RgbImage, preprocessing: Preprocessing, device: torch.device | str = "cpu"
-) -> Tensor:
-    """RGB uint8 [H, W, 3] -> normalised pixels float32 [1, 3, h, w].
+def to_pixels(image: RgbImage, preprocessing: Preprocessing) -> Tensor:
+    """RGB uint8 [H, W, 3] -> normalised pixels float32 [1, 3, h, w] on the CPU.
 
-    The filter is antialiased bilinear on 8 bits, as Pillow's ``BILINEAR``; on a CUDA device only the bytes of
-    the image cross the bus.
+    The filter is antialiased bilinear on 8 bits, as Pillow's ``BILINEAR``.
     """
-    device = torch.device(device)
-    if device.type == "cuda":
-        from ovps_core.engines.cuda.preprocess import to_pixels_cuda
-
-        return to_pixels_cuda(image, preprocessing, device)
     mean, std = (
         np.asarray(values, dtype=np.float32)[:, None, None] * 255
         for values in (preprocessing.mean, preprocessing.std)

@@ -153,7 +153,7 @@ def test_a_first_start_tells_what_it_builds_and_keeps_it_where_asked(
         robot.spin_until(
             lambda: robot.faults().get("arm/first: model", ("",))[1] == "active", NODE_STARTS
         )
-        assert list((tmp_path / "engines").glob("onnx-*/decode.onnx"))
+        assert list((tmp_path / "engines").glob("onnxruntime-*/part_decoder.onnx"))
         robot.close()
 
 

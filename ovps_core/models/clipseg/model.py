@@ -20,6 +20,20 @@ from ovps_core.models.interface import (
     PartLogits,
     PartModel,
     Preprocessing,
+    QuantisationSpec,
+    QuantisedLayers,
+)
+
+# What stays in floating point is little work and much of the loss. With the layers that read the pixels and write
+# the features in int8 the mask IoU of a ViT-B/16 with random weights was 0.964, without them 0.985. Deep features
+# pass through more blocks of the decoder, which are normalised, so int8 costs them next to nothing. Of the decoder
+# only the MLPs read normalised values.
+_QUANTISATION = QuantisationSpec(
+    int8={
+        "encoder": QuantisedLayers(("inner",)),
+        "part_decoder": QuantisedLayers(("mlps",), normalised_inputs=True),
+    },
+    mixed={"encoder": QuantisedLayers(("deep", "projections"))},
 )
 
 
@@ -79,6 +93,7 @@ class CLIPSeg(PartModel):
             preprocessing=Preprocessing(size=(config.image_size, config.image_size)),
             output_stride=1,
             condition_dim=clip.text.output_dim,
+            quantisation=_QUANTISATION,
         )
         self.decoder = FilmDecoder(
             self.backbone.widths,

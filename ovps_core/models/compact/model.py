@@ -27,6 +27,8 @@ from ovps_core.models.interface import (
     PartLogits,
     PartModel,
     Preprocessing,
+    QuantisationSpec,
+    QuantisedLayers,
 )
 
 _MIN_PROBABILITY = 1e-4  # keeps logits small enough for 16 bit
@@ -121,6 +123,10 @@ class PartFPN(PartModel):
             trained_object_parts=config.object_parts,
             answers_object_parts=True,
             safe_in_half_precision=False,
+            quantisation=QuantisationSpec(
+                int8={"encoder": QuantisedLayers(("inner",))},
+                mixed={"encoder": QuantisedLayers(("deep", "projections"))},
+            ),
         )
         self.head = nn.Conv2d(2 * config.dim, sum(counts), 1)
         owners = torch.tensor([config.objects.index(name) for name, _ in config.object_parts])

@@ -37,7 +37,9 @@ def on_a_gpu(model: nn.Module, mode: FakeTensorMode) -> None:
 
 def faked(chunk: Chunk, mode: FakeTensorMode) -> Chunk:
     conditions = Conditions(*map(mode.from_tensor, chunk.conditions.tensors()))
-    return Chunk(conditions, mode.from_tensor(chunk.name_rows), mode.from_tensor(chunk.pair_rows))
+    return Chunk(
+        conditions, mode.from_tensor(chunk.name_rows), mode.from_tensor(chunk.object_part_rows)
+    )
 
 
 def asked(model: PartModel, names: int) -> Conditions:

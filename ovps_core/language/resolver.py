@@ -1,5 +1,6 @@
 """Resolver of words: any word to the words that a model knows, by the lexicon, then by word vectors, else
-refused."""
+refused.
+"""
 
 from __future__ import annotations
 

@@ -128,7 +128,8 @@ class TextEncoder(nn.Module):
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Embeddings float32 [N, D] on the CPU, one a text; each text is encoded once, then taken from the
-        cache."""
+        cache.
+        """
         unique = list(dict.fromkeys(texts))
         known = self.cache.get(unique) if self.cache else {}
         missing = [text for text in unique if text not in known]

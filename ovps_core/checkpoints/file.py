@@ -161,9 +161,7 @@ def load_full_state(
 
 
 def check_fit(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) -> None:
-    """Raise CheckpointError unless ``state`` has exactly the tensors of the family and configuration of
-    ``info``.
-    """
+    """Raise CheckpointError unless ``state`` has exactly the tensors of the network of ``info``."""
     with torch.device("meta"):  # shapes only: no second copy of the weights
         model, query_encoder = FAMILIES[info.model].build(info.config)
         expected = full_state(model, query_encoder)

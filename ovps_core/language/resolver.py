@@ -1,6 +1,4 @@
-"""Resolver of words: any word to the words that a model knows, by the lexicon, then by word vectors, else
-refused.
-"""
+"""Resolver of words: any word to the words that a model knows, by the lexicon, then by word vectors."""
 
 from __future__ import annotations
 

@@ -108,9 +108,7 @@ class Upsampler(nn.Sequential):
 
 
 def _step(layer: nn.ConvTranspose2d, tokens: Tensor) -> Tensor:
-    """Tokens float [M, N, in] -> float [M, N * step * step, out]; the pixels of a token's square follow each
-    other.
-    """
+    """Tokens float [M, N, in] -> float [M, N * step * step, out], the pixels of a token in a row."""
     weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)  # [step * step * out, in]
     assert layer.bias is not None  # made so above
     bias = layer.bias.repeat(layer.stride[0] ** 2)

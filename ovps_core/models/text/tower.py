@@ -127,9 +127,7 @@ class TextEncoder(nn.Module):
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Embeddings float32 [N, D] on the CPU, one a text; each text is encoded once, then taken from the
-        cache.
-        """
+        """Embeddings float32 [N, D] of N texts, on the CPU; each text is encoded once, then cached."""
         unique = list(dict.fromkeys(texts))
         known = self.cache.get(unique) if self.cache else {}
         missing = [text for text in unique if text not in known]

@@ -71,8 +71,8 @@ def write_bag(
     with writer:
         types = {COLOUR: kind, DEPTH: "sensor_msgs/msg/Image", INFO: "sensor_msgs/msg/CameraInfo"}
         to = {
-            topic: writer.add_connection(topic, type, typestore=typestore())
-            for topic, type in types.items()
+            topic: writer.add_connection(topic, message_type, typestore=typestore())
+            for topic, message_type in types.items()
         }
 
         def send(topic: str, recorded: int, message: object) -> None:

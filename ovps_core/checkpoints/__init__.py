@@ -1,6 +1,5 @@
-"""Weights: reading other projects' files, converting them, and the one file format of our own."""
+"""Weights files: their format, the names of models, and conversion from other projects' files."""
 
-from ovps_core.checkpoints.convert.convert_file import convert
 from ovps_core.checkpoints.file import (
     CheckpointInfo,
     LoadedModel,
@@ -13,7 +12,6 @@ from ovps_core.checkpoints.registry import find_weights, known_models
 __all__ = [
     "CheckpointInfo",
     "LoadedModel",
-    "convert",
     "find_weights",
     "known_models",
     "load_model",

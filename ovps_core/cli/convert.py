@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ovps_core.checkpoints.convert.convert_file import convert
-from ovps_core.checkpoints.registry import fetch, is_hub_name
+from ovps_core.checkpoints.convert import convert
+from ovps_core.checkpoints.hub import fetch, is_hub_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.checkpoints import CheckpointInfo, LoadedModel, find_weights, load_model
+from ovps_core.checkpoints import CheckpointInfo, LoadedModel, ModelFile, find_weights
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engines import DEFAULT_CACHE, EngineCache, make_engine
 from ovps_core.engines.cuda.postprocess import occupied_maps
@@ -21,6 +21,7 @@ from ovps_core.models.interface import (
     Conditions,
     EncodedQueries,
     Features,
+    ModelSpec,
     PartLogits,
     PartModel,
     QueryEncoder,
@@ -38,7 +39,7 @@ from ovps_core.pipeline.postprocess.components import (
 from ovps_core.pipeline.preprocess import RgbImage, check_image, load_image, to_batch
 from ovps_core.structures.cache_folder import cache_folder
 from ovps_core.structures.masks import PartMasks
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.query import AllQueriesRefusedError, PartQuery
 
 Queries = str | Iterable[str | PartQuery] | EncodedQueries
 _CACHED_LISTS = 32  # encoded lists of queries that are kept
@@ -69,8 +70,9 @@ class PartSegmenter:
         engine: runs the network.
     """
 
-    def __init__(self, loaded: LoadedModel, engine: Engine) -> None:
-        self.model: PartModel = loaded.model
+    def __init__(self, loaded: LoadedModel | ModelFile, engine: Engine) -> None:
+        self._loaded = loaded
+        self.spec: ModelSpec = loaded.spec
         self.query_encoder: QueryEncoder = loaded.query_encoder
         self.info: CheckpointInfo = loaded.info
         self.engine = engine
@@ -97,13 +99,13 @@ class PartSegmenter:
             CheckpointError: the weights are missing, damaged or of another model.
             BackendError: the backend, device or precision is not available.
         """
-        loaded = load_model(find_weights(name))
+        loaded = ModelFile(find_weights(name))
         if loaded.query_encoder.text_encoder is not None:
             loaded.query_encoder.text_encoder.cache = EmbeddingCache(
                 loaded.info.digest, cache_folder() / "text.sqlite"
             )
         engine = make_engine(
-            loaded.model,
+            loaded,
             backend=backend,
             device=device,
             precision=precision,
@@ -112,6 +114,11 @@ class PartSegmenter:
             cache=engine_cache,
         )
         return cls(loaded, engine)
+
+    @property
+    def model(self) -> PartModel:
+        """The network; built now if the engine runs without it."""
+        return self._loaded.model
 
     @property
     def name(self) -> str:
@@ -137,16 +144,19 @@ class PartSegmenter:
     def _encode_list(self, items: tuple[str | PartQuery, ...]) -> EncodedQueries:
         accepted, refused = read_queries(items)
         require_accepted(accepted, refused)
-        encoded = self.query_encoder.encode(accepted)
+        try:
+            encoded = self.query_encoder.encode(accepted)
+        except AllQueriesRefusedError as error:
+            raise AllQueriesRefusedError((*refused, *error.refused)) from None
         return replace(encoded, refused=(*refused, *encoded.refused))
 
     def warm_up(self, *, batch: int = 1) -> None:
         """Compile and allocate for ``batch`` images, and run every stage once, before the first frame."""
-        size = self.model.spec.preprocessing.size
+        size = self.spec.preprocessing.size
         self.engine.prepare(EngineShape(batch=batch, size=size))
         queries = EncodedQueries(
             (PartQuery("warm up", object="warm up"),),
-            Conditions.placeholder(self.model.spec.condition_dim),
+            Conditions.placeholder(self.spec.condition_dim),
             (QueryRows(names=(0,)),),
         )
         self.segment_batch([np.zeros((*size, 3), np.uint8)] * batch, queries)
@@ -163,7 +173,7 @@ class PartSegmenter:
         if isinstance(image, str | Path):
             image = load_image(image)
         check_image(image)
-        pixels = to_batch([image], self.model.spec.preprocessing, self.engine.device)
+        pixels = to_batch([image], self.spec.preprocessing, self.engine.device)
         return EncodedImage(self.engine.encode_image(pixels), *image.shape[:2])
 
     def segment(
@@ -221,7 +231,7 @@ class PartSegmenter:
             check_image(image)
         if not queries.queries or not images:
             return np.zeros((len(images), len(queries.queries), 1, 1), dtype=np.float32)
-        pixels = to_batch(images, self.model.spec.preprocessing, self.engine.device)
+        pixels = to_batch(images, self.spec.preprocessing, self.engine.device)
         return self._host_maps(self.engine.run(pixels, queries.conditions), queries, threshold)
 
     def _host_maps(

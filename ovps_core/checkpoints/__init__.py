@@ -3,6 +3,7 @@
 from ovps_core.checkpoints.file import (
     CheckpointInfo,
     LoadedModel,
+    ModelFile,
     load_model,
     read_info,
     save_model,
@@ -12,6 +13,7 @@ from ovps_core.checkpoints.registry import find_weights, known_models
 __all__ = [
     "CheckpointInfo",
     "LoadedModel",
+    "ModelFile",
     "find_weights",
     "known_models",
     "load_model",

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ovps_core.errors import QueryError, UsageError
+from ovps_core.errors import UsageError
 from ovps_core.structures.numpy_view import as_numpy_view
-from ovps_core.structures.query import PartQuery, RefusedQuery
+from ovps_core.structures.query import AllQueriesRefusedError, PartQuery, RefusedQuery
 
 if TYPE_CHECKING:
     from ovps_core.language.vocabulary import Vocabulary
@@ -220,9 +220,9 @@ class EncodedQueries:
 
 
 def require_accepted(accepted: Sequence[Any], refused: Sequence[RefusedQuery]) -> None:
-    """Raise QueryError with all reasons if every query was refused."""
+    """Raise AllQueriesRefusedError with all reasons if every query was refused."""
     if refused and not accepted:
-        raise QueryError("\n".join(query.reason for query in refused))
+        raise AllQueriesRefusedError(refused)
 
 
 class QueryEncoder(ABC):

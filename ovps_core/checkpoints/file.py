@@ -157,7 +157,7 @@ class ModelFile:
         return self._description[1]
 
     def network_state(self) -> dict[str, Tensor]:
-        """Tensors of the network, as its ``state_dict`` returns them."""
+        """Tensors of the network by name, the same that its ``state_dict`` returns."""
         return _network_state(self._state())
 
     @cached_property
@@ -170,6 +170,11 @@ class ModelFile:
     def _state(self) -> dict[str, Tensor]:
         with safe_open(self.path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+
+
+def network(model: PartModel | ModelFile) -> PartModel:
+    """Return the network itself; the one of a file is built now."""
+    return model.model if isinstance(model, ModelFile) else model
 
 
 def load_model(path: Path) -> LoadedModel:

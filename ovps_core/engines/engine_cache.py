@@ -10,12 +10,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-import timm
 import torch
 
-from ovps_core.checkpoints.file import sha256
+from ovps_core.checkpoints.file import ModelFile, sha256
 from ovps_core.engines.subgraphs import GRAPH_VERSION
 from ovps_core.errors import BackendError
 from ovps_core.models.interface import PartModel
@@ -112,22 +112,25 @@ def is_intact(folder: Path, key: Mapping[str, str]) -> bool:
         return False
 
 
-def model_key(model: PartModel) -> dict[str, str]:
+def model_key(model: PartModel | ModelFile) -> dict[str, str]:
     """Identity of the graphs exported from ``model``, as part of a cache key.
 
     Weights and configuration are hashed as data; no source code is read. What the code adds is
-    :data:`ovps_core.engines.subgraphs.GRAPH_VERSION`.
+    :data:`ovps_core.engines.subgraphs.GRAPH_VERSION`. A network and the file that it was loaded from have one key.
     """
+    from_file = isinstance(model, ModelFile)
+    state = model.network_state() if from_file else model.state_dict()
+    config = model.info.config if from_file else model.config
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return {
-        "model": type(model).__name__,
+        "model": type(config).__name__,
         "weights": digest.hexdigest(),
-        "config": json.dumps(asdict(model.config), sort_keys=True),
+        "config": json.dumps(asdict(config), sort_keys=True),
         "preprocessing": json.dumps(asdict(model.spec.preprocessing), sort_keys=True),
         "graph": str(GRAPH_VERSION),
         "torch": torch.__version__,
-        "timm": timm.__version__,
+        "timm": version("timm"),
     }

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ovps_core.checkpoints.file import ModelFile, network
 from ovps_core.engines.chunking import graph_inputs
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache, model_key
 from ovps_core.engines.interface import Engine, EngineShape
@@ -31,7 +32,7 @@ class OnnxRuntimeEngine(Engine):
     name = "onnxruntime"
 
     def __init__(
-        self, model: PartModel, *, precision: str = "fp32", cache: EngineCache = DEFAULT_CACHE
+        self, model: PartModel | ModelFile, *, precision: str = "fp32", cache: EngineCache = DEFAULT_CACHE
     ) -> None:
         super().__init__()
         if precision != "fp32":
@@ -84,7 +85,7 @@ class OnnxRuntimeEngine(Engine):
     def _export(self, folder: Path, size: tuple[int, int]) -> None:
         for half in SUBGRAPHS:
             self._cache.progress(f"exporting {half} to ONNX")
-            export_onnx(self._model, folder / f"{half}.onnx", part=half, size=size)
+            export_onnx(network(self._model), folder / f"{half}.onnx", part=half, size=size)
 
 
 def session(path: Path) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ovps_core.checkpoints.file import ModelFile, network
 from ovps_core.engines.chunking import graph_inputs
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache, model_key
 from ovps_core.engines.interface import Engine, EngineShape
@@ -63,7 +64,7 @@ class OpenVinoEngine(Engine):
 
     def __init__(
         self,
-        model: PartModel,
+        model: PartModel | ModelFile,
         *,
         precision: str = "fp32",
         images: Sequence[RgbImage] = (),
@@ -150,14 +151,14 @@ class OpenVinoEngine(Engine):
     def _quantise(self, floating: Path, folder: Path) -> None:
         self._cache.progress(f"quantising to {self.precision}")
         assert self._query_encoder is not None  # checked when the engine was made
-        quantise(self._model, floating, folder, self._images, self.precision, self._query_encoder)
+        quantise(network(self._model), floating, folder, self._images, self.precision, self._query_encoder)
         if self.precision in KEEP_SUMS:
             _keep_sums(folder)
 
     def _export(self, folder: Path, size: tuple[int, int]) -> None:
         for half in SUBGRAPHS:
             self._cache.progress(f"exporting {half} to OpenVINO")
-            export_ir(self._model, folder / f"{half}.xml", part=half, size=size)
+            export_ir(network(self._model), folder / f"{half}.xml", part=half, size=size)
         _keep_sums(folder)
 
 
@@ -166,7 +167,7 @@ def _keep_sums(folder: Path) -> None:
         keep_sums_in_fp32(folder / f"{half}.xml", folder / f"{half}{SUMS_KEPT}")
 
 
-def graph_key(model: PartModel, size: tuple[int, int]) -> dict[str, str]:
+def graph_key(model: PartModel | ModelFile, size: tuple[int, int]) -> dict[str, str]:
     """What OpenVINO's floating-point graphs of ``model`` depend on."""
     import openvino
 

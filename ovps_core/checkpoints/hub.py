@@ -36,6 +36,8 @@ def fetch_and_convert(repository: str, destination: Path, *, name: str) -> Path:
     """Fetch a repository and convert its weights into ``destination``, unless that file is there.
 
     Args:
+        repository: name of the repository, "CIDAS/clipseg-rd64".
+        destination: file to write.
         name: name of the model in the header of the file.
 
     Raises:

@@ -36,7 +36,9 @@ COMMANDS = {
     "profile": Command("profile", "show how a frame's time is spent"),
     "export": Command("export", "write a model as an ONNX, OpenVINO or TensorRT graph"),
     "render": Command("render", "render a folder of scenes with exact part masks"),
-    "evaluate": Command("evaluate", "score a model on a benchmark or on your own labelled pictures"),
+    "evaluate": Command(
+        "evaluate", "score a model on a benchmark or on your own labelled pictures"
+    ),
     "bag": Command("bag", "make a data set from a recording, or find parts in one"),
     "train": Command("train", "train a model from a recipe"),
 }

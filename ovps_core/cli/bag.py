@@ -35,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PX",
         help="keep an image only after this much motion since the last one kept, pixels",
     )
-    annotate = actions.add_parser(
-        "annotate", help="part masks and poses in a second recording"
-    )
+    annotate = actions.add_parser("annotate", help="part masks and poses in a second recording")
     _add_topics(annotate)
     annotate.add_argument(
         "--queries",
@@ -91,7 +89,10 @@ def _add_topics(parser: argparse.ArgumentParser) -> None:
     for name, description in topics.items():
         parser.add_argument(name, metavar="T", default="", help=description)
     parser.add_argument(
-        "--slop", type=float, default=0.02, help="maximum difference between stamps of one frame, seconds"
+        "--slop",
+        type=float,
+        default=0.02,
+        help="maximum difference between stamps of one frame, seconds",
     )
     parser.add_argument(
         "--depth-scale", type=float, default=0.001, help="metres per unit of 16-bit depth"

@@ -109,13 +109,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_rendered_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--level", choices=LEVELS, default="tabletop", help="kind of scenes"
-    )
+    group.add_argument("--level", choices=LEVELS, default="tabletop", help="kind of scenes")
     group.add_argument("--count", type=int, default=512, help="number of scenes")
-    group.add_argument("--seed", type=int, default=0, help="seed of the scenes; the shapes stay the same")
     group.add_argument(
-        "--scenes", type=Path, metavar="DIR", help="use scenes that `ovps render --split test` wrote"
+        "--seed", type=int, default=0, help="seed of the scenes; the shapes stay the same"
+    )
+    group.add_argument(
+        "--scenes",
+        type=Path,
+        metavar="DIR",
+        help="use scenes that `ovps render --split test` wrote",
     )
     group.add_argument(
         "--synonyms",

@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps export``."""
     parser.add_argument("model", help="a name from `ovps models`, or a file")
     parser.add_argument("--to", choices=list(_SUFFIX), default="onnx", help="format to write")
-    parser.add_argument("--out", type=Path, help="file to write; by default the model's name in this folder")
+    parser.add_argument(
+        "--out", type=Path, help="file to write; by default the model's name in this folder"
+    )
     parser.add_argument(
         "--precision",
         choices=["auto", *OPSETS],
@@ -32,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto: fp16 for tensorrt, else fp32",
     )
     parser.add_argument(
-        "--max-queries", type=int, default=MAX_QUERIES, help="tensorrt: maximum number of names or object parts"
+        "--max-queries",
+        type=int,
+        default=MAX_QUERIES,
+        help="tensorrt: maximum number of names or object parts",
     )
     parser.add_argument(
         "--max-batch", type=int, default=8, help="tensorrt: maximum number of images in one call"
@@ -110,9 +115,7 @@ def _check(args: argparse.Namespace, path: Path) -> None:
     """
     suffix = _SUFFIX[args.to]
     if path.is_dir() or path.suffix != suffix:
-        raise UsageError(
-            f"--out {path}: expected a file that ends in {suffix} with --to {args.to}"
-        )
+        raise UsageError(f"--out {path}: expected a file that ends in {suffix} with --to {args.to}")
     if args.to == "openvino" and args.precision not in ("auto", "fp32"):
         raise UsageError(
             f"--precision {args.precision}: OpenVINO's files are fp32; set a lower precision when you run them"

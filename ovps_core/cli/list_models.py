@@ -13,9 +13,7 @@ from ovps_core.checkpoints.registry import DEFAULT_MODEL, models_folder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps models``."""
-    parser.add_argument(
-        "--paths", action="store_true", help="also print the path of each file"
-    )
+    parser.add_argument("--paths", action="store_true", help="also print the path of each file")
     parser.add_argument(
         "--words",
         nargs="?",

@@ -16,6 +16,8 @@ def load_plugin(group: str, name: str, *, needs: str) -> CommandModule:
     """Import the module that an installed package registered as entry point ``name`` of ``group``.
 
     Args:
+        group: group of entry points, "ovps.bench".
+        name: name within the group.
         needs: advice for when it is missing: what to install, and how.
 
     Raises:

@@ -118,9 +118,10 @@ def model_key(model: PartModel | ModelFile) -> dict[str, str]:
     Weights and configuration are hashed as data; no source code is read. What the code adds is
     :data:`ovps_core.engines.subgraphs.GRAPH_VERSION`. A network and the file that it was loaded from have one key.
     """
-    from_file = isinstance(model, ModelFile)
-    state = model.network_state() if from_file else model.state_dict()
-    config = model.info.config if from_file else model.config
+    if isinstance(model, ModelFile):
+        state, config = model.network_state(), model.info.config
+    else:
+        state, config = model.state_dict(), model.config
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

@@ -32,7 +32,11 @@ class OnnxRuntimeEngine(Engine):
     name = "onnxruntime"
 
     def __init__(
-        self, model: PartModel | ModelFile, *, precision: str = "fp32", cache: EngineCache = DEFAULT_CACHE
+        self,
+        model: PartModel | ModelFile,
+        *,
+        precision: str = "fp32",
+        cache: EngineCache = DEFAULT_CACHE,
     ) -> None:
         super().__init__()
         if precision != "fp32":

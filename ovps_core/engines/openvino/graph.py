@@ -5,9 +5,10 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx
+if TYPE_CHECKING:
+    import networkx
 
 _PRODUCTS = {"MatMul", "Convolution", "GroupConvolution"}
 
@@ -41,6 +42,8 @@ class QuantisationRoles:
     @classmethod
     def of(cls, model: Any) -> QuantisationRoles:
         """The roles in an ``openvino.Model``."""
+        import networkx
+
         graph, computed = _graph(model)
         kinds: dict[str, str] = dict(graph.nodes(data="kind"))
 
@@ -88,6 +91,8 @@ class QuantisationRoles:
 
 def _graph(model: Any) -> tuple[networkx.DiGraph, dict[str, int]]:
     """Operations as nodes with a ``kind``, and how many of each one's inputs depend on the network's input."""
+    import networkx
+
     graph = networkx.DiGraph()
     depends: set[str] = set()
     computed: dict[str, int] = {}

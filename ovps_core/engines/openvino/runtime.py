@@ -151,7 +151,14 @@ class OpenVinoEngine(Engine):
     def _quantise(self, floating: Path, folder: Path) -> None:
         self._cache.progress(f"quantising to {self.precision}")
         assert self._query_encoder is not None  # checked when the engine was made
-        quantise(network(self._model), floating, folder, self._images, self.precision, self._query_encoder)
+        quantise(
+            network(self._model),
+            floating,
+            folder,
+            self._images,
+            self.precision,
+            self._query_encoder,
+        )
         if self.precision in KEEP_SUMS:
             _keep_sums(folder)
 

@@ -22,6 +22,8 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/lint-imports
+	$(BIN)/python -m pytest -q --doctest-modules ovps_core
 
 $(INSTALLED): pyproject.toml setup.py CMakeLists.txt $(MESSAGES)
 	./scripts/system_packages

@@ -1,38 +1,26 @@
-"""Play a recording to the node, and record what it answers."""
+"""Play a recording to the node, and record its masks and 3D parts."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.substitutions import FindPackageShare
+from launch.actions import ExecuteProcess
+from launch.substitutions import LaunchConfiguration
 
-SHARE = FindPackageShare("ovps_ros")
-
-
-def ovps(**arguments):
-    """The node's own launch file."""
-    path = PathJoinSubstitution([SHARE, "launch", "ovps.launch.py"])
-    return IncludeLaunchDescription(path, launch_arguments=list(arguments.items()))
-
+from ovps_ros.launch_helpers import declare_arguments, include_ovps
 
 ARGUMENTS = {
     "bag": (None, "The recording."),
-    "out": ("ovps_masks", "Where the answers are recorded."),
+    "out": ("ovps_masks", "Folder for the new recording."),
     "image": ("image", "Topic of the colour image in the recording."),
     "depth": ("depth", "Topic of depth aligned to colour."),
     "camera_info": ("camera_info", "Topic of the colour image's camera_info."),
-    "use_depth": ("false", "Answer in space too."),
-    "queries": ("", "What to look for, such as 'mug handle'."),
+    "use_depth": ("false", "Subscribe to depth and publish parts in 3D."),
+    "queries": ("", "Parts to look for, such as 'mug handle'."),
 }
 
 
 def generate_launch_description():
-    """See `ros2 launch --show-args`."""
+    """Describe the launch; `ros2 launch --show-args` lists the arguments."""
     value = LaunchConfiguration
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=says)
-        for name, (default, says) in ARGUMENTS.items()
-    ]
-    node = ovps(
+    node = include_ovps(
         image=value("image"),
         depth=value("depth"),
         camera_info=value("camera_info"),
@@ -44,4 +32,4 @@ def generate_launch_description():
     record = ExecuteProcess(
         cmd=["ros2", "bag", "record", "--output", value("out"), "/ovps/masks", "/ovps/parts_3d"]
     )
-    return LaunchDescription([*declared, node, record, play])
+    return LaunchDescription([*declare_arguments(ARGUMENTS), node, record, play])

@@ -1,25 +1,16 @@
-"""A simulated RGB-D camera and the node; look with rviz.launch.py, ask on /ovps/query."""
+"""Start a simulated RGB-D camera and the node; rviz.launch.py shows the results, /ovps/query sets the queries."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.substitutions import FindPackageShare
 
-SHARE = FindPackageShare("ovps_ros")
+from ovps_ros.launch_helpers import declare_arguments, include_ovps
 
-
-def ovps(**arguments):
-    """The node's own launch file."""
-    path = PathJoinSubstitution([SHARE, "launch", "ovps.launch.py"])
-    return IncludeLaunchDescription(path, launch_arguments=list(arguments.items()))
+ARGUMENTS = {"queries": ("knife handle, mug handle", "Parts to look for.")}
 
 
 def generate_launch_description():
-    """See `ros2 launch --show-args`."""
+    """Describe the launch; `ros2 launch --show-args` lists the arguments."""
     camera = Node(package="ovps_ros", executable="ovps_sim_camera", output="screen")
-    queries = DeclareLaunchArgument(
-        "queries", default_value="knife handle, mug handle", description="What to look for."
-    )
-    node = ovps(queries=LaunchConfiguration("queries"), use_depth="true")
-    return LaunchDescription([queries, node, camera])
+    node = include_ovps(queries=LaunchConfiguration("queries"), use_depth="true")
+    return LaunchDescription([*declare_arguments(ARGUMENTS), node, camera])

@@ -1,4 +1,4 @@
-"""RViz with the overlay, the cloud and the parts' boxes."""
+"""Start RViz with the overlay, the point cloud and the boxes of parts."""
 
 from launch import LaunchDescription
 from launch.substitutions import PathJoinSubstitution
@@ -7,7 +7,7 @@ from launch_ros.substitutions import FindPackageShare
 
 
 def generate_launch_description():
-    """It has no arguments."""
+    """Describe the launch; it has no arguments."""
     config = PathJoinSubstitution([FindPackageShare("ovps_ros"), "config", "ovps.rviz"])
     return LaunchDescription(
         [Node(package="rviz2", executable="rviz2", arguments=["-d", config], output="screen")]

@@ -1,7 +1,8 @@
 """Open-vocabulary part segmentation: masks of the parts that words name.
 
 >>> from ovps_core import PartSegmenter
->>> masks = PartSegmenter.from_pretrained("ovps-tiny").segment("desk.jpg", ["knife handle", "mug rim"])
+>>> segmenter = PartSegmenter.from_pretrained("ovps-tiny")
+>>> masks = segmenter.segment("docs/images/table.jpg", "knife handle")
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class OvpsError(Exception):
     """Base of all errors that OVPS raises on purpose."""
@@ -12,7 +15,15 @@ class UsageError(OvpsError, ValueError):
 
 
 class QueryError(OvpsError, ValueError):
-    """A phrase cannot be read as a query, or the model cannot answer it; the message quotes the phrase."""
+    """A phrase cannot be read as a query, or the model cannot answer it; the message quotes the phrase.
+
+    Attributes:
+        refused: one RefusedQuery per phrase, if all phrases of a list are refused.
+    """
+
+    def __init__(self, message: str, refused: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.refused = tuple(refused)
 
 
 class ImageError(OvpsError, ValueError):

@@ -16,6 +16,7 @@ from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engines import DEFAULT_CACHE, EngineCache, make_engine
 from ovps_core.engines.cuda.postprocess import occupied_maps
 from ovps_core.engines.interface import Engine, EngineShape
+from ovps_core.errors import QueryError
 from ovps_core.language.parser import read_queries
 from ovps_core.models.interface import (
     Conditions,
@@ -36,10 +37,10 @@ from ovps_core.pipeline.postprocess.components import (
     logit,
     part_masks,
 )
-from ovps_core.pipeline.preprocess import RgbImage, check_image, load_image, to_batch
+from ovps_core.pipeline.preprocess import RgbImage, check_image, load_image
 from ovps_core.structures.cache_folder import cache_folder
 from ovps_core.structures.masks import PartMasks
-from ovps_core.structures.query import AllQueriesRefusedError, PartQuery
+from ovps_core.structures.query import PartQuery
 
 Queries = str | Iterable[str | PartQuery] | EncodedQueries
 _CACHED_LISTS = 32  # encoded lists of queries that are kept
@@ -63,7 +64,9 @@ class PartSegmenter:
     """Segments images for queries. Between calls it keeps nothing but caches.
 
         >>> segmenter = PartSegmenter.from_pretrained("ovps-tiny")
-        >>> masks = segmenter.segment(image, ["knife handle", "mug rim"])
+        >>> masks = segmenter.segment("docs/images/table.jpg", ["knife handle", "mug handle"])
+        >>> [part.query.part for part in masks.parts]
+        ['handle', 'handle']
 
     Args:
         loaded: network, query encoder and header of the weights.
@@ -97,7 +100,7 @@ class PartSegmenter:
 
         Raises:
             CheckpointError: the weights are missing, damaged or of another model.
-            BackendError: the backend, device or precision is not available.
+            BackendError, UsageError, MissingDependencyError: see :func:`ovps_core.engines.make_engine`.
         """
         loaded = ModelFile(find_weights(name))
         if loaded.query_encoder.text_encoder is not None:
@@ -111,7 +114,7 @@ class PartSegmenter:
             precision=precision,
             calibration=calibration,
             query_encoder=loaded.query_encoder,
-            cache=engine_cache,
+            engine_cache=engine_cache,
         )
         return cls(loaded, engine)
 
@@ -146,8 +149,9 @@ class PartSegmenter:
         require_accepted(accepted, refused)
         try:
             encoded = self.query_encoder.encode(accepted)
-        except AllQueriesRefusedError as error:
-            raise AllQueriesRefusedError((*refused, *error.refused)) from None
+        except QueryError as error:
+            require_accepted((), (*refused, *error.refused))
+            raise
         return replace(encoded, refused=(*refused, *encoded.refused))
 
     def warm_up(self, *, batch: int = 1) -> None:
@@ -173,7 +177,7 @@ class PartSegmenter:
         if isinstance(image, str | Path):
             image = load_image(image)
         check_image(image)
-        pixels = to_batch([image], self.spec.preprocessing, self.engine.device)
+        pixels = self.engine.preprocess([image], self.spec.preprocessing)
         return EncodedImage(self.engine.encode_image(pixels), *image.shape[:2])
 
     def segment(
@@ -231,7 +235,7 @@ class PartSegmenter:
             check_image(image)
         if not queries.queries or not images:
             return np.zeros((len(images), len(queries.queries), 1, 1), dtype=np.float32)
-        pixels = to_batch(images, self.spec.preprocessing, self.engine.device)
+        pixels = self.engine.preprocess(images, self.spec.preprocessing)
         return self._host_maps(self.engine.run(pixels, queries.conditions), queries, threshold)
 
     def _host_maps(

@@ -1,4 +1,4 @@
-"""What is wrong, by name, in words for the person who must act: collected by the node, sent once a second."""
+"""Diagnostics of the node: named faults with hints, counters and the current activity."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -17,22 +18,133 @@ OK, WARN, ERROR = (
     bytes([level]) if isinstance(level, int) else level
     for level in (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
 )
-_REMEMBER = 5.0  # seconds for which a fault is shown after it was last seen
-_LOGGED = 200  # most lines that faults may add to the log
+_SHOWN = 5.0  # seconds for which a fault is shown after it was last reported
+_MAX_LOGGED = 200  # maximum number of lines that faults may add to the log
+
+
+class Fault(str, Enum):
+    """Fault that the node can report; its value is the name in /diagnostics.
+
+    Attributes:
+        description: causes and consequences, for the reference page.
+    """
+
+    description: str
+
+    IMAGE = "image", "encoding, size or data of an image cannot be read; the frame is dropped"
+    STAMP = "stamp", "the stamp is zero, too old or in the future; the frame is dropped"
+    QUERY = (
+        "query",
+        "phrases that cannot be answered, with the closest known words; see docs/query.md",
+    )
+    ENCODING = (
+        "encoding",
+        "an internal failure while encoding queries; the previous ones stay active",
+    )
+    CONFIGURE = (
+        "configure",
+        "the model is missing or damaged, or a parameter is invalid; the node stays unconfigured",
+    )
+    DEPTH = "depth", "depth is missing, unreadable or of another size; only ~/parts_3d is not sent"
+    DEPTH_COVERAGE = "depth coverage", "parts with too little depth are left out of ~/parts_3d"
+    TRANSFORM = "transform", "no transform at the image's stamp; ~/parts_3d is not sent"
+    MEMORY = (
+        "memory",
+        "the device is out of memory; after three frames in a row the node deactivates",
+    )
+    FRAME = "frame", "any other failure with one frame; the node goes on with the next one"
+    LIFECYCLE = "lifecycle", "an error in a transition; the node is unconfigured again"
+
+    def __new__(cls, name: str, description: str) -> Fault:
+        """Make a member from its name and description."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.description = description
+        return member
+
+    def __str__(self) -> str:
+        """Name in /diagnostics."""
+        return str(self.value)
 
 
 @dataclass
-class _Fault:
+class _Report:
     level: bytes
     message: str
     hint: str
-    seen: float
+    reported_at: float
     count: int = 0
+
+
+class FaultReporter:
+    """Faults with their counts; thread-safe.
+
+    Args:
+        log: function that logs a line at a level.
+    """
+
+    def __init__(self, log: Callable[[bytes, str], None]) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        self._reports: dict[Fault, _Report] = {}
+        self._logged: set[tuple[Fault, str]] = set()
+
+    def report(
+        self, fault: Fault, level: bytes, message: str, hint: str = "", *, kind: str = ""
+    ) -> None:
+        """Count a fault; the first of each ``kind`` is logged too.
+
+        Args:
+            fault: the fault.
+            level: WARN or ERROR.
+            message: description of this case.
+            hint: advice on what to do.
+            kind: case of the fault that deserves its own line in the log.
+        """
+        with self._lock:
+            report = self._reports.setdefault(fault, _Report(level, message, hint, 0.0))
+            report.level, report.message, report.hint = level, message, hint
+            report.reported_at = time.monotonic()
+            report.count += 1
+            new = (fault, kind) not in self._logged and len(self._logged) < _MAX_LOGGED
+            if new:
+                self._logged.add((fault, kind))
+        if new:
+            self._log(level, f"{fault}: {message}" + (f" ({hint})" if hint else ""))
+
+    def clear(self, fault: Fault) -> None:
+        """Remove a fault whose cause is gone."""
+        with self._lock:
+            self._reports.pop(fault, None)
+            self._logged = {entry for entry in self._logged if entry[0] is not fault}
+
+    def statuses(self, prefix: str, hardware: str) -> list[DiagnosticStatus]:
+        """Diagnostic of each fault; OK again if it was not reported for some seconds."""
+        now = time.monotonic()
+        with self._lock:
+            return [
+                status(
+                    f"{prefix}: {fault}",
+                    report.level if now - report.reported_at < _SHOWN else OK,
+                    report.message if now - report.reported_at < _SHOWN else "not seen lately",
+                    hardware,
+                    {"count": report.count, "hint": report.hint},
+                )
+                for fault, report in self._reports.items()
+            ]
 
 
 @dataclass
 class Counters:
-    """What passed through one camera since it was activated."""
+    """Numbers of frames of one camera since the node was configured.
+
+    Attributes:
+        received: images that arrived.
+        answered: results that were published.
+        dropped: images with an unusable stamp.
+        latencies_ms: time from stamp to publication of the last results, milliseconds.
+        answered_at: time of publication of the last results, seconds of the monotonic clock.
+    """
 
     received: int = 0
     answered: int = 0
@@ -40,75 +152,50 @@ class Counters:
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=100))
     answered_at: deque[float] = field(default_factory=lambda: deque(maxlen=100))
 
-    def answer(self, latency_ms: float) -> None:
+    def record_result(self, latency_ms: float) -> None:
         """Count one published result."""
         self.answered += 1
         self.latencies_ms.append(latency_ms)
         self.answered_at.append(time.monotonic())
 
     def values(self) -> dict[str, str]:
-        """For a diagnostic."""
-        said = {name: str(getattr(self, name)) for name in ("received", "answered", "dropped")}
-        times = [moment for moment in self.answered_at if time.monotonic() - moment < _REMEMBER]
-        said["rate Hz"] = f"{len(times) / _REMEMBER:.1f}"
+        """Values for a diagnostic."""
+        values = {name: str(getattr(self, name)) for name in ("received", "answered", "dropped")}
+        recent = [moment for moment in self.answered_at if time.monotonic() - moment < _SHOWN]
+        values["rate Hz"] = f"{len(recent) / _SHOWN:.1f}"
         if self.latencies_ms:
             p50, p99 = np.percentile(list(self.latencies_ms), [50, 99])
-            said["latency p50 ms"], said["latency p99 ms"] = f"{p50:.1f}", f"{p99:.1f}"
-        return said
+            values["latency p50 ms"], values["latency p99 ms"] = f"{p50:.1f}", f"{p99:.1f}"
+        return values
 
 
-class FaultReporter:
-    """Named faults with counts; may be told from any thread."""
+@dataclass(frozen=True)
+class Activity:
+    """Long-running step of configuring the node.
 
-    def __init__(self, log: Callable[[bytes, str], None]) -> None:
-        self._log = log
-        self._lock = threading.Lock()
-        self._faults: dict[str, _Fault] = {}
-        self._logged: set[tuple[str, str]] = set()
+    Attributes:
+        name: the step, such as "loading ovps-tiny".
+        detail: progress within the step.
+        started: start of the step, seconds of the monotonic clock.
+    """
 
-    def report(
-        self, name: str, level: bytes, message: str, hint: str = "", *, kind: str = ""
-    ) -> None:
-        """Count a fault; the first of each ``kind`` is logged too."""
-        with self._lock:
-            fault = self._faults.setdefault(name, _Fault(level, message, hint, 0.0))
-            fault.level, fault.message, fault.hint = level, message, hint
-            fault.seen = time.monotonic()
-            fault.count += 1
-            new = (name, kind) not in self._logged and len(self._logged) < _LOGGED
-            if new:
-                self._logged.add((name, kind))
-        if new:
-            self._log(level, f"{name}: {message}" + (f" ({hint})" if hint else ""))
+    name: str
+    detail: str = ""
+    started: float = field(default_factory=time.monotonic)
 
-    def clear(self, name: str) -> None:
-        """The fault is repaired."""
-        with self._lock:
-            self._faults.pop(name, None)
-            self._logged = {entry for entry in self._logged if entry[0] != name}
-
-    def statuses(self, prefix: str, hardware: str) -> list[DiagnosticStatus]:
-        """One status a fault; OK again when it has not been seen for some seconds."""
-        now = time.monotonic()
-        with self._lock:
-            return [
-                status(
-                    f"{prefix}: {name}",
-                    fault.level if now - fault.seen < _REMEMBER else OK,
-                    fault.message if now - fault.seen < _REMEMBER else "not seen lately",
-                    hardware,
-                    {"count": fault.count, "hint": fault.hint},
-                )
-                for name, fault in self._faults.items()
-            ]
+    def __str__(self) -> str:
+        """Step, progress and duration."""
+        seconds = time.monotonic() - self.started
+        detail = f": {self.detail}" if self.detail else ""
+        return f"{self.name}{detail}, {seconds:.0f} s so far"
 
 
 class PeriodicCall(threading.Thread):
-    """Calls again and again while the ``with`` block runs.
+    """Thread that calls a function periodically while the ``with`` block runs.
 
     Args:
         seconds: between two calls.
-        call: what to call.
+        call: the function.
     """
 
     def __init__(self, seconds: float, call: Callable[[], None]) -> None:
@@ -117,15 +204,17 @@ class PeriodicCall(threading.Thread):
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Until the block ends."""
+        """Call until the block ends."""
         while not self._ended.wait(self._seconds):
             self._call()
 
     def __enter__(self) -> PeriodicCall:
+        """Start the thread."""
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """End the thread."""
         self._ended.set()
         self.join()
 
@@ -133,15 +222,24 @@ class PeriodicCall(threading.Thread):
 def status(
     name: str, level: bytes, message: str, hardware: str, values: dict[str, Any]
 ) -> DiagnosticStatus:
-    """One diagnostic."""
+    """Make a diagnostic."""
     pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     return DiagnosticStatus(
         name=name, level=level, message=message, hardware_id=hardware, values=pairs
     )
 
 
-def why_no_image(node: Node, topic: str, asked: str) -> tuple[str, str]:
-    """(what is the matter, what to do) when nothing arrives on ``topic``."""
+def why_no_image(node: Node, topic: str, reliability: str) -> tuple[str, str]:
+    """Explain why no image arrives on a topic.
+
+    Args:
+        node: the subscriber.
+        topic: full name of the topic.
+        reliability: QoS reliability of the subscription.
+
+    Returns:
+        (cause, advice).
+    """
     publishers = node.get_publishers_info_by_topic(topic)
     if not publishers:
         return (
@@ -150,12 +248,15 @@ def why_no_image(node: Node, topic: str, asked: str) -> tuple[str, str]:
         )
     offers = sorted({info.qos_profile.reliability.name for info in publishers})
     types = sorted({info.topic_type for info in publishers})
-    message = f"{len(publishers)} publisher(s) on {topic} offer {types} {', '.join(offers)}; asked {asked}"
-    if asked == "RELIABLE" and "BEST_EFFORT" in offers:
+    message = (
+        f"{len(publishers)} publisher(s) on {topic} offer {types} {', '.join(offers)}; "
+        f"requested {reliability}"
+    )
+    if reliability == "RELIABLE" and "BEST_EFFORT" in offers:
         return message, f"set qos_overrides.{topic}.subscription.reliability to best_effort"
     return (
         message,
         "large images over best effort need the Fast DDS profile of this package: set "
-        "FASTRTPS_DEFAULT_PROFILES_FILE (from Kilted on FASTDDS_DEFAULT_PROFILES_FILE) to config/fastdds.xml for "
+        "FASTRTPS_DEFAULT_PROFILES_FILE (FASTDDS_DEFAULT_PROFILES_FILE since Kilted) to config/fastdds.xml for "
         "camera and node",
     )

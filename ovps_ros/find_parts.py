@@ -1,12 +1,13 @@
-"""The action ~/find_parts: look for parts in coming frames until all are seen, then answer once.
+"""Action ~/find_parts: look for parts in the coming frames until all are seen, then answer once.
 
-A goal waits without a thread of its own: a coroutine that frames and a timer wake up.
+A goal waits in a coroutine, not in a thread. Frames and a timer wake it up.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future as ThreadFuture
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,72 +19,104 @@ from rclpy.task import Future
 from rclpy.timer import Timer
 
 from ovps_core.errors import QueryError
-from ovps_core.language.parser import parse_queries
-from ovps_core.ros_io.codec import query_value
+from ovps_core.ros_io.codec import nanoseconds
 from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.query import PartQuery
 from ovps_ros.action import FindParts
-from ovps_ros.messages import masks_message, nanoseconds, parts_3d_message
-from ovps_ros.pipeline import FrameResult
-from ovps_ros.query_manager import QueryManager
+from ovps_ros.frame_result import FrameResult
+from ovps_ros.messages import message_encoder
+from ovps_ros.query_manager import (
+    QueryList,
+    QueryManager,
+    QueryUpdate,
+    Refused,
+    describe_refused,
+    read_messages,
+)
 
 Result = FindParts.Result
 
 
 @dataclass
 class _Goal:
+    """State of one goal.
+
+    Attributes:
+        handle: handle of the action server.
+        done: set when the result is there.
+        queries: queries that the model answers; empty until they are encoded.
+        refused: phrases that it does not answer.
+        timer: timer of the goal's timeout.
+        consecutive: frames in a row that showed all parts, per camera.
+        last: last result that answers the goal's queries.
+        result: the action's result.
+    """
+
     handle: ServerGoalHandle
     done: Future = field(default_factory=Future)
     queries: tuple[PartQuery, ...] = ()
-    encoded: bool = False
+    refused: Refused = ()
     timer: Timer | None = None
-    agreeing: dict[str, int] = field(default_factory=dict)
+    consecutive: dict[str, int] = field(default_factory=dict)
     last: FrameResult | None = None
     result: Any = None
 
+    def masks(self, result: FrameResult) -> PartMasks:
+        """Masks of the goal's own queries; ids stay those of ~/labels."""
+        parts = tuple(part for part in result.masks.parts if part.query in self.queries)
+        return replace(result.masks, queries=self.queries, refused=self.refused, parts=parts)
+
 
 class FindPartsServer:
-    """Serves goals; :meth:`see` is called by the worker for every answer.
+    """Server of the action; the worker calls :meth:`on_result` for every frame.
 
     Args:
-        node: that serves.
-        asked: where goals put their queries.
-        is_active: whether frames are being handled.
+        node: the node.
+        queries: manager to which goals add their queries.
+        is_active: function that tells whether frames are processed.
+        on_encoded: function called when the queries of a goal are encoded, or could not be.
     """
 
-    def __init__(self, node: Node, asked: QueryManager, is_active: Callable[[], bool]) -> None:
-        self._node, self._asked, self._is_active = node, asked, is_active
+    def __init__(
+        self,
+        node: Node,
+        queries: QueryManager,
+        is_active: Callable[[], bool],
+        on_encoded: Callable[[ThreadFuture[QueryUpdate]], None],
+    ) -> None:
+        self._node, self._queries, self._is_active = node, queries, is_active
+        self._report = on_encoded
         self._goals: dict[bytes, _Goal] = {}
         self._lock = threading.RLock()
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._server = ActionServer(
             node,
             FindParts,
             "~/find_parts",
-            execute_callback=self._run,
-            handle_accepted_callback=self._begin,
-            cancel_callback=self._cancel,
+            execute_callback=self._execute,
+            handle_accepted_callback=self._on_accepted,
+            cancel_callback=self._on_cancel,
         )
 
-    def see(self, answer: FrameResult) -> None:
-        """Finish the goals that this answer fulfils, tell the others what was seen."""
+    def on_result(self, result: FrameResult) -> None:
+        """Finish the goals that a frame fulfils, and send feedback to the others."""
         with self._lock:
             for goal in list(self._goals.values()):
-                understood = goal.queries and set(goal.queries) <= set(answer.masks.queries)
-                if goal.result is None and understood:
-                    self._look(goal, answer)
+                encoded = goal.queries and set(goal.queries) <= set(result.masks.queries)
+                if goal.result is None and encoded:
+                    self._check_goal(goal, result)
 
-    def stop(self, why: str) -> None:
-        """No more frames will come."""
+    def stop(self, reason: str) -> None:
+        """Finish all goals, because no more frames will come."""
         with self._lock:
             for goal in list(self._goals.values()):
-                self._finish(goal, Result.NOT_ACTIVE, why)
+                self._finish(goal, Result.NOT_ACTIVE, reason)
 
     def destroy(self) -> None:
-        """Take the action back."""
+        """Remove the action."""
         self._server.destroy()
 
-    def _begin(self, handle: ServerGoalHandle) -> None:
+    def _on_accepted(self, handle: ServerGoalHandle) -> None:
         goal = _Goal(handle)
         with self._lock:
             self._goals[_key(handle)] = goal
@@ -94,50 +127,50 @@ class FindPartsServer:
             seconds = nanoseconds(handle.request.timeout) / 1e9
             if seconds > 0:
                 goal.timer = self._node.create_timer(
-                    seconds, lambda: self._give_up(goal), clock=self._steady
+                    seconds, lambda: self._on_timeout(goal), clock=self._clock
                 )
-        begun = self._asked.begin(_key(handle), lambda: self._read(goal))
-        begun.add_done_callback(lambda begun: self._encoded(goal, begun.exception()))
+        added = self._queries.add_goal(_key(handle), lambda: _read_goal(handle.request.queries))
+        added.add_done_callback(lambda update: self._on_encoded(goal, update))
 
-    def _read(self, goal: _Goal) -> tuple[PartQuery, ...]:
-        queries = parse_queries([query_value(query) for query in goal.handle.request.queries])
-        if not queries:
-            raise QueryError("a goal without queries; expected at least one")
-        goal.queries = queries
-        return queries
-
-    def _encoded(self, goal: _Goal, error: BaseException | None) -> None:
+    def _on_encoded(self, goal: _Goal, update: ThreadFuture[QueryUpdate]) -> None:
+        error = update.exception()
+        self._report(update)
         with self._lock:
-            goal.encoded = error is None
-            if error is not None:
+            if isinstance(error, QueryError):
                 self._finish(goal, Result.NOT_FOUND, str(error))
+            elif error is not None:
+                message = f"the queries could not be encoded: {type(error).__name__}: {error}"
+                self._finish(goal, Result.NOT_FOUND, message)
+            else:
+                goal.queries, goal.refused = update.result().accepted, update.result().refused
 
-    def _look(self, goal: _Goal, answer: FrameResult) -> None:
-        goal.last = answer
+    def _check_goal(self, goal: _Goal, result: FrameResult) -> None:
+        """Count a frame that shows all parts; finish the goal after enough of them in a row."""
+        goal.last = result
         request = goal.handle.request
-        found = {part.query for part in answer.masks.parts}
+        found = {part.query for part in result.masks.parts}
         if request.want_3d:
-            found = {part.query for part in answer.space.parts} if answer.space else set()
-        streak = goal.agreeing.get(answer.camera, 0) + 1 if found.issuperset(goal.queries) else 0
-        goal.agreeing[answer.camera] = streak
-        if streak >= max(1, request.min_frames):
+            found = {part.query for part in result.in_3d.parts} if result.in_3d else set()
+        complete = found.issuperset(goal.queries)
+        consecutive = goal.consecutive.get(result.camera, 0) + 1 if complete else 0
+        goal.consecutive[result.camera] = consecutive
+        if consecutive >= max(1, request.min_frames):
             self._finish(goal, Result.OK, "all were seen")
             return
-        seen = masks_message(_only(answer.masks, goal.queries), answer.header)
+        seen = message_encoder.masks(goal.masks(result), result.header)
         goal.handle.publish_feedback(FindParts.Feedback(seen=seen))
 
-    def _give_up(self, goal: _Goal) -> None:
+    def _on_timeout(self, goal: _Goal) -> None:
         with self._lock:
-            if not goal.encoded:
-                self._finish(
-                    goal, Result.NOT_FOUND, "the words were not encoded in time: wait longer"
-                )
+            if not goal.queries:
+                message = "the queries were not encoded in time: set a longer timeout"
+                self._finish(goal, Result.NOT_FOUND, message)
                 return
             if goal.last is None:
-                self._finish(goal, Result.NO_IMAGE, "no image came in time: see /diagnostics")
+                self._finish(goal, Result.NO_IMAGE, "no image arrived in time: see /diagnostics")
                 return
             found = {part.query for part in goal.last.masks.parts}
-            missing = [q.text for q in goal.queries if q not in found]
+            missing = [query.text for query in goal.queries if query not in found]
             if missing:
                 self._finish(goal, Result.NOT_FOUND, f"not in view: {', '.join(missing)}")
             elif goal.handle.request.want_3d:
@@ -145,37 +178,39 @@ class FindPartsServer:
             else:
                 self._finish(goal, Result.NOT_FOUND, "seen, but not in enough frames in a row")
 
-    def _cancel(self, handle: ServerGoalHandle) -> CancelResponse:
+    def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
         with self._lock:
             goal = self._goals.get(_key(handle))
             if goal is None or goal.result is not None:
                 return CancelResponse.REJECT
-        # the state changes after this returns, the goal must be concluded after that
-        self._node.executor.create_task(self._cancelled, goal)
+        # the goal's state changes after this callback returns, and it must be finished after that
+        if self._node.executor is not None:
+            self._node.executor.create_task(self._finish_cancelled, goal)
         return CancelResponse.ACCEPT
 
-    def _cancelled(self, goal: _Goal) -> None:
+    def _finish_cancelled(self, goal: _Goal) -> None:
         with self._lock:
             self._finish(goal, Result.NOT_FOUND, "cancelled")
 
     def _finish(self, goal: _Goal, status: int, message: str) -> None:
         if goal.result is not None:
             return
+        if goal.refused:
+            message += f"; refused: {describe_refused(goal.refused)}"
         goal.result = Result(status=status, message=message)
         if goal.last is not None:
-            answer = goal.last
-            masks = _only(answer.masks, goal.queries)
-            goal.result.masks = masks_message(masks, answer.header)
-            if answer.space is not None:
-                parts = [part for part in answer.space.parts if part.query in goal.queries]
-                goal.result.parts_3d = parts_3d_message(
-                    parts, answer.space.header, masks.height, masks.width
+            masks, in_3d = goal.masks(goal.last), goal.last.in_3d
+            goal.result.masks = message_encoder.masks(masks, goal.last.header)
+            if in_3d is not None:
+                parts = [part for part in in_3d.parts if part.query in goal.queries]
+                goal.result.parts_3d = message_encoder.parts_3d(
+                    parts, in_3d.header, masks.height, masks.width
                 )
-        self._asked.end(_key(goal.handle))
+        self._queries.remove_goal(_key(goal.handle))
         if self._node.executor is not None:
             self._node.executor.create_task(goal.done.set_result, None)
 
-    async def _run(self, handle: ServerGoalHandle) -> Any:
+    async def _execute(self, handle: ServerGoalHandle) -> Any:
         goal = self._goals[_key(handle)]
         await goal.done
         with self._lock:
@@ -191,11 +226,11 @@ class FindPartsServer:
         return goal.result
 
 
+def _read_goal(messages: Sequence[Any]) -> QueryList:
+    if not messages:
+        raise QueryError("a goal without queries; expected at least one")
+    return read_messages(messages)
+
+
 def _key(handle: ServerGoalHandle) -> bytes:
     return bytes(handle.goal_id.uuid)
-
-
-def _only(masks: PartMasks, queries: tuple[PartQuery, ...]) -> PartMasks:
-    """The answer to some of the queries; ids stay those of ~/labels."""
-    parts = tuple(part for part in masks.parts if part.query in queries)
-    return replace(masks, queries=queries, parts=parts)

@@ -1,4 +1,4 @@
-"""One place per camera that holds the newest frame: a slow model sees fresh images, never a queue."""
+"""The newest frame of every camera. A slow model skips frames instead of building a queue of old ones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Frame:
-    """An image message as it came, nothing converted yet.
+    """Image message as it arrived, not yet decoded.
 
     Attributes:
-        camera: name of the camera; "" where there is only one.
+        camera: name of the camera; "" if there is only one.
         message: sensor_msgs/Image or CompressedImage.
     """
 
@@ -21,10 +21,10 @@ class Frame:
 
 
 class LatestFrames:
-    """Written by callbacks, read by one worker.
+    """Store of the newest frame per camera; written by callbacks, read by one worker.
 
     Attributes:
-        skipped: frames that were replaced before the worker took them.
+        skipped: number of frames that were replaced before the worker took them.
     """
 
     def __init__(self) -> None:
@@ -33,14 +33,14 @@ class LatestFrames:
         self.skipped = 0
 
     def put(self, frame: Frame) -> None:
-        """Keep this frame, forget an older one of the same camera."""
+        """Keep a frame in place of an older one of the same camera."""
         with self._ready:
             self.skipped += frame.camera in self._frames
             self._frames[frame.camera] = frame
             self._ready.notify()
 
     def take(self, timeout: float) -> list[Frame]:
-        """The newest frame of every camera that has one; empty after ``timeout`` seconds."""
+        """Take the newest frame of every camera that has one, waiting up to ``timeout`` seconds for the first."""
         with self._ready:
             self._ready.wait_for(lambda: bool(self._frames), timeout)
             frames = list(self._frames.values())
@@ -48,6 +48,6 @@ class LatestFrames:
             return frames
 
     def clear(self) -> None:
-        """Forget all frames."""
+        """Drop all frames."""
         with self._ready:
             self._frames.clear()

@@ -1,122 +1,115 @@
-"""The node ``ovps``: camera topics and words in, part masks and part poses out.
+"""ROS 2 lifecycle node ``ovps``: images and queries in, part masks and part poses out.
 
-Callbacks only store the newest frame or words; one worker runs the model, one thread encodes words.  Measured
-against inference in the callback and against a multi-threaded executor, this answers services in a millisecond
-and never builds a queue.
+Callbacks only store the newest frame or text. One worker thread runs the model, one thread encodes queries.
+Compared with inference in the callback and with a multi-threaded executor, this answers services within a
+millisecond and never builds a queue of images.
 """
 
 from __future__ import annotations
 
-import signal
+from ovps_ros.tools.interrupts import end_quietly_on_interrupt
 
-if __name__ == "__main__":  # the imports take seconds; Ctrl-C ends them without a traceback
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+if __name__ == "__main__":
+    end_quietly_on_interrupt()
 
 import functools
 import sys
-import time
-from concurrent.futures import Future as ThreadFuture
 from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
-from rclpy.task import Future
-from std_msgs.msg import Header, String
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engines import EngineCache
 from ovps_core.engines.openvino.calibration import read_calibration
-from ovps_core.errors import OvpsError, QueryError
-from ovps_core.language.parser import parse_queries
-from ovps_core.pipeline.pose import Part3D
-from ovps_core.ros_io.codec import query_value
 from ovps_core.segmenter import PartSegmenter
 from ovps_ros import parameters
-from ovps_ros.cameras import Camera
-from ovps_ros.diagnostics import ERROR, OK, WARN, FaultReporter, PeriodicCall, status
+from ovps_ros.cameras import CameraStream
+from ovps_ros.diagnostics import (
+    ERROR,
+    OK,
+    WARN,
+    Activity,
+    Fault,
+    FaultReporter,
+    PeriodicCall,
+    status,
+)
 from ovps_ros.find_parts import FindPartsServer
 from ovps_ros.latest_frames import Frame, LatestFrames
-from ovps_ros.messages import query_message
 from ovps_ros.msg import PartMasks, Parts3D
-from ovps_ros.parameters import ParameterError
-from ovps_ros.pipeline import FrameResult, Pipeline, Worker
-from ovps_ros.publishers import Outputs
-from ovps_ros.query_manager import Queries, QueryManager, QueryReader
-from ovps_ros.srv import SetQueries
+from ovps_ros.parameters import ParameterError, Settings
+from ovps_ros.pipeline import Pipeline, Worker
+from ovps_ros.query_manager import QueryManager, describe_refused, read_phrases
+from ovps_ros.query_server import QueryServer, describe_error
 from ovps_ros.tools.processes import run_node
-from ovps_ros.transforms import Transforms
+from ovps_ros.transforms import PartFrames, TargetFrame
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class OvpsNode(LifecycleNode):
-    """Lifecycle: configure loads and warms the model, activate subscribes, deactivate keeps the model."""
+    """Lifecycle node: configure loads and warms up the model, activate subscribes, deactivate keeps the model."""
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("ovps", **node_arguments)
         self._faults = FaultReporter(self._log)
         self._settings = parameters.declare(self)
-        self._slot = LatestFrames()
-        self._asked = QueryManager()
-        self._cameras: dict[str, Camera] = {}
-        self._outputs: dict[str, Outputs] = {}
+        self._frames = LatestFrames()
+        self._queries = QueryManager()
+        self._cameras: dict[str, CameraStream] = {}
         self._pipeline: Pipeline | None = None
-        self._transforms: Transforms | None = None
+        self._part_frames: PartFrames | None = None
         self._worker: Worker | None = None
-        self._doing, self._since = "", 0.0
-        self._finder = FindPartsServer(self, self._asked, lambda: self._worker is not None)
-        self._active_queries = self.create_publisher(String, "~/queries", _LATCHED)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
-        self.create_subscription(String, "~/query", self._on_query, 10)
-        self.create_service(
-            SetQueries,
-            "~/set_queries",
-            self._on_set_queries,
-            callback_group=MutuallyExclusiveCallbackGroup(),  # images come while it waits
+        self._activity: Activity | None = None
+        self._query_server = QueryServer(self, self._queries, self._faults, self._in_executor)
+        self._find_parts = FindPartsServer(
+            self,
+            self._queries,
+            lambda: self._worker is not None,
+            self._query_server.report_problems,
         )
-        self.create_timer(1.0, self._diagnose)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
+        self.create_timer(1.0, self._publish_diagnostics)
         self.add_on_set_parameters_callback(self._on_parameters)
-        self._ask(lambda: parse_queries(self._settings.queries))
+        self._query_server.set_queries(read_phrases(self._settings.queries))
 
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model, warm it, make the publishers."""
+        """Load the model, warm it up, create the publishers."""
         try:
             self._settings = settings = parameters.read(self)
-            with PeriodicCall(1.0, self._diagnose):  # the executor is busy here
+            with PeriodicCall(1.0, self._publish_diagnostics):  # the executor is busy here
                 self._load(settings)
-        except Exception as error:  # rclpy would only say that there was one
-            wrong = (
-                str(error) if isinstance(error, OvpsError) else f"{type(error).__name__}: {error}"
-            )
+        except Exception as error:  # rclpy would not report the reason
+            reason = describe_error(error)
             hint = "correct the parameter, then configure again"
-            self._faults.report("configure", ERROR, wrong, hint, kind=wrong)
+            self._faults.report(Fault.CONFIGURE, ERROR, reason, hint, kind=reason)
             self._release()
             return FAILURE
         finally:
-            self._doing = ""
-        self._faults.clear("configure")
+            self._activity = None
+        self._faults.clear(Fault.CONFIGURE)
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start the worker, subscribe."""
-        self._slot.clear()
-        self._worker = Worker(self._slot, self._handle, self._faults, self._exhausted)
+        """Start the worker and subscribe."""
+        self._frames.clear()
+        self._worker = Worker(
+            self._frames, self._process_frames, self._faults, self._on_repeated_failure
+        )
         self._worker.start()
         for camera in self._cameras.values():
             camera.subscribe()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe, stop the worker; the model stays."""
+        """Unsubscribe and stop the worker; the model stays loaded."""
         self._stop("the node was deactivated")
         return super().on_deactivate(state)
 
@@ -127,31 +120,30 @@ class OvpsNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and free everything."""
-        self._stop("the node shuts down")
+        self._stop("the node is shutting down")
         self._release()
         return SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Back to unconfigured, so that configure can be tried again."""
+        """Return to unconfigured, so that configure can be tried again."""
         self._stop("the node had an error")
         self._release()
-        self._faults.report("lifecycle", ERROR, f"an error in state {state.label}")
+        self._faults.report(Fault.LIFECYCLE, ERROR, f"an error in state {state.label}")
         return SUCCESS
 
     def destroy_node(self) -> None:
-        """Stop the worker before its publishers go."""
-        self._stop("the node shuts down")
-        self._finder.destroy()
-        self._asked.close()
+        """Stop the worker before its publishers are removed."""
+        self._stop("the node is shutting down")
+        self._find_parts.destroy()
+        self._queries.close()
         super().destroy_node()
 
-    def _load(self, settings: parameters.Settings) -> None:
+    def _load(self, settings: Settings) -> None:
         name = settings.model or DEFAULT_MODEL
-        self._do(f"loading {name}")
-        self.get_logger().info(self._doing)
-        self._transforms = None
-        if settings.target_frame or settings.publish_tf:
-            self._transforms = Transforms(self, settings.target_frame)
+        self._set_activity(f"loading {name}")
+        self.get_logger().info(f"loading {name}")
+        target = TargetFrame(self, settings.target_frame) if settings.target_frame else None
+        self._part_frames = PartFrames(self) if settings.publish_tf else None
         cache = Path(settings.engine_cache).expanduser() if settings.engine_cache else None
         segmenter = PartSegmenter.from_pretrained(
             name,
@@ -159,195 +151,140 @@ class OvpsNode(LifecycleNode):
             device=settings.device,
             precision=settings.precision,
             calibration=read_calibration(settings.calibration),
-            engines=EngineCache(cache, self._build),
+            engine_cache=EngineCache(cache, self._on_engine_progress),
         )
-        self._do(f"warming up {segmenter.engine.name}")
+        self._set_activity(f"warming up {segmenter.engine.name}")
         names = settings.cameras or [""]
         segmenter.warm_up(batch=len(names))
-        self._do("encoding the queries")
-        self._asked.use(segmenter)
-        cameras = {
-            name: Camera(self, name, self._slot, self._faults, lambda: self._settings)
-            for name in names
+        self._set_activity("encoding the queries")
+        self._query_server.announce(self._queries.set_segmenter(segmenter))
+        self._cameras = {
+            camera: CameraStream(self, camera, self._frames, self._faults, lambda: self._settings)
+            for camera in names
         }
-        self._outputs = {name: Outputs(self, name, settings.use_depth) for name in names}
-        depth = {n: c.depth for n, c in cameras.items() if c.depth is not None}
-        self._pipeline = Pipeline(segmenter, depth, self._faults, self._place)
-        self._cameras = cameras
+        self._pipeline = Pipeline(segmenter, self._cameras, self._faults, target)
         for message in (PartMasks(), Parts3D()):
-            serialize_message(message)  # the first of a kind loads its type support: 40 ms
+            serialize_message(message)  # the first one of a type loads its type support: 40 ms
         self.get_logger().info(f"{segmenter.name} on {segmenter.engine.name}")
 
-    def _do(self, what: str) -> None:
-        """Tell the diagnostics what takes its time."""
-        self._doing, self._since = what, time.monotonic()
+    def _set_activity(self, name: str) -> None:
+        """Show a step of configuring in the ``model`` diagnostic."""
+        self._activity = Activity(name)
 
-    def _build(self, what: str) -> None:
-        if not self._doing.startswith("building engine"):
-            self._do("building engine")
+    def _on_engine_progress(self, detail: str) -> None:
+        activity = self._activity
+        if activity is None or activity.name != "building engine":
+            activity = Activity("building engine")
             self.get_logger().info("building an engine; it is kept for the next start")
-        self._doing = f"building engine: {what}"
+        self._activity = Activity(activity.name, detail, activity.started)
 
-    def _stop(self, why: str) -> None:
+    def _stop(self, reason: str) -> None:
         for camera in self._cameras.values():
             camera.unsubscribe()
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
-        self._finder.stop(why)
+        self._find_parts.stop(reason)
 
     def _release(self) -> None:
-        self._asked.use(None)
-        for outputs in self._outputs.values():
-            outputs.destroy()
-        self._cameras, self._outputs = {}, {}
-        self._pipeline = self._transforms = None
+        self._queries.set_segmenter(None)
+        for camera in self._cameras.values():
+            camera.destroy()
+        self._cameras = {}
+        self._pipeline = self._part_frames = None
 
-    # The path of a frame, in the worker
+    # Frames, in the worker's thread
 
-    def _handle(self, frames: list[Frame]) -> None:
-        plan, settings, pipeline = self._asked.plan, self._settings, self._pipeline
-        if plan is None or pipeline is None:
+    def _process_frames(self, frames: list[Frame]) -> None:
+        encoded, settings, pipeline = self._queries.encoded, self._settings, self._pipeline
+        if encoded is None or pipeline is None:
             return
-        for answer in pipeline.answer(frames, plan, settings):
-            self._publish(answer, settings)
-            self._finder.see(answer)
+        for result in pipeline.process(frames, encoded, settings):
+            self._cameras[result.camera].publish(result, settings)
+            in_3d = result.in_3d
+            if in_3d is not None and self._part_frames is not None:
+                self._part_frames.send(in_3d.header, in_3d.parts, settings.tf_prefix, result.camera)
+            self._find_parts.on_result(result)
 
-    def _publish(self, answer: FrameResult, settings: parameters.Settings) -> None:
-        outputs = self._outputs[answer.camera]
-        latency = outputs.publish(answer, settings.overlay_alpha)
-        self._cameras[answer.camera].counters.answer(latency / 1e6)
-        if answer.space is not None:
-            outputs.publish_3d(answer.space, answer)
-            if self._transforms is not None and settings.publish_tf:
-                space = answer.space
-                self._transforms.send(space.header, space.parts, settings.tf_prefix, answer.camera)
+    def _on_repeated_failure(self) -> None:
+        self._in_executor(self._deactivate)
 
-    def _place(
-        self, header: Header, parts: tuple[Part3D, ...]
-    ) -> tuple[Header, tuple[Part3D, ...]]:
-        if self._transforms is None:
-            return header, parts
-        return self._transforms.place(header, parts, self._settings.tf_timeout)
-
-    def _exhausted(self) -> None:
-        self._in_executor(self._give_up)
-
-    def _give_up(self) -> None:
-        if self._worker is not None:  # else someone was faster
+    def _deactivate(self) -> None:
+        if self._worker is not None:  # not yet deactivated by somebody else
             self.trigger_deactivate()
-
-    # Queries and parameters
-
-    def _on_query(self, message: String) -> None:
-        asked = self._asked.say(message.data)
-        if asked is not None:
-            asked.add_done_callback(self._understood)
-
-    def _ask(self, words: QueryReader) -> None:
-        self._asked.replace(words).add_done_callback(self._understood)
-
-    def _understood(self, asked: ThreadFuture[Queries]) -> None:
-        """What a topic or a parameter asked is encoded, or of no use."""
-        error = asked.exception()
-        if error is not None:
-            hint = "the queries before stay; say it as 'knife handle' or 'rim of the mug'"
-            self._faults.report("query", WARN, str(error), hint, kind=str(error))
-        else:
-            self._queries_changed(asked)
-
-    async def _on_set_queries(
-        self, request: SetQueries.Request, response: SetQueries.Response
-    ) -> SetQueries.Response:
-        asked = self._asked.replace(
-            lambda: parse_queries([query_value(query) for query in request.queries]),
-            append=request.append,
-        )
-        asked.add_done_callback(self._queries_changed)
-        done = Future()
-        asked.add_done_callback(lambda _: self._in_executor(done.set_result, None))
-        await done
-        error = asked.exception()
-        response.success, response.message = error is None, str(error or "")
-        active = self._asked.standing if error else asked.result()
-        response.active = [query_message(query) for query in active]
-        return response
 
     def _in_executor(self, call: Any, *arguments: Any) -> None:
         if self.executor is not None:
             self.executor.create_task(call, *arguments)
 
-    def _queries_changed(self, asked: ThreadFuture[Queries]) -> None:
-        if asked.exception() is None and self.context.ok():
-            self._faults.clear("query")
-            text = "\n".join(query.text for query in asked.result())
-            self._active_queries.publish(String(data=text))
+    # Parameters
 
     def _on_parameters(self, changed: list[Parameter]) -> SetParametersResult:
         try:
             settings = self._settings.changed(changed)
-            if any(parameter.name == "queries" for parameter in changed):
-                queries = parse_queries(settings.queries)
-                self._ask(lambda: queries)
-        except (ParameterError, QueryError) as error:
+        except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        if any(parameter.name == "queries" for parameter in changed):
+            queries = read_phrases(settings.queries)
+            if queries.refused and not queries.queries:
+                reason = describe_refused(queries.refused)
+                return SetParametersResult(successful=False, reason=reason)
+            self._query_server.set_queries(queries)
         self._settings = settings
         return SetParametersResult(successful=True)
 
     # Diagnostics
 
     def _log(self, level: bytes, text: str) -> None:
-        if not self.context.ok():  # what fails because the program ends is no news
+        if not self.context.ok():  # failures caused by the shutdown are not reported
             return
-        # one call a level: rclpy allows one level for each place in the code
+        # one call per level: rclpy allows one level for each place in the code
         if level == ERROR:
             self.get_logger().error(text)
         else:
             self.get_logger().warning(text)
 
-    def _diagnose(self) -> None:
+    def _publish_diagnostics(self) -> None:
         try:
             self._diagnostics.publish(self._status())
         except Exception:
             if self.context.ok():
-                raise  # else it failed because the program ends
+                raise  # otherwise it failed because of the shutdown
 
     def _status(self) -> DiagnosticArray:
-        name = self.get_fully_qualified_name().lstrip("/")  # one node a namespace is common
+        name = self.get_fully_qualified_name().lstrip("/")  # a robot may run one node per namespace
         pipeline = self._pipeline
         model = pipeline.segmenter.name if pipeline else ""
         add = functools.partial(status, hardware=model)
-        level, state = OK, "no model: configure first"
+        level, state = OK, "no model: configure the node first"
         if pipeline:
             state = "active" if self._worker else "inactive"
-        elif self._doing:
-            seconds = time.monotonic() - self._since
-            level, state = WARN, f"{self._doing}, {seconds:.0f} s so far"
-        asked = self._asked.standing
-        said = ", ".join(query.text for query in asked[:10]) or "idle: no queries"
+        elif self._activity:
+            level, state = WARN, str(self._activity)
+        queries, counts = self._queries.state()
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
         array.status = [
             add(f"{name}: model", level, state, values={"model": model}),
-            add(f"{name}: queries", OK, said, values={"count": len(asked)}),
+            add(f"{name}: queries", OK, queries, values=counts),
         ]
         for camera in self._cameras.values():
-            level, message, values = camera.watch()
-            values["skipped for newer ones"] = str(self._slot.skipped)
+            level, message, values = camera.state()
+            values["skipped for newer ones"] = str(self._frames.skipped)
             title = f"{name}: images" + (f" {camera.name}" if camera.name else "")
             array.status.append(add(title, level, message, values=values))
         array.status += self._faults.statuses(name, model)
         return array
 
 
-def _begin(node: OvpsNode) -> None:
+def _autostart(node: OvpsNode) -> None:
     if node.get_parameter("autostart").value and node.trigger_configure() == SUCCESS:
         node.trigger_activate()
 
 
 def main() -> None:
-    """Run the node until it is told to stop."""
-    sys.exit(run_node("ovps", OvpsNode, _begin))
+    """Run the node until it is interrupted."""
+    sys.exit(run_node("ovps", OvpsNode, _autostart))
 
 
 if __name__ == "__main__":

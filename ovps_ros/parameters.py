@@ -1,8 +1,8 @@
-"""Every parameter of the node, declared once: its type, default, range, meaning, and when it takes effect."""
+"""Parameters of the node, each declared once with its type, default, range and description."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -13,100 +13,137 @@ from rclpy.parameter import Parameter
 from ovps_core.errors import OvpsError
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 
-LIVE, CONFIGURE, START = "at once", "configure", "start"
+IMMEDIATELY, AT_CONFIGURE, AT_START = "immediately", "at configure", "at start"
+"""When a changed parameter takes effect."""
 
 
 class ParameterError(OvpsError):
-    """A parameter has a value that the node cannot use; the message names it and what is allowed."""
+    """A parameter has an invalid value; the message names the parameter and the allowed values."""
 
 
 def _parameter(
-    default: Any, says: str, *, takes: str = LIVE, low: Any = None, high: Any = None
+    default: Any,
+    description: str,
+    *,
+    takes_effect: str = IMMEDIATELY,
+    low: float | None = None,
+    high: float | None = None,
 ) -> Any:
-    meta = {"says": says, "takes": takes, "low": low, "high": high}
+    metadata = {
+        "description": description,
+        "takes_effect": takes_effect,
+        "low": low,
+        "high": high,
+    }
     if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=meta)
-    return field(default=default, metadata=meta)
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The parameters' values; a field is a parameter of the same name."""
+    """Values of all parameters; each field is a parameter of the same name."""
 
     queries: list[str] = _parameter(
         [],
-        "What to look for, such as ['knife handle', 'mug rim']; "
-        "/diagnostics says which words the model does not know.",
+        "Parts to look for, such as ['knife handle', 'mug rim']. "
+        "The `query` diagnostic lists phrases that the model cannot answer.",
     )
     model: str = _parameter(
-        "", "A model's name or file (`ovps models`); empty for the packaged one.", takes=CONFIGURE
+        "",
+        "Name of a model (see `ovps models`) or a file; empty for the packaged model.",
+        takes_effect=AT_CONFIGURE,
     )
     backend: str = _parameter(
-        "auto", "What runs the network; auto takes the fastest here.", takes=CONFIGURE
+        "auto",
+        "Inference backend; auto selects the fastest one available.",
+        takes_effect=AT_CONFIGURE,
     )
-    device: str = _parameter("auto", "auto, cpu or cuda:N.", takes=CONFIGURE)
-    precision: str = _parameter("auto", "auto, fp32, bf16, fp16, mixed or int8.", takes=CONFIGURE)
+    device: str = _parameter("auto", "Device: auto, cpu or cuda:N.", takes_effect=AT_CONFIGURE)
+    precision: str = _parameter(
+        "auto", "Precision: auto, fp32, bf16, fp16, mixed or int8.", takes_effect=AT_CONFIGURE
+    )
     calibration: str = _parameter(
         "",
-        "Folder of pictures such as the robot sees, to calibrate mixed and int8 with; empty for synthetic ones.",
-        takes=CONFIGURE,
+        "Folder of typical camera images for the calibration of mixed and int8; empty for synthetic images.",
+        takes_effect=AT_CONFIGURE,
     )
     engine_cache: str = _parameter(
         "",
-        "Folder of built engines; empty for $OVPS_CACHE/engines or ~/.cache/ovps/engines.",
-        takes=CONFIGURE,
+        "Folder for built engines; empty for $OVPS_CACHE/engines or ~/.cache/ovps/engines.",
+        takes_effect=AT_CONFIGURE,
     )
     cameras: list[str] = _parameter(
         [],
-        "Names of several cameras that share the model: NAME/image in, ~/NAME/masks out. Empty for "
-        "one camera on image and ~/masks.",
-        takes=CONFIGURE,
+        "Names of cameras that share the model, with input NAME/image and output ~/NAME/masks. Empty for "
+        "one camera with input image and output ~/masks.",
+        takes_effect=AT_CONFIGURE,
     )
-    score_threshold: float = _parameter(0.5, "Least score of a part.", low=0.0, high=1.0)
-    mask_threshold: float = _parameter(0.5, "Least probability of a pixel.", low=0.0, high=1.0)
-    max_parts: int = _parameter(20, "Most parts in one image.", low=1, high=65535)
-    min_area: int = _parameter(25, "Fewest pixels of a part.", low=0, high=1000000)
+    score_threshold: float = _parameter(0.5, "Minimum score of a part.", low=0.0, high=1.0)
+    mask_threshold: float = _parameter(
+        0.5, "Minimum probability of a pixel of a part.", low=0.0, high=1.0
+    )
+    max_parts: int = _parameter(20, "Maximum number of parts per image.", low=1, high=65535)
+    min_area: int = _parameter(25, "Minimum area of a part, pixels.", low=0, high=1000000)
     max_rate: float = _parameter(
-        0.0, "Most images per second and camera; 0 for all.", low=0.0, high=120.0
+        0.0, "Maximum number of images per second and camera; 0 for no limit.", low=0.0, high=120.0
     )
     max_age: float = _parameter(
         0.5,
-        "Seconds after its stamp at which an image is dropped; 0 takes any stamp.",
+        "Maximum age of an image by its stamp, seconds; older ones are dropped. 0 accepts every stamp.",
         low=0.0,
         high=10.0,
     )
-    image_transport: str = _parameter("raw", "raw or compressed.", takes=CONFIGURE)
+    image_transport: str = _parameter(
+        "raw", "Transport of colour images: raw or compressed.", takes_effect=AT_CONFIGURE
+    )
     use_depth: bool = _parameter(
-        False, "Subscribe to depth and camera_info, publish 3D.", takes=CONFIGURE
+        False,
+        "Subscribe to depth and camera_info, and publish parts in 3D.",
+        takes_effect=AT_CONFIGURE,
     )
     sync_slop: float = _parameter(
-        0.02, "Most seconds between the stamps of colour and depth.", low=0.0, high=1.0
+        0.02, "Maximum difference of the stamps of colour and depth, seconds.", low=0.0, high=1.0
     )
     depth_scale: float = _parameter(0.001, "Metres of one step of 16UC1 depth.", low=1e-6, high=1.0)
-    depth_range: list[float] = _parameter([0.1, 3.0], "Nearest and farthest usable depth, metres.")
+    depth_range: list[float] = _parameter([0.1, 3.0], "Minimum and maximum usable depth, metres.")
     min_depth_coverage: float = _parameter(
-        0.2, "Least share of a mask with depth for a part in space.", low=0.0, high=1.0
+        0.2, "Minimum share of a mask's pixels with depth for a part in 3D.", low=0.0, high=1.0
     )
     target_frame: str = _parameter(
-        "", "Frame of ~/parts_3d; empty for the optical frame. Needs tf2_ros.", takes=CONFIGURE
+        "",
+        "Frame of ~/parts_3d; empty for the camera's optical frame. Needs tf2_ros.",
+        takes_effect=AT_CONFIGURE,
     )
     tf_timeout: float = _parameter(
-        0.05, "Longest wait for the transform at the stamp, seconds.", low=0.0, high=2.0
+        0.05, "Maximum wait for the transform at the image's stamp, seconds.", low=0.0, high=2.0
     )
-    tracking: bool = _parameter(True, "Give a part the same track_id while it stays in view.")
+    tracking: bool = _parameter(
+        True, "Track parts: a part keeps its track_id while it stays in view."
+    )
     track_iou: float = _parameter(
-        0.3, "Least overlap with the frame before to be the same part.", low=0.0, high=1.0
+        0.3,
+        "Minimum overlap (IoU) with a part of the previous frame to keep its track_id.",
+        low=0.0,
+        high=1.0,
     )
-    overlay_alpha: float = _parameter(0.5, "Strength of the overlay's tint.", low=0.0, high=1.0)
+    overlay_alpha: float = _parameter(
+        0.5, "Opacity of the masks in the overlay.", low=0.0, high=1.0
+    )
     publish_tf: bool = _parameter(
-        False, "Send a TF frame for every part. Needs tf2_ros.", takes=CONFIGURE
+        False,
+        "Broadcast a TF frame for every part in 3D. Needs tf2_ros.",
+        takes_effect=AT_CONFIGURE,
     )
-    tf_prefix: str = _parameter("part/", "Start of those frames' names.")
+    tf_prefix: str = _parameter("part/", "Prefix of the names of these frames.")
     autostart: bool = _parameter(
-        True, "Configure and activate at start; off for a lifecycle manager.", takes=START
+        True,
+        "Configure and activate at start; set to false for a lifecycle manager.",
+        takes_effect=AT_START,
     )
 
     def __post_init__(self) -> None:
+        """Check what ranges of single parameters cannot express."""
         if self.image_transport not in ("raw", "compressed"):
             raise ParameterError(
                 f"image_transport is {self.image_transport!r}; expected raw or compressed"
@@ -114,61 +151,61 @@ class Settings:
         near_far = list(self.depth_range)
         if len(near_far) != 2 or not 0 <= near_far[0] < near_far[1]:
             raise ParameterError(
-                f"depth_range is {near_far}; expected [nearest, farthest] in metres, such as [0.1, 3.0]"
+                f"depth_range is {near_far}; expected [minimum, maximum] in metres, such as [0.1, 3.0]"
             )
         if len(set(self.cameras)) != len(self.cameras):
-            raise ParameterError(f"cameras {self.cameras} repeat a name; expected each once")
+            raise ParameterError(f"cameras {self.cameras} repeat a name; expected different names")
 
     @property
     def options(self) -> SegmentOptions:
-        """The thresholds as the segmenter takes them."""
+        """Thresholds for the segmenter."""
         return SegmentOptions(
             self.score_threshold, self.mask_threshold, self.max_parts, self.min_area
         )
 
     def changed(self, parameters: Iterable[Parameter]) -> Settings:
-        """With some values replaced; names that are not ours are left out.
+        """Copy with some values replaced; other nodes' parameters are ignored.
 
         Raises:
-            ParameterError: a value of no use.
+            ParameterError: a value is invalid.
         """
         known = {f.name for f in fields(self)}
         return replace(self, **{p.name: _plain(p.value) for p in parameters if p.name in known})
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of the table of parameters, for the documents."""
+class ParameterRow:
+    """Row of the table of parameters in the reference page."""
 
     name: str
-    type: str
+    type_name: str
     default: str
-    range: str
-    takes: str
-    says: str
+    limits: str
+    takes_effect: str
+    description: str
 
 
-def table() -> list[Row]:
-    """Every parameter in words."""
+def table() -> list[ParameterRow]:
+    """List all parameters for the reference page."""
     defaults = Settings()
     return [
-        Row(
+        ParameterRow(
             f.name,
             Parameter.Type.from_parameter_value(_typed(getattr(defaults, f.name))).name.lower(),
             repr(getattr(defaults, f.name)),
             "" if f.metadata["low"] is None else f"{f.metadata['low']} to {f.metadata['high']}",
-            f.metadata["takes"],
-            f.metadata["says"],
+            f.metadata["takes_effect"],
+            f.metadata["description"],
         )
         for f in fields(Settings)
     ]
 
 
 def declare(node: Node) -> Settings:
-    """Declare all parameters on a node and read what it was started with.
+    """Declare all parameters on a node and read the values it was started with.
 
     Raises:
-        ParameterError: a value of no use.
+        ParameterError: a value is invalid.
     """
     defaults = Settings()
     for f in fields(Settings):
@@ -177,20 +214,20 @@ def declare(node: Node) -> Settings:
 
 
 def read(node: Node) -> Settings:
-    """The present values.
+    """Read the current values of all parameters.
 
     Raises:
-        ParameterError: a value of no use.
+        ParameterError: a value is invalid.
     """
     return Settings(**{f.name: _plain(node.get_parameter(f.name).value) for f in fields(Settings)})
 
 
-def _descriptor(meta: Any) -> ParameterDescriptor:
-    text = meta["says"]
-    if meta["takes"] == CONFIGURE:
+def _descriptor(metadata: Mapping[str, Any]) -> ParameterDescriptor:
+    text, takes_effect = metadata["description"], metadata["takes_effect"]
+    if takes_effect == AT_CONFIGURE:
         text += " Takes effect at the next configure."
-    descriptor = ParameterDescriptor(description=text, read_only=meta["takes"] == START)
-    low, high = meta["low"], meta["high"]
+    descriptor = ParameterDescriptor(description=text, read_only=takes_effect == AT_START)
+    low, high = metadata["low"], metadata["high"]
     if isinstance(low, float):
         descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
     elif isinstance(low, int):
@@ -199,11 +236,12 @@ def _descriptor(meta: Any) -> ParameterDescriptor:
 
 
 def _typed(default: Any) -> Any:
-    """To rclpy an empty list is one of bytes; ours hold texts, and an empty text is none."""
+    """Default with a type for rclpy, which takes an empty list for a list of bytes; see :func:`_plain`."""
     return [""] if default == [] else default
 
 
 def _plain(value: Any) -> Any:
+    """Value of a parameter without empty strings in lists."""
     if isinstance(value, str | bool | int | float):
         return value
     return [item for item in value if item != ""]

@@ -1,118 +1,92 @@
-"""From frames to answers: the newest image of every camera goes through one model, then tracking and depth."""
+"""Path of a frame from message to result: segmentation of all cameras in one batch, tracking, depth."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from std_msgs.msg import Header
 
-from ovps_core.errors import ImageError
+from ovps_core.errors import CameraError, ImageError
 from ovps_core.models.interface import EncodedQueries
-from ovps_core.pipeline.pose import CameraIntrinsics, Part3D, parts_3d
+from ovps_core.pipeline.pose import parts_3d
 from ovps_core.pipeline.preprocess import RgbImage
-from ovps_core.pipeline.tracking import Tracker
-from ovps_core.ros_io.codec import camera_intrinsics, image_depth, image_rgb
+from ovps_core.ros_io.codec import camera_intrinsics, image_depth, image_rgb, nanoseconds
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.masks import PartMasks
+from ovps_ros.cameras import CameraStream
 from ovps_ros.depth_sync import DepthBuffer
-from ovps_ros.diagnostics import ERROR, WARN, FaultReporter
+from ovps_ros.diagnostics import ERROR, WARN, Fault, FaultReporter
+from ovps_ros.frame_result import FrameResult, FrameResult3D
 from ovps_ros.latest_frames import Frame, LatestFrames
-from ovps_ros.messages import nanoseconds
 from ovps_ros.parameters import Settings
+from ovps_ros.transforms import TargetFrame, TransformError
 
-
-@dataclass(frozen=True)
-class FrameResult3D:
-    """The 3D side of an answer.
-
-    Attributes:
-        header: the image's, in the frame that the poses stand in.
-        depth_m: float32 [H, W], NaN where nothing was measured.
-        camera: of the colour image.
-        parts: those with enough depth.
-    """
-
-    header: Header
-    depth_m: NDArray[np.float32] = field(repr=False)
-    camera: CameraIntrinsics
-    parts: tuple[Part3D, ...]
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """All that is known of one image.
-
-    Attributes:
-        camera: name; "" where there is only one.
-        header: the image's own.
-        rgb: uint8 [H, W, 3].
-        masks: what was found.
-        space: None without depth for this image.
-    """
-
-    camera: str
-    header: Header
-    rgb: RgbImage = field(repr=False)
-    masks: PartMasks
-    space: FrameResult3D | None = None
-
-
-Place = Callable[[Header, tuple[Part3D, ...]], tuple[Header, tuple[Part3D, ...]]]
+_MAX_MEMORY_FAILURES = 3  # frames in a row
 
 
 class Pipeline:
-    """One model for all cameras, and per camera a tracker and a depth buffer.
+    """Frames to results, with one model for all cameras.
 
     Args:
         segmenter: the model.
-        depth: buffer of every camera that has depth.
-        faults: where to tell what is wrong with a frame.
-        place: puts parts into the target frame; raises LookupError where the transform is missing.
+        cameras: cameras by name, with their trackers and depth buffers.
+        faults: reporter for problems with a frame.
+        target_frame: frame of the parts' poses; None leaves them in the optical frame.
     """
 
     def __init__(
         self,
         segmenter: PartSegmenter,
-        depth: dict[str, DepthBuffer],
+        cameras: Mapping[str, CameraStream],
         faults: FaultReporter,
-        place: Place,
+        target_frame: TargetFrame | None,
     ) -> None:
         self.segmenter = segmenter
-        self._depth = depth
+        self._cameras = cameras
         self._faults = faults
-        self._place = place
-        self._trackers: dict[str, Tracker] = {}
+        self._target_frame = target_frame
 
-    def answer(
-        self, frames: Sequence[Frame], plan: EncodedQueries, settings: Settings
+    def process(
+        self, frames: Sequence[Frame], queries: EncodedQueries, settings: Settings
     ) -> list[FrameResult]:
-        """Answers to every frame that can be read, in one pass of the network."""
+        """Segment every readable frame in one pass of the network, then track parts and add depth.
+
+        With depth this may wait: for each camera up to ``settings.sync_slop`` seconds for a depth image that has
+        not arrived yet, and up to ``settings.tf_timeout`` seconds for the transform.
+
+        Args:
+            frames: at most one per camera.
+            queries: parts to look for.
+            settings: settings for all stages; changes take effect with the next frames.
+
+        Returns:
+            Results in the order of the frames, without those that cannot be read.
+        """
         readable = [(frame, rgb) for frame in frames if (rgb := self._read(frame)) is not None]
         for frame, _ in readable:
-            if frame.camera in self._depth:  # newer ones would push it out while the model runs
-                self._depth[frame.camera].hold(nanoseconds(frame.message.header.stamp))
+            depth = self._cameras[frame.camera].depth
+            if depth is not None:  # newer ones would push it out while the model runs
+                depth.reserve(nanoseconds(frame.message.header.stamp))
         images = [rgb for _, rgb in readable]
-        results = self.segmenter.segment_batch(images, plan, settings.options) if images else []
+        if not images:
+            return []
+        masks = self.segmenter.segment_batch(images, queries, settings.options)
         return [
-            self._finish(frame, rgb, masks, settings)
-            for (frame, rgb), masks in zip(readable, results, strict=True)
+            self._finish(frame, rgb, one, settings)
+            for (frame, rgb), one in zip(readable, masks, strict=True)
         ]
 
     def _read(self, frame: Frame) -> RgbImage | None:
+        message = frame.message
         try:
-            return image_rgb(frame.message)
+            return image_rgb(message)
         except ImageError as error:
-            encoding = getattr(frame.message, "encoding", "") or getattr(
-                frame.message, "format", ""
-            )
+            encoding = getattr(message, "encoding", "") or getattr(message, "format", "")
             self._faults.report(
-                "image",
+                Fault.IMAGE,
                 ERROR,
                 str(error),
                 "set the driver's pixel format, or convert with image_proc",
@@ -123,25 +97,24 @@ class Pipeline:
     def _finish(
         self, frame: Frame, rgb: RgbImage, masks: PartMasks, settings: Settings
     ) -> FrameResult:
-        header = frame.message.header
+        camera, header = self._cameras[frame.camera], frame.message.header
         if settings.tracking:
-            tracker = self._trackers.setdefault(frame.camera, Tracker())
-            tracker.iou = settings.track_iou
-            masks = tracker.update(masks)
-        space = None
-        if frame.camera in self._depth:
-            space = self._space(self._depth[frame.camera], header, masks, settings)
-        return FrameResult(frame.camera, header, rgb, masks, space)
+            masks = camera.tracker.update(masks, settings.track_iou)
+        in_3d = None
+        if camera.depth is not None:
+            in_3d = self._add_depth(camera.depth, header, masks, settings)
+        return FrameResult(frame.camera, header, rgb, masks, in_3d)
 
-    def _space(
+    def _add_depth(
         self, buffer: DepthBuffer, header: Header, masks: PartMasks, settings: Settings
     ) -> FrameResult3D | None:
-        message, why_not = buffer.match(nanoseconds(header.stamp), settings.sync_slop)
+        """Parts in 3D, or None with a fault. May wait for depth and for the transform, see :meth:`process`."""
+        message, reason = buffer.take_nearest(nanoseconds(header.stamp), settings.sync_slop)
         if message is None or buffer.info is None:
             self._faults.report(
-                "depth",
+                Fault.DEPTH,
                 WARN,
-                why_not or "no camera_info has come",
+                reason or "no camera_info has arrived",
                 "remap depth and camera_info; raise sync_slop for a camera that is not synchronised",
                 kind="missing",
             )
@@ -150,77 +123,78 @@ class Pipeline:
             depth_m = image_depth(message, settings.depth_scale)
             camera = camera_intrinsics(buffer.info)
             if depth_m.shape != (masks.height, masks.width):
-                raise ImageError(
+                raise CameraError(
                     f"depth of {depth_m.shape[1]}x{depth_m.shape[0]}, colour of "
                     f"{masks.width}x{masks.height}; expected depth aligned to colour"
                 )
-            found = parts_3d(
-                masks, depth_m, camera, settings.depth_range, settings.min_depth_coverage
-            )
-            header, found = self._place(header, found)
-        except LookupError as error:
-            hint = "is the camera in the robot's TF tree, and its clock the robot's?"
-            self._faults.report("transform", WARN, str(error), hint)
+            near_far = settings.depth_range[0], settings.depth_range[1]
+            parts = parts_3d(masks, depth_m, camera, near_far, settings.min_depth_coverage)
+            if self._target_frame is not None:
+                header, parts = self._target_frame.transform(header, parts, settings.tf_timeout)
+        except TransformError as error:
+            hint = "check that TF contains the camera's frame, and that the clocks are synchronised"
+            self._faults.report(Fault.TRANSFORM, WARN, str(error), hint)
             return None
-        except ImageError as error:
-            hint = "ask the driver for depth registered to colour (RealSense: align_depth.enable)"
-            self._faults.report("depth", ERROR, str(error), hint, kind=message.encoding)
+        except (CameraError, ImageError) as error:
+            hint = "configure the driver for depth registered to colour (RealSense: align_depth.enable)"
+            self._faults.report(Fault.DEPTH, ERROR, str(error), hint, kind=message.encoding)
             return None
-        if len(found) < len(masks.parts):
-            lacking = len(masks.parts) - len(found)
+        missing = len(masks.parts) - len(parts)
+        if missing:
             self._faults.report(
-                "depth coverage",
+                Fault.DEPTH_COVERAGE,
                 WARN,
-                f"{lacking} of {len(masks.parts)} parts have depth on less than "
+                f"{missing} of {len(masks.parts)} parts have depth on less than "
                 f"{settings.min_depth_coverage:.0%} of their pixels",
-                "thin or shiny parts: lower min_depth_coverage, or look from nearer",
+                "for thin or shiny parts lower min_depth_coverage, or move the camera closer",
             )
-        return FrameResult3D(header, depth_m, camera, found)
+        return FrameResult3D(header, depth_m, camera, parts)
 
 
 class Worker(threading.Thread):
-    """Takes the newest frames as soon as the last ones are answered; owns the model's device.
+    """Thread that processes the newest frames as soon as the previous ones are done.
 
     Args:
-        slot: where frames come from.
-        handle: what is done with them.
-        faults: told of whatever ``handle`` raises; the worker goes on.
-        exhausted: called after three frames in a row for which the device had no memory.
+        frames: store of the newest frames.
+        process: function that processes frames.
+        faults: reporter for exceptions of ``process``; the worker goes on with the next frames.
+        on_repeated_failure: function called after three frames in a row for which the device had no memory.
     """
 
     def __init__(
         self,
-        slot: LatestFrames,
-        handle: Callable[[list[Frame]], Any],
+        frames: LatestFrames,
+        process: Callable[[list[Frame]], Any],
         faults: FaultReporter,
-        exhausted: Callable[[], Any],
+        on_repeated_failure: Callable[[], Any],
     ) -> None:
         super().__init__(name="ovps worker", daemon=True)
-        self._slot, self._handle, self._faults, self._exhausted = slot, handle, faults, exhausted
+        self._frames, self._process, self._faults = frames, process, faults
+        self._on_repeated_failure = on_repeated_failure
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Until :meth:`stop`."""
+        """Process frames until :meth:`stop`."""
         failures = 0
         while not self._stopping.is_set():
-            frames = self._slot.take(timeout=0.2)
+            frames = self._frames.take(timeout=0.2)
             if not frames:
                 continue
             try:
-                self._handle(frames)
+                self._process(frames)
                 failures = 0
             except torch.OutOfMemoryError as error:
                 failures += 1
-                hint = "a smaller model, precision fp16, fewer queries or fewer cameras"
-                self._faults.report("memory", ERROR, str(error).split(". ")[0], hint)
+                hint = "use a smaller model, precision fp16, fewer queries or fewer cameras"
+                self._faults.report(Fault.MEMORY, ERROR, str(error).split(". ")[0], hint)
                 torch.cuda.empty_cache()
-                if failures == 3:
-                    self._exhausted()
-            except Exception as error:  # the next frame may be well
+                if failures == _MAX_MEMORY_FAILURES:
+                    self._on_repeated_failure()
+            except Exception as error:  # one bad frame must not end the worker
                 message = f"{type(error).__name__}: {error}"
-                self._faults.report("frame", ERROR, message, kind=type(error).__name__)
+                self._faults.report(Fault.FRAME, ERROR, message, kind=type(error).__name__)
 
     def stop(self) -> None:
-        """After the frame in hand."""
+        """End the thread after the frames that it is processing."""
         self._stopping.set()
         self.join(timeout=10.0)

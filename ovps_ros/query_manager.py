@@ -1,137 +1,280 @@
-"""What the node looks for: the standing queries and those of running goals, encoded when they change.
+"""Active queries and their owners: the persistent queries, and those of running goals.
 
-Words are read and encoded in a thread of their own: a long list takes seconds, and neither the callbacks that
-receive images nor the worker between two of them can wait for it.
+Phrases are read and encoded in a thread of their own. A long list takes seconds, and neither the callbacks that
+receive images nor the worker that segments them can wait for it.
 """
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ovps_core.errors import QueryError
-from ovps_core.language.parser import parse_queries
+from ovps_core.language.parser import read_queries
 from ovps_core.models.interface import EncodedQueries
+from ovps_core.ros_io.codec import query_value
 from ovps_core.segmenter import PartSegmenter
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.query import PartQuery, RefusedQuery
 
 Queries = tuple[PartQuery, ...]
-QueryReader = Callable[[], Queries]
-"""Reads words when the thread comes to them; raises QueryError."""
-_PATIENCE = 10.0  # seconds for the words in hand when the node ends
-log = logging.getLogger(__name__)
+Refused = tuple[RefusedQuery, ...]
+_MAX_SHOWN = 10  # phrases in the diagnostics
+_CLOSE_TIMEOUT = 10.0  # seconds that close() waits for the phrases that are being encoded
+
+
+@dataclass(frozen=True)
+class QueryList:
+    """Queries read from phrases.
+
+    Attributes:
+        queries: those that can be read, each once.
+        refused: phrases that cannot be read.
+    """
+
+    queries: Queries = ()
+    refused: Refused = ()
+
+
+QueryReader = Callable[[], QueryList]
+"""Function that reads phrases, called in the manager's thread."""
+
+
+def read_phrases(texts: Iterable[str]) -> QueryList:
+    """Read texts, each of which may hold several phrases."""
+    return QueryList(*read_queries(texts))
+
+
+def read_messages(messages: Iterable[Any]) -> QueryList:
+    """Read ovps_ros/PartQuery messages."""
+    queries: list[PartQuery] = []
+    refused: list[RefusedQuery] = []
+    for message in messages:
+        try:
+            queries.append(query_value(message))
+        except QueryError as error:
+            refused.append(RefusedQuery(message.text, str(error)))
+    return QueryList(tuple(dict.fromkeys(queries)), tuple(refused))
+
+
+def describe_refused(refused: Refused) -> str:
+    """Reasons of refused phrases, with the known words closest to them."""
+    texts = []
+    for query in refused:
+        nearest = [word for word in query.nearest if word not in query.reason]
+        texts.append(query.reason + (f" (closest: {', '.join(nearest)})" if nearest else ""))
+    return "; ".join(texts)
+
+
+@dataclass(frozen=True)
+class QueryUpdate:
+    """Result of one change.
+
+    Attributes:
+        active: persistent queries after the change.
+        accepted: queries of this change that the model answers.
+        refused: phrases of this change that it does not answer.
+    """
+
+    active: Queries
+    accepted: Queries = ()
+    refused: Refused = ()
+
+
+@dataclass(frozen=True)
+class _ActiveQueries:
+    """State of the manager, replaced as a whole by each change.
+
+    Attributes:
+        persistent: persistent queries as they were given; another model may answer those refused by this one.
+        goals: queries of each running goal.
+        encoded: queries of all owners, encoded; None if there is nothing to encode, or no model.
+        answered: queries of all owners that the model answers; without a model, all that can be read.
+        refused: phrases of all owners that are not answered.
+    """
+
+    persistent: QueryList = QueryList()
+    goals: Mapping[Hashable, QueryList] = field(default_factory=dict)
+    encoded: EncodedQueries | None = None
+    answered: frozenset[PartQuery] = frozenset()
+    refused: Refused = ()
+
+    def update(self, changed: QueryList) -> QueryUpdate:
+        """Result of a change by which ``changed`` was added."""
+        accepted, refused = self._divide(changed)
+        return QueryUpdate(self._divide(self.persistent)[0], accepted, refused)
+
+    def _divide(self, queries: QueryList) -> tuple[Queries, Refused]:
+        """Queries that are answered, and phrases that are not."""
+        accepted = tuple(query for query in queries.queries if query in self.answered)
+        others = {query.text for query in queries.queries} - {query.text for query in accepted}
+        return accepted, (*queries.refused, *(q for q in self.refused if q.text in others))
+
+
+@dataclass
+class _PendingText:
+    """Text that waits for the thread. A newer text takes its place in the queue."""
+
+    text: str
 
 
 class QueryManager:
-    """Changed by callbacks, read by the worker.
+    """Manager of the active queries: changed by callbacks, read by the worker.
 
-    Changes are made one after the other, in the order of the calls. Each gives a future of the standing queries
-    as they are after it; where the words are of no use it raises QueryError and what was asked before stays.
-
-    Attributes:
-        plan: encoded words of everything asked now; None when nothing is.
-        standing: queries that stay until they are replaced.
+    Changes are made one after the other, in the order of the calls. Each gives a future of its
+    :class:`QueryUpdate`. Phrases that cannot be read, or that the model cannot answer, are refused, and the
+    others become active. If all phrases of a change are refused, its future raises QueryError and the previous
+    queries stay active. Any other failure reaches the caller of the future as itself.
     """
 
     def __init__(self) -> None:
-        self.plan: EncodedQueries | None = None
-        self.standing: Queries = ()
-        self._goals: dict[Hashable, Queries] = {}
+        self._state = _ActiveQueries()
         self._segmenter: PartSegmenter | None = None
-        self._said: list[str] | None = None  # a text that waits, alone in its list
-        self._saying = threading.Lock()
+        self._pending: _PendingText | None = None
+        self._pending_lock = threading.Lock()
         self._closing = threading.Event()
-        self._jobs: queue.SimpleQueue[tuple[Future[Queries], Callable[[], Any]] | None]
+        self._jobs: queue.SimpleQueue[tuple[Future[QueryUpdate], Callable[[], QueryUpdate]] | None]
         self._jobs = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="ovps words", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="ovps queries", daemon=True)
         self._thread.start()
 
-    def use(self, segmenter: PartSegmenter | None) -> None:
-        """Encode with another model from now on, None while there is none; waits until it is done.
+    @property
+    def encoded(self) -> EncodedQueries | None:
+        """Encoded queries of all owners; None if there is nothing to look for, or no model."""
+        return self._state.encoded
 
-        Raises:
-            QueryError: the model cannot ask for one of the standing queries.
+    @property
+    def persistent(self) -> Queries:
+        """Queries that stay until they are replaced, without those that the model cannot answer."""
+        return self._state.update(QueryList()).active
+
+    @property
+    def refused(self) -> Refused:
+        """Phrases of all owners that are not answered."""
+        return self._state.refused
+
+    def state(self) -> tuple[str, dict[str, str]]:
+        """(message, values) of the ``queries`` diagnostic."""
+        queries, refused = self.persistent, self._state.refused
+        shown = ", ".join(query.text for query in queries[:_MAX_SHOWN])
+        values = {
+            "count": str(len(queries)),
+            "refused": ", ".join(query.text for query in refused[:_MAX_SHOWN]),
+        }
+        return shown or "idle: no queries", values
+
+    def set_segmenter(self, segmenter: PartSegmenter | None) -> QueryUpdate:
+        """Encode with another model from now on, None while there is none; wait until this is done.
+
+        All persistent queries count as changed. If the model refuses all of them, none is active.
         """
 
-        def change() -> None:
+        def change() -> QueryUpdate:
             self._segmenter = segmenter
-            self._set(self.standing, self._goals)
+            state = self._encode(self._state.persistent, self._state.goals)
+            self._state = state
+            return state.update(state.persistent)
 
-        self._later(change).result()
+        return self._submit(change).result()
 
-    def say(self, text: str) -> Future[Queries] | None:
-        """New standing queries; of texts that come faster than they can be encoded the newest counts.
+    def submit_text(self, text: str) -> Future[QueryUpdate] | None:
+        """Replace the persistent queries by those of a text; an empty text ends the search.
+
+        If texts come faster than they can be encoded, only the newest one is.
 
         Returns:
-            None where an older text waits still: this one is asked in its place.
+            The future, or None if an older text still waits; its future then gives the result of this one.
         """
-
-        newest = [text]
-
-        def change() -> None:
-            with self._saying:
-                if self._said is newest:
-                    self._said = None
-            self._set(parse_queries(newest[0]) if newest[0] else (), self._goals)
-
-        with self._saying:
-            if self._said is not None:
-                self._said[0] = text
+        with self._pending_lock:
+            if self._pending is not None:
+                self._pending.text = text
                 return None
-            self._said = newest
-            return self._later(change)
+            pending = self._pending = _PendingText(text)
 
-    def replace(self, words: QueryReader, *, append: bool = False) -> Future[Queries]:
-        """New standing queries, beside the present ones with ``append``."""
+            def change() -> QueryUpdate:
+                with self._pending_lock:
+                    if self._pending is pending:
+                        self._pending = None
+                return self._set_persistent(read_phrases([pending.text] if pending.text else []))
 
-        def change() -> None:
-            kept = self.standing if append else ()
-            self._set(tuple(dict.fromkeys([*kept, *words()])), self._goals)
+            return self._submit(change)
 
-        with self._saying:
-            self._said = None  # what is said from now on comes after this
-            return self._later(change)
+    def replace(self, reader: QueryReader, *, append: bool = False) -> Future[QueryUpdate]:
+        """Replace the persistent queries, or with ``append`` add to them."""
+        with self._pending_lock:
+            self._pending = None  # a text that is submitted from now on comes after this change
+            return self._submit(lambda: self._set_persistent(reader(), append=append))
 
-    def begin(self, goal: Hashable, words: QueryReader) -> Future[Queries]:
-        """Look for a goal's queries too."""
-        return self._later(lambda: self._set(self.standing, {**self._goals, goal: words()}))
+    def add_goal(self, goal: Hashable, reader: QueryReader) -> Future[QueryUpdate]:
+        """Look for the queries of a goal too."""
 
-    def end(self, goal: Hashable) -> Future[Queries]:
-        """A goal is done."""
-        return self._later(
-            lambda: self._set(self.standing, {g: q for g, q in self._goals.items() if g != goal})
-        )
+        def change() -> QueryUpdate:
+            added = reader()
+            goals = {**self._state.goals, goal: added}
+            return self._change(self._state.persistent, goals, added)
+
+        return self._submit(change)
+
+    def remove_goal(self, goal: Hashable) -> Future[QueryUpdate]:
+        """Stop looking for the queries of a goal."""
+
+        def change() -> QueryUpdate:
+            goals = {key: queries for key, queries in self._state.goals.items() if key != goal}
+            return self._change(self._state.persistent, goals, QueryList())
+
+        return self._submit(change)
 
     def close(self) -> None:
-        """After the words in hand; what waits behind them is dropped."""
+        """End the thread after the phrases that it is encoding; changes that wait are dropped."""
         self._closing.set()
         self._jobs.put(None)
-        self._thread.join(_PATIENCE)
+        self._thread.join(_CLOSE_TIMEOUT)
 
-    def _later(self, change: Callable[[], Any]) -> Future[Queries]:
-        future: Future[Queries] = Future()
+    def _submit(self, change: Callable[[], QueryUpdate]) -> Future[QueryUpdate]:
+        future: Future[QueryUpdate] = Future()
         self._jobs.put((future, change))
         return future
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while (job := self._jobs.get()) is not None and not self._closing.is_set():
             future, change = job
             try:
-                change()
-                future.set_result(self.standing)
-            except QueryError as error:  # is told to whoever asked
+                future.set_result(change())
+            except Exception as error:  # the caller of the future decides what it means
                 future.set_exception(error)
-            except Exception as error:
-                log.exception("words could not be encoded")
-                future.set_exception(QueryError(f"{type(error).__name__}: {error}"))
 
-    def _set(self, standing: Queries, goals: dict[Hashable, Queries]) -> None:
-        everything = dict.fromkeys([*standing, *(q for queries in goals.values() for q in queries)])
-        plan = None
-        if everything and self._segmenter is not None:
-            plan = self._segmenter.encode_queries(list(everything))
-        self.standing, self._goals, self.plan = standing, goals, plan
+    def _set_persistent(self, added: QueryList, *, append: bool = False) -> QueryUpdate:
+        kept = self._state.persistent if append else QueryList()
+        persistent = QueryList(
+            tuple(dict.fromkeys((*kept.queries, *added.queries))),
+            tuple(dict.fromkeys((*kept.refused, *added.refused))),
+        )
+        return self._change(persistent, self._state.goals, added)
+
+    def _change(
+        self, persistent: QueryList, goals: Mapping[Hashable, QueryList], added: QueryList
+    ) -> QueryUpdate:
+        """Make a change, unless all that it adds is refused."""
+        state = self._encode(persistent, goals)
+        update = state.update(added)
+        if update.refused and not update.accepted:
+            raise QueryError(describe_refused(update.refused), update.refused)
+        self._state = state
+        return update
+
+    def _encode(self, persistent: QueryList, goals: Mapping[Hashable, QueryList]) -> _ActiveQueries:
+        owners = (persistent, *goals.values())
+        queries = tuple(dict.fromkeys(query for owner in owners for query in owner.queries))
+        refused = tuple(dict.fromkeys(query for owner in owners for query in owner.refused))
+        encoded, answered = None, queries
+        if queries and self._segmenter is not None:
+            try:
+                encoded = self._segmenter.encode_queries(queries)
+                answered, refused = encoded.queries, (*refused, *encoded.refused)
+                encoded = replace(encoded, refused=refused)
+            except QueryError as error:  # the model answers none of them
+                answered, refused = (), (*refused, *error.refused)
+        return _ActiveQueries(persistent, goals, encoded, frozenset(answered), refused)

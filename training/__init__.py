@@ -1,1 +1,1 @@
-"""Recipes that train the networks of ``ovps_core``; nothing in ``ovps_core`` needs this package."""
+"""Training of OVPS models from recipes; see ``python -m training.train --help``."""

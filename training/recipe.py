@@ -1,72 +1,65 @@
-"""A training recipe: every number of a run in one frozen value, read from YAML."""
+"""Training recipes: the YAML parser, and the sections that several model families share."""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+import types
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from ovps_core.errors import OvpsError
-from ovps_core.losses.partclipseg import LossWeights
-from ovps_core.models.partclipseg.corrections import Corrections
+from ovps_core.errors import ConfigError
 
 RECIPES = Path(__file__).parent / "config"
-"""Recipes that come along."""
+"""Folder of the recipes that come with the package, one subfolder per model family."""
 
+PRESETS = "presets"
+"""Key of a field's metadata: values that YAML may give by name, such as ``corrections: released``."""
 
-class RecipeError(OvpsError, ValueError):
-    """A recipe file cannot be read; the message names the file, the key and what is allowed."""
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 @dataclass(frozen=True)
-class ModelRecipe:
-    """The network.
+class Recipe(ABC):
+    """Every number of a training run. Each family subclasses it with typed sections of its own.
 
     Attributes:
-        weights: a model's name or file to start from; what it fixes (``clip``, ``backbone``, sizes of the
-            decoder) is then not read from here.
-        clip: an open_clip model, or its configuration as a mapping for towers of any size.
-        pretrained: open_clip tag of ``clip``'s weights; empty starts them at random.
-        backbone: a timm image tower in place of ``clip``'s.
-        backbone_pretrained: take the published weights of ``backbone``.
-        image_size: height and width that images are squashed to, pixels.
-        taps: layers that the decoder reads; empty for the tower's default.
-        dim, heads, mlp_dim: of the decoder's blocks.
-        train_towers: also train the image and text towers, as random ones need.
+        family: class attribute, the ``type`` that a recipe file names.
+        name: name of the run's folder; the recipe file's name unless the file gives another.
     """
 
-    weights: str = ""
-    clip: str | dict = "ViT-B-16-quickgelu"  # type: ignore[type-arg]
-    pretrained: str = "openai"
-    backbone: str = ""
-    backbone_pretrained: bool = True
-    image_size: int = 352
-    taps: tuple[int, ...] = ()
-    dim: int = 64
-    heads: int = 4
-    mlp_dim: int = 2048
-    train_towers: bool = False
+    family: ClassVar[str]
+
+    name: str
+
+    @property
+    @abstractmethod
+    def seed(self) -> int:
+        """Seed of all random numbers of the run."""
 
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """What is learned from.
+    """Labelled photographs to learn from, and how they are augmented.
 
     Attributes:
         format: pascal-part-116, ade20k-part-234, partimagenet or coco-folder.
-        object: the object whose parts a COCO file's categories are when they do not say.
-        limit: only the first so many images; 0 for all.
-        flip: chance of a horizontal mirror; 0 where parts are named left and right.
-        min_crop: least share of the image's area that a random crop keeps; 1 for no crop.
+        object: the object whose parts the categories of a COCO file are, if they do not name one.
+        limit: use only the first images, this many; 0 for all.
+        flip: probability of a horizontal flip; 0 where parts are named left and right.
+        min_crop: minimum share of the image's area that a random crop keeps; 1 for no crop.
         colour_jitter: strength of random brightness, contrast and saturation; 0 for none.
         workers: processes that read images.
-        cache: so many images stay decoded in memory, in every worker.
+        cache: number of images that stay decoded in memory, in every worker.
     """
 
-    format: str = "coco-folder"
+    format: Literal["pascal-part-116", "ade20k-part-234", "partimagenet", "coco-folder"] = (
+        "coco-folder"
+    )
     object: str = ""
     limit: int = 0
     flip: float = 0.5
@@ -76,104 +69,128 @@ class DataRecipe:
     cache: int = 0
 
 
-@dataclass(frozen=True)
-class OptimRecipe:
-    """How it is learned.
-
-    Attributes:
-        steps: optimiser steps.
-        batch: images a step and device.
-        lr, weight_decay: of AdamW; LayerNorm and embeddings never decay.
-        warmup: steps of linear rise to ``lr``.
-        poly_power: the learning rate falls as (1 - step / steps) ** power.
-        clip_norm: largest norm of the whole gradient; 0 for none.
-        precision: 32-true, bf16-mixed or 16-mixed.
-        ema_decay: keep an exponential moving average of the weights; 0 for none.
-        score_every: steps between scores on the validation images; 0 for the end only.
-        seed: of everything random.
-    """
-
-    steps: int = 20_000
-    batch: int = 8
-    lr: float = 1e-4
-    weight_decay: float = 1e-4
-    warmup: int = 500
-    poly_power: float = 0.9
-    clip_norm: float = 1.0
-    precision: str = "bf16-mixed"
-    ema_decay: float = 0.0
-    score_every: int = 1000
-    seed: int = 12345678
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A run; the defaults are those for new training.
-
-    Attributes:
-        name: of the run's folder.
-        score_on: "val" or "train", the images that the score is taken on; "train" shows an overfit.
-    """
-
-    name: str
-    model: ModelRecipe = field(default_factory=ModelRecipe)
-    data: DataRecipe = field(default_factory=DataRecipe)
-    optim: OptimRecipe = field(default_factory=OptimRecipe)
-    losses: LossWeights = field(default_factory=LossWeights)
-    corrections: Corrections = field(default_factory=Corrections)
-    score_on: str = "val"
-
-
-def load_recipe(path: Path | str) -> Recipe:
-    """Read a YAML recipe; what it does not say keeps its default, its name is the file's.
+def find_recipe(name: Path | str) -> Path:
+    """The file of a recipe: a path, or the name of a recipe that comes with the package.
 
     Raises:
-        RecipeError: no such file, not YAML, or a key or a value that no recipe has.
+        ConfigError: neither exists; the message lists the names.
     """
-    path = Path(path)
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return path
+    packaged = {file.stem: file for file in sorted(RECIPES.glob("*/*.yaml"))}
+    if str(name) not in packaged:
+        raise ConfigError(
+            f"{name} is neither a YAML file nor one of the recipes {', '.join(packaged)}"
+        )
+    return packaged[str(name)]
+
+
+def read_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The keys and values of a YAML recipe, not yet checked.
+
+    Args:
+        path: the file.
+        overrides: ``key=value`` strings that replace or add single values. Dots separate sections
+            (``optim.steps=100``); values are YAML.
+
+    Raises:
+        ConfigError: no such file, not YAML, or an override that is not ``key=value``.
+    """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not YAML: {error}") from error
+        raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise RecipeError(f"{path} should hold keys such as model, data and optim")
-    recipe: Recipe = _build(Recipe, {"name": path.stem, **content}, str(path))
-    if recipe.score_on not in ("val", "train"):
-        raise RecipeError(f"{path}: score_on is {recipe.score_on!r}, expected val or train")
+        raise ConfigError(f"{path} should hold keys such as type, model, data and optim")
+    for override in overrides:
+        _override(content, override)
+    return content
+
+
+def build_recipe(kind: type[Recipe], values: dict[str, Any], path: Path) -> Recipe:
+    """A checked recipe; keys that the file does not hold keep their defaults.
+
+    Args:
+        kind: the family's recipe.
+        values: from :func:`read_values`, without ``type``.
+        path: the file, for messages and for the default name.
+
+    Raises:
+        ConfigError: an unknown key or a wrong value; the message gives its path and what is allowed.
+    """
+    recipe = _build(kind, {"name": path.stem, **values}, str(path))
+    assert isinstance(recipe, Recipe)
     return recipe
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain values, for a checkpoint or YAML."""
-    return dataclasses.asdict(recipe)
+    """The recipe as plain values for YAML; reading them back gives an equal recipe."""
+    return {"type": recipe.family, **dataclasses.asdict(recipe)}
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"{override!r} should be KEY=VALUE, such as optim.batch=8")
+    *sections, last = key.split(".")
+    for section in sections:
+        content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise ConfigError(f"{override!r}: {section} holds a value, not keys")
+    try:
+        content[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{override!r}: the value is not YAML: {error}") from error
 
 
 def _build(kind: type[Any], values: dict[str, Any], where: str) -> Any:
-    hints = get_type_hints(kind)
-    unknown = sorted(set(values) - set(hints))
+    """An instance of a dataclass from a mapping; ``where`` is the path of the mapping's key."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(str(key) for key in set(values) - set(fields))
     if unknown:
-        allowed = ", ".join(hints)
-        raise RecipeError(f"{where}: no such key {', '.join(unknown)}; allowed are {allowed}")
-    return kind(**{key: _value(hints[key], values[key], f"{where}: {key}") for key in values})
+        allowed = ", ".join(fields)
+        raise ConfigError(f"{where}: no such key {', '.join(unknown)}; allowed are {allowed}")
+    hints = get_type_hints(kind)
+    arguments = {}
+    for key, value in values.items():
+        presets = fields[key].metadata.get(PRESETS, {})
+        preset = isinstance(value, str) and value in presets
+        arguments[key] = presets[value] if preset else _value(hints[key], value, f"{where}: {key}")
+    try:
+        return kind(**arguments)
+    except ConfigError as error:  # from __post_init__, which does not know the file
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
+    """``value`` as the type ``kind``, or a ConfigError that names its path ``where``."""
     if dataclasses.is_dataclass(kind):
-        if kind is Corrections and value == "released":
-            return Corrections.released()
         if not isinstance(value, dict):
-            raise RecipeError(f"{where} should hold keys, got {value!r}")
+            raise ConfigError(f"{where} should hold keys, got {value!r}")
         return _build(kind, value, where)  # type: ignore[arg-type]
+    origin, choices = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        if value not in choices:
+            expected = " or ".join(", ".join(map(str, choices)).rsplit(", ", 1))
+            raise ConfigError(f"{where} is {value!r}, expected {expected}")
+        return value
     if kind is float:
-        # YAML reads 1e-4 as text
         try:
-            return float(value)
+            return float(value)  # YAML reads 1e-4 as text
         except (TypeError, ValueError):
-            raise RecipeError(f"{where} should be a number, got {value!r}") from None
-    if get_origin(kind) is tuple and isinstance(value, list):
-        return tuple(_value(get_args(kind)[0], item, where) for item in value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise RecipeError(f"{where} should be {getattr(kind, '__name__', kind)}, got {value!r}")
+            raise ConfigError(f"{where} should be a number, got {value!r}") from None
+    if origin is tuple and isinstance(value, list):
+        kinds = [choices[0]] * len(value) if choices[1:] == (...,) else list(choices)
+        if len(kinds) != len(value):
+            raise ConfigError(f"{where} should hold {len(kinds)} values, got {value!r}")
+        items = enumerate(zip(kinds, value, strict=True))
+        return tuple(_value(k, v, f"{where}[{i}]") for i, (k, v) in items)
+    kinds = list(choices) if origin in (Union, types.UnionType) else [kind]
+    allowed = tuple(get_origin(k) or k for k in kinds)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        names = " or ".join(k.__name__ for k in allowed)
+        raise ConfigError(f"{where} should be {names}, got {value!r}")
     return value

@@ -1,196 +1,162 @@
-"""Train PartCLIPSeg from a recipe: ``python -m training.train --config training/config/NAME.yaml``."""
+"""Train a model from a recipe: ``python -m training.train RECIPE --data PATH``.
+
+The recipe's ``type`` selects the model family; see :mod:`training.families`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import lightning.pytorch as pl
+import lightning as L
 import torch
 import yaml
-from lightning.pytorch.callbacks import (
-    Callback,
-    EMAWeightAveraging,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    TQDMProgressBar,
-)
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from ovps_core.checkpoints import CheckpointInfo, save_model
-from ovps_core.errors import OvpsError
-from training.data import PartImagesModule, open_data
-from training.partclipseg.module import PartCLIPSegTraining
-from training.partclipseg.network import build_network
-from training.recipe import RECIPES, Recipe, RecipeError, as_dict, load_recipe
-from training.report import (
-    Curve,
-    draw_answers,
-    first_and_last,
-    join_curves,
-    plot_curves,
-    read_curves,
-)
+from ovps_core.checkpoints import save_model
+from ovps_core.errors import OvpsError, UsageError
+from training.families import FAMILIES, load_recipe
+from training.recipe import RECIPES, Recipe, as_dict
+from training.report import Curve, first_and_last, join_curves, plot_curves, read_curves
+from training.run import DataSources, LastScore, TrainingRun, make_trainer
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; an error that a person can act on is one line on stderr."""
-    args = _parser().parse_args(arguments)
-    try:
-        train(load_recipe(args.config), args.data, args.output, resume=args.resume)
-    except OvpsError as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 1
-    return 0
+LAST = "last.ckpt"
+"""Checkpoint in a run's folder from which the run can be resumed."""
 
 
 def train(
-    recipe: Recipe, data_path: Path | None, output: Path, *, resume: bool = False
+    recipe: Recipe, sources: DataSources, folder: Path, *, resume: bool = False
 ) -> dict[str, float]:
-    """One run from data to ``output/NAME/model.safetensors``.
+    """Train one model; the weights are written to ``folder/model.safetensors``.
 
     Args:
-        recipe: every number.
-        data_path: see :func:`training.data.open_data`.
-        output: the run's folder is made inside.
-        resume: go on from the run's last checkpoint.
+        recipe: every number of the run.
+        sources: the data.
+        folder: the run's folder: weights, recipe, curves, logs and checkpoints.
+        resume: continue from the folder's last checkpoint.
 
     Returns:
-        The last scores; empty without images to score on.
+        The last scores by name; empty without images to score on.
+
+    Raises:
+        UsageError: there is nothing to resume, or the family takes other sources.
+        DatasetError: data are missing or malformed.
+        CheckpointError: the weights to start from are missing or damaged.
     """
-    pl.seed_everything(recipe.optim.seed, workers=True, verbose=False)
-    folder = output / recipe.name
-    last = folder / "last.ckpt"
+    last = folder / LAST
     if resume and not last.is_file():
-        raise RecipeError(f"nothing to resume: {last} does not exist; leave out --resume")
-    data = open_data(recipe.data, data_path)
-    model, query_encoder = build_network(recipe.model, recipe.corrections, data.vocabulary)
-    training = PartCLIPSegTraining(
-        model,
-        query_encoder.text_encoder,
-        data.vocabulary,
-        recipe.optim,
-        recipe.losses,
-        train_towers=recipe.model.train_towers,
-    )
-    images = PartImagesModule(data, recipe, model.spec.preprocessing)
-    scored = len(images.score_images) > 0
+        raise UsageError(f"nothing to resume: {last} does not exist; leave out --resume")
+    L.seed_everything(recipe.seed, workers=True, verbose=False)
+    prepared = FAMILIES[recipe.family].prepare(recipe, sources)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False))
-    trainer = _trainer(recipe, folder, scored=scored)
+    last_score = LastScore()
+    trainer = make_trainer(prepared, folder, last_score)
     metrics = folder / "csv" / "metrics.csv"
-    # Read now, for the logger starts a new file.
+    # Read before training, because the logger overwrites the file.
     earlier = read_curves(metrics) if resume and metrics.is_file() else {}
-    trainer.fit(training, images, ckpt_path=last if resume else None, weights_only=True)
-    scores = {}
-    if scored:
-        trainer.validate(training, images, verbose=False)
-        scores = {
-            name: float(value)
-            for name, value in trainer.callback_metrics.items()
-            if name.startswith("score/")
-        }
+    trainer.fit(
+        prepared.module, prepared.images, ckpt_path=last if resume else None, weights_only=True
+    )
+    if prepared.scored_on and last_score.step != trainer.global_step:
+        trainer.validate(prepared.module, prepared.images, verbose=False)
+    scores = {
+        name: float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith("score/")
+    }
     if trainer.is_global_zero:
-        curves = join_curves(earlier, read_curves(metrics))
-        _finish(recipe, training, images, folder, scores, curves)
+        later = read_curves(metrics) if metrics.is_file() else {}
+        _write_results(prepared, folder, scores, join_curves(earlier, later))
     return scores
 
 
-class _Progress(TQDMProgressBar):
-    """Lightning's bar without the name of its logger."""
-
-    def get_metrics(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> dict[str, int | str | float | dict[str, float]]:
-        items = super().get_metrics(trainer, pl_module)
-        return {name: value for name, value in items.items() if name != "v_num"}
-
-
-def _trainer(recipe: Recipe, folder: Path, *, scored: bool) -> pl.Trainer:
-    optim = recipe.optim
-    callbacks: list[Callback] = [
-        ModelCheckpoint(
-            folder,
-            save_last=True,
-            save_top_k=0,
-            every_n_train_steps=min(1000, optim.steps),
-            enable_version_counter=False,
-        ),
-        LearningRateMonitor("step"),
-        _Progress(refresh_rate=10),
-    ]
-    if optim.ema_decay:
-        callbacks.append(EMAWeightAveraging(decay=optim.ema_decay))
-    every = optim.score_every or optim.steps
-    return pl.Trainer(
-        max_steps=optim.steps,
-        # random towers are trained whole, also layers that no tap reads
-        strategy="ddp_find_unused_parameters_true" if torch.cuda.device_count() > 1 else "auto",
-        precision=optim.precision,  # type: ignore[arg-type]
-        gradient_clip_val=optim.clip_norm or None,
-        callbacks=callbacks,
-        logger=[
-            TensorBoardLogger(folder, name="", version="tensorboard"),
-            CSVLogger(folder, name="", version="csv"),
-        ],
-        log_every_n_steps=min(10, optim.steps),
-        check_val_every_n_epoch=None,
-        val_check_interval=min(every, optim.steps),
-        limit_val_batches=None if scored else 0,
-        num_sanity_val_steps=0,
-        default_root_dir=folder,
-        enable_model_summary=False,
-    )
-
-
-def _finish(
-    recipe: Recipe,
-    training: PartCLIPSegTraining,
-    images: PartImagesModule,
-    folder: Path,
-    scores: dict[str, float],
-    curves: dict[str, Curve],
+def _write_results(
+    prepared: TrainingRun, folder: Path, scores: Mapping[str, float], curves: Mapping[str, Curve]
 ) -> None:
-    """Weights, curves and pictures into the run's folder, and a few lines for the person."""
-    text = {f"text.{n}": t for n, t in training.text_encoder.state_dict().items()}
-    state = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in (training.model.state_dict() | text).items()
-    }
-    info = CheckpointInfo(recipe.name, "partclipseg", training.model.config, source="training")
+    """Write weights, curves and pictures to the run's folder and print a summary."""
+    tensors, info = prepared.result()
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     info = save_model(folder / "model.safetensors", state, info)
-    plot_curves(curves, folder / "curves.png")
-    for name in ("loss/total", "loss/separation", "loss/enhancement"):
-        first, last = first_and_last(curves[name])
-        print(f"{name:<18} first {first:.4f}  last {last:.4f}")
+    shown = {name: curves[name] for name in prepared.curves if name in curves}
+    if shown:
+        plot_curves(shown, folder / "curves.png")
+    for name, curve in shown.items():
+        if name.startswith("loss/"):
+            first, last = first_and_last(curve)
+            print(f"{name:<18} first {first:.4f}  last {last:.4f}")
     for name, value in scores.items():
-        print(f"{name:<28} {value:.4f}  (on the {recipe.score_on} images)")
-    if len(images.score_images):
-        draw_answers(training, images.score_images, folder / "answers.png")
+        print(f"{name:<28} {value:.4f}  (on the {prepared.scored_on} images)")
+    prepared.draw(folder / "answers.png")
     print(f"{info} in {folder}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
-    parser = argparse.ArgumentParser(
-        prog="python -m training.train",
-        description="Train PartCLIPSeg. Weights, curves and pictures go to OUTPUT/NAME.",
-        epilog=f"Recipes that come along, in {RECIPES.parent.name}/{RECIPES.name}: {names}. Every key they "
-        "may hold is described in training/recipe.py. Watch a run: tensorboard --logdir OUTPUT.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments, for this module's own parser or for a subcommand."""
+    names = ", ".join(path.stem for path in sorted(RECIPES.glob("*/*.yaml")))
+    parser.add_argument(
+        "recipe", nargs="?", help=f"a YAML file, or the name of one of: {names.replace('%', '%%')}"
     )
-    parser.add_argument("--config", type=Path, required=True, help="the recipe, a YAML file")
+    parser.add_argument("--config", metavar="RECIPE", help="the recipe, given as an option")
     parser.add_argument(
         "--data",
         type=Path,
-        help="folder that holds the benchmark's folder (default $DETECTRON2_DATASETS, else ./datasets), "
-        "or a COCO file such as DIR/train.json",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="partclipseg: the folder that holds the benchmark's folder (default $DETECTRON2_DATASETS, "
+        "else ./datasets), or a COCO file such as DIR/train.json; compact: folders of rendered scenes",
     )
-    parser.add_argument("--output", type=Path, default=Path("runs"), help="default: runs")
-    parser.add_argument("--resume", action="store_true", help="go on from OUTPUT/NAME/last.ckpt")
-    return parser
+    parser.add_argument(
+        "--val", type=Path, metavar="PATH", help="compact: rendered scenes of the split val"
+    )
+    parser.add_argument(
+        "--out", "--output", type=Path, default=Path("runs"), help="the run's folder is OUT/NAME"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue from OUT/NAME/last.ckpt")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="replace values of the recipe, for example --set optim.batch=4 data.workers=0",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as the parsed arguments say.
+
+    Raises:
+        OvpsError: the recipe, the data or the arguments cannot be used.
+    """
+    name = args.recipe or args.config
+    if not name or (args.recipe and args.config):
+        raise UsageError("give one recipe: a YAML file, or the name of one (see --help)")
+    recipe = load_recipe(name, args.set)
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")
+    sources = DataSources(tuple(args.data), args.val)
+    train(recipe, sources, args.out / recipe.name, resume=args.resume)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; an error that a person can act on is one line on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train",
+        description="Train a model from a recipe. Weights, curves and pictures go to OUT/NAME.",
+        epilog="Every key of a recipe is described in training/FAMILY/recipe.py. "
+        "Watch a run with: tensorboard --logdir OUT.",
+    )
+    add_arguments(parser)
+    try:
+        return run(parser.parse_args(arguments))
+    except OvpsError as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":
-    torch.set_float32_matmul_precision("high")
     raise SystemExit(main())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -72,35 +71,30 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.what == "ros":
         return _ros().run(args)
-    _require(*(["psutil", "matplotlib"] if args.output else ["psutil"]))
-    from ovps_core.profiling.measure import measure
-    from ovps_core.profiling.tables import markdown, write
+    from ovps_core.profiling.measure import Sweep, measure
+    from ovps_core.profiling.tables import markdown, require_plots, write
+
+    if args.output:
+        require_plots()
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    results = measure(
-        args.models,
-        args.engines,
-        args.queries,
-        args.sizes,
-        args.cameras,
+    sweep = Sweep(
+        models=args.models,
+        engines=args.engines,
+        query_counts=args.queries,
+        sizes=args.sizes,
+        camera_counts=args.cameras,
         repeats=args.repeats,
         peer=args.peer,
         device=args.device,
         calibration=read_calibration(args.calibrate),
     )
+    results = measure(sweep)
     print(markdown(results))
     if args.output:
         print("wrote", *write(results, args.output))
     return 0
-
-
-def _require(*packages: str) -> None:
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise MissingDependencyError(
-            f"not installed: {', '.join(missing)}; pip install 'ovps[bench]'"
-        )
 
 
 def _add_ros(parser: argparse.ArgumentParser) -> None:

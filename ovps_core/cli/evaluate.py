@@ -16,15 +16,16 @@ from ovps_core.errors import UsageError
 from ovps_core.evaluation.benchmark import evaluate_benchmark, predictor
 from ovps_core.evaluation.folder import evaluate_folder
 from ovps_core.evaluation.gallery import Gallery
-from ovps_core.evaluation.protocols import Setting
-from ovps_core.evaluation.rendered import evaluate_rendered, test_scenes
-from ovps_core.evaluation.rendered_questions import Synonyms
-from ovps_core.evaluation.score_tables import (
+from ovps_core.evaluation.protocols import CLEAN, RELEASED, Setting
+from ovps_core.evaluation.query_sampler import Synonyms
+from ovps_core.evaluation.rendered import evaluate_rendered, render_test_scenes
+from ovps_core.evaluation.result_tables import (
     benchmark_heading,
     benchmark_table,
     class_table,
     folder_table,
     pairs_table,
+    refused_lines,
     rendered_table,
     write_json,
 )
@@ -149,11 +150,11 @@ def _run_benchmark(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         reader,
         predictor(segmenter, reader.vocabulary),
         settings=SETTINGS[args.setting],
-        released=args.released,
+        protocol=RELEASED if args.released else CLEAN,
         limit=args.limit,
         model=segmenter.name,
         trained_on=_trained_on(segmenter),
-        watch=gallery.item if args.report else None,
+        on_item=gallery.add_item if args.report else None,
     )
     print(benchmark_heading(result))
     print(benchmark_table(result))
@@ -184,11 +185,13 @@ def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         segmenter,
         limit=args.limit,
         model=segmenter.name,
-        watch=gallery.answer if args.report else None,
+        on_answer=gallery.add_answer if args.report else None,
     )
     heading = f"{segmenter.name} on {result.directory}: {result.images} images"
     print(heading)
     print(folder_table(result))
+    if result.refused:
+        print("\n" + refused_lines(result.refused))
     if args.json:
         write_json(args.json, result.as_dict())
     if args.report:
@@ -199,7 +202,7 @@ def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
 def _run_rendered(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
     if args.scenes is None:
         folder = cache_folder() / "rendered" / f"{args.level}-test-{args.seed}"
-        scenes = test_scenes(args.level, args.count, args.seed, folder)
+        scenes = render_test_scenes(args.level, args.count, args.seed, folder)
     else:
         scenes = RenderedScenes(args.scenes)
         if scenes.settings["level"] != args.level:
@@ -213,7 +216,7 @@ def _run_rendered(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         segmenter,
         count=args.count,
         synonyms=Synonyms.read(args.synonyms) if args.synonyms else None,
-        watch=gallery.answer if args.report else None,
+        on_answer=gallery.add_answer if args.report else None,
     )
     heading = f"{result.model} on {result.scenes} {result.dataset}"
     print(f"{heading}\n{rendered_table(result)}\n\n{pairs_table(result)}")

@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
     if args.sheet is not None:
         import cv2
 
+        from ovps_core.synthetic.contact_sheet import contact_sheet
         from ovps_core.synthetic.reader import RenderedScenes
-        from ovps_core.synthetic.sheet import contact_sheet
 
         scenes = RenderedScenes(folder)
         sheet = contact_sheet([scenes[i] for i in range(min(24, len(scenes)))])

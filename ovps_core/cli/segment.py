@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from ovps_core.cli.options import add_model_options, add_threshold_options, open_segmenter
-from ovps_core.errors import UsageError
+from ovps_core.errors import QueryError, UsageError
 from ovps_core.pipeline.drawing import draw_page
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.pipeline.preprocess import RgbImage, load_image
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.masks import PartMasks
-from ovps_core.structures.query import AllQueriesRefusedError, PartQuery
+from ovps_core.structures.query import PartQuery
 
 _EPILOG = (
     "Phrases that the model cannot answer are refused on stderr with the reason; the others are answered. "
@@ -90,7 +90,7 @@ def _segment(
     """Masks for the phrases that can be answered; empty if every phrase is refused."""
     try:
         queries = segmenter.encode_queries(phrases)
-    except AllQueriesRefusedError as error:
+    except QueryError as error:
         height, width = image.shape[:2]
         return PartMasks(height, width, (), (), segmenter.name, refused=error.refused)
     return segmenter.segment(image, queries, options)

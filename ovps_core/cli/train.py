@@ -7,10 +7,7 @@ import argparse
 from ovps_core.cli import CommandModule
 from ovps_core.cli.plugins import load_plugin
 
-_NEEDS = (
-    "`ovps train` needs the package training, which is in the source repository: "
-    "run it there, after pip install '.[train]'"
-)
+_NEEDS = "`ovps train` needs packages that are not installed: pip install 'ovps[train]'"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

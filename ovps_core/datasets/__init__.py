@@ -1,1 +1,1 @@
-"""Where pictures and labels come from: vocabularies, benchmark readers, recorded and rendered data."""
+"""Readers of labelled data: published benchmarks and folders of photographs in COCO format."""

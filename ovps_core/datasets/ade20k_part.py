@@ -1,4 +1,4 @@
-"""ADE20K-Part-234: 44 objects of indoor and street scenes, 234 object-parts, eleven objects held out."""
+"""Benchmark ADE20K-Part-234: 44 indoor and street objects, 234 object parts, 11 unseen objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ovps_core.datasets.benchmark_reader import (
     BenchmarkItem,
     BenchmarkReader,
     LabelledImage,
-    same_size,
+    check_same_size,
 )
 from ovps_core.datasets.label_files import (
     decode_segmentation,
@@ -22,8 +22,8 @@ from ovps_core.datasets.label_files import (
     read_labels,
     read_rgb,
     relabel,
-    require,
-    require_each,
+    require_files,
+    require_layout,
 )
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
@@ -32,8 +32,11 @@ FOLDER_OF_SPLIT = {"train": "training", "val": "validation"}
 
 
 class ADE20KPart234(BenchmarkReader):
-    """Items: one for each object *instance* of the validation images, and of the training images one for
-    each instance of an unseen object."""
+    """Reader of ADE20K-Part-234 (Wei et al., "OV-PARTS", NeurIPS 2023).
+
+    An evaluation item is one object instance: every instance of the validation images, and the
+    instances of unseen objects in the training images.
+    """
 
     name = "ade20k_part_234"
     folder = "ADE20KPart234"
@@ -44,7 +47,7 @@ class ADE20KPart234(BenchmarkReader):
     annotations_detectron2_part/{training,validation}/*.png  16-bit, object-part 0-233, 65535 unlabelled"""
 
     def evaluation_items(self) -> Sequence[BenchmarkItem]:
-        """One item an instance; unseen objects' instances come from both splits."""
+        """List the instances; those of unseen objects come from both splits."""
         unseen = {self.vocabulary.objects.index(name) for name in self.vocabulary.unseen_objects}
         items = []
         for split in ("val", "train"):
@@ -58,7 +61,7 @@ class ADE20KPart234(BenchmarkReader):
         return items
 
     def training_items(self) -> Sequence[BenchmarkItem]:
-        """Every training image with its seen objects."""
+        """List the training images with their seen objects."""
         target = self.vocabulary.seen()
         return [
             BenchmarkItem(
@@ -76,11 +79,11 @@ class ADE20KPart234(BenchmarkReader):
         return self.base / "annotations_detectron2_part" / FOLDER_OF_SPLIT[split] / f"{stem}.png"
 
     def _instances(self, split: str) -> dict[str, list[dict[str, Any]]]:
-        """COCO annotations by image, sorted by the image's name."""
+        """Group the COCO annotations by image, sorted by the image's name."""
         table = f"ade20k_instance_{split}.json"
         folder = FOLDER_OF_SPLIT[split]
         needed = [f"images/{folder}", f"annotations_detectron2_part/{folder}", table]
-        require(self.base, needed, self.layout)
+        require_layout(self.base, needed, self.layout)
         content = read_json(self.base / table)
         stems = {image["id"]: Path(image["file_name"]).stem for image in content["images"]}
         by_image: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -88,11 +91,11 @@ class ADE20KPart234(BenchmarkReader):
             if not 0 <= annotation["category_id"] < len(self.vocabulary.objects):
                 raise DatasetError(
                     f"{self.base / table}: annotation {annotation['id']} has category_id "
-                    f"{annotation['category_id']}, which is not an object index 0..43."
+                    f"{annotation['category_id']}, expected an object index from 0 to 43."
                 )
             by_image[stems[annotation["image_id"]]].append(annotation)
         files = [place(split, stem) for place in (self._image, self._labels) for stem in by_image]
-        require_each(files, f"{table} lists it")
+        require_files(files, f"{table} lists it")
         return {stem: by_image[stem] for stem in sorted(by_image)}
 
     def _read(
@@ -103,11 +106,11 @@ class ADE20KPart234(BenchmarkReader):
         target: Vocabulary,
         cut: bool,
     ) -> LabelledImage:
-        """The maps in rows of ``target``; ``cut`` erases everything outside the instances."""
+        """Read an item for the vocabulary ``target``; ``cut`` keeps the labels of its instances only."""
         image = read_rgb(self._image(split, stem))
         path = self._labels(split, stem)
         raw_parts = read_labels(path)
-        same_size(image, raw_parts, path)
+        check_same_size(image, raw_parts, path)
         ignore = self.vocabulary.ignore_label
         raw_objects = np.full(image.shape[:2], ignore, dtype=np.int32)
         for instance in instances:

@@ -1,16 +1,16 @@
-"""A folder of labelled photographs: images beside a COCO ``annotations.json`` that names objects and parts.
+"""Reader of a folder of labelled photographs with a COCO ``annotations.json``.
 
 ::
 
     DIR/annotations.json
-    DIR/*.jpg ...          as "file_name" says, relative to DIR or to DIR/images
+    DIR/*.jpg ...          each "file_name" is relative to DIR or to DIR/images
 
-A category has ``object`` and ``part`` in place of ``name``; either may be empty: {"id": 3, "object": "mug",
-"part": "handle"}. An annotation has a ``segmentation`` (polygons or run lengths) or a ``mask``, the path of
-a PNG relative to DIR whose pixels are not 0 on the part.
+A category has ``object`` and ``part`` in place of ``name``: {"id": 3, "object": "mug", "part": "handle"}.
+One of the two may be empty. An annotation has a ``segmentation`` (polygons or run lengths) or a ``mask``:
+the path, relative to DIR, of a PNG whose nonzero pixels show the part.
 
-Files whose categories have only a ``name`` (``front_left_door``) can be read as parts of one object that the
-caller names.
+Files whose categories have only a ``name``, such as ``front_left_door``, can be read as parts of one
+object that the caller names.
 """
 
 from __future__ import annotations
@@ -28,29 +28,30 @@ from ovps_core.datasets.label_files import (
     read_json,
     read_labels,
     read_rgb,
-    require_each,
+    require_files,
 )
 from ovps_core.errors import DatasetError
 
 ANNOTATIONS = "annotations.json"
+"""Name of the COCO file in a folder."""
 
 
 @dataclass(frozen=True, order=True)
 class ObjectPart:
-    """What an annotation shows: a part of an object; an empty part is the whole object."""
+    """The category of an annotation: a part of an object, or the whole object if ``part`` is empty."""
 
     object: str
     part: str
 
     @property
     def name(self) -> str:
-        """ "mug handle", "mug", or "handle"."""
+        """Both names as one phrase: "mug handle", "mug", or "handle"."""
         return f"{self.object} {self.part}".strip()
 
 
 @dataclass(frozen=True)
 class FolderImage:
-    """One photograph with its annotations still packed; see :meth:`CocoFolder.masks`."""
+    """One photograph and its COCO annotations; :meth:`CocoFolder.masks` decodes them."""
 
     name: str
     path: Path
@@ -60,25 +61,28 @@ class FolderImage:
 class CocoFolder:
     """A folder of photographs with COCO annotations of parts.
 
-    Args:
-        directory: the folder, or a COCO file beside its images or beside a folder of its own name.
-        object: what categories without ``object`` and ``part`` are parts of; their ``name`` is the part's,
-            underscores read as spaces, and a background category is left out.
-
     Attributes:
-        categories: every (object, part) that the file knows, sorted.
+        directory: the folder of the images.
+        categories: every (object, part) in the file, sorted.
         images: in the order of the file.
-
-    Raises:
-        DatasetError: the folder, its annotations or its images are not as the module describes.
     """
 
-    def __init__(self, directory: str | Path, *, object: str = "") -> None:
+    def __init__(self, directory: str | Path, *, object_name: str = "") -> None:
+        """Read and check the annotations; images are read on demand.
+
+        Args:
+            directory: the folder, or a COCO file beside its images or beside a folder of its own name.
+            object_name: object of the categories that have only a ``name``; that ``name`` becomes the
+                part, with spaces for underscores. A background category is skipped.
+
+        Raises:
+            DatasetError: the folder, its annotations or its images differ from the module's description.
+        """
         path = Path(directory)
         self._table = path if path.suffix == ".json" else path / ANNOTATIONS
-        beside = self._table.with_suffix("")  # train.json with its images in train/ or next to it
+        beside = self._table.with_suffix("")  # images of train.json are in train/ or beside it
         self.directory = beside if beside.is_dir() else self._table.parent
-        self._object = object.strip()
+        self._object_name = object_name.strip()
         if not self._table.is_file():
             raise DatasetError(
                 f"{self._table} is missing. Expected a folder of images with a COCO {ANNOTATIONS} whose "
@@ -88,7 +92,8 @@ class CocoFolder:
         absent = {"images", "annotations", "categories"} - set(content)
         if absent:
             raise DatasetError(
-                f"{self._table} has no {', '.join(sorted(absent))}: it is not a COCO file."
+                f"{self._table} has no {', '.join(sorted(absent))}; a COCO file has images, annotations "
+                "and categories."
             )
         self._category = {
             entry["id"]: self._read_category(entry)
@@ -112,19 +117,25 @@ class CocoFolder:
             )
             for entry in content["images"]
         )
-        require_each([image.path for image in self.images], f"{ANNOTATIONS} lists it")
+        require_files([image.path for image in self.images], f"{ANNOTATIONS} lists it")
 
     def read(self, image: FolderImage) -> NDArray[np.uint8]:
-        """The photograph, RGB uint8 [H, W, 3]."""
+        """Read a photograph as RGB uint8 [H, W, 3].
+
+        Raises:
+            DatasetError: the file is damaged.
+        """
         return read_rgb(image.path)
 
     def masks(
         self, image: FolderImage, height: int, width: int
     ) -> dict[ObjectPart, NDArray[np.bool_]]:
-        """Per category that is in the image the union of its annotations, bool [height, width].
+        """Decode the mask bool [height, width] of each category in an image.
+
+        Several annotations of one category are united.
 
         Raises:
-            DatasetError: a segmentation or a mask file cannot be read, or has another size.
+            DatasetError: a segmentation or a mask file cannot be read, or differs in size.
         """
         masks: dict[ObjectPart, NDArray[np.bool_]] = {}
         for annotation in image.annotations:
@@ -142,16 +153,16 @@ class CocoFolder:
         category = ObjectPart(
             str(entry.get("object", "")).strip(), str(entry.get("part", "")).strip()
         )
-        if self._object and not category.name:
+        if self._object_name and not category.name:
             category = ObjectPart(
-                self._object, str(entry.get("name", "")).replace("_", " ").strip()
+                self._object_name, str(entry.get("name", "")).replace("_", " ").strip()
             )
         if not category.name:
             raise DatasetError(
                 f"{self._table}: category {entry} names neither an object nor a part. Write it as "
                 '{"id": 1, "object": "mug", "part": "handle"}; leave one of the two empty for a whole object '
-                "or for a part of any object. Categories with a name only can be read as the parts of one "
-                "object that you name."
+                "or for a part of any object. A trainer can also read categories that have only a name, as "
+                "parts of one object."
             )
         return category
 
@@ -175,9 +186,10 @@ class CocoFolder:
         mask = read_labels(self.directory / annotation["mask"]) != 0
         if mask.shape != (height, width):
             raise DatasetError(
-                f"{source}: {annotation['mask']} is {mask.shape}, the image ({height}, {width})."
+                f"{source}: {annotation['mask']} has the size {mask.shape}, but its image "
+                f"({height}, {width}) (height, width)."
             )
-        return mask
+        return np.asarray(mask)
 
 
 def _is_background(entry: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Images, label maps and masks out of files, with errors that name the file and what is wrong with it."""
+"""Files of images, label maps and COCO masks; every error names the file and what was expected."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from pycocotools import mask as coco_mask
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE
 
-ROOT_VARIABLE = "DETECTRON2_DATASETS"
+ROOT_ENVIRONMENT_VARIABLE = "DETECTRON2_DATASETS"
+"""Names the folder of all benchmarks, as in detectron2."""
 
 
-def find_root(root: str | Path | None) -> Path:
-    """The folder that holds the benchmarks: ``root``, else $DETECTRON2_DATASETS, else ./datasets."""
-    return Path(root or os.environ.get(ROOT_VARIABLE) or "datasets")
+def benchmark_root(root: str | Path | None) -> Path:
+    """Return the folder of all benchmarks: ``root``, $DETECTRON2_DATASETS, or ./datasets."""
+    return Path(root or os.environ.get(ROOT_ENVIRONMENT_VARIABLE) or "datasets")
 
 
-def require(base: Path, needed: Iterable[str], layout: str) -> None:
-    """Check that a data set is unpacked as it should be.
+def require_layout(base: Path, needed: Iterable[str], layout: str) -> None:
+    """Check that the files and folders of a data set exist.
 
     Args:
         base: the data set's folder.
-        needed: files, and folders that must not be empty, relative to ``base``.
-        layout: how the folder should look, for the message.
+        needed: files and non-empty folders, relative to ``base``.
+        layout: the expected layout, for the message.
 
     Raises:
-        DatasetError: something is not there; the message names the first such path.
+        DatasetError: one is missing; the message names the first such path and the layout.
     """
     for name in needed:
         path = base / name
@@ -42,16 +43,21 @@ def require(base: Path, needed: Iterable[str], layout: str) -> None:
         problem = "is an empty folder" if path.is_dir() else "is missing"
         raise DatasetError(
             f"{path} {problem}. Unpack the data set so that {base} looks like this:\n{layout}\n"
-            f"The folder above it is --root, else ${ROOT_VARIABLE}, else ./datasets."
+            f"The folder above it is --root, else ${ROOT_ENVIRONMENT_VARIABLE}, else ./datasets."
         )
 
 
-def require_each(paths: Iterable[Path], because: str) -> None:
-    """Check that every file is there, as a half-unpacked archive leaves some out.
+def require_files(paths: Iterable[Path], reason: str) -> None:
+    """Check that every listed file exists; a half-unpacked archive lacks some.
+
+    Args:
+        paths: the files.
+        reason: why they are expected, for the message, such as "val.json lists it".
 
     Raises:
-        DatasetError: some are not; the message names the first and counts them.
+        DatasetError: some are missing; the message names the first and counts them.
     """
+    # One listing of a folder is far faster than a query for each of its files.
     listed: dict[Path, set[str]] = {}
     missing = []
     for path in paths:
@@ -61,16 +67,16 @@ def require_each(paths: Iterable[Path], because: str) -> None:
             missing.append(path)
     if missing:
         raise DatasetError(
-            f"{missing[0]} is missing, and {len(missing) - 1} more files like it, though {because}: "
-            "the data set is only half unpacked. Unpack it again."
+            f"{missing[0]} is missing, although {reason}; {len(missing) - 1} more files are missing too. "
+            "Unpack the data set again."
         )
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """Read a JSON file.
 
     Raises:
-        DatasetError: it cannot be read.
+        DatasetError: the file is missing or is no JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -79,10 +85,10 @@ def read_json(path: Path) -> Any:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image file as RGB uint8 [H, W, 3].
+    """Read an image file as RGB uint8 [H, W, 3].
 
     Raises:
-        DatasetError: it is missing or damaged.
+        DatasetError: the file is missing or damaged.
     """
     try:
         with Image.open(path) as picture:
@@ -92,10 +98,10 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
 
 def read_labels(path: Path) -> NDArray[np.int32]:
-    """A label map (8 or 16 bit grey PNG, or a palette PNG) as its raw values, int32 [H, W].
+    """Read the raw values of a label map (8 or 16 bit grey or palette PNG), int32 [H, W].
 
     Raises:
-        DatasetError: it is missing, damaged, or has colour channels.
+        DatasetError: the file is missing, damaged, or has colour channels.
     """
     try:
         with Image.open(path) as picture:
@@ -112,7 +118,13 @@ def read_labels(path: Path) -> NDArray[np.int32]:
 def relabel(
     labels: NDArray[np.int32], table: NDArray[np.int32], ignore_label: int, source: Path
 ) -> NDArray[np.int32]:
-    """Raw label values into our rows: ``table[value]``, and :data:`IGNORE` where unlabelled.
+    """Replace raw label values by ``table[value]``, and unlabelled pixels by :data:`IGNORE`.
+
+    Args:
+        labels: int32 [H, W], raw values.
+        table: int32 [K], the new value of each raw value.
+        ignore_label: raw value of an unlabelled pixel.
+        source: file of the labels, for the message.
 
     Raises:
         DatasetError: a value is neither a class nor ``ignore_label``.
@@ -132,10 +144,16 @@ def relabel(
 def decode_segmentation(
     segmentation: Any, height: int, width: int, source: str
 ) -> NDArray[np.bool_]:
-    """One COCO ``segmentation`` (polygons, or run lengths packed or plain) as a mask, bool [height, width].
+    """Decode a COCO ``segmentation`` to a mask bool [height, width].
+
+    Args:
+        segmentation: polygons, or run lengths, compressed or not; an empty one gives no pixel.
+        height: of the image, pixels.
+        width: of the image, pixels.
+        source: file and annotation, for the message.
 
     Raises:
-        DatasetError: it is none of these, or of another size.
+        DatasetError: it has another form, or another size than the image.
     """
     mask = np.zeros((height, width), dtype=bool)
     if not segmentation:
@@ -150,14 +168,17 @@ def decode_segmentation(
         decoded = coco_mask.decode(runs).astype(bool)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DatasetError(
-            f"{source}: the segmentation is neither polygons nor run lengths of COCO ({error})."
+            f"{source}: the segmentation is neither COCO polygons nor COCO run lengths ({error})."
         ) from error
     if decoded.shape != mask.shape:
-        raise DatasetError(f"{source}: the mask is {decoded.shape}, the image ({height}, {width}).")
-    return decoded
+        raise DatasetError(
+            f"{source}: the mask has the size {decoded.shape}, but its image ({height}, {width}) "
+            "(height, width)."
+        )
+    return np.asarray(decoded)
 
 
 def encode_segmentation(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """The COCO ``segmentation`` of a mask bool [H, W]: its size and its packed run lengths, ready for JSON."""
+    """Encode a mask bool [H, W] as COCO run lengths, ready for JSON."""
     packed = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {"size": list(mask.shape), "counts": packed["counts"].decode()}

@@ -1,4 +1,4 @@
-"""PartImageNet: 40 ImageNet classes as objects, 147 object-parts, fifteen classes held out of training."""
+"""Benchmark PartImageNet: 40 ImageNet classes as objects, 147 object parts, 15 unseen classes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from ovps_core.datasets.label_files import (
     decode_segmentation,
     read_json,
     read_rgb,
-    require,
-    require_each,
+    require_files,
+    require_layout,
 )
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE, Vocabulary, read_packaged
 
 
 class PartImageNet(BenchmarkReader):
-    """Items: one for each image. Its object is the ImageNet class in the file's name, and covers the union
-    of its parts. Images of classes outside the 40 are passed over."""
+    """Reader of PartImageNet (He et al., ECCV 2022).
+
+    An evaluation item is one image. Its object is the ImageNet class in the file's name, and covers
+    the union of its parts. Images of classes outside the 40 are skipped.
+    """
 
     name = "partimagenet"
     folder = "PartImageNet"
@@ -32,9 +35,10 @@ class PartImageNet(BenchmarkReader):
   PartImageNet/
     images/{train,val}/n02422699_*.JPEG   the name starts with the WordNet id of the class
     {train,val}.json                      COCO; category_id = one of 40 super-category parts (0-39)"""
-    resized_labels = False
+    resized_in_released_code = False
 
     def __init__(self, root: str | Path | None = None) -> None:
+        """Load the vocabulary and the names of classes and categories; see the base class."""
         super().__init__(root)
         packaged = read_packaged(self.name)
         self._object_of_wnid: dict[str, str] = packaged["object_of_wnid"]
@@ -44,15 +48,15 @@ class PartImageNet(BenchmarkReader):
         }
 
     def evaluation_items(self) -> Sequence[BenchmarkItem]:
-        """One item an image of the validation split."""
+        """List the validation images."""
         return self._items("val", self.vocabulary)
 
     def training_items(self) -> Sequence[BenchmarkItem]:
-        """The training images of the seen classes."""
+        """List the training images of the seen classes."""
         return self._items("train", self.vocabulary.seen())
 
     def _items(self, split: str, target: Vocabulary) -> list[BenchmarkItem]:
-        require(self.base, [f"images/{split}", f"{split}.json"], self.layout)
+        require_layout(self.base, [f"images/{split}", f"{split}.json"], self.layout)
         content = read_json(self.base / f"{split}.json")
         annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for annotation in content["annotations"]:
@@ -64,7 +68,7 @@ class PartImageNet(BenchmarkReader):
             if object_name in target.objects_with_parts:
                 read = partial(self._read, path, object_name, annotations[entry["id"]], target)
                 items.append(BenchmarkItem(path.stem, path, read))
-        require_each([item.image_path for item in items], f"{split}.json lists it")
+        require_files([item.image_path for item in items], f"{split}.json lists it")
         return items
 
     def _read(

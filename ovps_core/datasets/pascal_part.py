@@ -1,4 +1,4 @@
-"""Pascal-Part-116: 20 objects of PASCAL VOC, 116 object-parts, five objects held out of training."""
+"""Benchmark Pascal-Part-116: 20 objects of PASCAL VOC, 116 object parts, 5 unseen objects."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from ovps_core.datasets.benchmark_reader import (
     BenchmarkItem,
     BenchmarkReader,
     LabelledImage,
-    same_size,
+    check_same_size,
 )
 from ovps_core.datasets.label_files import (
     read_json,
     read_labels,
     read_rgb,
     relabel,
-    require,
-    require_each,
+    require_files,
+    require_layout,
 )
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
 
-COUNTS = "annotations_detectron2_part/val_obj_label_count.json"
+OBJECT_LISTS = "annotations_detectron2_part/val_obj_label_count.json"
 
 
 class PascalPart116(BenchmarkReader):
-    """Items: one for each (image, object category in it); boats, chairs, tables and sofas have no parts."""
+    """Reader of Pascal-Part-116 (Wei et al., "OV-PARTS", NeurIPS 2023).
+
+    An evaluation item is one object category in one image. Boats, chairs, tables and sofas have no
+    parts.
+    """
 
     name = "pascal_part_116"
     folder = "PascalPart116"
@@ -41,17 +45,17 @@ class PascalPart116(BenchmarkReader):
     annotations_detectron2_part/val_obj_label_count.json  {"2008_000003.png": [object indices]}"""
 
     def evaluation_items(self) -> Sequence[BenchmarkItem]:
-        """One item for each (image, object category in it)."""
-        self._require_split("val", COUNTS)
-        present = read_json(self.base / COUNTS)
+        """List the (image, object category) combinations of the validation images."""
+        self._require_split("val", OBJECT_LISTS)
+        present = read_json(self.base / OBJECT_LISTS)
         stems = {Path(name).stem: objects for name, objects in present.items()}
-        self._require_files("val", list(stems), f"{COUNTS} lists it")
+        self._require_files("val", list(stems), f"{OBJECT_LISTS} lists it")
         items = []
         for stem in sorted(stems):
             for index in sorted(set(stems[stem])):
                 if not 0 <= index < len(self.vocabulary.objects):
                     raise DatasetError(
-                        f"{self.base / COUNTS}: {stem} has object index {index}, not 0..19."
+                        f"{self.base / OBJECT_LISTS}: {stem} has object index {index}; expected 0 to 19."
                     )
                 read = partial(self._read, "val", stem, self.vocabulary, index)
                 name = f"{stem} {self.vocabulary.objects[index]}"
@@ -59,7 +63,7 @@ class PascalPart116(BenchmarkReader):
         return items
 
     def training_items(self) -> Sequence[BenchmarkItem]:
-        """Every training image with its seen objects."""
+        """List the training images with their seen objects."""
         self._require_split("train")
         folder = self.base / "annotations_detectron2_part/train"
         stems = sorted(path.stem for path in folder.glob("*.png") if not path.name.startswith("._"))
@@ -80,20 +84,22 @@ class PascalPart116(BenchmarkReader):
 
     def _require_split(self, split: str, *also: str) -> None:
         folders = ("images", "annotations_detectron2_obj", "annotations_detectron2_part")
-        require(self.base, [*(f"{folder}/{split}" for folder in folders), *also], self.layout)
+        require_layout(
+            self.base, [*(f"{folder}/{split}" for folder in folders), *also], self.layout
+        )
 
-    def _require_files(self, split: str, stems: Sequence[str], because: str) -> None:
+    def _require_files(self, split: str, stems: Sequence[str], reason: str) -> None:
         images = [self._image(split, stem) for stem in stems]
         labels = [self._labels(kind, split, stem) for kind in ("obj", "part") for stem in stems]
-        require_each([*images, *labels], because)
+        require_files([*images, *labels], reason)
 
     def _read(self, split: str, stem: str, target: Vocabulary, only: int | None) -> LabelledImage:
-        """The maps in rows of ``target``; with ``only``, nothing but that object category."""
+        """Read an item for the vocabulary ``target``; ``only`` keeps the labels of one object."""
         image = read_rgb(self._image(split, stem))
         object_path, part_path = self._labels("obj", split, stem), self._labels("part", split, stem)
         raw_objects, raw_parts = read_labels(object_path), read_labels(part_path)
-        same_size(image, raw_objects, object_path)
-        same_size(image, raw_parts, part_path)
+        check_same_size(image, raw_objects, object_path)
+        check_same_size(image, raw_parts, part_path)
         ignore = self.vocabulary.ignore_label
         objects = relabel(raw_objects, self.object_table(target), ignore, object_path)
         parts = relabel(raw_parts, self.part_table(target), ignore, part_path)

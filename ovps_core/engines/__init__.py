@@ -1,4 +1,4 @@
-"""Ways to run a network, all behind :class:`ovps_core.engines.interface.Engine`."""
+"""Inference engines behind one interface, :class:`ovps_core.engines.interface.Engine`."""
 
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
 from ovps_core.engines.select import make_engine

@@ -1,4 +1,4 @@
-"""More names or pairs than an engine takes at once: split into calls that it takes, joined again."""
+"""Decoder calls with more names or object parts than an engine takes at once: split and joined again."""
 
 from __future__ import annotations
 
@@ -16,125 +16,138 @@ Decode = Callable[[Features, Conditions], PartLogits]
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of a decoder call.
+    """One of several decoder calls.
 
     Attributes:
-        conditions: what to decode; may repeat names of other chunks that its pairs need.
-        name_rows: int64, rows of the whole call's names, one a name here.
-        pair_rows: int64, rows of the whole call's pairs, one a pair here.
+        conditions: names and object parts to decode; names that its object parts need may be in other chunks too.
+        name_rows: int64 [names of this chunk], their rows in the whole call.
+        object_part_rows: int64 [object parts of this chunk], their rows in the whole call.
     """
 
     conditions: Conditions
     name_rows: Tensor
-    pair_rows: Tensor
+    object_part_rows: Tensor
 
     def to(self, device: torch.device) -> Chunk:
-        """The same elsewhere."""
-        rows = self.name_rows.to(device), self.pair_rows.to(device)
+        """The same chunk on another device."""
+        rows = self.name_rows.to(device), self.object_part_rows.to(device)
         return Chunk(self.conditions.to(device), *rows)
 
 
 def decode_in_chunks(
     decode: Decode, features: Features, conditions: Conditions, chunks: Sequence[Chunk]
 ) -> PartLogits:
-    """``decode`` for any number of names and pairs, chunk by chunk of what :func:`split` gave for ``conditions``.
+    """Logits of any number of conditions, decoded chunk by chunk.
 
-    Memory of the decoder's insides is bounded by a chunk; the image is not encoded again.
+    A chunk bounds the memory of the decoder's activations; the image is not encoded again.
+
+    Args:
+        decode: decodes one chunk.
+        features: features of the images.
+        conditions: all conditions.
+        chunks: :func:`split` of ``conditions``, on the device of ``features``.
     """
     if len(chunks) == 1:
         return decode(features, chunks[0].conditions)
     names: Tensor | None = None
-    pairs: Tensor | None = None
+    object_parts: Tensor | None = None
     for chunk in chunks:
         logits = decode(features, chunk.conditions)
-        if names is None or pairs is None:
+        if names is None or object_parts is None:
             batch, _, *size = logits.names.shape
-            names = logits.names.new_empty((batch, conditions.names.shape[0], *size))
-            pairs = logits.names.new_empty((batch, conditions.object_parts.shape[0], *size))
-        as_numpy_view(names)[:, as_numpy_view(chunk.name_rows)] = as_numpy_view(logits.names)
-        as_numpy_view(pairs)[:, as_numpy_view(chunk.pair_rows)] = as_numpy_view(logits.object_parts)
-    assert names is not None and pairs is not None  # there is a chunk
-    return PartLogits(names, pairs)
+            names, object_parts = (
+                logits.names.new_empty((batch, rows.shape[0], *size))
+                for rows in (conditions.names, conditions.object_parts)
+            )
+        for whole, rows, maps in (
+            (names, chunk.name_rows, logits.names),
+            (object_parts, chunk.object_part_rows, logits.object_parts),
+        ):
+            as_numpy_view(whole)[:, as_numpy_view(rows)] = as_numpy_view(maps)
+    assert names is not None and object_parts is not None  # there is a chunk
+    return PartLogits(names, object_parts)
 
 
-def split(conditions: Conditions, most: int) -> list[Chunk]:
-    """Chunks of at most ``most`` names and ``most`` pairs, every name and every pair in at least one.
+def split(conditions: Conditions, max_rows: int) -> list[Chunk]:
+    """Chunks of at most ``max_rows`` names and ``max_rows`` object parts that together hold every row.
 
-    A pair brings its two names, also where ``most`` is 1. Pairs of one object stay together as far as they fit, so
-    that few names are decoded twice. Reads ``conditions``: done when they change, and before they go to a GPU.
+    An object part brings its two names, also if ``max_rows`` is 1. Object parts of one object stay together as far
+    as they fit, so that few names are decoded twice. Reads values: call it when the conditions change, before
+    they go to a GPU.
     """
-    count = conditions.names.shape[0]
-    if max(count, conditions.object_parts.shape[0]) <= most:
-        return [
-            Chunk(conditions, torch.arange(count), torch.arange(conditions.object_parts.shape[0]))
-        ]
-    parts, objects = conditions.part_index.tolist(), conditions.object_index.tolist()
-    order = sorted(range(len(parts)), key=lambda pair: (objects[pair], parts[pair]))
-    missing = dict.fromkeys(range(count))
+    names, object_parts = conditions.names.shape[0], conditions.object_parts.shape[0]
+    if max(names, object_parts) <= max_rows:
+        return [Chunk(conditions, torch.arange(names), torch.arange(object_parts))]
+    part_names, object_names = conditions.part_index.tolist(), conditions.object_index.tolist()
+    order = sorted(range(object_parts), key=lambda row: (object_names[row], part_names[row]))
+    missing = dict.fromkeys(range(names))
     chunks: list[Chunk] = []
-    names: dict[int, None] = {}
-    pairs: list[int] = []
-    for pair in order:
-        wider = names | dict.fromkeys((objects[pair], parts[pair]))
-        if pairs and (len(wider) > most or len(pairs) == most):
-            chunks.append(_chunk(conditions, list(names), pairs))
-            wider, pairs = dict.fromkeys((objects[pair], parts[pair])), []
-        names, pairs = wider, [*pairs, pair]
-        missing.pop(objects[pair], None), missing.pop(parts[pair], None)
+    chunk_names: dict[int, None] = {}
+    chunk_rows: list[int] = []
+    for row in order:
+        needed = dict.fromkeys((object_names[row], part_names[row]))
+        wider = chunk_names | needed
+        if chunk_rows and (len(wider) > max_rows or len(chunk_rows) == max_rows):
+            chunks.append(_chunk(conditions, list(chunk_names), chunk_rows))
+            wider, chunk_rows = needed, []
+        chunk_names, chunk_rows = wider, [*chunk_rows, row]
+        for name in needed:
+            missing.pop(name, None)
     for name in missing:
-        if len(names) >= most:
-            chunks.append(_chunk(conditions, list(names), pairs))
-            names, pairs = {}, []
-        names[name] = None
-    return [*chunks, _chunk(conditions, list(names), pairs)]
+        if len(chunk_names) >= max_rows:
+            chunks.append(_chunk(conditions, list(chunk_names), chunk_rows))
+            chunk_names, chunk_rows = {}, []
+        chunk_names[name] = None
+    return [*chunks, _chunk(conditions, list(chunk_names), chunk_rows)]
 
 
-def _chunk(conditions: Conditions, names: list[int], pairs: list[int]) -> Chunk:
-    place = {name: row for row, name in enumerate(names)}
+def _chunk(conditions: Conditions, names: list[int], object_parts: list[int]) -> Chunk:
+    row_of = {name: row for row, name in enumerate(names)}
 
-    def moved(index: Tensor) -> Tensor:
-        return torch.tensor([place[i] for i in index[pairs].tolist()], dtype=torch.int64)
+    def renumbered(index: Tensor) -> Tensor:
+        rows = [row_of[name] for name in index[object_parts].tolist()]
+        return torch.tensor(rows, dtype=torch.int64)
 
-    part = Conditions(
+    chosen = Conditions(
         conditions.names[names],
-        conditions.object_parts[pairs],
-        moved(conditions.part_index),
-        moved(conditions.object_index),
+        conditions.object_parts[object_parts],
+        renumbered(conditions.part_index),
+        renumbered(conditions.object_index),
     )
-    return Chunk(part, *(torch.tensor(rows, dtype=torch.int64) for rows in (names, pairs)))
+    rows = (torch.tensor(chosen_rows, dtype=torch.int64) for chosen_rows in (names, object_parts))
+    return Chunk(chosen, *rows)
 
 
 def pad_with_dummy_object_part(conditions: Conditions) -> Conditions:
-    """The same with one pair of zeros where there is none, for graphs whose axes start at 1."""
+    """Add an object part of zeros if there is none, for graphs whose axes start at 1."""
     if conditions.object_parts.shape[0]:
         return conditions
-    zero = torch.zeros(1, dtype=torch.int64, device=conditions.names.device)
-    none = torch.zeros_like(conditions.names[:1])
-    return replace(conditions, object_parts=none, part_index=zero, object_index=zero)
+    index = torch.zeros(1, dtype=torch.int64, device=conditions.names.device)
+    zeros = torch.zeros_like(conditions.names[:1])
+    return replace(conditions, object_parts=zeros, part_index=index, object_index=index)
 
 
 def graph_inputs(conditions: Conditions, answers_object_parts: bool) -> tuple[Tensor, ...]:
-    """What a graph is asked, in its order; one of a model without pairs takes names only."""
-    return (
-        pad_with_dummy_object_part(conditions).tensors()
-        if answers_object_parts
-        else (conditions.names,)
-    )
+    """Condition tensors that an exported decoder takes, in order; without object parts only the names."""
+    if not answers_object_parts:
+        return (conditions.names,)
+    return pad_with_dummy_object_part(conditions).tensors()
 
 
 def round_up_to_bucket(count: int) -> int:
-    """``count`` rounded up to a power of two: as many recorded graphs as an engine keeps."""
+    """``count`` rounded up to a power of two, so that an engine records few graphs; 0 stays 0."""
     return 1 << (count - 1).bit_length() if count else 0
 
 
 def pad_to_bucket(conditions: Conditions) -> Conditions:
-    """The same with rows of zeros up to the next power of two of names and of pairs (none stay none)."""
-    names, pairs = conditions.names.shape[0], conditions.object_parts.shape[0]
-    more_names, more_pairs = round_up_to_bucket(names) - names, round_up_to_bucket(pairs) - pairs
+    """Add rows of zeros up to the next power of two of names and of object parts; none stay none."""
+    names, object_parts = conditions.names.shape[0], conditions.object_parts.shape[0]
+    more_names = round_up_to_bucket(names) - names
+    more_object_parts = round_up_to_bucket(object_parts) - object_parts
     pad = torch.nn.functional.pad
     return Conditions(
         pad(conditions.names, (0, 0, 0, more_names)),
-        pad(conditions.object_parts, (0, 0, 0, more_pairs)),
-        pad(conditions.part_index, (0, more_pairs)),
-        pad(conditions.object_index, (0, more_pairs)),
+        pad(conditions.object_parts, (0, 0, 0, more_object_parts)),
+        pad(conditions.part_index, (0, more_object_parts)),
+        pad(conditions.object_index, (0, more_object_parts)),
     )

@@ -1,13 +1,15 @@
-"""Built engines on disk: found again by a digest of all they depend on, checked before they are trusted."""
+"""Cache of built engines on disk, keyed by everything they depend on and verified before use."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -22,11 +24,15 @@ from ovps_core.models.interface import PartModel
 from ovps_core.structures.cache_folder import cache_folder
 
 _MANIFEST = "manifest.json"
+_UNFINISHED = ".unfinished"  # suffix of folders in which a build is at work
+_ABANDONED_AFTER = (
+    24 * 3600
+)  # seconds since the last file was written; no build is silent for so long
 log = logging.getLogger(__name__)
 
 
 Progress = Callable[[str], None]
-"""Told in words what a build is at."""
+"""Called with the current step of a build, in words."""
 
 
 def _silent(_: str) -> None:
@@ -35,11 +41,11 @@ def _silent(_: str) -> None:
 
 @dataclass(frozen=True)
 class EngineCache:
-    """Where built engines are kept, and who is told while one is built.
+    """Folder of built engines, and the listener that follows a build.
 
     Attributes:
-        root: the folder; None for ``engines`` in the cache folder. Deleting it costs the time to build again.
-        progress: told what a build is at; nothing is told of what is found ready.
+        root: the folder; None for ``engines`` in the cache folder. If it is deleted, engines are built again.
+        progress: called with each step of a build; not called for engines that are found ready.
     """
 
     root: Path | None = None
@@ -47,20 +53,22 @@ class EngineCache:
 
     @property
     def folder(self) -> Path:
-        """Where engines are kept."""
+        """Folder of all engines."""
         return self.root or cache_folder() / "engines"
 
-    def get(self, kind: str, key: Mapping[str, str], build: Callable[[Path], None]) -> Path:
-        """A folder of files that ``build`` makes for ``key``, built now or before.
+    def get_or_build(
+        self, kind: str, key: Mapping[str, str], build: Callable[[Path], None]
+    ) -> Path:
+        """Folder of the files that ``build`` writes for ``key``, from an earlier call or built now.
 
-        A folder is taken only whole: its manifest must hold the same key and the sha256 of each file; a truncated,
-        changed or foreign one is built anew. Building happens beside and is moved into place in one step, so that
-        a build that is stopped leaves nothing that looks finished.
+        A folder is used only if its manifest holds the same key and the sha256 of each file; otherwise it is built
+        again. The build runs in a temporary folder, which is renamed in one step. An interrupted build therefore
+        leaves nothing that looks finished. Temporary folders of killed builds are removed after a day.
 
         Args:
-            kind: begins the folder's name.
+            kind: first part of the folder's name.
             key: everything that the result depends on.
-            build: writes its files into the empty folder it is given.
+            build: writes its files into the empty folder that it is given.
 
         Raises:
             BackendError: the cache's folder cannot be written.
@@ -90,19 +98,28 @@ class EngineCache:
     def _make_folder(self, name: str) -> Path:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix=f"{name}.", suffix=".part", dir=self.folder))
+            self._remove_abandoned()
+            return Path(tempfile.mkdtemp(prefix=f"{name}.", suffix=_UNFINISHED, dir=self.folder))
         except OSError as error:
             raise BackendError(
                 f"built engines cannot be kept in {self.folder} ({error.strerror}); "
                 "name a folder that can be written"
             ) from error
 
+    def _remove_abandoned(self) -> None:
+        """Remove the temporary folders of builds that were killed."""
+        oldest = time.time() - _ABANDONED_AFTER
+        for folder in self.folder.glob(f"*{_UNFINISHED}"):
+            with contextlib.suppress(OSError):  # another process renamed it meanwhile
+                if folder.stat().st_mtime < oldest:
+                    shutil.rmtree(folder)
+
 
 DEFAULT_CACHE = EngineCache()
 
 
 def is_intact(folder: Path, key: Mapping[str, str]) -> bool:
-    """Whether ``folder`` holds exactly what was built for ``key``."""
+    """Return whether ``folder`` holds, unchanged, what was built for ``key``."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
         if manifest["key"] != dict(key):
@@ -115,7 +132,7 @@ def is_intact(folder: Path, key: Mapping[str, str]) -> bool:
 def model_key(model: PartModel | ModelFile) -> dict[str, str]:
     """Identity of the graphs exported from ``model``, as part of a cache key.
 
-    Weights and configuration are hashed as data; no source code is read. What the code adds is
+    Weights and configuration are hashed as data; no source code is read. The version of the code is
     :data:`ovps_core.engines.subgraphs.GRAPH_VERSION`. A network and the file that it was loaded from have one key.
     """
     if isinstance(model, ModelFile):
@@ -135,3 +152,8 @@ def model_key(model: PartModel | ModelFile) -> dict[str, str]:
         "torch": torch.__version__,
         "timm": version("timm"),
     }
+
+
+def graph_key(model: PartModel | ModelFile, size: tuple[int, int]) -> dict[str, str]:
+    """Cache key of the graphs of ``model`` for pixels of (height, width)."""
+    return model_key(model) | {"size": f"{size[0]}x{size[1]}"}

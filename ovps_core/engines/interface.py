@@ -1,28 +1,31 @@
-"""One interface for every way to run a network: prepare for shapes, encode an image, decode queries."""
+"""Common interface of the ways to run a network: prepare for shapes, encode an image, decode queries."""
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ovps_core.engines.chunking import Chunk, decode_in_chunks, split
-from ovps_core.models.interface import Conditions, Features, PartLogits
+from ovps_core.engines.cuda.preprocess import to_batch_cuda
+from ovps_core.models.interface import Conditions, Features, PartLogits, Preprocessing
+from ovps_core.pipeline.preprocess import RgbImage, to_batch
 
 MAX_QUERIES = 32
 
 
 @dataclass(frozen=True)
 class EngineShape:
-    """What an engine is prepared for.
+    """Shapes that an engine is prepared for.
 
     Attributes:
         batch: images per call.
         size: (height, width) of the pixels.
-        max_queries: most names or pairs in one call; more are run in chunks.
+        max_queries: maximum number of names, and of object parts, in one call; more are run in chunks.
     """
 
     batch: int
@@ -34,11 +37,10 @@ class Engine(ABC):
     """A network ready to run. Calls from several threads take turns.
 
     Attributes:
-        name: as a user names it: "torch", "openvino", ...
-        precision: what the arithmetic is done in: "fp32", "bf16", "fp16", "mixed" (int8 and bf16),
-            "int8".
-        device: where pixels are wanted and logits lie.
-        max_queries: most names or pairs in one pass of the decoder.
+        name: the backend's name: "torch", "openvino", ...
+        precision: number format of the arithmetic: "fp32", "bf16", "fp16", "mixed" (int8 and bf16) or "int8".
+        device: device that takes the pixels and holds the logits.
+        max_queries: maximum number of names, and of object parts, in one pass of the decoder.
     """
 
     name: str
@@ -64,12 +66,18 @@ class Engine(ABC):
 
     @abstractmethod
     def decode(self, features: Features, conditions: Conditions) -> PartLogits:
-        """At most :attr:`max_queries` names (at least one) and pairs on :attr:`device` -> float32 logits."""
+        """1 to :attr:`max_queries` names and as many object parts or fewer on :attr:`device` -> float32 logits."""
+
+    def preprocess(self, images: Sequence[RgbImage], preprocessing: Preprocessing) -> Tensor:
+        """RGB uint8 [H, W, 3] images of any sizes -> normalised pixels float32 [B, 3, h, w] on :attr:`device`."""
+        if self.device.type == "cuda":
+            return to_batch_cuda(images, preprocessing, self.device)
+        return to_batch(images, preprocessing)
 
     def run(self, pixels: Tensor, conditions: Conditions) -> PartLogits:
         """Normalised pixels float [B, 3, H, W] and any number of conditions -> float32 logits on :attr:`device`.
 
-        The image is encoded once; the decoder runs as often as :attr:`max_queries` asks for.
+        The image is encoded once; the decoder runs once per chunk of :attr:`max_queries`.
         """
         with self._turn, torch.inference_mode():
             features = self.encode(pixels.to(self.device, non_blocking=True))
@@ -87,11 +95,11 @@ class Engine(ABC):
             return self.decode_all(features, conditions)
 
     def decode_all(self, features: Features, conditions: Conditions) -> PartLogits:
-        """Any number of conditions, wherever they lie -> float32 logits on :attr:`device`."""
+        """Any number of conditions on any device -> float32 logits on :attr:`device`."""
         return decode_in_chunks(self.decode, features, conditions, self._chunks(conditions))
 
     def _chunks(self, conditions: Conditions) -> list[Chunk]:
-        """Of ``conditions``, on :attr:`device`; split and moved when they change and not per frame."""
+        """Chunks of ``conditions`` on :attr:`device`; split and moved when they change, not per frame."""
         known = self._split
         if known is None or known[0] is not conditions or known[1] != self.max_queries:
             chunks = [chunk.to(self.device) for chunk in split(conditions, self.max_queries)]

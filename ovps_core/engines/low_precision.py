@@ -1,4 +1,4 @@
-"""A copy of a network in 16 bit, "strongly typed": the precision of every operation is written in its tensors."""
+"""Copy of a network in 16 bit, strongly typed: the dtype of its tensors sets the precision of each operation."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from ovps_core.models.interface import PartModel
 def inference_copy(model: PartModel, dtype: torch.dtype = torch.float32) -> PartModel:
     """A copy of ``model`` on the CPU, for inference; ``model`` stays as it is.
 
-    In 16 bit the weights are rounded, but norms stay and compute in float32: sums of squares and variances leave
-    the range of float16.
+    In 16 bit the weights are rounded, but norms keep float32 weights and compute in float32: sums of squares and
+    variances leave the range of float16.
 
     Args:
-        dtype: of the weights: float32, float16 or bfloat16.
+        model: the network.
+        dtype: dtype of the weights: float32, float16 or bfloat16.
     """
-    twin = copy.deepcopy(model).cpu().eval().requires_grad_(False).float()
+    network = copy.deepcopy(model).cpu().eval().requires_grad_(False).float()
     if dtype is not torch.float32:
-        for module in twin.modules():
+        for module in network.modules():
             if isinstance(module, (nn.LayerNorm, nn.BatchNorm2d)):
                 _compute_in_float32(module, dtype)
             else:
                 _round(module, dtype)
-    return twin
+    return network
 
 
 def _round(module: nn.Module, dtype: torch.dtype) -> None:
-    """The module's own tensors, not those of modules in it."""
+    """Round the tensors of ``module``, but not those of its submodules."""
     for parameter in module.parameters(recurse=False):
         parameter.data = parameter.data.to(dtype)
     for name, buffer in module.named_buffers(recurse=False):

@@ -1,4 +1,4 @@
-"""Which engine runs a network: the one asked for, or the fastest that is here."""
+"""Choice of the engine that runs a network: the requested one, or the fastest that is installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ovps_core.checkpoints.file import ModelFile, network
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
 from ovps_core.engines.interface import Engine
 from ovps_core.engines.torch_eager import EagerEngine
-from ovps_core.errors import BackendError
+from ovps_core.errors import BackendError, UsageError
 from ovps_core.models.interface import PartModel, QueryEncoder
 from ovps_core.pipeline.preprocess import RgbImage
 
@@ -29,23 +29,25 @@ def make_engine(
     precision: str = "auto",
     calibration: Sequence[RgbImage] = (),
     query_encoder: QueryEncoder | None = None,
-    cache: EngineCache = DEFAULT_CACHE,
+    engine_cache: EngineCache = DEFAULT_CACHE,
 ) -> Engine:
-    """An engine for ``model``.
+    """Make an engine for ``model``.
 
     Args:
-        model: the network, or a weights file; engines whose exported graphs are in the cache do not build it.
-        backend: one of :data:`BACKENDS`; "auto" takes the fastest that is installed and keeps the masks:
-            on a GPU tensorrt, compiled, torch; on a CPU openvino, onnxruntime, torch.
+        model: the network.
+        backend: one of :data:`BACKENDS`. "auto" takes the fastest that is installed and keeps the masks: on a GPU
+            tensorrt, compiled, torch; on a CPU openvino, onnxruntime, torch.
         device: "auto", "cpu" or "cuda:N".
-        precision: "auto", "fp32", "bf16", "fp16", "mixed" or "int8"; "auto" is 16 bit where the device is
-            faster in it. mixed and int8 must be asked for: what they cost in accuracy depends on the model.
-        calibration: pictures to calibrate mixed and int8 with, such as the robot sees.
+        precision: "auto", "fp32", "bf16", "fp16", "mixed" or "int8". "auto" is 16 bit if that is faster.
+            mixed and int8 are used only on request, since their cost in accuracy depends on the model.
+        calibration: images to calibrate mixed and int8 with, such as the robot sees.
         query_encoder: encodes queries to calibrate mixed and int8 with; only they need it.
-        cache: where engines that must be built are kept.
+        engine_cache: folder of engines that must be built.
 
     Raises:
-        BackendError: what was asked for is not here; says what is, and what to install.
+        BackendError: the backend, device or precision is not available here; the message says which are.
+        UsageError: the backend does not have this device or precision at all.
+        MissingDependencyError: a package is not installed; the message has the line that installs it.
     """
     if backend not in BACKENDS:
         raise BackendError(f"unknown backend {backend!r}; known are {', '.join(BACKENDS)}")
@@ -54,22 +56,23 @@ def make_engine(
         device = "cuda:0" if on_gpu else "cpu"
     if precision == "auto" and not model.spec.safe_in_half_precision:
         precision = "fp32"
-    why = "as asked"
+    reason = "as requested"
     if backend == "auto":
-        backend, why = _default_backend(device, precision)
+        backend, reason = _default_backend(device, precision)
     if device != "cpu" and backend in ("openvino", "onnxruntime"):
-        raise BackendError(
+        raise UsageError(
             f"{backend} runs on the CPU here, not on {device!r}; use tensorrt, compiled or torch"
         )
     if precision in ("bf16", "mixed", "int8") and not model.spec.safe_in_half_precision:
         log.warning("%s changes this model's masks; docs/performance.md has how much", precision)
-    engine = _MAKERS[backend](_Request(model, device, precision, calibration, query_encoder, cache))
-    log.info("engine: %s on %s in %s (%s)", engine.name, device, engine.precision, why)
+    request = _Request(model, device, precision, calibration, query_encoder, engine_cache)
+    engine = _MAKERS[backend](request)
+    log.info("engine: %s on %s in %s (%s)", engine.name, device, engine.precision, reason)
     return engine
 
 
 def _default_backend(device: str, precision: str) -> tuple[str, str]:
-    """A backend that is here, and why it."""
+    """The fastest backend that is installed, and the reason for the log."""
     if device.startswith("cuda"):
         from ovps_core.engines.tensorrt.build import runtime_name
 
@@ -100,14 +103,14 @@ def _precision_or(precision: str, default: Callable[[], str]) -> str:
 
 @dataclass(frozen=True)
 class _Request:
-    """Arguments of :func:`make_engine` after defaults."""
+    """Arguments of :func:`make_engine` after its defaults are filled in."""
 
     model: PartModel | ModelFile
     device: str
     precision: str
     calibration: Sequence[RgbImage]
     query_encoder: QueryEncoder | None
-    cache: EngineCache
+    engine_cache: EngineCache
 
 
 def _torch(request: _Request) -> Engine:
@@ -133,9 +136,9 @@ def _openvino(request: _Request) -> Engine:
     return OpenVinoEngine(
         request.model,
         precision=_precision_or(request.precision, lambda: "bf16" if has_bf16() else "fp32"),
-        images=request.calibration,
+        calibration=request.calibration,
         query_encoder=request.query_encoder,
-        cache=request.cache,
+        engine_cache=request.engine_cache,
     )
 
 
@@ -143,7 +146,7 @@ def _onnxruntime(request: _Request) -> Engine:
     from ovps_core.engines.onnx.runtime import OnnxRuntimeEngine
 
     precision = _precision_or(request.precision, lambda: "fp32")
-    return OnnxRuntimeEngine(request.model, precision=precision, cache=request.cache)
+    return OnnxRuntimeEngine(request.model, precision=precision, engine_cache=request.engine_cache)
 
 
 def _tensorrt(request: _Request) -> Engine:
@@ -151,7 +154,7 @@ def _tensorrt(request: _Request) -> Engine:
 
     precision = _precision_or(request.precision, lambda: "fp16")
     return TensorRtEngine(
-        network(request.model), device=request.device, precision=precision, cache=request.cache
+        request.model, device=request.device, precision=precision, engine_cache=request.engine_cache
     )
 
 

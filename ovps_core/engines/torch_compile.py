@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -20,14 +21,24 @@ T = TypeVar("T")
 _MAX_GRAPHS = 64
 
 
+def _more_graphs() -> AbstractContextManager[Any]:
+    """Raise PyTorch's limit of graphs per function, past which it would continue uncompiled without a word.
+
+    There is one graph per combination of two powers of two.
+    """
+    return torch._dynamo.config.patch(recompile_limit=_MAX_GRAPHS)
+
+
 class CompiledEngine(EagerEngine):
     """The network through torch.compile.
 
-    On a GPU each half is a CUDA graph (``mode="reduce-overhead"``), one for each number of names and pairs; both
-    are rounded up to a power of two, so that there are few. On a CPU one graph takes every number.
+    On a GPU encoder and decoder are CUDA graphs (``mode="reduce-overhead"``), one for each number of names and of
+    object parts. Both numbers are rounded up to a power of two, so that there are few graphs. On a CPU one graph
+    takes every number.
 
     Raises:
-        BackendError: see :class:`EagerEngine`; also where no C++ compiler is found for a CPU.
+        UsageError: see :class:`EagerEngine`.
+        BackendError: see :class:`EagerEngine`; also if no C++ compiler is found for a CPU.
     """
 
     name = "compiled"
@@ -37,14 +48,11 @@ class CompiledEngine(EagerEngine):
         self._on_gpu = self.device.type == "cuda"
         options: dict[str, Any] = {"mode": "reduce-overhead"} if self._on_gpu else {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="compiled")
-        # One graph for each pair of powers of two; past the limit PyTorch would go on uncompiled, saying nothing.
-        limits = torch._dynamo.config
-        limits.recompile_limit = max(limits.recompile_limit, _MAX_GRAPHS)
         self._encode = torch.compile(self.model.encode, dynamic=False, **options)
         self._decode = torch.compile(self.model.decode, dynamic=not self._on_gpu, **options)
 
     def prepare(self, shape: EngineShape) -> None:
-        """Compile both halves now; the GPU also records its graph for one query and for the most."""
+        """Compile encoder and decoder now; on a GPU also record graphs for one query and for the maximum."""
         super().prepare(shape)
         pixels = torch.zeros(shape.batch, 3, *shape.size, device=self.device)
         counts = (
@@ -52,13 +60,12 @@ class CompiledEngine(EagerEngine):
             if self._on_gpu
             else [3, 5]
         )
+        spec = self.model.spec
         try:
             for count in counts * 3:  # a CUDA graph warms up, records, then replays
-                rows = torch.zeros(count, dtype=torch.int64)
-                words = torch.zeros(count, self.model.spec.condition_dim)
-                pairs = words if self.model.spec.answers_object_parts else words[:0]
-                self.run(pixels, Conditions(words, pairs, rows[: len(pairs)], rows[: len(pairs)]))
-        except Exception as error:  # the compiler raises whatever it meets
+                object_parts = count if spec.answers_object_parts else 0
+                self.run(pixels, Conditions.placeholder(spec.condition_dim, count, object_parts))
+        except Exception as error:  # the compiler raises errors of every kind
             reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
             raise BackendError(
                 f"torch.compile failed ({reason}); on a CPU it needs a C++ compiler. Use backend torch"
@@ -72,25 +79,27 @@ class CompiledEngine(EagerEngine):
         """See :meth:`Engine.decode`."""
         return self._in_one_thread(self._decode_here, features, conditions)
 
-    def _in_one_thread(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    def _in_one_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Graphs belong to the thread that recorded them, and a node warms up in another than it works in."""
         if not self._on_gpu:
-            return work(*arguments, **named)
-        return self._thread.submit(torch.inference_mode()(work), *arguments, **named).result()
+            return work(*args, **kwargs)
+        return self._thread.submit(torch.inference_mode()(work), *args, **kwargs).result()
 
     def _encode_here(self, pixels: Tensor) -> Features:
         if self._on_gpu:
             torch.compiler.cudagraph_mark_step_begin()
-        return self._encode(pixels.to(self.dtype))
+        with _more_graphs():
+            return self._encode(pixels.to(self.dtype))
 
     def _decode_here(self, features: Features, conditions: Conditions) -> PartLogits:
-        count, pairs = conditions.names.shape[0], conditions.object_parts.shape[0]
+        names, object_parts = conditions.names.shape[0], conditions.object_parts.shape[0]
         conditions = conditions.to(self.device, self.dtype)
         if self._on_gpu:
             conditions = pad_to_bucket(conditions)
-        logits = self._decode(features, conditions)
+        with _more_graphs():
+            logits = self._decode(features, conditions)
         # The next replay overwrites a graph's outputs.
         return PartLogits(
-            logits.names[:, :count].to(torch.float32, copy=self._on_gpu),
-            logits.object_parts[:, :pairs].to(torch.float32, copy=self._on_gpu),
+            logits.names[:, :names].to(torch.float32, copy=self._on_gpu),
+            logits.object_parts[:, :object_parts].to(torch.float32, copy=self._on_gpu),
         )

@@ -1,4 +1,4 @@
-"""PyTorch as it is: every model, every device, no preparation."""
+"""PyTorch in eager mode: every model, every device, no preparation."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from torch import Tensor
 
 from ovps_core.engines.interface import Engine, EngineShape
 from ovps_core.engines.low_precision import inference_copy
-from ovps_core.errors import BackendError
+from ovps_core.errors import BackendError, UsageError
 from ovps_core.models.interface import Conditions, Features, PartLogits, PartModel
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class EagerEngine(Engine):
-    """The network in PyTorch; in 16 bit on a copy, in fp32 on ``model`` itself, which moves to ``device``.
+    """The network in PyTorch.
+
+    Args:
+        model: the network. In fp32 it is used itself and moves to ``device``; in 16 bit a copy is made.
+        device: "cpu" or "cuda:N".
+        precision: "fp32", "bf16" or "fp16".
 
     Raises:
-        BackendError: the device or the precision cannot be had.
+        UsageError: another precision.
+        BackendError: PyTorch sees no such device.
     """
 
     name = "torch"
@@ -29,7 +35,7 @@ class EagerEngine(Engine):
                 f"device {device!r} was asked for, but PyTorch sees no CUDA device; use cpu"
             )
         if precision not in DTYPES:
-            raise BackendError(f"{self.name} runs in {', '.join(DTYPES)}, not {precision!r}")
+            raise UsageError(f"{self.name} runs in {', '.join(DTYPES)}, not {precision!r}")
         self.device = torch.device(device)
         self.precision = precision
         self.dtype = DTYPES[precision]
@@ -38,7 +44,7 @@ class EagerEngine(Engine):
         self.model = model.to(self.device)
 
     def prepare(self, shape: EngineShape) -> None:
-        """Nothing to build: eager PyTorch takes any shape."""
+        """Set :attr:`max_queries`; eager PyTorch takes any shape."""
         self.max_queries = shape.max_queries
 
     def encode(self, pixels: Tensor) -> Features:

@@ -1,1 +1,1 @@
-"""How good a model is: benchmark protocols, folders of labelled photographs, reports."""
+"""Measurement of models on benchmarks, on folders of photographs, and on rendered scenes."""

@@ -1,4 +1,4 @@
-"""A model on a benchmark: every item through the protocol, figures at the end."""
+"""Evaluation of a model on a benchmark."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from tqdm import tqdm
 
 from ovps_core.datasets.benchmark_reader import BenchmarkItem, BenchmarkReader, LabelledImage
 from ovps_core.errors import DatasetError
-from ovps_core.evaluation.benchmark_scores import BenchmarkResult
+from ovps_core.evaluation.benchmark_result import BenchmarkResult
 from ovps_core.evaluation.counts import ConfusionCounts, ReleasedCounts
 from ovps_core.evaluation.metrics import confusion_matrix, iou_per_class, mean_of_valid
 from ovps_core.evaluation.protocols import (
+    CLEAN,
+    EvaluationProtocol,
     Setting,
     check_logits,
     oracle_obj_prediction,
@@ -32,16 +34,20 @@ if TYPE_CHECKING:
     from ovps_core.segmenter import PartSegmenter
 
 Predict = Callable[[NDArray[np.uint8]], PartLogits]
-"""RGB uint8 [H, W, 3] -> logits of the vocabulary's names and pairs, background last, at any resolution."""
+"""RGB uint8 [H, W, 3] -> logits of a vocabulary's names and object parts, background last, any resolution."""
 
 
 @dataclass(frozen=True)
 class ScoredItem:
-    """One item after the model answered, for whoever watches.
+    """One item with the model's prediction.
 
     Attributes:
-        miou: mean IoU over the classes labelled in the item, 0..1.
-        truth, predicted: int32 [H, W], positions in ``vocabulary.object_parts``, IGNORE elsewhere.
+        name: of the item.
+        setting: knowledge that the model was given.
+        miou: mean IoU over the classes labelled in the item, 0 to 1.
+        image: RGB uint8 [H, W, 3].
+        truth: int32 [H, W], indices into ``vocabulary.object_parts``, IGNORE where unlabelled.
+        predicted: the same; IGNORE also for the background.
     """
 
     name: str
@@ -53,18 +59,16 @@ class ScoredItem:
 
 
 def predictor(segmenter: PartSegmenter, vocabulary: Vocabulary) -> Predict:
-    """Ask ``segmenter`` for all names of ``vocabulary``; the words are encoded once.
+    """Return a function that predicts all names of ``vocabulary``, which are encoded once.
 
-    Maps stay at the network's own resolution: the protocols enlarge them a few classes at a time.
+    Its maps have the network's resolution; the protocols resize them a few classes at a time.
 
     Raises:
-        OvpsError: the model has no background, which the protocols need.
+        UsageError: the model has no background, which the protocols need.
     """
-    model = segmenter.model
     conditions = segmenter.query_encoder.encode_vocabulary(vocabulary)
-    return lambda image: segmenter.engine.run(
-        to_pixels(image, model.spec.preprocessing), conditions
-    )
+    preprocessing = segmenter.model.spec.preprocessing
+    return lambda image: segmenter.engine.run(to_pixels(image, preprocessing), conditions)
 
 
 def evaluate_benchmark(
@@ -72,53 +76,55 @@ def evaluate_benchmark(
     predict: Predict,
     *,
     settings: Collection[Setting] = tuple(Setting),
-    released: bool = False,
+    protocol: EvaluationProtocol = CLEAN,
     limit: int = 0,
     model: str = "",
     trained_on: str = "",
-    watch: Callable[[ScoredItem], None] | None = None,
+    on_item: Callable[[ScoredItem], None] | None = None,
 ) -> BenchmarkResult:
     """Run a model over a benchmark.
 
     Args:
-        reader: supplies items and the vocabulary whose names are asked.
-        predict: the model; called once for neighbouring items of one image.
-        settings: what the model is told.
-        released: emulate the released evaluation, for comparing with published figures.
-        limit: only the first so many items; 0 for all.
-        model, trained_on: for the record.
-        watch: called with every scored item.
+        reader: supplies the items and the vocabulary.
+        predict: the model; called once for consecutive items of one image.
+        settings: knowledge that the model is given.
+        protocol: ``RELEASED`` emulates the released evaluation.
+        limit: number of items, from the first; 0 for all.
+        model: name of the weights, for the record.
+        trained_on: name of the training set's vocabulary, for the record.
+        on_item: called with every scored item.
 
     Raises:
-        DatasetError: the data set is missing, half unpacked, or has no item with a part label.
+        DatasetError: files are missing or malformed, or no item has a part label.
+        UsageError: the model answers with another vocabulary.
     """
     vocabulary = reader.vocabulary
     items = reader.evaluation_items()[: limit or None]
-    kind = ReleasedCounts if released else ConfusionCounts
+    kind = ReleasedCounts if protocol.subtracts_boundary_labels else ConfusionCounts
     counts = {setting: kind(setting, vocabulary) for setting in settings}
-    replaced = _Skipped()
+    shift = protocol.shifts_labels and reader.resized_in_released_code
+    samples = _LabelledItems(items, protocol)
     image_path, logits = Path(), None
     scored = 0
-    for item, sample in _samples(items, released, replaced):
+    for item, sample in samples:
         if logits is None or item.image_path != image_path:
             image_path, logits = item.image_path, predict(sample.image)
             check_logits(logits, vocabulary)
-        truth = shifted_labels(sample.parts) if released and reader.resized_labels else sample.parts
+        truth = shifted_labels(sample.parts) if shift else sample.parts
         for setting, count in counts.items():
-            predicted = (
-                _prediction(setting, logits, vocabulary, sample).cpu().numpy().astype(np.int32)
-            )
+            prediction = _prediction(setting, logits, vocabulary, sample)
+            predicted = prediction.cpu().numpy().astype(np.int32)
             count.add(predicted, truth)
-            if watch is not None:
-                watch(_scored(item.name, setting, sample.image, truth, predicted, vocabulary))
+            if on_item is not None:
+                on_item(_scored(item.name, setting, sample.image, truth, predicted, vocabulary))
         scored += 1
     if not scored:
         raise DatasetError(
             f"{reader.base}: none of the {len(items)} items has a part label to measure."
         )
-    figures = tuple(count.figures() for count in counts.values())
+    metrics = tuple(count.metrics() for count in counts.values())
     return BenchmarkResult(
-        vocabulary.name, model, trained_on, released, scored, replaced.count, figures
+        vocabulary.name, model, trained_on, protocol, scored, samples.without_parts, metrics
     )
 
 
@@ -131,25 +137,25 @@ def _prediction(
     return pred_all_prediction(logits, vocabulary, size)
 
 
-@dataclass
-class _Skipped:
-    count: int = 0
+class _LabelledItems:
+    """Items with a part label; the protocol decides whether the others are skipped or replaced."""
 
+    def __init__(self, items: Sequence[BenchmarkItem], protocol: EvaluationProtocol) -> None:
+        self._items, self._protocol = items, protocol
+        self.without_parts = 0
 
-def _samples(
-    items: Sequence[BenchmarkItem], released: bool, skipped: _Skipped
-) -> Iterator[tuple[BenchmarkItem, LabelledImage]]:
-    """Items with a part label; the others are left out, or replaced as the released code does."""
-    replacement = RandomReplacement(len(items))
-    for start in tqdm(range(len(items)), unit="item", disable=None):
-        index: int | None = start
-        sample = items[start].read()
-        skipped.count += not sample.has_parts
-        while released and index is not None and not sample.has_parts:
-            index = replacement.instead_of(index)
-            sample = sample if index is None else items[index].read()
-        if index is not None and sample.has_parts:
-            yield items[index], sample
+    def __iter__(self) -> Iterator[tuple[BenchmarkItem, LabelledImage]]:
+        replacement = RandomReplacement(len(self._items))
+        for start in tqdm(range(len(self._items)), unit="item", disable=None):
+            index: int | None = start
+            sample = self._items[start].read()
+            self.without_parts += not sample.has_parts
+            if self._protocol.replaces_empty_items:
+                while index is not None and not sample.has_parts:
+                    index = replacement.draw(index)
+                    sample = sample if index is None else self._items[index].read()
+            if index is not None and sample.has_parts:
+                yield self._items[index], sample
 
 
 def _scored(

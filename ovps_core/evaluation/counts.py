@@ -1,21 +1,22 @@
-"""What a benchmark run adds up per setting: the clean counts, and those of the released evaluator."""
+"""Running counts of a benchmark run: those of the clean protocol and of the released evaluator."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.evaluation.benchmark_scores import SettingFigures, class_figures, setting_figures
+from ovps_core.evaluation.benchmark_result import SettingMetrics, class_metrics, setting_metrics
 from ovps_core.evaluation.metrics import confusion_matrix, mask_boundary, mean_of_valid
 from ovps_core.evaluation.protocols import Setting
-from ovps_core.evaluation.released import boundary_confusion, released_figures
+from ovps_core.evaluation.released import boundary_confusion, released_metrics
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
 
 
 class ConfusionCounts:
-    """Confusion and boundaries of one setting, over labelled pixels only; memory does not grow."""
+    """Confusion and boundary counts of one setting over labelled pixels, in constant memory."""
 
     def __init__(self, setting: Setting, vocabulary: Vocabulary) -> None:
+        """Start at zero."""
         classes = len(vocabulary.object_parts)
         self.setting, self.vocabulary = setting, vocabulary
         self.confusion = np.zeros((classes + 1, classes + 1), dtype=np.int64)
@@ -23,7 +24,12 @@ class ConfusionCounts:
         self.boundary_union = np.zeros(classes, dtype=np.int64)
 
     def add(self, predicted: NDArray[np.int32], truth: NDArray[np.int32]) -> None:
-        """Count one item: ``predicted`` int32 [H, W] in 0..T (T = background), ``truth`` with IGNORE."""
+        """Count one item.
+
+        Args:
+            predicted: int32 [H, W], object-part indices, T for the background.
+            truth: int32 [H, W], object-part indices, IGNORE where unlabelled.
+        """
         labelled = truth != IGNORE
         classes = len(self.boundary_union)
         self.confusion += confusion_matrix(predicted[labelled], truth[labelled], classes + 1)
@@ -35,9 +41,9 @@ class ConfusionCounts:
             self.boundary_overlap[row] += np.count_nonzero(claimed & true)
             self.boundary_union[row] += np.count_nonzero(claimed | true)
 
-    def figures(self) -> SettingFigures:
-        """Figures of all items so far."""
-        return setting_figures(
+    def metrics(self) -> SettingMetrics:
+        """Compute the metrics of all items so far."""
+        return setting_metrics(
             self.setting,
             self.vocabulary,
             self.confusion,
@@ -47,26 +53,30 @@ class ConfusionCounts:
 
 
 class ReleasedCounts:
-    """Confusion matrices of one setting as the released evaluator keeps them."""
+    """Confusion matrices of one setting in the form of the released evaluator."""
 
     def __init__(self, setting: Setting, vocabulary: Vocabulary) -> None:
+        """Start at zero."""
         classes = len(vocabulary.object_parts)
         self.setting, self.vocabulary = setting, vocabulary
         self.confusion = np.zeros((classes + 1, classes + 1), dtype=np.int64)
         self.boundary = np.zeros_like(self.confusion)
 
     def add(self, predicted: NDArray[np.int32], truth: NDArray[np.int32]) -> None:
-        """Count one item; unlabelled pixels become the last class on both sides."""
+        """Count one item as :meth:`ConfusionCounts.add` does.
+
+        Unlabelled pixels become the last class in both maps.
+        """
         void = len(self.confusion) - 1
         unlabelled = truth == IGNORE
         claimed, true = np.where(unlabelled, void, predicted), np.where(unlabelled, void, truth)
         self.confusion += confusion_matrix(claimed, true, void + 1)
         self.boundary += boundary_confusion(claimed, true, void + 1)
 
-    def figures(self) -> SettingFigures:
-        """The released figures under our names."""
+    def metrics(self) -> SettingMetrics:
+        """Compute the released metrics under the names of :class:`SettingMetrics`."""
         vocabulary, names = self.vocabulary, self.vocabulary.pair_names
-        raw = released_figures(
+        raw = released_metrics(
             self.confusion, self.boundary, self.setting, names, vocabulary.seen_indices.tolist()
         )
         per_class = {
@@ -77,7 +87,7 @@ class ReleasedCounts:
                 ("boundary_iou", "BoundaryIoU"),
             )
         }
-        return SettingFigures(
+        return SettingMetrics(
             setting=self.setting.value,
             miou=raw["mIoU"],
             seen_miou=raw["mIoU-base"],
@@ -92,5 +102,5 @@ class ReleasedCounts:
             seen_boundary_iou=raw["Boundary-mIoU-base"],
             unseen_boundary_iou=raw["Boundary-mIoU-unbase"],
             harmonic_boundary_iou=raw["h-bIoU"],
-            classes=class_figures(vocabulary, per_class, self.confusion[:, :-1].sum(axis=0)),
+            classes=class_metrics(vocabulary, per_class, self.confusion[:, :-1].sum(axis=0)),
         )

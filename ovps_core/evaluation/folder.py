@@ -1,10 +1,10 @@
-"""A model on a folder of labelled photographs, asked as a user asks: one query for each name."""
+"""Evaluation of a model on a folder of labelled photographs, with one query for each category."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,23 +12,28 @@ from tqdm import tqdm
 
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import DatasetError
-from ovps_core.evaluation.benchmark_scores import without_nan
-from ovps_core.evaluation.queries import QueryAccumulator
+from ovps_core.evaluation.benchmark_result import without_nan
+from ovps_core.evaluation.query_metrics import QueryAccumulator
 from ovps_core.models.interface import EncodedQueries
-from ovps_core.pipeline.postprocess.components import SegmentOptions, part_masks
-from ovps_core.segmenter import PartSegmenter, full_size
+from ovps_core.pipeline.postprocess.components import SegmentOptions, full_size, part_masks
 from ovps_core.structures.masks import PartMasks
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.query import PartQuery, RefusedQuery
+
+if TYPE_CHECKING:
+    from ovps_core.segmenter import PartSegmenter
 
 
 @dataclass(frozen=True)
 class AnsweredQuery:
-    """One query about one photograph, for whoever watches.
+    """One query about one image, with its answer.
 
     Attributes:
-        iou: of the answer; for a part that is not there 1 for silence, 0 for an alarm.
-        truth: bool [H, W]; None where the photograph does not show it.
-        mask: bool [H, W], the answer.
+        name: of the image.
+        query: the query.
+        iou: of the answer; for an absent part 1 without an answer and 0 with one.
+        image: RGB uint8 [H, W, 3].
+        truth: bool [H, W]; None if the image does not show the part.
+        mask: bool [H, W], union of the reported parts.
     """
 
     name: str
@@ -41,21 +46,31 @@ class AnsweredQuery:
 
 @dataclass(frozen=True)
 class FolderResult:
-    """A whole run; ``figures`` adds up every query.
+    """Result of an evaluation on a folder.
 
     Attributes:
-        images: photographs asked about.
+        directory: the folder.
+        model: name of the weights.
+        images: number of photographs.
+        queries: metrics of every answered query.
+        refused: categories that the model cannot answer; they are not among ``queries``.
     """
 
     directory: str
     model: str
     images: int
-    figures: QueryAccumulator
+    queries: QueryAccumulator
+    refused: tuple[RefusedQuery, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Every figure, ready for JSON."""
-        head = {"dataset": self.directory, "model": self.model, "images": self.images}
-        content: dict[str, Any] = without_nan({**head, **self.figures.as_dict()})
+        """Return every metric, ready for JSON."""
+        head = {
+            "dataset": self.directory,
+            "model": self.model,
+            "images": self.images,
+            "refused": [asdict(refused) for refused in self.refused],
+        }
+        content: dict[str, Any] = without_nan({**head, **self.queries.as_dict()})
         return content
 
 
@@ -65,59 +80,66 @@ def evaluate_folder(
     *,
     limit: int = 0,
     model: str = "",
-    watch: Callable[[AnsweredQuery], None] | None = None,
+    on_answer: Callable[[AnsweredQuery], None] | None = None,
 ) -> FolderResult:
-    """Ask every category of the folder about every photograph in it.
+    """Query every category of a folder in every photograph.
 
-    A category that the photograph has is a present query; one that it lacks an absent query, on which any
-    answer is a false alarm.
+    A category that a photograph has is a present query. One that it lacks is an absent query, and any answer
+    to it is a false alarm. A category that the model refuses is reported in ``refused``; the rest is scored.
 
     Args:
-        limit: only the first so many photographs; 0 for all.
-        model: for the record.
-        watch: called with every answered query.
+        folder: photographs and categories.
+        segmenter: the model.
+        limit: number of photographs, from the first; 0 for all.
+        model: name of the weights, for the record.
+        on_answer: called with every answered query.
 
     Raises:
-        DatasetError: no photographs, or one of them or its annotations cannot be read.
+        DatasetError: there are no photographs, or a photograph or an annotation cannot be read.
+        QueryError: the model refuses every category.
     """
     images = folder.images[: limit or None]
     if not images:
         raise DatasetError(f"{folder.directory}: annotations.json lists no images.")
-    queries = [PartQuery(text=c.name, object=c.object, part=c.part) for c in folder.categories]
-    plan = segmenter.encode_queries(queries)
-    figures = QueryAccumulator()
+    categories = {
+        PartQuery(text=category.name, object=category.object, part=category.part): category
+        for category in folder.categories
+    }
+    encoded = segmenter.encode_queries(list(categories))
+    accumulator = QueryAccumulator()
     for entry in tqdm(images, unit="image", disable=None):
         image = folder.read(entry)
         truths = folder.masks(entry, *image.shape[:2])
-        found, probabilities = ask(segmenter, image, plan)
-        for category, query, probability in zip(
-            folder.categories, queries, probabilities, strict=True
-        ):
-            mask, truth = found.mask_of(query), truths.get(category)
+        found, probabilities = answer_queries(segmenter, image, encoded)
+        for query, probability in zip(encoded.queries, probabilities, strict=True):
+            mask, truth = found.mask_of(query), truths.get(categories[query])
             if truth is not None and not truth.any():
-                continue  # annotated, but smaller than a pixel: neither answer would be wrong
-            iou = figures.add(query, mask, probability, truth)
-            if watch is not None:
-                watch(AnsweredQuery(entry.name, query, iou, image, truth, mask))
-    return FolderResult(str(folder.directory), model, len(images), figures)
+                continue  # annotated, but smaller than a pixel: present or absent, neither is wrong
+            iou = accumulator.add(query, mask, probability, truth)
+            if on_answer is not None:
+                on_answer(AnsweredQuery(entry.name, query, iou, image, truth, mask))
+    return FolderResult(str(folder.directory), model, len(images), accumulator, encoded.refused)
 
 
-def ask(
+def answer_queries(
     segmenter: PartSegmenter,
     image: NDArray[np.uint8],
-    plan: EncodedQueries,
+    queries: EncodedQueries,
     options: SegmentOptions | None = None,
 ) -> tuple[PartMasks, NDArray[np.float32]]:
-    """The answer to all queries and the probabilities it is cut from, from one pass of the network.
+    """Answer all queries in one pass of the network.
 
     Args:
+        segmenter: the model.
         image: RGB uint8 [H, W, 3].
+        queries: the encoded queries.
+        options: thresholds; None takes the defaults.
 
     Returns:
-        The answer with ``options``, and float32 [Q, H, W], 0..1.
+        The parts, and the probabilities float32 [Q, H, W], 0 to 1, before any threshold.
     """
     height, width = image.shape[:2]
-    maps = segmenter.query_maps([image], plan)
+    maps = segmenter.query_maps([image], queries)
     options = options or SegmentOptions()
-    found = part_masks(maps[0], plan.queries, height, width, options, segmenter.name)
+    found = part_masks(maps[0], queries.queries, height, width, options, segmenter.name)
     return found, full_size(maps, height, width)[0]

@@ -1,4 +1,4 @@
-"""A page with the best and the worst pictures of an evaluation: truth on the left, answer on the right."""
+"""HTML page with the best and worst pictures of an evaluation: truth left, answer right."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from ovps_core.evaluation.folder import AnsweredQuery
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.pipeline.drawing import colours
 
-PICTURES = 12
+MAX_PICTURES = 12
+"""Number of best and of worst pictures."""
+
 LONG_EDGE = 420
-"""Pixels of the longer side of each half picture."""
+"""Longer side of each picture, pixels."""
 
 STYLE = """\
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
@@ -31,6 +33,10 @@ figure img { display: block; max-width: 100%; } figcaption span { margin-right: 
 
 
 Palette = Mapping[int, tuple[int, int, int]]
+"""RGB colour of each class."""
+
+Legend = tuple[tuple[str, str], ...]
+"""Name and CSS colour of each class in a picture."""
 
 
 @dataclass(frozen=True, order=True)
@@ -40,26 +46,23 @@ class _Picture:
     title: str = field(compare=False)
     score: float = field(compare=False)
     jpeg: bytes = field(compare=False, repr=False)
-    legend: tuple[tuple[str, str], ...] = field(compare=False)
+    legend: Legend = field(compare=False)
 
 
 class Gallery:
-    """Keeps the pictures with the highest and the lowest IoU; holds no more than it shows.
-
-    Args:
-        names: of the classes in label maps, for the legend.
-    """
+    """Collector of the pictures with the highest and the lowest IoU, in constant memory."""
 
     def __init__(self, names: Sequence[str] = ()) -> None:
+        """Start empty; ``names`` are the class names of label maps, for the legend."""
         self._names = names
         self._order = count()
         self._best: list[_Picture] = []
         self._worst: list[_Picture] = []
 
-    def item(self, item: ScoredItem) -> None:
-        """Consider one benchmark item."""
+    def add_item(self, item: ScoredItem) -> None:
+        """Add one benchmark item, if it is among the best or the worst."""
 
-        def draw() -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
+        def draw() -> tuple[NDArray[np.uint8], Legend]:
             rows = sorted({int(row) for row in np.union1d(item.truth, item.predicted)} - {IGNORE})
             palette = dict(zip(rows, colours(len(rows)), strict=True))
             legend = tuple((self._names[row], _css(palette[row])) for row in rows)
@@ -67,17 +70,17 @@ class Gallery:
 
         self._offer(f"{item.name}, {item.setting.value}", item.miou, draw)
 
-    def answer(self, answer: AnsweredQuery) -> None:
-        """Consider one answered query about a part that the photograph shows."""
+    def add_answer(self, answer: AnsweredQuery) -> None:
+        """Add one answered query about a present part, if it is among the best or the worst."""
         truth = answer.truth
         if truth is None:
             return
 
-        def draw() -> tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]:
-            there, answered = (
+        def draw() -> tuple[NDArray[np.uint8], Legend]:
+            true, answered = (
                 np.where(mask, 0, IGNORE).astype(np.int32) for mask in (truth, answer.mask)
             )
-            return _side_by_side(answer.image, there, answered, {0: colours(1)[0]}), ()
+            return _side_by_side(answer.image, true, answered, {0: colours(1)[0]}), ()
 
         self._offer(f"{answer.name}: {answer.query.text}", answer.iou, draw)
 
@@ -85,20 +88,22 @@ class Gallery:
         self,
         title: str,
         score: float,
-        draw: Callable[[], tuple[NDArray[np.uint8], tuple[tuple[str, str], ...]]],
+        draw: Callable[[], tuple[NDArray[np.uint8], Legend]],
     ) -> None:
         for heap, rank in ((self._best, score), (self._worst, -score)):
-            if len(heap) < PICTURES or rank > heap[0].rank:
+            if len(heap) < MAX_PICTURES or rank > heap[0].rank:
                 picture, legend = draw()
                 jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
                 entry = _Picture(rank, -next(self._order), title, score, jpeg, legend)
-                (heapq.heappush if len(heap) < PICTURES else heapq.heappushpop)(heap, entry)
+                (heapq.heappush if len(heap) < MAX_PICTURES else heapq.heappushpop)(heap, entry)
 
     def write(self, directory: Path, heading: str, tables: Sequence[str]) -> Path:
         """Write ``index.html`` and its pictures.
 
         Args:
-            tables: HTML tables, shown first.
+            directory: folder of the page, created if needed.
+            heading: title of the page.
+            tables: HTML tables, shown above the pictures.
 
         Returns:
             Path of the page.
@@ -147,15 +152,15 @@ def _side_by_side(
     scale = LONG_EDGE / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-    halves = [_overlay(small, labels, palette) for labels in (truth, predicted)]
+    views = [_overlay(small, labels, palette) for labels in (truth, predicted)]
     gap = np.full((size[1], 4, 3), 255, dtype=np.uint8)
-    return np.hstack([halves[0], gap, halves[1]])
+    return np.hstack([views[0], gap, views[1]])
 
 
 def _overlay(
     image: NDArray[np.uint8], labels: NDArray[np.int32], palette: Palette
 ) -> NDArray[np.uint8]:
-    """The image with its classes tinted and outlined; labels are shrunk to its size."""
+    """Tint and outline the classes of a label map, which is resized to the image."""
     shrunk = cv2.resize(labels, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     tinted = image.copy()
     for row in np.unique(shrunk[shrunk != IGNORE]):

@@ -1,6 +1,7 @@
-"""How well masks and label maps agree: confusion matrix, IoU, recall, accuracy, boundaries.
+"""Metrics of masks and label maps: confusion matrix, IoU, recall, accuracy, boundaries.
 
-Pure functions on NumPy arrays. A confusion matrix has a row a *predicted* class and a column a *true* one.
+Pure functions on NumPy arrays. A confusion matrix has a row for each *predicted* class and a column for
+each *true* class.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BOUNDARY_RATIO = 0.02
-"""Width of a boundary, in image diagonals (Cheng et al. 2021)."""
+"""Width of a boundary as a share of the image diagonal (Cheng et al., CVPR 2021)."""
 
 
 def confusion_matrix(
@@ -19,10 +20,12 @@ def confusion_matrix(
     """Count pixels by (predicted class, true class).
 
     Args:
-        predicted, truth: class indices 0..num_classes-1, of the same shape.
+        predicted: class indices 0 to num_classes - 1, of any shape.
+        truth: class indices 0 to num_classes - 1, of the same shape.
+        num_classes: C.
 
     Returns:
-        int64 [num_classes, num_classes], rows = predicted, columns = true.
+        int64 [C, C], rows predicted, columns true.
 
     Example:
         >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
@@ -33,14 +36,14 @@ def confusion_matrix(
 
 
 def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Element by element, NaN where the denominator is 0."""
+    """Divide element by element; NaN where the denominator is 0."""
     result = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=result, where=denominator > 0)
     return result
 
 
 def iou_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """TP / (TP + FP + FN), float [C] in 0..1; NaN for a class that is never true.
+    """Compute TP / (TP + FP + FN), float [C] from 0 to 1; NaN for a class that is never true.
 
     Example:
         >>> iou_per_class(np.array([[1, 0], [1, 1]])).tolist()
@@ -53,24 +56,24 @@ def iou_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def recall_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """TP / (TP + FN), float [C] in 0..1; NaN for a class that is never true."""
+    """Compute TP / (TP + FN), float [C] from 0 to 1; NaN for a class that is never true."""
     return _ratio(np.diag(confusion), confusion.sum(axis=0))
 
 
 def pixel_accuracy(confusion: NDArray[np.int64]) -> float:
-    """The share of pixels whose class is right, 0..1; NaN without pixels."""
+    """Compute the share of correctly classified pixels, 0 to 1; NaN without pixels."""
     total = confusion.sum()
     return float(np.trace(confusion) / total) if total else float("nan")
 
 
 def mean_of_valid(values: NDArray[np.float64]) -> float:
-    """Mean of the values that are not NaN; NaN where there is none."""
+    """Compute the mean of the values that are not NaN; NaN if there is none."""
     valid = values[~np.isnan(values)]
     return float(valid.mean()) if valid.size else float("nan")
 
 
 def harmonic_miou(seen: float, unseen: float) -> float:
-    """2ab / (a + b), which is near the smaller of the two; 0 where both are 0, NaN where either is.
+    """Compute the harmonic mean 2ab / (a + b); 0 if both are 0, NaN if either is NaN.
 
     Example:
         >>> harmonic_miou(60.0, 30.0)
@@ -80,7 +83,7 @@ def harmonic_miou(seen: float, unseen: float) -> float:
 
 
 def mask_boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask's pixels within :data:`BOUNDARY_RATIO` of its contour, bool [H, W].
+    """Return the mask's pixels within :data:`BOUNDARY_RATIO` of its contour, bool [H, W].
 
     The image's own border counts as a contour (Cheng et al., "Boundary IoU", CVPR 2021).
     """

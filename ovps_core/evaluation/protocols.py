@@ -1,59 +1,94 @@
-"""The two benchmark settings, Pred-All and Oracle-Obj: from a model's logits to one label a pixel.
+"""Benchmark protocols, and their two settings: from a model's logits to one label per pixel.
 
-Oracle-Obj knows which objects are in the item and asks only for their parts. Pred-All knows nothing: the
-object maps decide the object of a pixel first, then its parts compete. Maps are brought to the image's size
-in groups of classes, so that memory does not grow with the vocabulary.
+The settings are those of OV-PARTS (Wei et al., NeurIPS 2023). Oracle-Obj gives the objects of the item and
+asks for their parts only. Pred-All gives nothing: the object maps decide the object of a pixel, then the
+parts of that object compete. Maps are resized to the image in groups of classes, so that memory does not
+grow with the vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovps_core.errors import OvpsError
+from ovps_core.errors import UsageError
 from ovps_core.language.vocabulary import Vocabulary
 from ovps_core.models.interface import PartLogits
 
-GROUP = 16
-"""Classes that are at the image's size at a time."""
+CLASSES_AT_ONCE = 16
+"""Number of classes whose maps have the image's size at the same time."""
 
 
 class Setting(str, Enum):
-    """What the model is told about an image."""
+    """Knowledge about an image that the model is given: nothing, or the objects in it."""
 
     PRED_ALL = "pred-all"
     ORACLE_OBJ = "oracle-obj"
 
 
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """The choices of a benchmark run that change its numbers.
+
+    The defaults are correct. Each switch reproduces one behaviour of the released PartCLIPSeg evaluation;
+    see :mod:`ovps_core.evaluation.released`.
+
+    Attributes:
+        title: for headings.
+        shifts_labels: resize label maps and back, which moves most rows and columns by one pixel.
+        replaces_empty_items: replace an item without part labels by a random one; else skip it.
+        subtracts_boundary_labels: compute boundary IoU on differences of class indices, not on masks.
+    """
+
+    title: str
+    shifts_labels: bool = False
+    replaces_empty_items: bool = False
+    subtracts_boundary_labels: bool = False
+
+
+CLEAN = EvaluationProtocol("clean protocol")
+"""The protocol of the papers, without the quirks of the released code."""
+
+RELEASED = EvaluationProtocol(
+    "released evaluation, emulated",
+    shifts_labels=True,
+    replaces_empty_items=True,
+    subtracts_boundary_labels=True,
+)
+"""The released evaluation, for comparison with published numbers only."""
+
+
 def check_logits(logits: PartLogits, vocabulary: Vocabulary) -> None:
-    """Check that a model answered for this vocabulary.
+    """Check that a model's maps belong to this vocabulary.
 
     Raises:
-        OvpsError: the maps are not P + O + background names and T + background pairs of one image.
+        UsageError: they are not P + O names and T object parts, each with a background, of one image.
     """
     names = len(vocabulary.parts) + len(vocabulary.objects_with_parts) + 1
     pairs = len(vocabulary.object_parts) + 1
     found = (logits.names.shape[:2], logits.object_parts.shape[:2])
     if found != ((1, names), (1, pairs)):
-        raise OvpsError(
-            f"The model answered with names {tuple(found[0])} and pairs {tuple(found[1])}; "
+        raise UsageError(
+            f"The model answered with {tuple(found[0])} name maps and {tuple(found[1])} object-part maps; "
             f"{vocabulary.name} needs (1, {names}) and (1, {pairs}), background last in both."
         )
 
 
 def predicted_objects(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int, int]) -> Tensor:
-    """The most likely object of every pixel, int64 [H, W].
+    """Predict the object of every pixel.
 
     Args:
-        logits: maps of one image at any resolution, names = P parts, O objects, background.
+        logits: maps of one image at any resolution; names are P parts, O objects, background.
+        vocabulary: its P parts and O objects.
         size: (H, W) of the result.
 
     Returns:
-        Positions in ``vocabulary.objects_with_parts``; O stands for background.
+        int64 [H, W], indices into ``vocabulary.objects_with_parts``; O is the background.
     """
     objects = logits.names[:, len(vocabulary.parts) :]
     rows = torch.arange(objects.shape[1], device=objects.device)
@@ -63,13 +98,19 @@ def predicted_objects(logits: PartLogits, vocabulary: Vocabulary, size: tuple[in
 def oracle_obj_scores(
     logits: PartLogits, vocabulary: Vocabulary, objects: Collection[int], size: tuple[int, int]
 ) -> Tensor:
-    """Scores of all object-parts, float [T, H, W]; 0 for parts of objects that are not in the item.
+    """Score all object parts in the Oracle-Obj setting.
 
     Args:
-        objects: positions in ``vocabulary.objects_with_parts`` of the objects in the item.
+        logits: maps of one image at any resolution.
+        vocabulary: its T object parts.
+        objects: indices into ``vocabulary.objects_with_parts`` of the objects in the item.
+        size: (H, W) of the result.
+
+    Returns:
+        float [T, H, W], probabilities 0 to 1; 0 for parts of objects that are not in the item.
     """
     scores = logits.object_parts.new_zeros((len(vocabulary.object_parts), *size))
-    rows = _parts_of(logits, vocabulary, objects)
+    rows = _rows_of_objects(logits, vocabulary, objects)
     if len(rows):
         scores[rows] = torch.cat(list(_scores(logits.object_parts, rows, size)))
     return scores
@@ -78,19 +119,21 @@ def oracle_obj_scores(
 def oracle_obj_prediction(
     logits: PartLogits, vocabulary: Vocabulary, objects: Collection[int], size: tuple[int, int]
 ) -> Tensor:
-    """The best object-part of every pixel, int64 [H, W]; there is no background in this setting."""
-    rows = _parts_of(logits, vocabulary, objects)
+    """Predict the object part of every pixel, int64 [H, W]; this setting has no background."""
+    rows = _rows_of_objects(logits, vocabulary, objects)
     return _best(_scores(logits.object_parts, rows, size), rows, size)
 
 
 def pred_all_scores(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int, int]) -> Tensor:
-    """Scores of all object-parts and, last, of the background, float [T+1, H, W].
+    """Score all object parts and, last, the background in the Pred-All setting.
 
-    A part's score is 0 where another object is predicted, the background's where any object is.
+    Returns:
+        float [T+1, H, W], probabilities 0 to 1. A part's score is 0 where another object is predicted;
+        the background's score is 0 where any object is predicted.
     """
     shown = predicted_objects(logits, vocabulary, size)
     scores = logits.object_parts.new_zeros((len(vocabulary.object_parts) + 1, *size))
-    rows = _parts_of(logits, vocabulary, shown.unique().tolist())
+    rows = _rows_of_objects(logits, vocabulary, torch.unique(shown).tolist())
     scores[rows] = torch.cat(list(_scores_inside(logits, vocabulary, rows, shown)))
     return scores
 
@@ -98,33 +141,35 @@ def pred_all_scores(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int,
 def pred_all_prediction(
     logits: PartLogits, vocabulary: Vocabulary, size: tuple[int, int]
 ) -> Tensor:
-    """The best object-part of every pixel, or T for background, int64 [H, W]."""
+    """Predict the object part of every pixel, or T for the background, int64 [H, W]."""
     shown = predicted_objects(logits, vocabulary, size)
-    rows = _parts_of(logits, vocabulary, shown.unique().tolist())
+    rows = _rows_of_objects(logits, vocabulary, torch.unique(shown).tolist())
     return _best(_scores_inside(logits, vocabulary, rows, shown), rows, size)
 
 
-def _owners(logits: PartLogits, vocabulary: Vocabulary) -> Tensor:
-    """The object of each row of ``logits.object_parts``, int64 [T+1]; O for the background."""
+def _object_of_rows(logits: PartLogits, vocabulary: Vocabulary) -> Tensor:
+    """Return the object of each object-part map, int64 [T+1]; O for the background."""
     background = len(vocabulary.objects_with_parts)
     return torch.as_tensor(
         [*vocabulary.object_index, background], device=logits.object_parts.device
     )
 
 
-def _parts_of(logits: PartLogits, vocabulary: Vocabulary, objects: Collection[int]) -> Tensor:
-    """Rows of ``logits.object_parts`` that belong to ``objects``; all others score 0 and need no map."""
-    owners = _owners(logits, vocabulary)
+def _rows_of_objects(
+    logits: PartLogits, vocabulary: Vocabulary, objects: Collection[int]
+) -> Tensor:
+    """Return the object-part maps of ``objects``; all others score 0 and need no resizing."""
+    owners = _object_of_rows(logits, vocabulary)
     wanted = torch.tensor(sorted(objects), dtype=owners.dtype, device=owners.device)
     return torch.isin(owners, wanted).nonzero()[:, 0]
 
 
 def _grouped(rows: Tensor) -> Sequence[Tensor]:
-    return rows.split(GROUP) if len(rows) else ()
+    return torch.split(rows, CLASSES_AT_ONCE) if len(rows) else ()
 
 
 def _scores(maps: Tensor, rows: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
-    """Probabilities of some rows of logits [1, C, h, w] at ``size``, in groups [<=GROUP, H, W]."""
+    """Yield probabilities of some rows of logits [1, C, h, w] at ``size``, group by group."""
     for group in _grouped(rows):
         chosen = maps[:, group]
         if chosen.shape[-2:] != size:
@@ -135,8 +180,8 @@ def _scores(maps: Tensor, rows: Tensor, size: tuple[int, int]) -> Iterator[Tenso
 def _scores_inside(
     logits: PartLogits, vocabulary: Vocabulary, rows: Tensor, shown: Tensor
 ) -> Iterator[Tensor]:
-    """The same for pairs, each 0 off its own object of ``shown``, int64 [H, W]."""
-    owners = _owners(logits, vocabulary)[rows]
+    """Yield probabilities of object parts, each 0 where ``shown`` [H, W] has another object."""
+    owners = _object_of_rows(logits, vocabulary)[rows]
     size = (shown.shape[0], shown.shape[1])
     for scores, owner in zip(
         _scores(logits.object_parts, rows, size), _grouped(owners), strict=True
@@ -145,9 +190,9 @@ def _scores_inside(
 
 
 def _best(groups: Iterator[Tensor], rows: Tensor, size: tuple[int, int]) -> Tensor:
-    """The row with the highest score over all groups, int64 ``size``; the first of equals.
+    """Return the row with the highest score over all groups, int64 ``size``; the first of equals.
 
-    Rows that are left out would score 0, so where nothing scores more the first row of all wins.
+    Rows that are left out would score 0; where no row scores more, the result is row 0.
     """
     best = torch.zeros(size, device=rows.device)
     index = torch.zeros(size, dtype=torch.int64, device=rows.device)

@@ -1,8 +1,8 @@
-"""The released PartCLIPSeg evaluation, emulated exactly: for comparing with published numbers only.
+"""Exact emulation of the released PartCLIPSeg evaluation, for comparison with published numbers only.
 
-It differs from the clean protocol in three ways, which all change the numbers a little: labels pass through
-another size and arrive shifted by a pixel; items without part labels are replaced by random other items; and
-boundary IoU is taken on differences of class indices. See :mod:`ovps_core.evaluation.metrics` for sane figures.
+It differs from the clean protocol in three ways, and each changes the numbers a little. Labels are resized and
+back, which shifts them by a pixel. Items without part labels are replaced by random other items. Boundary IoU
+is computed on differences of class indices; :mod:`ovps_core.evaluation.metrics` has the correct definition.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from ovps_core.evaluation.metrics import (
 )
 from ovps_core.evaluation.protocols import Setting
 
-SHORT_EDGE, LONG_EDGE = 800, 1333
-FALLBACK_SEED = 42
+SHORT_EDGE, MAX_LONG_EDGE = 800, 1333
+"""Size in pixels to which the released code resizes images."""
+
+REPLACEMENT_SEED = 42
 
 
 def nearest_resize(labels: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
-    """A label map int32 [H, W] at (h, w) ``size``, by ``torch`` mode "nearest" (floor indexing)."""
+    """Resize a label map int32 [H, W] to (h, w) ``size`` with torch's "nearest" (floor indexing)."""
     resized = functional.interpolate(
         torch.as_tensor(labels)[None, None].double(), size=size, mode="nearest"
     )
@@ -38,32 +40,35 @@ def nearest_resize(labels: NDArray[np.int32], size: tuple[int, int]) -> NDArray[
 
 
 def shifted_labels(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The label map on its way to a shortest edge of 800 pixels (longest 1333) and back.
+    """Resize a label map int32 [H, W] to a short edge of 800 pixels and back.
 
-    Both steps round down, so in images smaller than that most rows and columns end up one pixel further.
+    Both steps round down, so in smaller images most rows and columns move by one pixel.
     """
     height, width = labels.shape
     scale = SHORT_EDGE / min(height, width)
-    scale = min(scale, LONG_EDGE / max(height, width))
+    scale = min(scale, MAX_LONG_EDGE / max(height, width))
     size = (int(height * scale + 0.5), int(width * scale + 0.5))
     return nearest_resize(nearest_resize(labels, size), labels.shape)
 
 
 class RandomReplacement:
-    """Which item stands in for one that has no part labels: any other, drawn with seed 42."""
+    """Random replacement of items without part labels, drawn with seed 42."""
 
     def __init__(self, items: int) -> None:
-        self._random = random.Random(FALLBACK_SEED)
+        """Start with all of ``items`` items as candidates."""
+        self._random = random.Random(REPLACEMENT_SEED)
         self._candidates = set(range(items))
 
-    def instead_of(self, index: int) -> int | None:
-        """A random candidate; ``index`` is no candidate any more. None when none is left."""
+    def draw(self, index: int) -> int | None:
+        """Remove ``index`` from the candidates and draw one of the others; None if none is left."""
         self._candidates.discard(index)
         return self._random.sample(sorted(self._candidates), 1)[0] if self._candidates else None
 
 
 def boundary_labels(labels: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Label minus eroded label, mod 256: not a class, though it is counted as one.
+    """Subtract the eroded label map from the label map, mod 256.
+
+    The released code counts the differences as if they were classes.
 
     Args:
         labels: [H, W], class indices; values above 255 wrap.
@@ -78,23 +83,28 @@ def boundary_labels(labels: NDArray[np.integer]) -> NDArray[np.int64]:
 def boundary_confusion(
     predicted: NDArray[np.integer], truth: NDArray[np.integer], num_classes: int
 ) -> NDArray[np.int64]:
-    """Confusion matrix of :func:`boundary_labels`, int64 [num_classes, num_classes]."""
+    """Count the confusion matrix of :func:`boundary_labels`, int64 [num_classes, num_classes]."""
     return confusion_matrix(boundary_labels(predicted), boundary_labels(truth), num_classes)
 
 
-def released_figures(
+def released_metrics(
     confusion: NDArray[np.int64],
     boundary: NDArray[np.int64],
     setting: Setting,
     names: Sequence[str],
     seen: Collection[int],
 ) -> dict[str, float]:
-    """Every figure of the released evaluator under its own key, in percent; NaN where undefined.
+    """Compute every metric of the released evaluator under its own key.
 
     Args:
-        confusion, boundary: int64 [T+1, T+1], the last class being "no part".
+        confusion: int64 [T+1, T+1], rows predicted, columns true; the last class is "no part".
+        boundary: int64 [T+1, T+1], the same of boundary labels.
+        setting: the released code treats the last class differently in each.
         names: T class names, for the keys of single classes.
         seen: indices of the seen classes.
+
+    Returns:
+        Percentages by key, such as "mIoU-base"; NaN where undefined.
     """
     if setting is Setting.ORACLE_OBJ:
         confusion, boundary = confusion[:-1, :-1], boundary[:-1, :-1]
@@ -106,7 +116,7 @@ def released_figures(
     if setting is Setting.ORACLE_OBJ:
         iou[true == 0] = np.nan
     recall, boundary_iou = recall_per_class(confusion), _iou(boundary)
-    figures = {
+    metrics = {
         "mIoU": mean_of_valid(iou),
         "fwIoU": float(np.nansum(iou * true) / max(true.sum(), 1)),
         "mACC": mean_of_valid(recall),
@@ -114,26 +124,26 @@ def released_figures(
         "mRecall": mean_of_valid(recall),
     }
     for index, name in enumerate(names):
-        figures[f"IoU-{name}"] = float(iou[index])
-        figures[f"ACC-{name}"] = figures[f"Recall-{name}"] = float(recall[index])
-        figures[f"BoundaryIoU-{name}"] = float(boundary_iou[index])
+        metrics[f"IoU-{name}"] = float(iou[index])
+        metrics[f"ACC-{name}"] = metrics[f"Recall-{name}"] = float(recall[index])
+        metrics[f"BoundaryIoU-{name}"] = float(boundary_iou[index])
     in_base = np.isin(np.arange(len(iou)), list(seen))
     for group, members in (("base", in_base), ("unbase", ~in_base)):
         labelled = members & (true > 0)
-        figures[f"mIoU-{group}"] = mean_of_valid(iou[labelled])
+        metrics[f"mIoU-{group}"] = mean_of_valid(iou[labelled])
         pixels = true[members].sum()
-        figures[f"pAcc-{group}"] = float(hits[members].sum() / pixels) if pixels else float("nan")
-        figures[f"mRecall-{group}"] = mean_of_valid(recall[members])
-        figures[f"Boundary-mIoU-{group}"] = mean_of_valid(boundary_iou[members])
-    percent = {key: 100 * value for key, value in figures.items()}
-    for key, figure in (("h-IoU", "mIoU"), ("h-bIoU", "Boundary-mIoU"), ("h-Recall", "mRecall")):
-        base, unbase = percent[f"{figure}-base"], percent[f"{figure}-unbase"]
+        metrics[f"pAcc-{group}"] = float(hits[members].sum() / pixels) if pixels else float("nan")
+        metrics[f"mRecall-{group}"] = mean_of_valid(recall[members])
+        metrics[f"Boundary-mIoU-{group}"] = mean_of_valid(boundary_iou[members])
+    percent = {key: 100 * value for key, value in metrics.items()}
+    for key, metric in (("h-IoU", "mIoU"), ("h-bIoU", "Boundary-mIoU"), ("h-Recall", "mRecall")):
+        base, unbase = percent[f"{metric}-base"], percent[f"{metric}-unbase"]
         percent[key] = harmonic_miou(base, unbase) if base + unbase else float("nan")
     return percent
 
 
 def _iou(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """IoU per class, NaN only where a class is neither true nor claimed."""
+    """Compute IoU per class; NaN only for a class that is neither true nor predicted."""
     hits = np.diag(confusion)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
     result = np.full(len(hits), np.nan)

@@ -1,7 +1,8 @@
-"""A model on rendered scenes it never saw: every part asked for by name, and things that are not there."""
+"""Evaluation of a model on rendered scenes, with queries about present and absent parts."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ovps_core.errors import DatasetError, QueryError
-from ovps_core.evaluation.benchmark_scores import without_nan
-from ovps_core.evaluation.folder import AnsweredQuery, ask
-from ovps_core.evaluation.queries import QueryAccumulator, QueryFigures
-from ovps_core.evaluation.rendered_questions import Group, QuerySampler, Question, Synonyms
+from ovps_core.evaluation.benchmark_result import without_nan
+from ovps_core.evaluation.folder import AnsweredQuery, answer_queries
+from ovps_core.evaluation.query_metrics import QueryAccumulator, QueryMetrics
+from ovps_core.evaluation.query_sampler import Group, QuerySampler, SampledQuery, Synonyms
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.structures.query import PartQuery
 from ovps_core.synthetic.reader import RenderedScenes
@@ -24,68 +25,74 @@ from ovps_core.synthetic.settings import Level, RenderSettings, require_render_e
 if TYPE_CHECKING:
     from ovps_core.segmenter import PartSegmenter
 
-# Thresholds as a user has them; a scene is asked more at once than a user would, so no answer is cut off.
+Answer = tuple[NDArray[np.bool_], NDArray[np.float32]]
+"""Mask bool [H, W], and probability float32 [H, W] before any threshold."""
+
+Answers = dict[PartQuery, Answer]
+
 OPTIONS = replace(SegmentOptions(), max_parts=100_000)
+"""The default thresholds, without a limit on parts: a scene gets more queries at once than usual."""
 
 
 @dataclass
-class GroupFigures:
-    """Figures of one row.
+class GroupResult:
+    """Result of one group of queries.
 
     Attributes:
-        queries: adds up every query of the group.
-        overlapping: how many present queries got an answer that overlaps the truth.
+        queries: every query of the group.
+        overlapping: number of present queries whose answer overlaps the truth.
     """
 
     queries: QueryAccumulator = field(default_factory=QueryAccumulator)
     overlapping: int = 0
 
-    def figures(self) -> QueryFigures:
-        """Over all queries of the group."""
-        return self.queries.figures()
+    def metrics(self) -> QueryMetrics:
+        """Compute the metrics of all queries of the group."""
+        return self.queries.metrics()
 
     @property
     def recall(self) -> float:
         """Share of present queries whose answer overlaps the truth at all (IoU above 0)."""
-        present = self.figures().present
+        present = self.metrics().present
         return self.overlapping / present if present else float("nan")
 
     @property
     def mean_of_categories(self) -> float:
-        """Mean over (object, part) of each one's mean IoU: rare ones weigh as much as frequent ones."""
+        """Mean over (object, part) of each one's mean IoU; rare ones weigh as much as frequent ones."""
         means = [f.mean_iou for _, f in self.queries.categories() if f.present]
         return float(np.mean(means)) if means else float("nan")
 
 
 @dataclass(frozen=True)
 class RenderedResult:
-    """A whole run.
+    """Result of an evaluation on rendered scenes.
 
     Attributes:
-        dataset: level, split and seed, or the folder.
-        scenes: pictures asked about.
-        groups: the table's rows; those that were not asked are not there.
-        refused: words that the model could not be asked for, counted as no answer -> queries.
+        dataset: level, split and seed of the scenes.
+        model: name of the weights.
+        scenes: number of scenes.
+        groups: result of each group that has a query.
+        refused: number of queries of each refused phrase; they count as no answer.
     """
 
     dataset: str
     model: str
     scenes: int
-    groups: dict[Group, GroupFigures]
+    groups: dict[Group, GroupResult]
     refused: dict[str, int]
 
-    def pairs(self) -> list[tuple[str, bool, QueryFigures]]:
-        """(name, seen in training, figures) of each (object, part) that was there, sorted."""
+    def pairs(self) -> list[tuple[str, bool, QueryMetrics]]:
+        """List name, seen in training, and metrics of each present (object, part), sorted."""
         rows = [
-            (f"{name} {part}", group is Group.SEEN, figures)
+            (f"{name} {part}", group is Group.SEEN, metrics)
             for group in (Group.SEEN, Group.UNSEEN)
             if group in self.groups
-            for (name, part), figures in self.groups[group].queries.categories()
+            for (name, part), metrics in self.groups[group].queries.categories()
         ]
         return sorted(rows)
 
     def as_dict(self) -> dict[str, Any]:
-        """Every figure, ready for JSON."""
+        """Return every metric, ready for JSON."""
         groups = {
             group.value: {
                 "recall": row.recall,
@@ -99,11 +106,18 @@ class RenderedResult:
         return content
 
 
-def test_scenes(level: Level, count: int, seed: int, folder: Path) -> RenderedScenes:
-    """Scenes of shapes and seeds that no training sees, rendered into ``folder`` unless they are there.
+def render_test_scenes(level: Level, count: int, seed: int, folder: Path) -> RenderedScenes:
+    """Render scenes of the test split, whose shapes and seeds no training uses.
+
+    Args:
+        level: "tabletop" or "wild".
+        count: number of scenes.
+        seed: of the scenes.
+        folder: scenes that are already there are not rendered again.
 
     Raises:
-        BackendError: nothing here can render.
+        MissingDependencyError: the packages for rendering are not installed.
+        BackendError: off-screen OpenGL cannot start here.
         DatasetError: the folder holds scenes of other settings.
     """
     require_render_extra()
@@ -120,121 +134,120 @@ def evaluate_rendered(
     *,
     count: int,
     synonyms: Synonyms | None = None,
-    watch: Callable[[AnsweredQuery], None] | None = None,
+    on_answer: Callable[[AnsweredQuery], None] | None = None,
 ) -> RenderedResult:
-    """Ask about the first ``count`` scenes, all questions about a scene in one pass of the network.
+    """Query the first ``count`` scenes, with all queries about a scene in one pass of the network.
 
-    A query's answer is the union of the parts reported at the default thresholds. A word that the model
-    refuses counts as no answer.
+    The answer to a query is the union of the parts reported at the default thresholds. A query that the
+    model refuses counts as no answer.
 
     Args:
-        synonyms: words to ask the same questions in.
-        watch: called with every answered pair.
+        scenes: the scenes.
+        segmenter: the model.
+        count: number of scenes.
+        synonyms: words for additional queries.
+        on_answer: called with every answer to a query about an object and its part.
 
     Raises:
-        DatasetError: a scene's part map names pairs that the folder does not list.
+        DatasetError: a part map has values that the folder does not list.
     """
-    questioner = QuerySampler(scenes.pairs, frozenset(scenes.held_out_pairs), synonyms)
-    answerer = _Answerer(segmenter)
-    groups: dict[Group, GroupFigures] = {}
+    sampler = QuerySampler(scenes.pairs, frozenset(scenes.held_out_pairs), synonyms)
+    scorer = _SceneScorer(segmenter)
+    groups: dict[Group, GroupResult] = {}
     total = min(count, len(scenes))
     for index in tqdm(range(total), unit="scene", disable=None):
         rgb, parts = (np.array(array) for array in scenes.arrays(index)[:2])
         if parts.max() > len(scenes.pairs):
             raise DatasetError(
-                f"{scenes.folder}: scene {index} has pair {parts.max()}, {len(scenes.pairs)} are listed"
+                f"{scenes.folder}: the part map of scene {index} has the value {parts.max()}; expected "
+                f"at most {len(scenes.pairs)}, the number of listed pairs."
             )
-        questions = questioner.ask(parts, np.random.default_rng(index))
-        for question, group, iou, mask in answerer.score(rgb, questions, groups):
-            if watch is not None and group in (Group.SEEN, Group.UNSEEN):
+        sampled = sampler.sample(parts, np.random.default_rng(index))
+        for query, group, iou, mask in scorer.score(rgb, sampled, groups):
+            if on_answer is not None and group in (Group.SEEN, Group.UNSEEN):
                 name = f"scene {index}"
-                watch(AnsweredQuery(name, question.query, iou, rgb, question.truth, mask))
+                on_answer(AnsweredQuery(name, query.query, iou, rgb, query.truth, mask))
     settings = scenes.settings
     dataset = f"{settings['level']} {settings['split']} scenes, seed {settings['seed']}"
     rows = {group: groups[group] for group in Group if group in groups}
-    return RenderedResult(dataset, segmenter.name, total, rows, answerer.refused)
+    return RenderedResult(dataset, segmenter.name, total, rows, dict(scorer.refused))
 
 
-class _Answerer:
-    """Asks a segmenter and counts; remembers which queries it refuses."""
+class _SceneScorer:
+    """Queries a segmenter about scenes and counts the answers and the refused queries."""
 
     def __init__(self, segmenter: PartSegmenter) -> None:
         self.segmenter = segmenter
-        self.refused: dict[str, int] = {}
-        self._askable: dict[PartQuery, bool] = {}
+        self.refused: Counter[str] = Counter()
 
     def score(
-        self, rgb: NDArray[np.uint8], questions: list[Question], groups: dict[Group, GroupFigures]
-    ) -> Iterable[tuple[Question, Group, float, NDArray[np.bool_]]]:
-        """Count every question of one picture in ``groups``; yields (question, row, IoU, answer)."""
-        if not questions:
-            return
-        queries = [q.query for q in questions] + [q.synonym for q in questions if q.synonym]
-        answers = self._ask(
-            rgb,
-            queries
-            + [
-                PartQuery(q.query.object, object=q.query.object)
-                for q in questions
-                if q.whole is not None
-            ],
-        )
-        for question in questions:
-            mask, probability = answers[question.query]
-            for group in question.groups:
-                row = groups.setdefault(group, GroupFigures())
-                iou = row.queries.add(question.query, mask, probability, question.truth)
-                row.overlapping += question.truth is not None and iou > 0
-                yield question, group, iou, mask
-            self._count_others(question, answers, groups)
-
-    def _count_others(
         self,
-        question: Question,
-        answers: dict[PartQuery, tuple[NDArray[np.bool_], NDArray[np.float32]]],
-        groups: dict[Group, GroupFigures],
-    ) -> None:
-        """The baselines of a pair, and the pair in held-out words."""
-        others = []
-        if question.whole is not None:
-            name = question.query.object
-            own = answers[PartQuery(name, object=name)]
-            others.append((Group.OWN_OBJECT, own))
-            true = (question.whole, question.whole.astype(np.float32))
-            others.append((Group.TRUE_OBJECT, true))
-        if question.synonym is not None:
-            others.append((Group.SYNONYM, answers[question.synonym]))
-            others.append((Group.SYNONYM_KNOWN, answers[question.query]))
-            if self._askable[question.synonym]:
-                others.append((Group.SYNONYM_READ, answers[question.synonym]))
-                others.append((Group.SYNONYM_READ_KNOWN, answers[question.query]))
-        for group, (mask, probability) in others:
-            row = groups.setdefault(group, GroupFigures())
-            iou = row.queries.add(question.query, mask, probability, question.truth)
-            row.overlapping += iou > 0
+        rgb: NDArray[np.uint8],
+        sampled: list[SampledQuery],
+        groups: dict[Group, GroupResult],
+    ) -> Iterable[tuple[SampledQuery, Group, float, NDArray[np.bool_]]]:
+        """Count every query of one scene in ``groups``; yield query, group, IoU and answer."""
+        if not sampled:
+            return
+        queries = [q.query for q in sampled] + [q.synonym for q in sampled if q.synonym]
+        whole_objects = [_whole_object(q) for q in sampled if q.whole is not None]
+        distinct = list(dict.fromkeys(queries + whole_objects))
+        answers = self._answer(rgb, distinct)
+        self.refused.update(query.text for query in distinct if query not in answers)
+        for query in sampled:
+            mask, probability = answers.get(query.query) or _no_answer(rgb)
+            for group in query.groups:
+                iou = _count(groups, group, query, mask, probability)
+                yield query, group, iou, mask
+            for group, answer in _comparisons(query, answers):
+                _count(groups, group, query, *(answer or _no_answer(rgb)))
 
-    def _ask(
-        self, rgb: NDArray[np.uint8], queries: list[PartQuery]
-    ) -> dict[PartQuery, tuple[NDArray[np.bool_], NDArray[np.float32]]]:
-        """Query -> (answer bool [H, W], probability float32 [H, W])."""
-        height, width = rgb.shape[:2]
-        asked = [query for query in dict.fromkeys(queries) if self._can_ask(query)]
-        found, probabilities = ask(
-            self.segmenter, rgb, self.segmenter.encode_queries(asked), OPTIONS
-        )
-        silence = np.zeros((height, width), dtype=bool), np.zeros((height, width), np.float32)
-        answers = {query: silence for query in queries}
-        for query, probability in zip(asked, probabilities, strict=True):
-            answers[query] = found.mask_of(query), probability
-        return answers
+    def _answer(self, rgb: NDArray[np.uint8], queries: list[PartQuery]) -> Answers:
+        """Answer the queries in one pass of the network; refused queries are not in the result."""
+        try:
+            encoded = self.segmenter.encode_queries(queries)
+        except QueryError:  # the model refuses every query of the scene
+            return {}
+        found, probabilities = answer_queries(self.segmenter, rgb, encoded, OPTIONS)
+        return {
+            query: (found.mask_of(query), probability)
+            for query, probability in zip(encoded.queries, probabilities, strict=True)
+        }
 
-    def _can_ask(self, query: PartQuery) -> bool:
-        if query not in self._askable:
-            try:
-                self.segmenter.encode_queries([query])
-                self._askable[query] = True
-            except QueryError:
-                self._askable[query] = False
-        if not self._askable[query]:
-            self.refused[query.text] = self.refused.get(query.text, 0) + 1
-        return self._askable[query]
+
+def _comparisons(sampled: SampledQuery, answers: Answers) -> Iterable[tuple[Group, Answer | None]]:
+    """Yield answers to compare with: for the whole object, and for the synonym; None if refused."""
+    if sampled.whole is not None:
+        yield Group.OWN_OBJECT, answers.get(_whole_object(sampled))
+        yield Group.TRUE_OBJECT, (sampled.whole, sampled.whole.astype(np.float32))
+    if sampled.synonym is not None:
+        known, synonym = answers.get(sampled.query), answers.get(sampled.synonym)
+        yield Group.SYNONYM, synonym
+        yield Group.SYNONYM_KNOWN, known
+        if synonym is not None:
+            yield Group.SYNONYM_READ, synonym
+            yield Group.SYNONYM_READ_KNOWN, known
+
+
+def _no_answer(rgb: NDArray[np.uint8]) -> Answer:
+    height, width = rgb.shape[:2]
+    return np.zeros((height, width), dtype=bool), np.zeros((height, width), dtype=np.float32)
+
+
+def _whole_object(sampled: SampledQuery) -> PartQuery:
+    name = sampled.query.object
+    return PartQuery(name, object=name)
+
+
+def _count(
+    groups: dict[Group, GroupResult],
+    group: Group,
+    sampled: SampledQuery,
+    mask: NDArray[np.bool_],
+    probability: NDArray[np.float32],
+) -> float:
+    """Count one answer in one group; return its IoU."""
+    result = groups.setdefault(group, GroupResult())
+    iou = result.queries.add(sampled.query, mask, probability, sampled.truth)
+    result.overlapping += sampled.truth is not None and iou > 0
+    return iou

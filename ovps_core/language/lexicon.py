@@ -1,4 +1,4 @@
-"""The words that are known: parts, objects, other names for them, and what people do with them."""
+"""Lexicon: names of parts and objects, their synonyms, and the parts that verbs refer to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ovps_core.errors import QueryError
+from ovps_core.errors import ConfigError
 from ovps_core.language.vocabulary import load_vocabulary, vocabulary_names
 
 _INVARIANT = {
@@ -31,34 +31,39 @@ _INVARIANT = {
 
 @dataclass(frozen=True)
 class Affordance:
-    """What a verb asks for: ``part``, or another one for the objects in ``of``."""
+    """The part that a verb refers to ("cut with": blade).
+
+    Attributes:
+        part: part name.
+        parts_by_object: object name -> part name, for objects where it is another part.
+    """
 
     part: str
-    of: Mapping[str, str]
+    parts_by_object: Mapping[str, str]
 
-    def part_of(self, object: str) -> str:
-        """The part of ``object`` (known by any of its names) that the verb asks for."""
-        return self.of.get(lexicon().objects.get(object, object), self.part)
+    def part_of(self, object_name: str) -> str:
+        """The part of an object, given by its name in the lexicon rather than a synonym."""
+        return self.parts_by_object.get(object_name, self.part)
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Known words, lower case and singular; every name maps to the name it stands for.
+    """Known words, lower case and singular; every synonym maps to a name.
 
     Attributes:
         parts, objects: name or synonym -> name.
-        affordances: verb phrase -> what it asks for.
+        affordances: verb phrase -> the part that it refers to.
         groups: word for several objects -> their names.
-        instead: name -> the name that stands for it in a model that does not know it.
-        others: things that are none of the objects, though they are called or look like one.
+        fallbacks: name -> the name to use in a model that does not know it.
+        not_objects: things that are none of the objects, though their names or looks suggest one.
     """
 
     parts: Mapping[str, str]
     objects: Mapping[str, str]
     affordances: Mapping[str, Affordance]
     groups: Mapping[str, tuple[str, ...]]
-    instead: Mapping[str, str]
-    others: frozenset[str]
+    fallbacks: Mapping[str, str]
+    not_objects: frozenset[str]
 
 
 @functools.cache
@@ -66,7 +71,7 @@ def lexicon() -> Lexicon:
     """The packaged words, the benchmarks' class lists, and the user's affordances.
 
     Raises:
-        QueryError: the user's table of affordances cannot be read; names the file.
+        ConfigError: the user's table of affordances cannot be read; names the file.
     """
     words = _packaged("lexicon.yaml")
     parts, objects = _flat(words["parts"]), _flat(words["objects"])
@@ -81,12 +86,13 @@ def lexicon() -> Lexicon:
         for verb in row["verbs"]:
             affordances[verb] = Affordance(row["part"], row.get("of", {}))
     groups = {name: tuple(members) for name, members in words["groups"].items()}
-    instead = words["instead"]["parts"] | words["instead"]["objects"]
-    return Lexicon(parts, objects, affordances, groups, instead, frozenset(words["others"]))
+    fallbacks = words["fallbacks"]["parts"] | words["fallbacks"]["objects"]
+    not_objects = frozenset(words["not_objects"])
+    return Lexicon(parts, objects, affordances, groups, fallbacks, not_objects)
 
 
 def singular(phrase: str) -> str:
-    """The last word of ``phrase`` in the singular; phrases that are known stay as they are."""
+    """``phrase`` with its last word in the singular; known phrases are returned unchanged."""
     known = lexicon()
     if phrase in known.parts or phrase in known.objects:
         return phrase
@@ -105,7 +111,7 @@ def singular(phrase: str) -> str:
     return prefix + candidates[-1]
 
 
-# Most special first; the last that fits is taken for unknown words.
+# Most specific first; for unknown words the last match is used.
 _PLURALS = (
     (r"ves$", "fe"),
     (r"ves$", "f"),
@@ -121,9 +127,9 @@ def _flat(names: Mapping[str, list[str]]) -> dict[str, str]:
 
 def _packaged(file: str) -> dict[str, Any]:
     text = (resources.files("ovps_core.language") / "resources" / file).read_text("utf-8")
-    # The loader in C is ten times as fast, and a command needs the tables at its start.
-    words: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return words
+    # The loader in C is ten times as fast, and every command reads these tables at its start.
+    content: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return content
 
 
 def _users_affordances() -> dict[str, Any]:
@@ -133,10 +139,10 @@ def _users_affordances() -> dict[str, Any]:
         return {}
     form = "expected lines like `cut: {verbs: [cut with], part: blade, of: {fork: tines}}`"
     try:
-        table = yaml.safe_load(path.read_text("utf-8")) or {}
+        table: dict[str, Any] = yaml.safe_load(path.read_text("utf-8")) or {}
         for row in table.values():
             if not row["verbs"] or not isinstance(row["part"], str):
                 raise ValueError("`verbs` or `part` is empty")
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise QueryError(f"cannot read the affordances in {path}: {error}; {form}") from error
+        raise ConfigError(f"cannot read the affordances in {path}: {error}; {form}") from error
     return table

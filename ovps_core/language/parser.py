@@ -145,7 +145,8 @@ def _affordance(phrase: str) -> tuple[str, str] | None:
                 (said[1], singular(said[2])) if said else _split_noun_phrase(thing)
             )
             if object_name and not part_name:
-                return object_name, table[verb].part_of(object_name)
+                canonical = lexicon().objects.get(object_name, object_name)
+                return object_name, table[verb].part_of(canonical)
             return object_name, part_name
     return None
 
@@ -173,4 +174,4 @@ def _names_a_thing(phrase: str) -> bool:
     """Whether the phrase ends in the name of an object."""
     known, words = lexicon(), phrase.split()
     tails = [" ".join(words[start:]) for start in range(len(words))]
-    return any(tail in known.objects or tail in known.others for tail in tails)
+    return any(tail in known.objects or tail in known.not_objects for tail in tails)

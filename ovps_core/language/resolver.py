@@ -1,5 +1,4 @@
-"""Resolver of words: any word to the words that a model knows, by the lexicon, then by word vectors, else
-refused."""
+"""Resolver of words: any word to the words that a model knows, by the lexicon, then by word vectors."""
 
 from __future__ import annotations
 
@@ -123,7 +122,7 @@ def explain_refusal(
 def _object_and_rest(phrase: str, objects: Sequence[str]) -> tuple[str, str]:
     """A known object that ``phrase`` begins with and the rest, ("knife", "antenna"); else all of it and ""."""
     words = singular(phrase).split()
-    if phrase in lexicon().others or phrase in _wordnet().rows:
+    if phrase in lexicon().not_objects or phrase in _wordnet().rows:
         return phrase, ""  # a "knife block" is no knife
     for cut in range(len(words) - 1, 0, -1):
         head = " ".join(words[:cut])
@@ -150,12 +149,12 @@ def _curated(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None:
     names, other = _names(kind), _names("part" if kind == "object" else "object")
     if phrase in names:
         meant = [name for name in known if names.get(name, name) == names[phrase]]
-        instead = lexicon().instead.get(names[phrase])
+        instead = lexicon().fallbacks.get(names[phrase])
         return meant or (_curated(instead, known, kind) if instead else [])
     if kind == "object" and phrase in lexicon().groups:
         group = {names[member] for member in lexicon().groups[phrase]}
         return [name for name in known if names.get(name, name) in group]
-    return [] if phrase in lexicon().others or phrase in other else None
+    return [] if phrase in lexicon().not_objects or phrase in other else None
 
 
 def _in_wordnet(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None:
@@ -183,7 +182,7 @@ def _rivals(known: Sequence[str], kind: Kind) -> dict[str, str]:
 
     Besides the words that the model knows, these are all that it must not take others for.
     """
-    names, instead = _names(kind), lexicon().instead
+    names, instead = _names(kind), lexicon().fallbacks
     standing = {names.get(name, name): name for name in known}
     rivals = {name: name for name in known} | {
         word: standing.get(name, standing.get(instead.get(name, ""), name))
@@ -191,7 +190,7 @@ def _rivals(known: Sequence[str], kind: Kind) -> dict[str, str]:
         if word not in known
     }
     if kind == "object":
-        rivals |= {name: name for name in lexicon().others}
+        rivals |= {name: name for name in lexicon().not_objects}
     return {word: label for word, label in rivals.items() if word in _wordnet().rows}
 
 

@@ -1,4 +1,4 @@
-"""The names a data set uses: objects, parts, and which pairs of them are held out of training."""
+"""Vocabularies of the benchmarks: objects, parts, and the objects held out of training."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ IGNORE = -1
 class Vocabulary:
     """Objects, their parts, and the split of the objects into seen and unseen.
 
-    Name lists that a model is given are sorted in Python's string order (upper case first); pairs keep the
-    order of the data set, because its label maps index them.
+    Name lists that a model is given are sorted in Python's string order (upper case first); (object, part)
+    classes keep the order of the data set, because its label maps index them.
 
     Attributes:
         name: "pascal_part_116".
         objects: every object of the data set, in its order; some have no parts.
-        object_parts: (object, part) pairs, in the order that the data set's label maps index.
+        object_parts: (object, part) classes, in the order that the data set's label maps index.
         unseen_objects: objects that are kept out of training.
         ignore_label: value of an unlabelled pixel in the data set's own files.
     """
@@ -41,44 +41,44 @@ class Vocabulary:
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
-        """Every part's name once, sorted: the P part names of a model."""
+        """The P part names, sorted, each once."""
         return tuple(sorted({part for _, part in self.object_parts}))
 
     @cached_property
     def objects_with_parts(self) -> tuple[str, ...]:
-        """Every object that has a part, sorted: the O object names of a model."""
+        """The O objects that have a part, sorted."""
         return tuple(sorted({name for name, _ in self.object_parts}))
 
     @cached_property
     def part_index(self) -> NDArray[np.int64]:
-        """int64 [T]: per pair the position of its part in :attr:`parts`."""
+        """Position of the part of each class in :attr:`parts`, int64 [T]."""
         return np.array([self.parts.index(part) for _, part in self.object_parts], dtype=np.int64)
 
     @cached_property
     def object_index(self) -> NDArray[np.int64]:
-        """int64 [T]: per pair the position of its object in :attr:`objects_with_parts`."""
+        """Position of the object of each class in :attr:`objects_with_parts`, int64 [T]."""
         positions = [self.objects_with_parts.index(name) for name, _ in self.object_parts]
         return np.array(positions, dtype=np.int64)
 
     @cached_property
     def is_seen(self) -> NDArray[np.bool_]:
-        """bool [T]: whether training sees the pair."""
+        """Mask bool [T] of the classes that training sees."""
         return np.array(
             [name not in self.unseen_objects for name, _ in self.object_parts], dtype=bool
         )
 
     @property
     def seen_indices(self) -> NDArray[np.int64]:
-        """Positions of the seen pairs in :attr:`object_parts`."""
+        """Positions of the seen classes in :attr:`object_parts`."""
         return np.flatnonzero(self.is_seen)
 
     @cached_property
     def pair_names(self) -> tuple[str, ...]:
-        """ "knife handle" per pair, as a person would ask for it."""
+        """Phrase of each class, such as "knife handle"."""
         return tuple(f"{name} {part}" for name, part in self.object_parts)
 
     def seen(self) -> Vocabulary:
-        """What training may know: the same vocabulary without its unseen objects."""
+        """The vocabulary without its unseen objects, for training."""
         return replace(
             self,
             objects=tuple(name for name in self.objects if name not in self.unseen_objects),

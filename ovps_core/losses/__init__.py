@@ -1,1 +1,1 @@
-"""Losses: what a network's maps and attention should look like, as scalars with gradients."""
+"""Training losses: scalars with gradients from a network's maps, its attention and the labels."""

@@ -1,4 +1,4 @@
-"""Label maps on the way to a loss: ids that the loss knows, at the size of the logits."""
+"""Label maps as the losses read them: row numbers of the names, at the size of the logits."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
 class ObjectPartIndex:
-    """Where an object-part finds its part and its object among the names: parts, objects,
-    background.
+    """Rows of each object-part's part and object among the names (parts, objects, background).
 
     Attributes:
-        part: int64 [T], row of the pair's part, 0..P-1.
-        object: int64 [T], row of the pair's object, P..P+O-1.
+        part: int64 [T], row of the object-part's part, 0..P-1.
+        object: int64 [T], row of the object-part's object, P..P+O-1.
         num_parts: P.
     """
 
@@ -25,30 +24,31 @@ class ObjectPartIndex:
     num_parts: int
 
     def to(self, device: torch.device | str) -> ObjectPartIndex:
-        """The same rows elsewhere."""
+        """Return the same rows on ``device``."""
         return ObjectPartIndex(self.part.to(device), self.object.to(device), self.num_parts)
 
 
 @dataclass(frozen=True)
 class PartTargets:
-    """What every pixel shows.
+    """Ground-truth labels of every pixel.
 
     Attributes:
-        pairs: int64 [B, H, W], row of the (object, part) pair, ``IGNORE`` off every part.
-        objects: int64 [B, H, W], row among the objects that have parts, ``IGNORE`` elsewhere.
+        object_parts: int64 [B, H, W], row of the object-part (0..T-1), ``IGNORE`` outside every part.
+        objects: int64 [B, H, W], row among the objects that have parts (0..O-1), ``IGNORE`` elsewhere.
     """
 
-    pairs: Tensor
+    object_parts: Tensor
     objects: Tensor
 
     def resized(self, size: tuple[int, int]) -> PartTargets:
-        """The same labels at (height, width) ``size``; see :func:`resize_labels`."""
-        return PartTargets(resize_labels(self.pairs, size), resize_labels(self.objects, size))
+        """Return the labels at (height, width) ``size``; see :func:`resize_labels`."""
+        return PartTargets(
+            resize_labels(self.object_parts, size), resize_labels(self.objects, size)
+        )
 
 
 def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Nearest neighbour with floor indexing, as ``torch`` mode "nearest": row i takes floor(i * H
-    / h).
+    """Resize by nearest neighbour: row i of h rows takes row floor(i * H / h), as torch's "nearest".
 
     Args:
         labels: int64 [..., H, W].
@@ -60,6 +60,6 @@ def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(labels.shape[-2:]) == tuple(size):
         return labels
     flat = labels.reshape(-1, 1, *labels.shape[-2:])
-    # float64 holds every id, and torch has no integer resize for int64
-    resized = functional.interpolate(flat.double(), size=size, mode="nearest")
+    # torch has no integer resize for int64; float64 holds every id exactly
+    resized = F.interpolate(flat.double(), size=size, mode="nearest")
     return resized.to(labels.dtype).reshape(*labels.shape[:-2], *size)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ovps_core.losses.attention_control import (
-    attention_of_objects,
-    enhancement,
-    enhancement_released,
-    separation,
-    separation_released,
+    attention_per_object,
+    enhancement_loss,
+    enhancement_loss_released,
+    separation_loss,
+    separation_loss_released,
 )
 from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 from ovps_core.losses.mask_supervision import at_least_float32, mask_supervision
@@ -22,15 +22,14 @@ from ovps_core.models.partclipseg.corrections import Corrections
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Every number of the loss.
+    """Weights of the loss terms.
 
     Attributes:
-        object: of L_obj.
-        part: of L_part.
-        separation: of L_sep; 0 skips it.
-        enhancement: of L_enh; 0 skips it.
-        mask_threshold: least smoothed attention, scaled to 0..1, at which a part attends to a
-            pixel.
+        object: weight of L_obj.
+        part: weight of L_part.
+        separation: weight of L_sep; 0 skips it.
+        enhancement: weight of L_enh; 0 skips it.
+        mask_threshold: minimum smoothed attention, scaled to 0..1, at which a part attends to a pixel.
     """
 
     object: float = 1.0
@@ -42,10 +41,20 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class Losses:
-    """Scalars of one batch, each before its weight, and their weighted sum ``total``."""
+    """Scalars of one batch, each before its weight, and their weighted sum.
 
-    pair_foreground: Tensor
-    pair_background: Tensor
+    Attributes:
+        object_part_foreground: L_op_fg.
+        object_part_background: L_op_bg.
+        part: L_part.
+        object: L_obj.
+        separation: L_sep, 0 to 1.
+        enhancement: L_enh, 0 to 1.
+        total: the weighted sum.
+    """
+
+    object_part_foreground: Tensor
+    object_part_background: Tensor
     part: Tensor
     object: Tensor
     separation: Tensor
@@ -57,9 +66,9 @@ class Losses:
 class PartCLIPSegLoss:
     """L = L_op_fg + L_op_bg + w_o L_obj + w_p L_part + w_s L_sep + w_e L_enh.
 
-    ``corrections`` chooses the attention losses. With ``Corrections.released()`` every value is
-    that of the released code, down to a total of 0 for a batch without a background pixel (its
-    loss is NaN).
+    ``corrections`` selects the attention losses. With ``Corrections.released()`` every value is that of
+    the released code. This includes a total of 0 for a batch without a background pixel, where the loss
+    is NaN.
     """
 
     weights: LossWeights = field(default_factory=LossWeights)
@@ -76,8 +85,8 @@ class PartCLIPSegLoss:
         """The loss of one batch.
 
         Args:
-            logits: names [B, P + O + 1, h, w] (parts, objects, background) and pairs [B, T + 1, h,
-                w] (object-parts, background).
+            logits: names [B, P + O + 1, h, w] (parts, objects, background) and object-parts
+                [B, T + 1, h, w] (object-parts, background).
             attention: float [B, P + O + 1, heads, L, L], softmaxed self-attention of the last decoder
                 block (rows are queries).
             targets: labels of any size; they are resized to the logits.
@@ -94,49 +103,45 @@ class PartCLIPSegLoss:
             empty_background_is_nan=released,
         )
         per_name = at_least_float32(attention).mean(dim=2)
-        apart, strong = self._attention_control(per_name, sized, index, grid)
+        separation, enhancement = self._attention_control(per_name, sized, index, grid)
         weights = self.weights
         total = (
-            masks.pair_foreground
-            + masks.pair_background
+            masks.object_part_foreground
+            + masks.object_part_background
             + weights.object * masks.object
             + weights.part * masks.part
-            + weights.separation * apart
-            + weights.enhancement * strong
+            + weights.separation * separation
+            + weights.enhancement * enhancement
         )
         return Losses(
-            masks.pair_foreground,
-            masks.pair_background,
+            masks.object_part_foreground,
+            masks.object_part_background,
             masks.part,
             masks.object,
-            apart,
-            strong,
+            separation,
+            enhancement,
             torch.nan_to_num(total) if released else total,
         )
 
     def _attention_control(
         self, attention: Tensor, targets: PartTargets, index: ObjectPartIndex, grid: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """L_sep and L_enh: means over (image, object); as released, divided by B once more."""
+        """(L_sep, L_enh): means over (image, object); as released, divided by B once more."""
         corrections, weights = self.corrections, self.weights
-        apart = strong = attention.new_zeros(())
+        separation = enhancement = attention.new_zeros(())
         if weights.separation == 0 and weights.enhancement == 0:
-            return apart, strong
+            return separation, enhancement
         count = 0
-        released_list = not corrections.differentiable_separation
-        for of in attention_of_objects(attention, targets, index, grid, drop_last=released_list):
+        soft, over_part = corrections.differentiable_separation, corrections.enhancement_over_part
+        for maps in attention_per_object(attention, targets, index, grid, drop_last=not soft):
             count += 1
-            if corrections.differentiable_separation:
-                apart = apart + separation(of, weights.mask_threshold)
-            else:
-                apart = apart + separation_released(of, weights.mask_threshold)
-            if corrections.enhancement_over_part:
-                strong = strong + enhancement(of)
-            else:
-                strong = strong + enhancement_released(of)
+            separate = separation_loss if soft else separation_loss_released
+            separation = separation + separate(maps, weights.mask_threshold)
+            enhance = enhancement_loss if over_part else enhancement_loss_released
+            enhancement = enhancement + enhance(maps)
         count = max(count, 1)
         images = attention.shape[0]
         return (
-            apart / (count if corrections.differentiable_separation else count * images),
-            strong / (count if corrections.enhancement_over_part else count * images),
+            separation / (count if soft else count * images),
+            enhancement / (count if over_part else count * images),
         )

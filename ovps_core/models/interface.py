@@ -8,17 +8,17 @@ per frame.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ovps_core.errors import UsageError
+from ovps_core.errors import QueryError, UsageError
 from ovps_core.structures.numpy_view import as_numpy_view
-from ovps_core.structures.query import AllQueriesRefusedError, PartQuery, RefusedQuery
+from ovps_core.structures.query import PartQuery, RefusedQuery
 
 if TYPE_CHECKING:
     from ovps_core.language.vocabulary import Vocabulary
@@ -70,6 +70,40 @@ class ClosedVocabulary:
         )
 
 
+LayerRole = Literal["inner", "deep", "projections", "mlps"]
+"""Role of layers in a graph; :class:`ovps_core.engines.openvino.graph.QuantisationRoles` defines each."""
+
+
+@dataclass(frozen=True)
+class QuantisedLayers:
+    """Layers of one subgraph that run in int8; its other operations stay in floating point.
+
+    Attributes:
+        roles: roles of these layers.
+        normalised_inputs: the layers read normalised values only, which have no outliers to smooth.
+    """
+
+    roles: tuple[LayerRole, ...]
+    normalised_inputs: bool = False
+
+
+@dataclass(frozen=True)
+class QuantisationSpec:
+    """Layers that run in int8, by subgraph; a subgraph without an entry stays in floating point.
+
+    Attributes:
+        int8: layers of precision "int8".
+        mixed: layers of precision "mixed", which keeps more of the accuracy.
+    """
+
+    int8: Mapping[str, QuantisedLayers] = field(default_factory=dict)
+    mixed: Mapping[str, QuantisedLayers] = field(default_factory=dict)
+
+    def layers(self, precision: str) -> Mapping[str, QuantisedLayers]:
+        """Layers of "int8" or "mixed", by subgraph."""
+        return {"int8": self.int8, "mixed": self.mixed}[precision]
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """Everything that code outside a model family may ask about a model.
@@ -85,6 +119,7 @@ class ModelSpec:
             fp32.
         detects_objects: it is an :class:`ObjectModel`.
         subgraphs: names of the graphs that engines export, in the order in which they run.
+        quantisation: layers that may run in int8.
     """
 
     preprocessing: Preprocessing
@@ -96,6 +131,7 @@ class ModelSpec:
     safe_in_half_precision: bool = True
     detects_objects: bool = False
     subgraphs: tuple[str, ...] = SUBGRAPHS
+    quantisation: QuantisationSpec = QuantisationSpec()
 
 
 @dataclass(frozen=True)
@@ -134,9 +170,11 @@ class Conditions:
         return cls(names, names[:0], none, none)
 
     @classmethod
-    def placeholder(cls, condition_dim: int) -> Conditions:
-        """One name of zeros, which every model takes; for warming up."""
-        return cls.names_only(torch.zeros(1, condition_dim))
+    def placeholder(cls, condition_dim: int, names: int = 1, object_parts: int = 0) -> Conditions:
+        """Rows of zeros, which every model takes; for compiling and warming up."""
+        index = torch.zeros(object_parts, dtype=torch.int64)
+        zeros = torch.zeros(max(names, object_parts), condition_dim)
+        return cls(zeros[:names], zeros[:object_parts], index, index)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditions:
         """The same conditions on another device; ``dtype`` changes the embeddings only."""
@@ -220,9 +258,9 @@ class EncodedQueries:
 
 
 def require_accepted(accepted: Sequence[Any], refused: Sequence[RefusedQuery]) -> None:
-    """Raise AllQueriesRefusedError with all reasons if every query was refused."""
+    """Raise QueryError with all reasons if every query was refused."""
     if refused and not accepted:
-        raise AllQueriesRefusedError(refused)
+        raise QueryError("\n".join(query.reason for query in refused), refused)
 
 
 class QueryEncoder(ABC):

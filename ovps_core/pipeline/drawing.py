@@ -1,4 +1,4 @@
-"""Pictures for people: masks over the image, with a legend of what was found."""
+"""Overlays of masks on the image, with a legend of the queries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GROUND = (24, 24, 24)
 
 
 def colours(count: int) -> list[tuple[int, int, int]]:
-    """``count`` RGB colours that are easy to tell apart, always the same."""
+    """``count`` RGB colours that are easy to tell apart; the same on every call."""
     golden = 0.618033988749895  # steps of the golden ratio never fall close to an earlier hue
     hues = [(0.58 + i * golden) % 1.0 for i in range(count)]
     return [tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.85, 1.0)) for hue in hues]  # type: ignore[misc]
@@ -27,7 +27,7 @@ def draw_masks(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImag
 
     Args:
         image: RGB uint8 [H, W, 3].
-        masks: of that image.
+        masks: answer for that image.
         alpha: strength of the tint, 0..1.
 
     Returns:
@@ -41,7 +41,7 @@ def draw_masks(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImag
 
 
 def draw_page(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImage:
-    """The same with the legend below the image, so that it hides nothing: RGB uint8 [H + h, W or more, 3]."""
+    """:func:`draw_masks` with the legend below the image, RGB uint8 [H + h, W or more, 3]."""
     legend = _legend(masks, max(0.4, image.shape[1] / 1200))
     above, below = _tinted(image, masks, alpha), legend
     width = max(above.shape[1], below.shape[1])
@@ -73,7 +73,7 @@ def _tinted(image: RgbImage, masks: PartMasks, alpha: float) -> RgbImage:
 
 
 def _legend(masks: PartMasks, scale: float) -> RgbImage:
-    """RGB uint8 [h, w, 3]: a line a query with its colour, text, and best score or that nothing was found."""
+    """Legend RGB uint8 [h, w, 3]: per query its colour, text, and best score or "not found"."""
     palette, step = _palette(masks), round(28 * scale) + 6
     lines = []
     for query in masks.queries:

@@ -1,6 +1,6 @@
-"""From a mask and a depth image to a part in space: its pose, its extents, its pixels.
+"""Pose and extents of parts from masks and a depth image.
 
-Everything stands in the camera's optical frame (REP 103): x right, y down, z ahead, metres.
+All coordinates are in the camera's optical frame (REP 103): x right, y down, z ahead, metres.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ovps_core.errors import ImageError
+from ovps_core.errors import CameraError
 from ovps_core.structures.masks import PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
 
@@ -32,14 +32,14 @@ _TAIL = 0.02  # share of points left out at each end of an extent
 
 @dataclass(frozen=True)
 class CameraIntrinsics:
-    """A pinhole camera without distortion: what ``camera_info`` says of a rectified image.
+    """Pinhole camera without distortion, as ``camera_info`` describes a rectified image.
 
     Pixel centres lie at integer coordinates.
 
     Attributes:
         fx, fy: focal lengths, pixels.
         cx, cy: principal point, pixels.
-        width, height: of the image, pixels.
+        width, height: size of the image, pixels.
     """
 
     fx: float
@@ -54,14 +54,14 @@ class CameraIntrinsics:
         """From K, [3, 3] or the nine numbers of ``CameraInfo.k``.
 
         Raises:
-            ImageError: not nine numbers, or no focal length: the camera was never calibrated.
+            CameraError: not nine numbers, or no focal length: the camera was never calibrated.
         """
         values = np.asarray(matrix, dtype=np.float64)
         if values.size != 9:
-            raise ImageError(f"camera matrix of shape {values.shape}; expected [3, 3]")
+            raise CameraError(f"camera matrix of shape {values.shape}; expected [3, 3]")
         k = values.reshape(3, 3)
         if not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
-            raise ImageError(
+            raise CameraError(
                 f"camera matrix with focal lengths {k[0, 0]}, {k[1, 1]}; expected positive pixels: "
                 "calibrate the camera, or let its driver publish camera_info"
             )
@@ -76,7 +76,7 @@ class CameraIntrinsics:
         """Organised point cloud float32 [H, W, 3] of a depth image; NaN where nothing was measured.
 
         Raises:
-            ImageError: the depth image is not of the camera's size.
+            CameraError: the depth image is not of the camera's size.
         """
         self.check_size(depth_m)
         across, down = _rays(self)
@@ -84,9 +84,9 @@ class CameraIntrinsics:
         return np.stack([across * depth, down[:, None] * depth, depth], axis=-1)
 
     def check_size(self, depth_m: NDArray[np.float32]) -> None:
-        """Raise ImageError unless the depth image is [height, width]."""
+        """Raise CameraError unless the depth image is [height, width]."""
         if depth_m.shape != (self.height, self.width):
-            raise ImageError(
+            raise CameraError(
                 f"depth image of shape {depth_m.shape}, camera_info of {self.width}x{self.height}; "
                 "expected depth aligned to the colour image and the colour image's camera_info"
             )
@@ -94,10 +94,10 @@ class CameraIntrinsics:
 
 @dataclass(frozen=True)
 class Part3D:
-    """One part in space.
+    """Pose and extents of one part.
 
     Attributes:
-        id, track_id, query, score: as in the :class:`~ovps_core.structures.masks.PartMask` it comes from.
+        id, track_id, query, score: as in the :class:`~ovps_core.structures.masks.PartMask` that was measured.
         pose: float64 [4, 4], part to camera; origin in the part's centre, x along its longest
             extent, z out of the surface to the camera, right-handed.
         size: float64 [3], extents along x, y, z, metres; along z only what is visible.
@@ -134,38 +134,38 @@ def part_3d(
     depth_range: Sequence[float] = DEPTH_RANGE,
     min_coverage: float = MIN_COVERAGE,
 ) -> Part3D | None:
-    """Pose and extents of one part, or None when too little of it has depth.
+    """Pose and extents of one part; None if too little of it has depth.
 
-    The centre is that of the body, not of the surface seen: the section across the long axis is
-    fitted with a flat or round profile, and a round one has its centre behind the surface.  The
-    thickness of a flat part cannot be seen; its centre lies on its face.
+    The centre is that of the body, not of the visible surface. The cross-section along the long axis is fitted
+    with a flat or round profile; a round one has its centre behind the surface. The thickness of a flat part
+    cannot be seen, so its centre lies on its face.
 
     Args:
-        part: its mask in the colour image.
-        depth_m: float32 [H, W] metres, aligned to the colour image; NaN, inf and 0 are "not measured".
-        camera: of the colour image.
+        part: mask in the colour image.
+        depth_m: float32 [H, W] metres, aligned to the colour image; NaN, inf and 0 mean "not measured".
+        camera: intrinsics of the colour image.
         depth_range: nearest and farthest usable depth, metres.
-        min_coverage: least share of the mask with usable depth, 0..1.
+        min_coverage: minimum share of the mask with usable depth, 0..1.
 
     Raises:
-        ImageError: image, depth and camera are not of one size.
+        CameraError: image, depth and camera differ in size.
     """
     camera.check_size(depth_m)
-    roi = part.box
-    if roi.x_offset + roi.width > camera.width or roi.y_offset + roi.height > camera.height:
-        raise ImageError(f"mask at {roi} outside a depth image of {camera.width}x{camera.height}")
-    window = depth_m[roi.slices]
+    box = part.box
+    if box.x_offset + box.width > camera.width or box.y_offset + box.height > camera.height:
+        raise CameraError(f"mask at {box} outside a depth image of {camera.width}x{camera.height}")
+    window = depth_m[box.slices]
     with np.errstate(invalid="ignore"):
         usable = part.mask & (window >= depth_range[0]) & (window <= depth_range[1])
     rows, columns = np.nonzero(usable)
     coverage = len(rows) / max(part.area, 1)
     if coverage < min_coverage or len(rows) < _MIN_POINTS:
         return None
-    indices = ((rows + roi.y_offset) * camera.width + columns + roi.x_offset).astype(np.uint32)
+    indices = ((rows + box.y_offset) * camera.width + columns + box.x_offset).astype(np.uint32)
     inner, rim = _without_border(part.mask)
     if np.count_nonzero(usable & inner) < _MIN_POINTS:
         inner, rim = part.mask, 0.5
-    points = _window_points(window, usable & inner, roi.x_offset, roi.y_offset, camera)
+    points = _window_points(window, usable & inner, box.x_offset, box.y_offset, camera)
     pose, size = _fit(points, rim * 2.0 / (camera.fx + camera.fy))
     return Part3D(
         part.id, part.track_id, part.query, part.score, pose, size, float(coverage), indices
@@ -193,8 +193,11 @@ def _rays(camera: CameraIntrinsics) -> tuple[NDArray[np.float32], NDArray[np.flo
 
 
 def _without_border(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float]:
-    """The mask less its outermost pixels, where depth mixes with what lies behind, and how many pixels are
-    missing at each side of the rest; thin pieces, which would vanish, stay."""
+    """The mask without its outermost pixels, and the number of pixels removed on each side.
+
+    At the outline of a part the depth camera mixes its depth with the background's. Pieces that are too thin to
+    lose their outline stay whole. The fitted extents are widened by the removed pixels again.
+    """
     kernel = np.ones((3, 3), np.uint8)
     padded = np.pad(mask.astype(np.uint8), 1)
     core = np.asarray(cv2.erode(padded, kernel), dtype=bool)
@@ -211,8 +214,10 @@ def _window_points(
     top: int,
     camera: CameraIntrinsics,
 ) -> Points:
-    """float64 [N, 3] of the pixels of a mask in a window of the image, far outliers in depth left out;
-    of a large mask a sample, as a robust fit does not gain by more."""
+    """Points float64 [N, 3] of a mask in a window of the image, without outliers in depth.
+
+    A large mask is sampled, since a robust fit does not gain from more points.
+    """
     rows, columns = np.nonzero(mask)
     if len(rows) > _MAX_POINTS:
         some = np.random.default_rng(0).integers(len(rows), size=_MAX_POINTS)
@@ -226,14 +231,14 @@ def _window_points(
 
 
 def _inliers(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Within some sigmas of the median, sigma from the median absolute deviation."""
+    """True for values within some sigmas of the median; sigma is taken from the median absolute deviation."""
     offset = np.abs(values - np.median(values))
     sigma = max(_MAD_TO_SIGMA * float(np.median(offset)), _MIN_EXTENT)
     return offset <= _OUTLIER_SIGMAS * sigma
 
 
 def _fit(points: Points, rim: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(pose [4, 4], size [3]) of surface points [N, 3]; ``rim`` is what each side lacks, per metre of depth."""
+    """(pose [4, 4], size [3]) of surface points [N, 3]; ``rim`` is the removed outline per metre of depth."""
     rotation, surface = _frame(points)
     keep = _inliers(surface)
     if np.count_nonzero(keep) >= _MIN_POINTS:
@@ -273,7 +278,7 @@ def _frame(points: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _centre_depth(local: Points, middle: Points, size: Points) -> float:
-    """Where along z the body's centre lies: ``c`` of the profile c + a sqrt(1 - (y / half width)^2).
+    """Position of the body's centre along z: ``c`` of the profile c + a sqrt(1 - (y / half width)^2).
 
     ``a`` is 0 for a flat face and the radius for a cylinder; both come out exactly.
     """

@@ -1,4 +1,4 @@
-"""Images in: files and arrays checked, then resized and normalised as the network was trained."""
+"""Image files and arrays to the pixels of a network: checked, resized, normalised."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
 
 def load_image(path: str | Path) -> RgbImage:
-    """Read a file as RGB, turned upright as its EXIF says.
+    """Read a file as RGB uint8 [H, W, 3], turned upright by its EXIF orientation.
 
     Raises:
         ImageError: no such file, or not an image.
@@ -38,10 +38,10 @@ def load_image(path: str | Path) -> RgbImage:
 
 
 def image_paths(folder: str | Path) -> list[Path]:
-    """Every picture of a folder, by name.
+    """Paths of all pictures in a folder, sorted by name.
 
     Raises:
-        ImageError: there is none.
+        ImageError: the folder has no pictures.
     """
     paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in _SUFFIXES)
     if not paths:
@@ -58,34 +58,24 @@ def check_image(image: RgbImage) -> None:
         )
 
 
-def to_batch(
-    images: Sequence[RgbImage], preprocessing: Preprocessing, device: torch.device | str = "cpu"
-) -> Tensor:
-    """:func:`to_pixels` of several pictures of any sizes: float32 [B, 3, h, w]."""
+def to_batch(images: Sequence[RgbImage], preprocessing: Preprocessing) -> Tensor:
+    """:func:`to_pixels` of several images of any sizes: float32 [B, 3, h, w]."""
     if len(images) == 1:
-        return to_pixels(images[0], preprocessing, device)
-    batch = torch.empty(len(images), 3, *preprocessing.size, device=device)
+        return to_pixels(images[0], preprocessing)
+    batch = torch.empty(len(images), 3, *preprocessing.size)
     for row, image in enumerate(images):
-        as_numpy_view(batch)[row] = as_numpy_view(to_pixels(image, preprocessing, device))[0]
+        as_numpy_view(batch)[row] = as_numpy_view(to_pixels(image, preprocessing))[0]
     return batch
 
 
-def to_pixels(
-    image: RgbImage, preprocessing: Preprocessing, device: torch.device | str = "cpu"
-) -> Tensor:
-    """RGB uint8 [H, W, 3] -> normalised pixels float32 [1, 3, h, w].
+def to_pixels(image: RgbImage, preprocessing: Preprocessing) -> Tensor:
+    """RGB uint8 [H, W, 3] -> normalised pixels float32 [1, 3, h, w] on the CPU.
 
-    The filter is antialiased bilinear on 8 bits, as Pillow's ``BILINEAR``; on a CUDA device only the bytes of
-    the image cross the bus.
+    The filter is antialiased bilinear on 8 bits, as Pillow's ``BILINEAR``.
     """
-    device = torch.device(device)
-    if device.type == "cuda":
-        from ovps_core.engines.cuda.preprocess import to_pixels_cuda
-
-        return to_pixels_cuda(image, preprocessing, device)
     mean, std = (
-        np.asarray(of, dtype=np.float32)[:, None, None] * 255
-        for of in (preprocessing.mean, preprocessing.std)
+        np.asarray(values, dtype=np.float32)[:, None, None] * 255
+        for values in (preprocessing.mean, preprocessing.std)
     )
     resized = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0)
     if tuple(resized.shape[-2:]) != preprocessing.size:

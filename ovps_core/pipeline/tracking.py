@@ -45,9 +45,9 @@ class _Track:
 
 
 class Tracker:
-    """Gives parts their ``track_id``, frame after frame of one camera.
+    """Tracker of the parts of one camera; it fills in their ``track_id``.
 
-    Parts of one query in two frames are matched so that the sum of overlaps is largest (Kuhn, 1955;
+    Parts of one query in two frames are matched by the largest sum of overlaps (Kuhn, 1955;
     as SORT, Bewley et al. 2016), each part first moved on by its own motion.  An id is never given
     twice; a part out of sight for more than :data:`MEMORY` frames comes back as a new one.
 
@@ -55,39 +55,49 @@ class Tracker:
         masks = tracker.update(segmenter.segment(image, queries))
 
     Args:
-        iou: least overlap of masks, 0..1, to be the same part.
+        iou: minimum mask IoU of one part in two frames, 0..1.
 
     Raises:
         UsageError: ``iou`` is not within 0..1.
     """
 
     def __init__(self, iou: float = 0.3) -> None:
-        if not 0.0 <= iou <= 1.0:
-            raise UsageError(f"minimum overlap of {iou}; expected 0 to 1")
-        self.iou = iou
+        self.iou = _checked(iou)
         self._tracks: dict[tuple[str, str], list[_Track]] = {}
         self._ids = itertools.count(1)
 
-    def update(self, masks: PartMasks) -> PartMasks:
-        """The next frame's parts with ``track_id`` filled in, else unchanged.
+    def update(self, masks: PartMasks, iou: float | None = None) -> PartMasks:
+        """Return the next frame's parts with ``track_id`` filled in.
 
         Parts of queries that are no longer asked are forgotten.
+
+        Args:
+            masks: the next frame's parts.
+            iou: minimum overlap in this frame; the constructor's if not given.
+
+        Raises:
+            UsageError: ``iou`` is not within 0..1.
         """
+        min_iou = self.iou if iou is None else _checked(iou)
         asked = dict.fromkeys(_key(query) for query in masks.queries)
         numbers: dict[int, int] = {}
         tracks: dict[tuple[str, str], list[_Track]] = {}
         for key in asked:
             seen = [part for part in masks.parts if _key(part.query) == key]
-            tracks[key] = list(self._follow(self._tracks.get(key, []), seen, numbers))
+            tracks[key] = list(self._follow(self._tracks.get(key, []), seen, numbers, min_iou))
         self._tracks = tracks
         parts = tuple(replace(part, track_id=numbers[part.id]) for part in masks.parts)
         return replace(masks, parts=parts)
 
     def _follow(
-        self, tracks: Sequence[_Track], seen: Sequence[PartMask], numbers: dict[int, int]
+        self,
+        tracks: Sequence[_Track],
+        seen: Sequence[PartMask],
+        numbers: dict[int, int],
+        min_iou: float,
     ) -> Iterator[_Track]:
         """One query's tracks after this frame; fills ``numbers``: part id to track id."""
-        matches = _match(tracks, seen, self.iou)
+        matches = _match(tracks, seen, min_iou)
         for row, track in enumerate(tracks):
             if row in matches:
                 part = seen[matches[row]]
@@ -101,13 +111,19 @@ class Tracker:
                 yield _Track(numbers[part.id], part, (0.0, 0.0))
 
 
+def _checked(iou: float) -> float:
+    if not 0.0 <= iou <= 1.0:
+        raise UsageError(f"minimum overlap of {iou}; expected 0 to 1")
+    return iou
+
+
 def _key(query: PartQuery) -> tuple[str, str]:
-    """Two wordings of one thing, or another threshold, are the same part."""
+    """Key of a query: its object and part, whatever its wording and threshold."""
     return query.object, query.part
 
 
 def _match(tracks: Sequence[_Track], seen: Sequence[PartMask], least: float) -> dict[int, int]:
-    """Row of a track to column of the part seen."""
+    """Matches from row of a track to column of a seen part."""
     from scipy.optimize import linear_sum_assignment
 
     if not tracks or not seen:

@@ -1,1 +1,1 @@
-"""Measuring engines honestly: interleaved, with agreement beside speed, and peers in the same run."""
+"""Speed of engines: interleaved measurements with mask agreement, and a comparison with Hugging Face's CLIPSeg."""

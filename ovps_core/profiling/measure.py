@@ -1,4 +1,4 @@
-"""Interleaved measurement: every case once a round, so that a busy machine slows all of them alike."""
+"""Interleaved measurement: each case runs once per round, so that a busy machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from ovps_core.checkpoints import LoadedModel
 from ovps_core.engines.chunking import decode_in_chunks, split
 from ovps_core.engines.cuda.postprocess import occupied_maps
 from ovps_core.engines.interface import MAX_QUERIES, Engine, EngineShape
-from ovps_core.errors import BackendError
+from ovps_core.engines.requirements import require_packages
+from ovps_core.errors import BackendError, MissingDependencyError, UsageError
 from ovps_core.models.interface import query_logits
 from ovps_core.pipeline.postprocess.components import SegmentOptions, part_masks
 from ovps_core.pipeline.preprocess import RgbImage, to_batch, to_pixels
 from ovps_core.profiling.peer import PEER_MODEL, HuggingFacePeer
-from ovps_core.profiling.workloads import RANDOM, open_engine, open_model, pictures, queries
+from ovps_core.profiling.workloads import RANDOM, camera_images, open_engine, open_model, queries
 from ovps_core.structures.numpy_view import as_numpy_view
 
 STAGES = ("preprocess", "encode", "decode", "postprocess")
 Stage = Callable[[str], AbstractContextManager[Any]]
-"""Makes what a stage of a frame runs in, such as a clock, from the stage's name."""
-RANDOM_MASKS = 0.8  # with random weights a map is cut at this quantile of its own
+"""Context manager around a stage of a frame, such as a clock, made from the name of the stage."""
+RANDOM_MASKS = 0.8  # maps of random weights are cut at this quantile of their own values
 log = logging.getLogger(__name__)
 
 
 class Workload(NamedTuple):
-    """What a frame is.
+    """Input of a frame.
 
     Attributes:
-        queries: how many are asked.
-        size: (width, height) of the pictures.
-        cameras: pictures in one call.
+        queries: number of queries.
+        size: (width, height) of the images.
+        cameras: number of images in one call.
     """
 
     queries: int
@@ -50,14 +51,50 @@ class Workload(NamedTuple):
     cameras: int
 
 
-@dataclass
-class Result:
-    """What was seen of one case.
+@dataclass(frozen=True)
+class Sweep:
+    """Combinations to measure: each model on each engine with each workload.
 
     Attributes:
-        frames_ms: one row a round, one column a stage; the peer fills only its network's.
+        models: names, files or :data:`ovps_core.profiling.workloads.RANDOM_MODELS`.
+        engines: "backend" or "backend:precision"; one that is not available is left out with a warning.
+        query_counts: numbers of queries.
+        sizes: (width, height) of the images.
+        camera_counts: numbers of images in one call.
+        repeats: number of rounds.
+        peer: add Hugging Face's CLIPSeg; the model ``random:clipseg-vitb16`` then takes its weights.
+        device: "auto", "cpu" or "cuda:N".
+        calibration: images to calibrate mixed and int8 with; if empty, synthetic ones.
+    """
+
+    models: Sequence[str]
+    engines: Sequence[str]
+    query_counts: Sequence[int]
+    sizes: Sequence[tuple[int, int]]
+    camera_counts: Sequence[int]
+    repeats: int = 10
+    peer: bool = False
+    device: str = "auto"
+    calibration: Sequence[RgbImage] = ()
+
+    @property
+    def workloads(self) -> list[Workload]:
+        """Each number of queries with each size and number of cameras."""
+        rows = itertools.product(self.query_counts, self.sizes, self.camera_counts)
+        return [Workload(*row) for row in rows]
+
+
+@dataclass
+class Result:
+    """Measurements of one case.
+
+    Attributes:
+        model, engine: names of both.
+        queries, size, cameras: see :class:`Workload`.
         iou: mean mask IoU with PyTorch fp32.
-        memory_mb: what opening the engine and its first frame added to the process (on a GPU: its peak).
+        memory_mb: memory that preparing the engine and its first frames added, MB: of the process, or on a GPU the
+            peak.
+        frames_ms: milliseconds, one row per round, one column per stage; the peer fills only that of its network.
     """
 
     model: str
@@ -71,42 +108,43 @@ class Result:
 
     @property
     def totals(self) -> list[float]:
-        """Milliseconds of each round's frame."""
+        """Milliseconds of the frame of each round."""
         return [sum(stages) for stages in self.frames_ms]
 
     @property
     def median(self) -> float:
-        """Milliseconds of a frame."""
+        """Median milliseconds of a frame."""
         return float(np.median(self.totals))
 
     @property
     def spread(self) -> tuple[float, float]:
-        """First and third quartile, milliseconds."""
+        """First and third quartile of a frame, milliseconds."""
         low, high = np.percentile(self.totals, [25, 75])
         return float(low), float(high)
 
     @property
     def images_per_second(self) -> float:
-        """Throughput."""
+        """Images per second at the median."""
         return 1000 * self.cameras / self.median
 
     @property
     def network(self) -> float:
-        """Milliseconds of encoding and decoding alone."""
+        """Median milliseconds of encoding and decoding alone."""
         return self.stage("encode") + self.stage("decode")
 
     def stage(self, name: str) -> float:
-        """Median milliseconds of one stage; of the peer, its network is "encode"."""
+        """Median milliseconds of one of :data:`STAGES`; the network of the peer is "encode"."""
         return float(np.median([stages[STAGES.index(name)] for stages in self.frames_ms]))
 
 
 class Case:
-    """An engine with pictures and queries, ready to run a frame.
+    """An engine with images and queries, ready to run a frame.
 
     Args:
-        result: says which case it is, and takes what is seen.
-        loaded, engine: the model and the engine that runs it.
-        reference: of :func:`reference_maps`.
+        result: names the case and takes its measurements.
+        loaded: the model.
+        engine: runs the model.
+        reference: logits from :func:`reference_maps`.
     """
 
     def __init__(
@@ -115,10 +153,10 @@ class Case:
         self.result = result
         self.model = loaded.model
         self.engine = engine
-        self.images = pictures(result.cameras, *result.size)
+        self.images = camera_images(result.cameras, *result.size)
         self.queries = loaded.query_encoder.encode(queries(result.queries))
         self.options = SegmentOptions(max_parts=1000)
-        # Random weights put whole maps on one side of the threshold; each is moved so that a fifth lies above.
+        # Random weights put whole maps on one side of the threshold; shifted, a fifth of each lies above.
         random = result.model.startswith(RANDOM)
         level = reference.flatten(2).quantile(RANDOM_MASKS, dim=2)[..., None, None] if random else 0
         self.shift = torch.as_tensor(level, dtype=torch.float32, device=engine.device)
@@ -126,10 +164,10 @@ class Case:
 
     @torch.inference_mode()
     def run(self, stage: Stage) -> Tensor:
-        """Run one frame, each of :data:`STAGES` in ``stage(name)``; returns the maps, on the engine's device."""
+        """Run a frame, each of :data:`STAGES` in ``stage(name)``; return its logits float [B, Q, h, w]."""
         engine = self.engine
         with stage("preprocess"):
-            pixels = to_batch(self.images, self.model.spec.preprocessing, engine.device)
+            pixels = engine.preprocess(self.images, self.model.spec.preprocessing)
         with stage("encode"):
             features = engine.encode(pixels)
         with stage("decode"):
@@ -145,7 +183,7 @@ class Case:
         return maps
 
     def frame(self) -> Tensor:
-        """Run one frame and keep its times; returns the maps."""
+        """Run one frame, record its times and return its logits."""
         times_ms: list[float] = []
 
         @contextlib.contextmanager
@@ -161,7 +199,7 @@ class Case:
         return maps
 
     def warm_up(self) -> None:
-        """The first frames, which compile and allocate; also where agreement and memory are taken."""
+        """Run the first frames, which compile and allocate; record agreement and memory."""
         if self.engine.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.engine.device)
         before = _memory(self.engine)
@@ -175,7 +213,7 @@ class Case:
 
 
 class PeerCase:
-    """The peer on the same pixels and phrases; only its network is timed."""
+    """The peer with the same pixels and phrases; only its network is timed."""
 
     def __init__(
         self,
@@ -184,7 +222,7 @@ class PeerCase:
         loaded: LoadedModel,
         reference: Tensor,
         pixels: Tensor,
-    ):
+    ) -> None:
         self.result = result
         self.peer = peer
         self.pixels = pixels
@@ -194,14 +232,14 @@ class PeerCase:
         self.reference = reference > self.level
 
     def frame(self) -> Tensor:
-        """Run the peer's network and keep its time."""
+        """Run the network of the peer, record its time and return its logits."""
         started = time.perf_counter()
         logits = self.peer.run(self.pixels, self.tokens)
         self.result.frames_ms.append((0.0, 1e3 * (time.perf_counter() - started), 0.0, 0.0))
         return logits
 
     def warm_up(self) -> None:
-        """One frame, and whether the peer says what we say."""
+        """Run one frame and record how far its masks agree with ours."""
         self.result.iou = _mean_iou(self.frame() > self.level, self.reference)
         self.result.frames_ms.clear()
 
@@ -212,58 +250,40 @@ def _mean_iou(found: Tensor, expected: Tensor) -> float:
     return ((found & expected).sum((2, 3)) + (union == 0)).div(union.clamp(min=1)).mean().item()
 
 
-def measure(
-    models: Sequence[str],
-    engines: Sequence[str],
-    counts: Sequence[int],
-    sizes: Sequence[tuple[int, int]],
-    cameras: Sequence[int],
-    *,
-    repeats: int,
-    peer: bool = False,
-    device: str = "auto",
-    calibration: Sequence[RgbImage] = (),
-) -> list[Result]:
+def measure(sweep: Sweep) -> list[Result]:
     """Run all combinations, interleaved.
 
-    Args:
-        engines: "backend" or "backend:precision"; one that cannot be had is left out with a warning.
-        counts: numbers of queries.
-        sizes: (width, height) of the pictures.
-        cameras: pictures in one call.
-        repeats: rounds.
-        peer: add Hugging Face's CLIPSeg; the model ``random:clipseg-vitb16`` then takes its weights.
-
     Raises:
-        BackendError: ``peer`` is not installed, or is asked for on a GPU.
+        MissingDependencyError: psutil is not installed, or transformers for the peer.
+        UsageError: the peer is to be measured on a GPU.
     """
-    if peer and device != "cpu" and torch.cuda.is_available():
-        raise BackendError("the peer runs on the CPU: compare engines there with --device cpu")
+    require_packages("psutil", extra="bench")
+    if sweep.peer and sweep.device != "cpu" and torch.cuda.is_available():
+        raise UsageError("the peer runs on the CPU: compare engines there with --device cpu")
     cases: list[Case | PeerCase] = []
-    workloads = [Workload(*row) for row in itertools.product(counts, sizes, cameras)]
-    for name in models:
-        theirs = HuggingFacePeer() if peer and name == PEER_MODEL else None
-        model = theirs.twin() if theirs else open_model(name)
-        expected = {workload: reference_maps(model, workload) for workload in workloads}
-        for spec in engines:
+    for name in sweep.models:
+        peer = HuggingFacePeer() if sweep.peer and name == PEER_MODEL else None
+        loaded = peer.twin() if peer else open_model(name)
+        expected = {workload: reference_maps(loaded, workload) for workload in sweep.workloads}
+        for engine_name in sweep.engines:
             try:
-                engine = open_engine(model, spec, device, calibration)
-                cases += _engine_cases(name, model, engine, expected)
-            except BackendError as error:
-                log.warning("%s left out: %s", spec, error)
-        if theirs:
-            cases += _peer_cases(name, theirs, model, expected)
-    for _ in tqdm(range(repeats), desc="rounds", leave=False):
+                engine = open_engine(loaded, engine_name, sweep.device, sweep.calibration)
+                cases += _engine_cases(name, loaded, engine, expected)
+            except (BackendError, MissingDependencyError, UsageError) as error:
+                log.warning("%s left out: %s", engine_name, error)
+        if peer:
+            cases += _peer_cases(name, peer, loaded, expected)
+    for _ in tqdm(range(sweep.repeats), desc="rounds", leave=False):
         for case in cases:
             case.frame()
     return [case.result for case in cases]
 
 
 def _engine_cases(
-    name: str, model: LoadedModel, engine: Engine, expected: Mapping[Workload, Tensor]
+    name: str, loaded: LoadedModel, engine: Engine, expected: Mapping[Workload, Tensor]
 ) -> list[Case]:
     cases = [
-        Case(Result(name, str(engine), *workload), model, engine, maps)
+        Case(Result(name, str(engine), *workload), loaded, engine, maps)
         for workload, maps in expected.items()
     ]
     _warm_up(cases)
@@ -271,15 +291,15 @@ def _engine_cases(
 
 
 def _peer_cases(
-    name: str, peer: HuggingFacePeer, model: LoadedModel, expected: Mapping[Workload, Tensor]
+    name: str, peer: HuggingFacePeer, loaded: LoadedModel, expected: Mapping[Workload, Tensor]
 ) -> list[PeerCase]:
-    """One for each number of queries: a single camera, in the first of the sizes (all are squashed to one)."""
+    """One case per number of queries, with one camera and the first image size: the pixels have one size."""
     cases: dict[int, PeerCase] = {}
     for (count, size, cameras), maps in expected.items():
         if cameras == 1 and count not in cases:
-            pixels = to_pixels(pictures(1, *size)[0], model.model.spec.preprocessing)
+            pixels = to_pixels(camera_images(1, *size)[0], loaded.model.spec.preprocessing)
             result = Result(name, peer.name, count, size, 1)
-            cases[count] = PeerCase(result, peer, model, maps, pixels)
+            cases[count] = PeerCase(result, peer, loaded, maps, pixels)
     _warm_up(cases.values())
     return list(cases.values())
 
@@ -291,10 +311,10 @@ def _warm_up(cases: Iterable[Case | PeerCase]) -> None:
 
 @torch.inference_mode()
 def reference_maps(loaded: LoadedModel, workload: Workload) -> Tensor:
-    """PyTorch fp32 on the CPU, before anything moves the model: logits float [B, Q, h, w]."""
+    """Logits float [B, Q, h, w] of PyTorch fp32 on the CPU; call it before an engine moves the model."""
     model, query_encoder, _ = loaded
     encoded = query_encoder.encode(queries(workload.queries))
-    images = pictures(workload.cameras, *workload.size)
+    images = camera_images(workload.cameras, *workload.size)
     features = model.encode(to_batch(images, model.spec.preprocessing))
     chunks = split(encoded.conditions, MAX_QUERIES)
     logits = decode_in_chunks(model.decode, features, encoded.conditions, chunks)

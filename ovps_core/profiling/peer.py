@@ -1,4 +1,4 @@
-"""The peer in the same run: Hugging Face's CLIPSeg in fp32, with the weights that ours has."""
+"""Hugging Face's CLIPSeg in fp32, with the same weights as ours, for a comparison in the same run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ovps_core.checkpoints.convert.clipseg import clipseg_values
 from ovps_core.checkpoints.convert.key_names import from_hugging_face
 from ovps_core.checkpoints.file import CheckpointInfo, LoadedModel, build_model
-from ovps_core.errors import BackendError
+from ovps_core.engines.requirements import require_packages
 from ovps_core.models.clipseg.model import CLIPSegConfig
 from ovps_core.models.text.tower import TextEncoder
 from ovps_core.structures.query import PartQuery
@@ -19,25 +19,25 @@ from ovps_core.structures.query import PartQuery
 PEER_MODEL = "random:clipseg-vitb16"
 """The model that takes the peer's weights when both are measured."""
 
-_PAD = 49407
+_PAD = 49407  # token id that the tokenizer of Hugging Face pads with
 
 
 class HuggingFacePeer:
-    """``CLIPSegForImageSegmentation`` called as its documentation does: the image once a prompt, the prompts as
-    tokens padded to the longest.
+    """``CLIPSegForImageSegmentation`` as its documentation calls it.
+
+    It takes the image once per prompt, and the prompts as tokens padded to the longest.
 
     Raises:
-        BackendError: transformers is not installed.
+        MissingDependencyError: transformers is not installed.
     """
 
     name = "Hugging Face CLIPSeg fp32"
 
     def __init__(self) -> None:
-        try:
-            from transformers import CLIPSegConfig as PeerConfig
-            from transformers import CLIPSegForImageSegmentation
-        except ImportError as error:
-            raise BackendError('the peer is not installed: pip install "ovps[bench]"') from error
+        require_packages("transformers", extra="bench")
+        from transformers import CLIPSegConfig as PeerConfig
+        from transformers import CLIPSegForImageSegmentation
+
         torch.manual_seed(0)
         config = PeerConfig(
             vision_config={"patch_size": 16}, use_complex_transposed_convolution=True
@@ -46,7 +46,7 @@ class HuggingFacePeer:
         self._config = config.to_dict()
 
     def twin(self) -> LoadedModel:
-        """Our CLIPSeg with the peer's weights."""
+        """Our CLIPSeg with the weights of the peer."""
         state = dict(self.network.state_dict())
         config = CLIPSegConfig(**clipseg_values(state, self._config))
         info = CheckpointInfo("peer", "clipseg", config)

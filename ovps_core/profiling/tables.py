@@ -1,4 +1,4 @@
-"""What was measured as a table for people, JSON for machines, and a plot."""
+"""Results of a measurement as a table, as JSON and as a plot."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
+from ovps_core.engines.requirements import require_packages
 from ovps_core.profiling.measure import STAGES, Result
 from ovps_core.profiling.peer import HuggingFacePeer
 
 _AXES: dict[str, Callable[[Result], int]] = {
     "queries": lambda r: r.queries,
     "cameras": lambda r: r.cameras,
-    "picture width": lambda r: r.size[0],
+    "image width": lambda r: r.size[0],
 }
 
 
 def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """One row a case. The factors are against the peer's network at the same number of queries, where it ran: of
-    our whole frame, and of our network alone."""
+    """Table rows, one per case.
+
+    "x peer" and "network x peer" are the time of the peer's network over that of our whole frame, and over that of
+    our network alone, at the same number of queries.
+    """
     peers = {
         (r.model, r.queries, r.size): r.median for r in results if r.engine == HuggingFacePeer.name
     }
@@ -39,7 +43,7 @@ def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
                 "model": r.model,
                 "engine": r.engine,
                 "queries": r.queries,
-                "picture": f"{r.size[0]}x{r.size[1]}",
+                "image": f"{r.size[0]}x{r.size[1]}",
                 "cameras": r.cameras,
                 "ms": round(r.median, 1),
                 "quartiles": f"{low:.1f} to {high:.1f}",
@@ -55,12 +59,17 @@ def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """The table, with what it was measured on."""
+    """The table in Markdown, under a line that describes the machine."""
     return f"{machine()}\n\n{tabulate(rows(results), headers='keys', tablefmt='github')}\n"
 
 
 def write(results: Sequence[Result], folder: Path) -> list[Path]:
-    """``bench.md``, ``bench.json`` and ``bench.png`` in ``folder``."""
+    """Write ``bench.md``, ``bench.json`` and ``bench.png`` into ``folder``; return their paths.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    require_plots()
     folder.mkdir(parents=True, exist_ok=True)
     table, data, plot = (folder / f"bench.{suffix}" for suffix in ("md", "json", "png"))
     table.write_text(markdown(results))
@@ -74,28 +83,32 @@ def write(results: Sequence[Result], folder: Path) -> list[Path]:
     return [table, data, plot]
 
 
+def require_plots() -> None:
+    """Check that plots can be drawn; call it before a long measurement.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    require_packages("matplotlib", extra="bench")
+
+
 def draw(results: Sequence[Result], path: Path) -> None:
-    """Milliseconds a frame against the number of queries, or against what else varies."""
-    import matplotlib
+    """Plot milliseconds per frame over each axis that varies; over the number of queries if none does."""
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    varied = [name for name, of in _AXES.items() if len({of(r) for r in results}) > 1]
+    varied = [name for name, value in _AXES.items() if len({value(r) for r in results}) > 1]
     varied = varied or ["queries"]
-    figure, panels = pyplot.subplots(
-        1, len(varied), figsize=(6.5 * len(varied), 4.5), squeeze=False
-    )
+    figure = Figure(figsize=(6.5 * len(varied), 4.5))
+    panels = figure.subplots(1, len(varied), squeeze=False)
     for panel, name in zip(panels[0], varied, strict=True):
         _draw_panel(panel, results, name)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)
 
 
 def _draw_panel(panel: Any, results: Sequence[Result], name: str) -> None:
-    """A line a model and engine against ``name``; what else varies is held at its first value."""
-    held = {other: of(results[0]) for other, of in _AXES.items() if other != name}
+    """Draw a line per model and engine over ``name``; other axes are held at their first value."""
+    held = {other: value(results[0]) for other, value in _AXES.items() if other != name}
     shown = [r for r in results if all(_AXES[other](r) == value for other, value in held.items())]
     lines: dict[tuple[str, str], list[Result]] = {}
     for r in shown:
@@ -109,21 +122,23 @@ def _draw_panel(panel: Any, results: Sequence[Result], name: str) -> None:
         low, high = zip(*(r.spread for r in points), strict=True)
         panel.fill_between(x, low, high, alpha=0.2, color=line.get_color())
     title = ", ".join(f"{other} {value}" for other, value in held.items())
-    panel.set(xlabel=name, ylabel="ms a frame", title=title)
+    panel.set(xlabel=name, ylabel="ms per frame", title=title)
     _scale(panel, sorted({_AXES[name](r) for r in results}), [r.median for r in shown])
     panel.grid(alpha=0.3)
     panel.legend(fontsize=8)
 
 
 def _scale(panel: Any, ticks: Sequence[int], heights: Sequence[float]) -> None:
-    """Doubling steps across; from zero upwards, or by decades where one does not hold all."""
+    """Scale the axes: x logarithmic; y from zero, or logarithmic if the values span more than a decade."""
     from matplotlib import ticker
 
     panel.set_xscale("log")
     panel.set_xticks(ticks, [str(tick) for tick in ticks])
     panel.xaxis.set_minor_locator(ticker.NullLocator())
     if max(heights) <= 10 * min(heights):
-        panel.set_ylim(bottom=0)  # by decades a few percent of noise would look like a slope
+        panel.set_ylim(
+            bottom=0
+        )  # on a logarithmic axis a few percent of noise would look like a slope
         return
     panel.set_yscale("log")
     panel.yaxis.set_major_formatter(ticker.ScalarFormatter())

@@ -1,4 +1,4 @@
-"""Workloads of a measurement: named and random models, engines, queries, pictures."""
+"""Models, engines, queries and images of a measurement."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PARTS = "handle blade rim body lid knob spout head shaft neck base cap tip stem
 
 
 def with_norm_statistics(model: PartModel) -> PartModel:
-    """``model`` with batch norm statistics from a few pictures; without, random weights give nearly flat maps."""
+    """Set the batch norm statistics of ``model`` from two images; without them random weights give flat maps."""
     frames = to_batch(calibration_images([])[:2], model.spec.preprocessing)
     model.train()
     with torch.no_grad():
@@ -66,10 +66,10 @@ RANDOM_MODELS: dict[str, Callable[[], LoadedModel]] = {
 
 
 def open_model(name: str) -> LoadedModel:
-    """A model by its name or file, or one of :data:`RANDOM_MODELS`: the same random weights every time.
+    """Load a model by name or file, or make one of :data:`RANDOM_MODELS`, whose weights are the same every time.
 
     Raises:
-        CheckpointError: no such model, or its weights are not here.
+        CheckpointError: there is no such model, or its weights are not on this machine.
     """
     if not name.startswith(RANDOM):
         return load_model(find_weights(name))
@@ -79,14 +79,14 @@ def open_model(name: str) -> LoadedModel:
 
 
 def open_engine(
-    loaded: LoadedModel, spec: str, device: str, calibration: Sequence[RgbImage] = ()
+    loaded: LoadedModel, engine_name: str, device: str, calibration: Sequence[RgbImage] = ()
 ) -> Engine:
-    """An engine for a model by ``spec``, "backend" or "backend:precision"; see :func:`make_engine`.
+    """Make an engine for a model by its name, "backend" or "backend:precision".
 
     Raises:
-        BackendError: it cannot be had.
+        BackendError, UsageError, MissingDependencyError: see :func:`ovps_core.engines.make_engine`.
     """
-    backend, _, precision = spec.partition(":")
+    backend, _, precision = engine_name.partition(":")
     return make_engine(
         loaded.model,
         query_encoder=loaded.query_encoder,
@@ -98,15 +98,15 @@ def open_engine(
 
 
 def queries(count: int) -> list[PartQuery]:
-    """``count`` parts of objects, at most 256."""
-    pairs = itertools.product(_OBJECTS.split(), _PARTS.split())
+    """The first ``count`` of 256 object parts, as queries."""
+    object_parts = itertools.product(_OBJECTS.split(), _PARTS.split())
     return [
         PartQuery(f"{name} {part}", object=name, part=part)
-        for name, part in itertools.islice(pairs, count)
+        for name, part in itertools.islice(object_parts, count)
     ]
 
 
-def pictures(count: int, width: int, height: int) -> list[RgbImage]:
-    """``count`` pictures of shapes, uint8 [height, width, 3], one a camera."""
+def camera_images(count: int, width: int, height: int) -> list[RgbImage]:
+    """``count`` synthetic images, one per camera, RGB uint8 [height, width, 3]."""
     images = itertools.islice(itertools.cycle(calibration_images([])), count)
     return [np.asarray(cv2.resize(image, (width, height)), dtype=np.uint8) for image in images]

@@ -1,26 +1,45 @@
-"""ROS messages into values, whichever library read them: those of rclpy and of rosbags have the same fields."""
+"""Codec of ROS messages and values, one for rclpy and rosbags.
+
+Reading needs no library: messages of rclpy and of rosbags have the same fields. Writing needs a
+:class:`MessageFactory`, because the two libraries differ in their constructors and in how they keep arrays.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovps_core.errors import ImageError
 from ovps_core.language.parser import parse_query
-from ovps_core.pipeline.pose import CameraIntrinsics
+from ovps_core.pipeline.pose import CameraIntrinsics, Part3D
 from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.ros_io.encodings import compressed_depth_to_m, compressed_to_rgb, to_depth_m, to_rgb
-from ovps_core.structures.masks import Box, PartMask, PartMasks
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.boxes import Box
+from ovps_core.structures.masks import PartMask, PartMasks
+from ovps_core.structures.query import PartQuery, RefusedQuery
+
+PART_MASKS = "ovps_ros/msg/PartMasks"
+PARTS_3D = "ovps_ros/msg/Parts3D"
+_NANOSECONDS = 1_000_000_000
+_ENCODINGS = {
+    (np.dtype("u1"), 3): "rgb8",
+    (np.dtype("u1"), 1): "mono8",
+    (np.dtype("u2"), 1): "16UC1",
+    (np.dtype("f4"), 1): "32FC1",
+}
+
+
+# Messages to values
 
 
 def image_rgb(message: Any) -> RgbImage:
-    """RGB uint8 [H, W, 3] of a sensor_msgs/Image or CompressedImage.
+    """Pixels of a sensor_msgs/Image or CompressedImage, RGB uint8 [H, W, 3].
 
     Raises:
-        ImageError: an encoding or size that cannot be read.
+        ImageError: the encoding is unknown, or the bytes do not fit the size.
     """
     if _is_compressed(message):
         return compressed_to_rgb(message.data)
@@ -31,10 +50,17 @@ def image_rgb(message: Any) -> RgbImage:
 
 
 def image_depth(message: Any, depth_scale: float) -> NDArray[np.float32]:
-    """Metres float32 [H, W] of a depth image, raw or compressedDepth; NaN where nothing was measured.
+    """Depth of a sensor_msgs/Image, raw or compressedDepth, in metres.
+
+    Args:
+        message: the depth image.
+        depth_scale: metres of one step of a 16-bit image.
+
+    Returns:
+        float32 [H, W], NaN where nothing was measured (REP 118).
 
     Raises:
-        ImageError: an encoding or size that cannot be read.
+        ImageError: the encoding is unknown, or the bytes do not fit the size.
     """
     if _is_compressed(message):
         return compressed_depth_to_m(message.data, message.format, depth_scale)
@@ -45,11 +71,11 @@ def image_depth(message: Any, depth_scale: float) -> NDArray[np.float32]:
 
 
 def _is_compressed(message: Any) -> bool:
-    return hasattr(message, "format")  # an Image has an encoding in its place
+    return hasattr(message, "format")  # a raw Image has an encoding instead
 
 
 def camera_intrinsics(message: Any) -> CameraIntrinsics:
-    """The pinhole of a sensor_msgs/CameraInfo.
+    """Pinhole camera of a sensor_msgs/CameraInfo.
 
     Raises:
         ImageError: the camera was never calibrated.
@@ -57,11 +83,16 @@ def camera_intrinsics(message: Any) -> CameraIntrinsics:
     return CameraIntrinsics.from_matrix(message.k, message.width, message.height)
 
 
+def nanoseconds(stamp: Any) -> int:
+    """Nanoseconds of a builtin_interfaces/Time or Duration."""
+    return int(stamp.sec) * _NANOSECONDS + int(stamp.nanosec)
+
+
 def query_value(message: Any) -> PartQuery:
-    """The query of an ovps_ros/PartQuery; object and part are read from the text where both are empty.
+    """Query of an ovps_ros/PartQuery; where object and part are empty, both are read from the text.
 
     Raises:
-        QueryError: a text or threshold of no use.
+        QueryError: the text cannot be read, or a number is out of range.
     """
     text = message.text or f"{message.object} {message.part}".strip()
     threshold = round(float(message.threshold), 6)  # 0.4 comes as 0.4000000059 from 32 bits
@@ -70,20 +101,189 @@ def query_value(message: Any) -> PartQuery:
     return PartQuery(text, message.object, message.part, threshold, message.max_parts)
 
 
+def refused_value(message: Any) -> RefusedQuery:
+    """Refused phrase of an ovps_ros/RefusedQuery."""
+    return RefusedQuery(message.text, message.reason, tuple(message.nearest))
+
+
 def masks_value(message: Any) -> PartMasks:
-    """The value that an ovps_ros/PartMasks was made from.
+    """Part masks of an ovps_ros/PartMasks.
 
     Raises:
-        ImageError: a mask's bytes do not fill its roi.
+        ImageError: the bytes of a mask do not fill its box.
     """
-    parts = []
-    for part in message.parts:
-        roi = Box(part.roi.x_offset, part.roi.y_offset, part.roi.width, part.roi.height)
-        data = np.asarray(part.mask.data, np.uint8)
-        if data.size != roi.width * roi.height:
-            raise ImageError(f"a mask of {data.size} bytes for {roi}")
-        mask = data.reshape(roi.height, roi.width) > 0
-        query = query_value(part.query)
-        parts.append(PartMask(part.id, query, float(part.score), roi, mask, part.track_id))
     queries = tuple(query_value(query) for query in message.queries)
-    return PartMasks(message.height, message.width, queries, tuple(parts), message.model)
+    parts = tuple(_part_value(part) for part in message.parts)
+    refused = tuple(refused_value(query) for query in message.refused)
+    return PartMasks(message.height, message.width, queries, parts, message.model, refused)
+
+
+def _part_value(message: Any) -> PartMask:
+    roi = message.roi
+    box = Box(roi.x_offset, roi.y_offset, roi.width, roi.height)
+    data = np.asarray(message.mask.data, np.uint8)
+    if data.size != box.width * box.height:
+        raise ImageError(
+            f"a mask of {data.size} bytes in a box of {box.width}x{box.height} pixels; "
+            "expected one byte per pixel"
+        )
+    mask = data.reshape(box.height, box.width) > 0
+    query = query_value(message.query)
+    return PartMask(message.id, query, float(message.score), box, mask, message.track_id)
+
+
+# Values to messages
+
+
+class MessageFactory(Protocol):
+    """Constructor of the messages of one library: rclpy or rosbags."""
+
+    def __call__(self, type_name: str, /, **fields: Any) -> Any:
+        """Make a message, such as ``make("std_msgs/msg/Header", stamp=..., frame_id=...)``.
+
+        Every field is given, because messages of rosbags have no defaults. Numeric arrays are given as
+        one-dimensional, contiguous NumPy arrays of the field's element type.
+        """
+
+
+class MessageEncoder:
+    """Writer of values as messages of one library.
+
+    Args:
+        make: constructor of that library's messages. A ``header`` argument of the methods is a
+            std_msgs/Header of the same library; it is passed on as it is.
+    """
+
+    def __init__(self, make: MessageFactory) -> None:
+        self._make = make
+
+    def header(self, stamp_ns: int, frame_id: str) -> Any:
+        """std_msgs/Header with a stamp in nanoseconds."""
+        sec, nanosec = divmod(stamp_ns, _NANOSECONDS)
+        stamp = self._make("builtin_interfaces/msg/Time", sec=sec, nanosec=nanosec)
+        return self._make("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
+
+    def image(self, pixels: NDArray[Any], header: Any, encoding: str = "") -> Any:
+        """sensor_msgs/Image of an array [H, W] or [H, W, C].
+
+        Args:
+            pixels: uint8, uint16 or float32.
+            header: the message's header.
+            encoding: as in ``sensor_msgs/image_encodings.hpp``; empty derives it from ``pixels``: rgb8 for
+                uint8 [H, W, 3], mono8 for uint8, 16UC1 for uint16 and 32FC1 for float32 [H, W].
+        """
+        height, width = pixels.shape[:2]
+        channels = pixels.shape[2] if pixels.ndim == 3 else 1
+        return self._make(
+            "sensor_msgs/msg/Image",
+            header=header,
+            height=height,
+            width=width,
+            encoding=encoding or _ENCODINGS[pixels.dtype, channels],
+            is_bigendian=0,
+            step=width * channels * pixels.itemsize,
+            data=np.ascontiguousarray(pixels).reshape(-1).view(np.uint8),
+        )
+
+    def query(self, query: PartQuery) -> Any:
+        """ovps_ros/PartQuery."""
+        return self._make(
+            "ovps_ros/msg/PartQuery",
+            text=query.text,
+            object=query.object,
+            part=query.part,
+            threshold=query.threshold,
+            max_parts=query.max_parts,
+        )
+
+    def refused(self, query: RefusedQuery) -> Any:
+        """ovps_ros/RefusedQuery."""
+        return self._make(
+            "ovps_ros/msg/RefusedQuery",
+            text=query.text,
+            reason=query.reason,
+            nearest=list(query.nearest),
+        )
+
+    def masks(self, masks: PartMasks, header: Any, latency_ns: int = 0) -> Any:
+        """ovps_ros/PartMasks.
+
+        Args:
+            masks: the parts of one image.
+            header: that image's own header.
+            latency_ns: nanoseconds from the image's stamp to publication; negative values become 0.
+        """
+        queries = {query: self.query(query) for query in masks.queries}
+        sec, nanosec = divmod(max(0, latency_ns), _NANOSECONDS)
+        return self._make(
+            PART_MASKS,
+            header=header,
+            height=masks.height,
+            width=masks.width,
+            queries=list(queries.values()),
+            refused=[self.refused(query) for query in masks.refused],
+            parts=[self._part(part, header, queries[part.query]) for part in masks.parts],
+            model=masks.model,
+            latency=self._make("builtin_interfaces/msg/Duration", sec=sec, nanosec=nanosec),
+        )
+
+    def parts_3d(self, parts: Sequence[Part3D], header: Any, height: int, width: int) -> Any:
+        """ovps_ros/Parts3D.
+
+        Args:
+            parts: in the frame that ``header`` names.
+            header: the image's stamp and the parts' frame.
+            height: of the organised cloud that the parts' indices point into, pixels.
+            width: likewise.
+        """
+        return self._make(
+            PARTS_3D,
+            header=header,
+            height=height,
+            width=width,
+            parts=[self._part_3d(part) for part in parts],
+        )
+
+    def pose(self, position: Iterable[float], quaternion: Iterable[float]) -> Any:
+        """geometry_msgs/Pose of a position [x, y, z] and a quaternion [x, y, z, w]."""
+        return self._make(
+            "geometry_msgs/msg/Pose",
+            position=self._make("geometry_msgs/msg/Point", **_named("xyz", position)),
+            orientation=self._make("geometry_msgs/msg/Quaternion", **_named("xyzw", quaternion)),
+        )
+
+    def _part(self, part: PartMask, header: Any, query: Any) -> Any:
+        box = part.box
+        return self._make(
+            "ovps_ros/msg/PartMask",
+            id=part.id,
+            track_id=part.track_id,
+            query=query,
+            score=float(part.score),
+            roi=self._make(
+                "sensor_msgs/msg/RegionOfInterest",
+                x_offset=box.x_offset,
+                y_offset=box.y_offset,
+                height=box.height,
+                width=box.width,
+                do_rectify=False,
+            ),
+            mask=self.image(part.mask.astype(np.uint8) * np.uint8(255), header),
+        )
+
+    def _part_3d(self, part: Part3D) -> Any:
+        return self._make(
+            "ovps_ros/msg/Part3D",
+            id=part.id,
+            track_id=part.track_id,
+            query=self.query(part.query),
+            score=float(part.score),
+            pose=self.pose(part.position, part.quaternion),
+            size=self._make("geometry_msgs/msg/Vector3", **_named("xyz", part.size)),
+            depth_coverage=float(part.depth_coverage),
+            indices=np.ascontiguousarray(part.indices, np.uint32),
+        )
+
+
+def _named(names: str, values: Iterable[float]) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(names, values, strict=True)}

@@ -1,11 +1,13 @@
-"""Camera bytes into arrays: every common ROS image encoding to RGB, depth images to metres.
+"""Decoding of ROS images: every common encoding to RGB, depth images to metres.
 
-Names are those of ``sensor_msgs/image_encodings.hpp``; results equal cv_bridge's.
+Encodings are named as in ``sensor_msgs/image_encodings.hpp``. Results equal those of cv_bridge, which is not
+used because it needs a ROS installation.
 """
 
 from __future__ import annotations
 
 import array
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -14,9 +16,9 @@ from numpy.typing import NDArray
 from ovps_core.errors import ImageError
 from ovps_core.pipeline.preprocess import RgbImage
 
-Bytes = bytes | bytearray | memoryview | array.array | NDArray[np.uint8]
+Bytes: TypeAlias = "bytes | bytearray | memoryview | array.array[int] | NDArray[np.uint8]"
 
-# encoding: (bytes of one sample, samples of one pixel, OpenCV's way to RGB)
+# encoding: (bytes of one sample, samples of one pixel, OpenCV's conversion code to RGB)
 _COLOUR: dict[str, tuple[int, int, int | None]] = {
     "rgb8": (1, 3, None),
     "bgr8": (1, 3, cv2.COLOR_BGR2RGB),
@@ -45,19 +47,21 @@ DEPTH_ENCODINGS = tuple(_DEPTH)
 def to_rgb(
     data: Bytes, height: int, width: int, encoding: str, step: int = 0, is_bigendian: bool = False
 ) -> RgbImage:
-    """The pixels of a ``sensor_msgs/Image`` as RGB uint8 [height, width, 3].
+    """Convert the data of a ``sensor_msgs/Image`` to RGB uint8 [height, width, 3].
 
-    ``rgb8`` in writable memory is a view of ``data``, not a copy.  Sixteen bits become eight by 255/65535.
+    The result of ``rgb8`` in writable memory is a view of ``data``, not a copy. Values of 16 bits are scaled
+    by 255/65535.
 
     Args:
-        data: the message's bytes.
-        height, width: pixels.
+        data: bytes of the message.
+        height: rows of the image.
+        width: columns of the image.
         encoding: one of :data:`COLOUR_ENCODINGS`.
         step: bytes of one row; 0 for rows without padding.
         is_bigendian: byte order of the 16-bit encodings.
 
     Raises:
-        ImageError: an unknown encoding, no pixels, or fewer bytes than the size asks for.
+        ImageError: the encoding is unknown, the image has no pixels, or the data is shorter than the size needs.
     """
     if encoding not in _COLOUR:
         raise ImageError(
@@ -66,7 +70,7 @@ def to_rgb(
         )
     size, channels, code = _COLOUR[encoding]
     if encoding.startswith(("yuv", "uyvy", "yuyv")) and width % 2:
-        raise ImageError(f"{encoding} image {width} pixels wide; its pixels come in pairs")
+        raise ImageError(f"{encoding} image {width} pixels wide; expected an even width")
     rows = _rows(data, height, width, encoding, size, channels, step, is_bigendian)
     if size == 2:
         rows = np.asarray(cv2.convertScaleAbs(rows, alpha=255 / 65535), dtype=np.uint8)
@@ -85,10 +89,15 @@ def to_depth_m(
     is_bigendian: bool = False,
     depth_scale: float = 0.001,
 ) -> NDArray[np.float32]:
-    """A depth image in metres, float32 [height, width], NaN where nothing was measured (REP 118).
+    """Convert the data of a depth image to metres, float32 [height, width], NaN where not measured (REP 118).
 
     Args:
-        encoding: ``16UC1`` (times ``depth_scale``, 0 is "not measured") or ``32FC1`` (metres).
+        data: bytes of the message.
+        height: rows of the image.
+        width: columns of the image.
+        encoding: ``16UC1`` or ``mono16`` (times ``depth_scale``, 0 is "not measured"), or ``32FC1`` (metres).
+        step: bytes of one row; 0 for rows without padding.
+        is_bigendian: byte order.
         depth_scale: metres of one step of a 16-bit image.
 
     Raises:
@@ -107,10 +116,10 @@ def to_depth_m(
 
 
 def compressed_to_rgb(data: Bytes) -> RgbImage:
-    """A ``sensor_msgs/CompressedImage`` (JPEG, PNG, ...) as RGB uint8 [H, W, 3].
+    """Decode the data of a ``sensor_msgs/CompressedImage`` (JPEG, PNG, ...) to RGB uint8 [H, W, 3].
 
     Raises:
-        ImageError: the bytes are no picture, or a damaged one.
+        ImageError: the data is not an image, or is damaged.
     """
     raw = np.frombuffer(data, np.uint8)
     try:
@@ -123,18 +132,20 @@ def compressed_to_rgb(data: Bytes) -> RgbImage:
 
 
 def compressed_depth_to_m(
-    data: Bytes, format: str, depth_scale: float = 0.001
+    data: Bytes, format_name: str, depth_scale: float = 0.001
 ) -> NDArray[np.float32]:
-    """A depth image as ``compressed_depth_image_transport`` sends it, in metres, float32 [H, W].
+    """Decode a depth image of ``compressed_depth_image_transport`` to metres, float32 [H, W].
 
-    A header of 12 bytes (kind, and two floats a, b) stands before a 16-bit PNG; 32-bit depth was
+    The data is a 16-bit PNG after a header of 12 bytes: an enumeration and two floats a and b. 32-bit depth is
     stored as a / depth + b.
 
     Args:
-        format: of the message, such as "16UC1; compressedDepth png".
+        data: bytes of the message.
+        format_name: field ``format`` of the message, such as "16UC1; compressedDepth png".
+        depth_scale: metres of one step of a 16-bit image.
 
     Raises:
-        ImageError: no such image.
+        ImageError: the data is not such an image.
     """
     raw = np.frombuffer(data, np.uint8)
     try:
@@ -143,13 +154,13 @@ def compressed_depth_to_m(
         values = None
     if values is None or values.dtype != np.uint16 or values.ndim != 2:
         raise ImageError(
-            f"{raw.size} bytes of format {format!r} cannot be read as compressedDepth; "
-            "expected a 16-bit PNG behind a header of 12 bytes"
+            f"{raw.size} bytes of format {format_name!r} cannot be read as compressedDepth; "
+            "expected a 16-bit PNG after a header of 12 bytes"
         )
-    if format.startswith("32FC1"):
+    if format_name.startswith("32FC1"):
         a, b = raw[4:12].view("<f4")
         steps = np.where(values == 0, np.nan, values.astype(np.float32) - b)
-        return (a / steps).astype(np.float32)
+        return np.asarray(a / steps, np.float32)
     return np.where(values == 0, np.float32(np.nan), values * np.float32(depth_scale))
 
 
@@ -163,7 +174,7 @@ def _rows(
     step: int,
     is_bigendian: bool,
 ) -> NDArray:  # type: ignore[type-arg]
-    """[height, width * channels] in the machine's byte order, padding cut off."""
+    """Samples [height, width * channels] in the machine's byte order, without the padding of rows."""
     if height <= 0 or width <= 0:
         raise ImageError(f"image of {width}x{height} pixels; expected at least one")
     line = width * channels * size

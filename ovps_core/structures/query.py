@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ovps_core.errors import QueryError
@@ -58,15 +57,3 @@ class RefusedQuery:
     text: str
     reason: str
     nearest: tuple[str, ...] = ()
-
-
-class AllQueriesRefusedError(QueryError):
-    """None of the queries can be answered. The message has all reasons, one per line.
-
-    Attributes:
-        refused: every phrase with its reason.
-    """
-
-    def __init__(self, refused: Sequence[RefusedQuery]) -> None:
-        super().__init__("\n".join(query.reason for query in refused))
-        self.refused = tuple(refused)

@@ -1,1 +1,1 @@
-"""Rendered scenes with exact part masks: parametric objects, MuJoCo pictures, training folders."""
+"""Rendered scenes with exact part masks: parametric objects, drawn by MuJoCo on a CPU."""

@@ -1,4 +1,4 @@
-"""Part-split meshes from a folder the user has: extra members of knife, hammer, scissors, microwave."""
+"""Object classes from part-split meshes in a user's folder: knife, hammer, scissors, microwave."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import trimesh
 from ovps_core.errors import DatasetError
 from ovps_core.synthetic.catalogue import object_class
 from ovps_core.synthetic.meshes import join, place
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class AssetObject:
     """One object of vikashplus/object_sim or furniture_sim (both Apache-2.0).
 
     Attributes:
-        object: its class in the catalogue.
-        folder: where its STL files lie, below the user's folder.
-        parts: part name, its STL files without ending, the materials it may have.
-        degrees: turn about z that brings a front to -x.
+        object_name: its class in the catalogue.
+        folder: folder of its STL files, relative to the user's folder.
+        parts: for each part its name, its STL files without suffix, and its possible materials.
+        degrees: turn about z that brings its front to -x.
     """
 
-    object: str
+    object_name: str
     folder: str
     parts: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
     degrees: float = 0.0
@@ -44,7 +44,7 @@ ASSETS: tuple[AssetObject, ...] = (
         "object_sim/hammer",
         (("handle", ("hammer_neck",), _GRIP), ("head", ("hammer_head",), _METAL)),
     ),
-    # Their names mislead: the "head" is the finger rings, the "stem" the blades.
+    # The file names mislead: "head" holds the finger rings, "stem" the blades.
     AssetObject(
         "scissors",
         "object_sim/scissors",
@@ -69,22 +69,27 @@ ASSETS: tuple[AssetObject, ...] = (
 
 
 def asset_classes(folder: str) -> list[ObjectClass]:
-    """A class for each object of ASSETS whose files lie below `folder`; it varies their proportions.
+    """Make a class from each object of ASSETS whose files are in ``folder``.
+
+    Its members differ in their proportions: each axis is scaled by a random factor.
 
     Raises:
-        DatasetError: the folder holds none of them.
+        DatasetError: the folder holds none of them; the message lists the expected subfolders.
     """
     found = []
     for asset in ASSETS:
         base = Path(folder) / asset.folder
         files = [base / f"{name}.stl" for _, names, _ in asset.parts for name in names]
         if all(file.is_file() for file in files):
-            known = object_class(asset.object)
-            poses = ("as_built",) if known.faces else ("settled",)
+            known = object_class(asset.object_name)
+            poses = ("as_built",) if known.has_front else ("settled",)
             found.append(replace(known, build=_builder(asset, base), poses=poses))
     if not found:
         wanted = ", ".join(sorted(asset.folder for asset in ASSETS))
-        raise DatasetError(f"{folder!r} holds none of the part-split meshes known here: {wanted}.")
+        raise DatasetError(
+            f"{folder!r} holds none of the known part-split meshes; expected one of these "
+            f"subfolders with its STL files: {wanted}."
+        )
     return found
 
 
@@ -94,7 +99,7 @@ def _builder(asset: AssetObject, base: Path) -> Callable[[ShapeRng], list[PartMe
         parts = []
         for i, (part, names, materials) in enumerate(asset.parts):
             mesh = join(*(trimesh.load_mesh(base / f"{name}.stl") for name in names))
-            mesh.apply_scale(stretch)
+            mesh.apply_transform(np.diag([*stretch, 1.0]))
             place(mesh, degrees=asset.degrees)
             parts.append(PartMesh(part, mesh, rng.choice(materials), "abcde"[i]))
         low = np.min([p.mesh.vertices[:, 2].min() for p in parts])

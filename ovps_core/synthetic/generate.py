@@ -1,4 +1,4 @@
-"""Writing a folder of rendered scenes: deterministic, resumable, in shards that memory-map."""
+"""Writer of folders of rendered scenes: deterministic, resumable, in memory-mapped shards."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ovps_core.errors import DatasetError
-from ovps_core.synthetic.bank import ObjectPool, build_bank
 from ovps_core.synthetic.catalogue import HELD_OUT_PAIRS, PAIR_ID, classes_of, pairs_of
-from ovps_core.synthetic.objects import clutter as objects_clutter
+from ovps_core.synthetic.layout import PlacedItem
+from ovps_core.synthetic.object_pool import ObjectPool, build_object_pool
+from ovps_core.synthetic.objects import clutter
 from ovps_core.synthetic.settings import (
     FORMAT,
     LEVELS,
@@ -28,49 +29,64 @@ from ovps_core.synthetic.settings import (
 
 
 def _stream(settings: RenderSettings, shard: int, scene: int) -> np.random.Generator:
-    """Random numbers of one scene (from 1), or of the shard's bank (0)."""
+    """Return the random stream of one scene (from 1), or of the shard's object pool (0)."""
     split, level = SPLITS.index(settings.split), LEVELS.index(settings.level)
     return np.random.default_rng([settings.seed, split, level, shard, scene])
 
 
-def shard_bank(settings: RenderSettings, shard: int) -> ObjectPool:
-    """The objects that all scenes of a shard choose from: one of each class, and clutter."""
+def shard_object_pool(settings: RenderSettings, shard: int) -> ObjectPool:
+    """Build the objects of a shard: one of each class of the level, and clutter."""
     rng = _stream(settings, shard, 0)
-    classes = [*classes_of(settings.level), *objects_clutter.classes()]
+    classes = [*classes_of(settings.level), *clutter.classes()]
     if settings.assets:
         from ovps_core.synthetic.assets import asset_classes
 
         classes += asset_classes(settings.assets)
-    return build_bank(classes, rng, settings.split, settings.size, settings.size)
+    return build_object_pool(classes, rng, settings.split, settings.size, settings.size)
 
 
 def label_maps(
-    bank: ObjectPool, placed: Sequence[Any], geoms: np.ndarray
+    pool: ObjectPool, placed: Sequence[PlacedItem], geoms: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[tuple[str, np.ndarray]]]:
-    """Part map, object map (both uint8 [H, W]) and instances from geom ids [H, W]."""
-    pair_of = np.zeros(bank.model.ngeom + 1, np.uint8)
-    number_of = np.zeros(bank.model.ngeom + 1, np.uint8)
+    """Convert geom ids to labels.
+
+    Args:
+        pool: the object pool that was rendered.
+        placed: the objects of the scene.
+        geoms: int32 [H, W] MuJoCo geom ids, -1 on empty pixels.
+
+    Returns:
+        Part map uint8 [H, W], object map uint8 [H, W], and each instance's name and pose [4, 4].
+    """
+    # One row more than geoms: the id -1 of empty pixels reads the last row, which stays 0.
+    pair_of_geom = np.zeros(pool.model.ngeom + 1, np.uint8)
+    instance_of_geom = np.zeros(pool.model.ngeom + 1, np.uint8)
     instances: list[tuple[str, np.ndarray]] = []
     for p in placed:
-        if p.item.object == objects_clutter.CLUTTER:
+        if p.item.object_name == clutter.CLUTTER:
             continue
-        instances.append((p.item.object, p.pose))
+        instances.append((p.item.object_name, p.pose))
         for part, geom in zip(p.item.parts, p.item.geoms, strict=True):
-            pair_of[geom] = PAIR_ID[(p.item.object, part.part)]
-            number_of[geom] = len(instances)
-    return pair_of[geoms], number_of[geoms], instances
+            pair_of_geom[geom] = PAIR_ID[(p.item.object_name, part.part)]
+            instance_of_geom[geom] = len(instances)
+    return pair_of_geom[geoms], instance_of_geom[geoms], instances
 
 
 def render_shard(settings: RenderSettings, shard: int) -> list[Scene]:
-    """All scenes of one shard, in order. The same settings and shard give the same scenes."""
+    """Render all scenes of one shard; the same settings and shard give the same pixels.
+
+    Raises:
+        BackendError: off-screen OpenGL cannot start here.
+        DatasetError: the folder of backgrounds or of meshes holds nothing usable.
+    """
     from ovps_core.synthetic.renderer import Renderer
 
-    bank = shard_bank(settings, shard)
-    renderer = Renderer(bank, settings.size, settings.size)
+    pool = shard_object_pool(settings, shard)
+    renderer = Renderer(pool, settings.size, settings.size)
     first = shard * SCENES_PER_SHARD
     try:
         return [
-            _render_scene(settings, bank, renderer, _stream(settings, shard, 1 + i))
+            _render_scene(settings, pool, renderer, _stream(settings, shard, 1 + i))
             for i in range(min(SCENES_PER_SHARD, settings.count - first))
         ]
     finally:
@@ -78,26 +94,37 @@ def render_shard(settings: RenderSettings, shard: int) -> list[Scene]:
 
 
 def _render_scene(
-    settings: RenderSettings, bank: ObjectPool, renderer: Any, rng: np.random.Generator
+    settings: RenderSettings, pool: ObjectPool, renderer: Any, rng: np.random.Generator
 ) -> Scene:
-    from ovps_core.synthetic.picture import tone_map
-    from ovps_core.synthetic.scene import compose
-    from ovps_core.synthetic.wild import compose_wild, finish
+    from ovps_core.synthetic.camera_effects import INDOOR_CAMERA, simulate_camera
+    from ovps_core.synthetic.scene import compose_tabletop
+    from ovps_core.synthetic.wild import apply_wild_effects, compose_wild
 
-    wild, held = settings.level == "wild", False
+    wild, floating = settings.level == "wild", False
     if wild:
-        placed, camera, held = compose_wild(bank, rng, 1.0)
+        placed, camera, floating = compose_wild(pool, rng)
     else:
-        placed, camera = compose(bank, rng, 1.0)
+        placed, camera = compose_tabletop(pool, rng)
     renderer.update()
     rgb = renderer.rgb()
-    geoms, depth = renderer.geoms(settings.depth)
-    parts, objects, instances = label_maps(bank, placed, geoms)
-    if wild:
-        behind = (geoms < 0) | (geoms == bank.table_geom) | (geoms == bank.floor_geom)
-        rgb, parts, objects = finish(rgb, parts, objects, behind, settings.backgrounds, held, rng)
+    depth = None
+    if settings.depth:
+        geoms, depth = renderer.geom_ids_and_depth()
     else:
-        rgb = tone_map(rgb, rng, 0.3)
+        geoms = renderer.geom_ids()
+    parts, objects, instances = label_maps(pool, placed, geoms)
+    if wild:
+        rgb, parts, objects = apply_wild_effects(
+            rgb,
+            parts,
+            objects,
+            is_background=np.isin(geoms, (-1, pool.table_geom, pool.floor_geom)),
+            floating=floating,
+            photos=settings.backgrounds,
+            rng=rng,
+        )
+    else:
+        rgb = simulate_camera(rgb, rng, INDOOR_CAMERA)
     intrinsics = camera.intrinsics(settings.size, settings.size)
     return Scene(rgb, parts, objects, depth, intrinsics, camera.pose, tuple(instances))
 
@@ -128,16 +155,24 @@ def _write_shard(task: tuple[RenderSettings, str, int]) -> int:
 
 
 def generate(out: str | Path, settings: RenderSettings, workers: int = 1) -> Path:
-    """Render a folder of scenes; call it again to finish what was interrupted.
+    """Render a folder of scenes; a second call continues an interrupted run.
 
-    The folder holds `scenes.json` (settings, the list of pairs, held-out pairs) and
-    `shard_00000/` and so on, each with rgb.npy uint8 [N, H, W, 3], parts.npy and objects.npy
-    uint8 [N, H, W], depth.npy float32 [N, H, W] when asked, and scenes.json with intrinsics,
-    camera pose and instances. `reader.RenderedScenes` reads it.
+    The folder holds ``scenes.json`` (settings, pairs, held-out pairs) and the folders
+    ``shard_00000``, ``shard_00001``, ... Each shard has rgb.npy uint8 [N, H, W, 3], parts.npy and
+    objects.npy uint8 [N, H, W], optionally depth.npy float32 [N, H, W] in metres, and scenes.json
+    with intrinsics, camera poses and instances. ``reader.RenderedScenes`` reads it.
+
+    Args:
+        out: the folder, created if needed.
+        settings: decide the pixels.
+        workers: number of processes.
+
+    Returns:
+        ``out`` as a path.
 
     Raises:
         DatasetError: the folder holds scenes of other settings.
-        BackendError: no off-screen OpenGL works here.
+        BackendError: off-screen OpenGL cannot start here.
     """
     from tqdm import tqdm
 

@@ -1,4 +1,4 @@
-"""Colours, shine and small procedural textures of what the objects and the table are made of."""
+"""Materials of objects and tables: colours, reflectance, and small procedural textures."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ RGBA = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class MaterialKind:
-    """How a kind of material answers light.
+    """Reflectance and possible textures of a kind of material.
 
     Attributes:
-        textures: names of `object_textures` it may carry.
-        specular, shininess: OpenGL terms in [0, 1].
-        alpha: opacity; below 1 the table shows through.
+        textures: keys of :func:`object_textures`.
+        specular: OpenGL specular term, 0 to 1.
+        shininess: OpenGL shininess term, 0 to 1.
+        alpha: opacity, 0 to 1; below 1 the table shows through.
     """
 
     textures: tuple[str, ...]
@@ -49,7 +50,7 @@ def _hsv(h: float, s: float, v: float) -> tuple[float, float, float]:
 
 
 def draw_colour(kind: str, rng: np.random.Generator) -> RGBA:
-    """A plausible colour of a material kind, RGBA in [0, 1]."""
+    """Draw a plausible colour of a material kind, RGBA from 0 to 1."""
     u = rng.uniform
     grey = u(0.0, 0.06)
     if kind == "steel":
@@ -96,11 +97,11 @@ def draw_colour(kind: str, rng: np.random.Generator) -> RGBA:
 def _noise(
     rng: np.random.Generator, height: int, width: int, sigma: tuple[float, float]
 ) -> np.ndarray:
-    """Periodic smooth noise [height, width] with mean 0 and deviation 1."""
+    """Draw periodic smooth noise [height, width] with mean 0 and deviation 1."""
     from scipy.ndimage import gaussian_filter
 
     field = gaussian_filter(rng.standard_normal((height, width)), sigma, mode="wrap")
-    return (field - field.mean()) / (field.std() + 1e-9)
+    return np.asarray((field - field.mean()) / (field.std() + 1e-9))
 
 
 def _image(luma: np.ndarray) -> np.ndarray:
@@ -108,7 +109,7 @@ def _image(luma: np.ndarray) -> np.ndarray:
 
 
 def object_textures(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Light-valued square textures uint8 [96, 96, 3]; the part's colour multiplies them."""
+    """Draw light grey textures uint8 [H, H, 3] by name; a part's colour multiplies them."""
     side = 96
     ramp = np.linspace(0, 2 * np.pi, side)
     grain = np.sin(6 * ramp[:, None] + 1.4 * _noise(rng, side, side, (3, 14)))
@@ -127,7 +128,7 @@ def object_textures(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def table_textures(rng: np.random.Generator) -> list[np.ndarray]:
-    """Table tops uint8 [256, 256, 3]: plain, wood, planks, stone, granite, cloth, checks."""
+    """Draw table tops uint8 [256, 256, 3]: plain, woods, stones, cloth, planks, checks."""
     side = 256
     ramp = np.linspace(0, 2 * np.pi, side, endpoint=False)
     base: list[np.ndarray] = [
@@ -149,7 +150,7 @@ def table_textures(rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def draw_table_colour(index: int, rng: np.random.Generator) -> RGBA:
-    """A colour for table texture `index` (1, 2 and 6 are woods)."""
+    """Draw a colour for a table texture, RGBA from 0 to 1; textures 1, 2 and 6 are woods."""
     u = rng.uniform
     if index in (1, 2, 6):
         return (*_hsv(u(0.05, 0.11), u(0.2, 0.6), u(0.4, 0.95)), 1.0)
@@ -162,7 +163,7 @@ def draw_table_colour(index: int, rng: np.random.Generator) -> RGBA:
 
 
 def add_texture(spec: Any, name: str, image: np.ndarray, cube: bool) -> None:
-    """Put an image uint8 [H, W, 3] into an MjSpec, six times over when it wraps an object."""
+    """Add an image uint8 [H, W, 3] to an MjSpec; ``cube`` repeats it on six faces."""
     import mujoco
 
     width = image.shape[1]

@@ -1,9 +1,9 @@
-"""Closed triangle meshes by loft, revolve, sweep and boolean: the clay of all objects."""
+"""Builders of closed triangle meshes: loft, revolve, sweep, and boolean difference."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,11 @@ Points = npt.ArrayLike
 
 
 def loft(rings: Points, closed: bool = False) -> trimesh.Trimesh:
-    """Skin a stack of rings into one closed surface that faces outward.
+    """Connect a stack of rings into one closed surface with outward normals.
 
     Args:
-        rings: [S, P, 3] metres; ring s and s + 1 are joined point by point.
-        closed: join the last ring to the first (a loop) instead of capping both ends.
+        rings: [S, P, 3] metres; rings s and s + 1 are joined point by point.
+        closed: join the last ring to the first instead of capping both ends.
     """
     rings = np.asarray(rings, dtype=np.float64)
     n_rings, n_points, _ = rings.shape
@@ -50,9 +50,12 @@ def loft(rings: Points, closed: bool = False) -> trimesh.Trimesh:
 
 
 def revolve(profile: Points, closed: bool = False, sections: int = 40) -> trimesh.Trimesh:
-    """Turn a profile of (radius, z) points [N, 2] about the z axis.
+    """Revolve a profile about the z axis.
 
-    `closed` joins the last point to the first, which makes a ring with a hole.
+    Args:
+        profile: [N, 2] points (radius, z), metres.
+        closed: join the last point to the first, which makes a ring with a hole.
+        sections: number of steps around the axis.
     """
     profile = np.asarray(profile, dtype=np.float64)
     angle = np.linspace(0.0, 2 * np.pi, sections, endpoint=False)
@@ -68,19 +71,19 @@ def revolve(profile: Points, closed: bool = False, sections: int = 40) -> trimes
 
 
 def spline(points: Points, n: int = 20) -> np.ndarray:
-    """Smooth curve [n, D] through control points [K, D], evenly spaced in chord length."""
+    """Interpolate a smooth curve [n, D] through points [K, D], evenly spaced in chord length."""
     from scipy.interpolate import PchipInterpolator
 
     points = np.asarray(points, dtype=np.float64)
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     t = np.concatenate([[0.0], np.cumsum(steps)])
-    return PchipInterpolator(t, points)(np.linspace(0.0, t[-1], n))
+    return np.asarray(PchipInterpolator(t, points)(np.linspace(0.0, t[-1], n)))
 
 
 def arc(
     centre: Sequence[float], radius: float, start: float, stop: float, n: int = 16
 ) -> np.ndarray:
-    """Points [n, 2] on a circle from angle `start` to `stop` in degrees."""
+    """Return points [n, 2] on a circle from angle ``start`` to ``stop`` in degrees."""
     angle = np.radians(np.linspace(start, stop, n))
     return np.stack(
         [centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)], axis=-1
@@ -95,11 +98,13 @@ def sweep(
     up: Sequence[float] = (0.0, 0.0, 1.0),
     square: float = 0.0,
 ) -> trimesh.Trimesh:
-    """Carry an elliptic section along a path.
+    """Sweep an elliptic section along a path.
 
     Args:
         path: [N, 3] metres.
         radii: scalar, [N], or [N, 2] (across, along `up`) half widths in metres.
+        sections: number of points around the section.
+        closed: join the end of the path to its start.
         up: the direction the second radius follows; it must not be parallel to the path.
         square: 0 is an ellipse, towards 1 a rounded rectangle.
     """
@@ -130,10 +135,16 @@ def sweep(
 def slab(
     x: Points, lower: Points, upper: Points, thickness: Points, z: Points = 0.0, edge: float = 0.35
 ) -> trimesh.Trimesh:
-    """A plate along x whose outline runs between y = lower(x) and y = upper(x).
+    """Build a plate along x with the outline y = lower(x) and y = upper(x).
 
-    Thickness and the height z of its middle plane may vary along x. `edge` is how much of the half
-    width the bevelled edge takes: small for a plank, near 1 for a ground blade.
+    Args:
+        x: [N] metres.
+        lower: scalar or [N], y of the lower edge.
+        upper: scalar or [N], y of the upper edge.
+        thickness: scalar or [N].
+        z: scalar or [N], height of the middle plane.
+        edge: share of the half width that the bevelled edge takes; small for a plank, near 1 for
+            a ground blade.
     """
     x = np.asarray(x, dtype=np.float64)
     low, high, t, mid = (
@@ -150,7 +161,7 @@ def slab(
 def box(
     size: Sequence[float], centre: Sequence[float] = (0, 0, 0), bevel: float = 0.0
 ) -> trimesh.Trimesh:
-    """A box of side lengths `size` about `centre`; `bevel` metres cut off its upright edges."""
+    """Build a box with side lengths ``size``; ``bevel`` metres are cut off its upright edges."""
     sx, sy, sz = (s / 2 for s in size)
     b = min(bevel, 0.9 * sx, 0.9 * sy)
     if b > 0:
@@ -165,7 +176,7 @@ def box(
 
 
 def vessel(outer: Points, wall: float, sections: int = 40) -> trimesh.Trimesh:
-    """An open cup: `outer` is its outside profile (radius, z) from the foot up to the lip."""
+    """Build an open vessel from its outside profile [N, 2] (radius, z), foot to lip; metres."""
     outer = np.asarray(outer, dtype=np.float64)
     inner = outer.copy()
     inner[:, 0] = np.maximum(inner[:, 0] - wall, wall)
@@ -178,7 +189,7 @@ def vessel(outer: Points, wall: float, sections: int = 40) -> trimesh.Trimesh:
 def ring(
     radius: float, z: float, half_width: float, half_height: float, sections: int = 40
 ) -> trimesh.Trimesh:
-    """A rounded ring about the z axis: a lip, a rim, a band."""
+    """Build a ring with an elliptic section about the z axis, such as a rim; metres."""
     angle = np.linspace(0.0, 2 * np.pi, 10, endpoint=False)
     profile = np.stack([radius + half_width * np.cos(angle), z + half_height * np.sin(angle)], -1)
     return revolve(profile, closed=True, sections=sections)
@@ -187,9 +198,14 @@ def ring(
 def dish(
     length: float, width: float, depth: float, wall: float, egg: float = 0.0
 ) -> trimesh.Trimesh:
-    """The bowl of a spoon: an oval dish about the origin, its lip at z = 0, sagging to -depth.
+    """Build an oval dish about the origin, such as the bowl of a spoon; metres.
 
-    `egg` above 0 makes the end towards +x narrower.
+    Args:
+        length: along x.
+        width: along y.
+        depth: the lip is at z = 0, the lowest point at -depth.
+        wall: thickness.
+        egg: above 0 makes the end towards +x narrower.
     """
     angle = np.linspace(0.0, 2 * np.pi, 28, endpoint=False)
     ex = np.cos(angle) * length / 2
@@ -201,25 +217,33 @@ def dish(
     return loft(np.asarray(rings))
 
 
+def rotation(
+    degrees: float, axis: Sequence[float], point: Sequence[float] | None = None
+) -> np.ndarray:
+    """Return the rotation [4, 4] about ``axis`` through ``point`` (default: the origin)."""
+    rotation_matrix: Any = trimesh.transformations.rotation_matrix
+    return np.asarray(rotation_matrix(np.radians(degrees), axis, point))
+
+
 def place(
     mesh: trimesh.Trimesh,
     translation: Sequence[float] = (0, 0, 0),
     axis: Sequence[float] = (0, 0, 1),
     degrees: float = 0.0,
 ) -> trimesh.Trimesh:
-    """The mesh turned about `axis` through the origin and then moved; changes it in place."""
-    transform = trimesh.transformations.rotation_matrix(np.radians(degrees), axis)
+    """Rotate a mesh about ``axis`` through the origin, then move it; return the same mesh."""
+    transform = rotation(degrees, axis)
     transform[:3, 3] = translation
     mesh.apply_transform(transform)
     return mesh
 
 
 def join(*meshes: trimesh.Trimesh) -> trimesh.Trimesh:
-    """Several closed pieces as one mesh of one part."""
+    """Concatenate several closed pieces into the mesh of one part."""
     return cast(trimesh.Trimesh, trimesh.util.concatenate(list(meshes)))
 
 
 def cut(mesh: trimesh.Trimesh, *tools: trimesh.Trimesh) -> trimesh.Trimesh:
-    """The mesh without what the tools cover (boolean difference by manifold3d)."""
+    """Subtract the tools from a mesh (boolean difference by manifold3d)."""
     solid = trimesh.boolean.difference([mesh, *tools], engine="manifold", check_volume=False)
     return trimesh.Trimesh(solid.vertices, solid.faces, process=False)

@@ -1,4 +1,4 @@
-"""Reading a folder of rendered scenes by memory map, scene by scene."""
+"""Memory-mapped reader of a folder of rendered scenes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from ovps_core.synthetic.settings import FORMAT, Scene
 
 
 class RenderedScenes:
-    """A folder written by `generate`; `scenes[i]` is a `Scene` whose arrays are memory-mapped.
+    """Sequence of the scenes in a folder that ``generate`` wrote; arrays are memory-mapped.
 
     Attributes:
-        pairs: the (object, part) names; pixel value i + 1 of a part map is `pairs[i]`.
-        held_out_pairs: the pairs a trainer leaves out of supervision by default.
-        settings: what the folder was rendered with.
-
-    Raises:
-        DatasetError: the folder is no rendered set, or a shard is missing.
+        folder: the folder.
+        pairs: (object, part) names; pixel value i + 1 of a part map is ``pairs[i]``.
+        held_out_pairs: pairs without labels in training.
+        settings: the settings of the render, as in ``settings.RenderSettings``.
     """
 
     def __init__(self, folder: str | Path) -> None:
+        """Read the folder's header and check that every shard is there.
+
+        Raises:
+            DatasetError: the folder holds no rendered scenes, or a shard is missing.
+        """
         self.folder = Path(folder)
         header_path = self.folder / "scenes.json"
         if not header_path.is_file():
@@ -52,6 +55,7 @@ class RenderedScenes:
                 )
 
     def __len__(self) -> int:
+        """Return the number of scenes."""
         return int(self.settings["count"])
 
     def _path(self, shard: int) -> Path:
@@ -68,12 +72,13 @@ class RenderedScenes:
         return self._open[shard]
 
     def arrays(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(rgb uint8 [H, W, 3], parts uint8 [H, W], objects uint8 [H, W]) of a scene, mapped."""
+        """Return rgb uint8 [H, W, 3], parts uint8 [H, W] and objects uint8 [H, W] of a scene."""
         shard = self._shard(index // self._per_shard)
         i = index % self._per_shard
         return shard["rgb"][i], shard["parts"][i], shard["objects"][i]
 
     def __getitem__(self, index: int) -> Scene:
+        """Return one scene; raise IndexError outside 0 to ``len(self) - 1``."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         shard = self._shard(index // self._per_shard)

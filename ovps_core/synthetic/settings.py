@@ -1,4 +1,4 @@
-"""What a rendered folder is made of: its settings, one scene, and the words for levels and splits."""
+"""Settings of a folder of rendered scenes, and the value type of one scene."""
 
 from __future__ import annotations
 
@@ -8,25 +8,36 @@ from typing import Literal
 
 import numpy as np
 
-from ovps_core.errors import BackendError, DatasetError
+from ovps_core.errors import DatasetError, MissingDependencyError
 
 SCENES_PER_SHARD = 64
 FORMAT = 1
 Split = Literal["train", "val", "test"]
+"""Shapes and seeds of different splits differ; see ``object_class.TEST_BAND``."""
+
 Level = Literal["tabletop", "wild"]
+"""Tabletop: plausible materials and light. Wild: more classes, randomised appearance."""
+
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 LEVELS: tuple[Level, ...] = ("tabletop", "wild")
 
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """Everything that decides a folder's pixels; a folder is resumed only under equal settings.
+    """All settings that decide a folder's pixels; resuming a folder requires equal ones.
 
     Attributes:
-        count, seed, size: scenes, seed, side of the square pictures in pixels.
-        depth: write metric depth too.
-        backgrounds: folder of photos for behind wild scenes; "" paints them.
-        assets: folder with the part-split meshes of `assets.ASSETS`, for wild training scenes.
+        level: "tabletop" or "wild".
+        split: "train", "val" or "test".
+        count: number of scenes.
+        seed: of all random numbers.
+        size: side of the square pictures, pixels.
+        depth: also write metric depth.
+        backgrounds: folder of background photos for wild scenes; "" paints noise.
+        assets: folder with the part-split meshes of ``assets.ASSETS``, for wild training scenes.
+
+    Raises:
+        DatasetError: a value is out of range, or two settings contradict each other.
     """
 
     level: Level = "tabletop"
@@ -39,18 +50,21 @@ class RenderSettings:
     assets: str = ""
 
     def __post_init__(self) -> None:
+        """Check ranges and combinations."""
         if self.level not in LEVELS or self.split not in SPLITS:
             raise DatasetError(
-                f"Rendered scenes have levels {LEVELS} and splits {SPLITS}; "
+                f"Rendered scenes have the levels {LEVELS} and the splits {SPLITS}; "
                 f"given {self.level!r} and {self.split!r}."
             )
         if self.count < 1 or not 32 <= self.size <= 1024:
             raise DatasetError(
-                f"Give at least 1 scene of 32 to 1024 pixels; given {self.count} of {self.size}."
+                f"A render needs at least 1 scene of 32 to 1024 pixels a side; given {self.count} "
+                f"of {self.size}."
             )
         if self.level != "wild" and (self.backgrounds or self.assets):
             raise DatasetError(
-                "Backgrounds and assets are for the wild level; leave them out here."
+                "Backgrounds and assets are for the wild level only; leave them out for "
+                f"{self.level!r}."
             )
         if self.split != "train" and self.assets:
             raise DatasetError(
@@ -65,12 +79,12 @@ class Scene:
 
     Attributes:
         rgb: uint8 [H, W, 3].
-        parts: uint8 [H, W]; 0 background, i + 1 the pair PAIRS[i].
-        objects: uint8 [H, W]; 0 background, else the instance's number, counted from 1.
-        depth: float32 [H, W] metres along the optical axis, or None when not asked for.
-        intrinsics: float64 [3, 3].
+        parts: uint8 [H, W]; 0 background, i + 1 the pair ``catalogue.PAIRS[i]``.
+        objects: uint8 [H, W]; 0 background, i + 1 the instance ``instances[i]``.
+        depth: float32 [H, W] metres along the optical axis, or None if not rendered.
+        intrinsics: float64 [3, 3], pixels.
         camera_pose: float64 [4, 4], optical frame to world.
-        instances: per instance its object name and pose float64 [4, 4], object frame to world.
+        instances: object name and pose of each instance float64 [4, 4], object frame to world.
     """
 
     rgb: np.ndarray
@@ -83,10 +97,14 @@ class Scene:
 
 
 def require_render_extra() -> None:
-    """Raise BackendError that says what to install when the rendering libraries are absent."""
+    """Check that the packages for rendering are installed.
+
+    Raises:
+        MissingDependencyError: some are not; the message has the line that installs them.
+    """
     missing = [name for name in ("mujoco", "trimesh", "manifold3d") if find_spec(name) is None]
     if missing:
-        raise BackendError(
-            f"Rendering needs {', '.join(missing)}, not installed here: pip install 'ovps[render]'. "
+        raise MissingDependencyError(
+            f"Rendering needs {', '.join(missing)}, which is not installed: pip install 'ovps[render]'. "
             "Reading a rendered folder does not need them."
         )

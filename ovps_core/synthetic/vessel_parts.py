@@ -1,4 +1,4 @@
-"""What many vessels share: a side handle, a lid with its knob, a bored spout."""
+"""Parts that several vessels share: side handle, lid with knob, hollow spout."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import numpy as np
 import trimesh
 
 from ovps_core.synthetic.meshes import arc, cut, revolve, spline, sweep
-from ovps_core.synthetic.shape import ShapeRng
+from ovps_core.synthetic.object_class import ShapeRng
 
 
 def radius_at(profile: np.ndarray, z: float) -> float:
+    """Interpolate the radius of a profile [N, 2] (radius, z) at height ``z``."""
     order = np.argsort(profile[:, 1], kind="stable")
     return float(np.interp(z, profile[order, 1], profile[order, 0]))
 
@@ -17,7 +18,16 @@ def radius_at(profile: np.ndarray, z: float) -> float:
 def side_handle(
     profile: np.ndarray, low: float, high: float, reach: float, thick: float, rng: ShapeRng
 ) -> trimesh.Trimesh:
-    """A C- or D-shaped handle in the xz plane between two heights of a vessel's wall."""
+    """Build a C- or D-shaped handle in the xz plane between two heights of a vessel's wall.
+
+    Args:
+        profile: [N, 2] outside profile (radius, z) of the vessel, metres.
+        low: height of the lower joint.
+        high: height of the upper joint.
+        reach: distance from the wall.
+        thick: half thickness.
+        rng: draws its shape.
+    """
     r_low, r_high = radius_at(profile, low), radius_at(profile, high)
     out = max(r_low, r_high) + reach
     mid = (low + high) / 2
@@ -43,7 +53,7 @@ def side_handle(
 def lid_and_knob(
     rng: ShapeRng, radius: float, z: float, dome: float
 ) -> tuple[trimesh.Trimesh, trimesh.Trimesh]:
-    """A domed lid that covers a mouth of this radius at height z, and the knob on its middle."""
+    """Build a domed lid for a mouth of this radius at height ``z``, and its knob; metres."""
     s = np.linspace(0, 1, 9)
     cap = np.stack([radius * np.cos(s * np.pi / 2), z + 0.004 + dome * np.sin(s * np.pi / 2)], -1)
     cap[-1, 0] = 0.0
@@ -74,10 +84,19 @@ def lid_and_knob(
     return lid, revolve(profile, sections=24)
 
 
-def spout_of(
+def hollow_spout(
     profile: np.ndarray, low: float, tip: tuple[float, float], base: float, end: float, neck: bool
 ) -> trimesh.Trimesh:
-    """A spout in the -x direction from the wall at height `low` to `tip` (distance, height)."""
+    """Build a hollow spout in the -x direction.
+
+    Args:
+        profile: [N, 2] outside profile (radius, z) of the vessel, metres.
+        low: height at which it leaves the wall.
+        tip: distance from the axis, and height, of its end.
+        base: radius at the wall.
+        end: radius at the tip.
+        neck: rise steeply near the wall, as a teapot's spout does.
+    """
     r = radius_at(profile, low)
     start = (r - 0.012, low)
     bend = (

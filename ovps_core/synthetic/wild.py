@@ -1,4 +1,8 @@
-"""The wild level: any class, colour, light and camera, photos behind, things in the way."""
+"""Composition of one scene of the wild level: any object, material, light and camera.
+
+"Wild" is short for "in the wild": appearance is randomised far beyond what is plausible, so that a
+model trained on these scenes relies on shape (domain randomisation, Tobin et al. 2017).
+"""
 
 from __future__ import annotations
 
@@ -9,103 +13,109 @@ import cv2
 import numpy as np
 
 from ovps_core.errors import DatasetError
-from ovps_core.synthetic.bank import TABLE_HALF, Item, ObjectPool
+from ovps_core.synthetic.camera_effects import simulate_poor_camera
 from ovps_core.synthetic.catalogue import OBJECT_CLASSES
+from ovps_core.synthetic.layout import TABLE_REACH, PlacedItem, arrange_on_table
 from ovps_core.synthetic.materials import MATERIAL_KINDS
+from ovps_core.synthetic.object_pool import TABLE_HALF_SIZE, ObjectPool, PoolItem
 from ovps_core.synthetic.objects.clutter import CLUTTER
-from ovps_core.synthetic.picture import apply_sensor_noise
-from ovps_core.synthetic.scene import (
-    Camera,
-    Placed,
-    dress,
-    fit_camera,
-    lay_out,
-    light,
-    sample_azimuth,
-    show,
-)
+from ovps_core.synthetic.scene import assign_materials, populate_renderer, set_lights
+from ovps_core.synthetic.viewpoint import SceneCamera, Viewpoint, fit_camera, sample_azimuth
 
 LARGE = 0.55
-"""Metres: what is larger stands on the floor, the rest on the table."""
+"""Metres; larger objects stand on the floor, the others on the table."""
 
 COUNT_WEIGHTS = np.array([0.34, 0.26, 0.18, 0.11, 0.07, 0.04])
+"""Probabilities of 1 to 6 objects in a scene."""
 
 
 def compose_wild(
-    bank: ObjectPool, rng: np.random.Generator, aspect: float
-) -> tuple[list[Placed], Camera, bool]:
-    """Set up one wild scene in the bank's model.
+    pool: ObjectPool, rng: np.random.Generator
+) -> tuple[list[PlacedItem], SceneCamera, bool]:
+    """Set up one wild scene in the pool's model.
 
     Returns:
-        What stands there, the camera, and whether the objects hang free, as if held in a hand
-        (then a table behind them would look wrong and the background must be replaced).
+        The objects, the camera, and whether the object floats as if held in a hand. The table is
+        no plausible background of a floating object and must be replaced.
     """
-    named = [item for item in bank.items if item.object != CLUTTER]
+    named = [item for item in pool.items if item.object_name != CLUTTER]
     large = rng.random() < 0.27
-    pool = [item for item in named if (OBJECT_CLASSES[item.object].size > LARGE) == large]
-    n = 1 + int(rng.choice(6, p=COUNT_WEIGHTS))
-    chosen = [pool[i] for i in rng.permutation(len(pool))[: min(n, 3) if large else n]]
-    held = not large and rng.random() < 0.25
-    placed = _hold(chosen[:1], rng) if held else lay_out(chosen, rng, reach=2.5 if large else 0.45)
-    if not held and not large and rng.random() < 0.4:
-        clutter = [item for item in bank.items if item.object == CLUTTER]
+    candidates = [
+        item for item in named if (OBJECT_CLASSES[item.object_name].size > LARGE) == large
+    ]
+    n = 1 + int(rng.choice(len(COUNT_WEIGHTS), p=COUNT_WEIGHTS))
+    order = rng.permutation(len(candidates))
+    chosen = [candidates[i] for i in order[: min(n, 3) if large else n]]
+    floating = not large and rng.random() < 0.25
+    if floating:
+        placed = [_float_item(item, rng) for item in chosen[:1]]
+    else:
+        placed = arrange_on_table(chosen, rng, reach=2.5 if large else TABLE_REACH)
+    if not floating and not large and rng.random() < 0.4:
+        clutter = [item for item in pool.items if item.object_name == CLUTTER]
         extra = [clutter[i] for i in rng.permutation(len(clutter))[: int(rng.integers(1, 4))]]
-        placed = lay_out(extra, rng, placed)
-    half = (6.0, 6.0) if large else TABLE_HALF
-    bank.model.geom_size[bank.table_geom, :2] = half
-    camera = _camera(placed, rng, aspect, large)
-    dress(bank, placed, rng)
-    _paint(bank, placed, rng)
-    show(bank, placed, camera)
-    light(bank, rng, np.zeros(3))
-    _relight(bank, rng)
-    return placed, camera, held
+        placed = arrange_on_table(extra, rng, placed)
+    pool.model.geom_size[pool.table_geom, :2] = (6.0, 6.0) if large else TABLE_HALF_SIZE
+    camera = _sample_camera(placed, rng, large)
+    assign_materials(pool, placed, rng)
+    _randomise_materials(pool, placed, rng)
+    populate_renderer(pool, placed, camera)
+    set_lights(pool, rng)
+    _randomise_lights(pool, rng)
+    return placed, camera, floating
 
 
-def _hold(items: list[Item], rng: np.random.Generator) -> list[Placed]:
-    """One item turned any way, well above the table."""
+def _float_item(item: PoolItem, rng: np.random.Generator) -> PlacedItem:
+    """Place an item half a metre above the table in a random orientation."""
     from scipy.spatial.transform import Rotation
 
-    placed = []
-    for item in items:
-        turn = Rotation.from_quat(rng.standard_normal(4)).as_matrix()
-        pose = np.eye(4)
-        pose[:3, :3] = turn @ item.stable_poses[0].rotation
-        base = item.stable_poses[0].points - [0, 0, item.stable_poses[0].lift]
-        points = base @ turn.T
-        pose[:3, 3] = [0, 0, 0.5] - points.mean(0)
-        placed.append(Placed(item, pose, points + pose[:3, 3]))
-    return placed
+    turn = Rotation.from_quat(rng.standard_normal(4)).as_matrix()
+    stable = item.stable_poses[0]
+    pose = np.eye(4)
+    pose[:3, :3] = turn @ stable.rotation
+    points = (stable.points - [0, 0, stable.lift]) @ turn.T
+    pose[:3, 3] = [0, 0, 0.5] - points.mean(0)
+    return PlacedItem(item, pose, points + pose[:3, 3])
 
 
-def _camera(placed: list[Placed], rng: np.random.Generator, aspect: float, large: bool) -> Camera:
+def _sample_camera(placed: list[PlacedItem], rng: np.random.Generator, large: bool) -> SceneCamera:
     focus = [p.points for p in placed]
     if len(placed) > 1 and rng.random() < 0.55:
         focus = [focus[int(rng.integers(len(focus)))]]
     elevation = rng.triangular(2, 14, 45) if large else rng.triangular(4, 35, 89)
     roll = rng.normal(0, 0.12) if rng.random() < 0.8 else rng.uniform(-np.pi, np.pi)
-    return fit_camera(
-        np.vstack(focus), sample_azimuth(placed, rng), np.radians(elevation), rng.uniform(26, 72),
-        rng.uniform(0.75, 1.5), aspect, roll, rng.uniform(-0.2, 0.2, 2), 0.18, 8.0,
-    )  # fmt: skip
+    # The order of the draws is part of a seed's pixels.
+    view = Viewpoint(
+        azimuth=sample_azimuth(placed, rng),
+        elevation=np.radians(elevation),
+        fovy=rng.uniform(26, 72),
+        margin=rng.uniform(0.75, 1.5),
+        roll=roll,
+        shift=rng.uniform(-0.2, 0.2, 2),
+        near=0.18,
+        far=8.0,
+    )
+    return fit_camera(np.vstack(focus), view)
 
 
-def _paint(bank: ObjectPool, placed: list[Placed], rng: np.random.Generator) -> None:
-    """Now and then any colour and any material on any part."""
+def _randomise_materials(
+    pool: ObjectPool, placed: list[PlacedItem], rng: np.random.Generator
+) -> None:
+    """Give some objects parts of any material and any colour."""
     kinds = list(MATERIAL_KINDS)
     for p in placed:
         if rng.random() > 0.35:
             continue
         for geom in p.item.geoms:
             if rng.random() < 0.6:
-                options = bank.materials[kinds[int(rng.integers(len(kinds)))]]
-                bank.model.geom_matid[geom] = options[int(rng.integers(len(options)))]
-                bank.model.geom_rgba[geom, :3] = rng.uniform(0.05, 1.0, 3)
+                options = pool.materials[kinds[int(rng.integers(len(kinds)))]]
+                pool.model.geom_matid[geom] = options[int(rng.integers(len(options)))]
+                pool.model.geom_rgba[geom, :3] = rng.uniform(0.05, 1.0, 3)
 
 
-def _relight(bank: ObjectPool, rng: np.random.Generator) -> None:
-    """Wider light than a room's: dim or harsh, coloured lamps."""
-    model = bank.model
+def _randomise_lights(pool: ObjectPool, rng: np.random.Generator) -> None:
+    """Make the room's lights dim or harsh, and colour some of them."""
+    model = pool.model
     for i in range(3):
         tint = rng.uniform(0.75, 1.15, 3) if rng.random() < 0.4 else np.ones(3)
         model.light_diffuse[i] *= rng.uniform(0.4, 1.6) * tint
@@ -114,17 +124,25 @@ def _relight(bank: ObjectPool, rng: np.random.Generator) -> None:
 
 @lru_cache(maxsize=4)
 def background_files(folder: str) -> tuple[str, ...]:
-    """Every picture below a folder, sorted; raises DatasetError when there is none."""
+    """List every picture below a folder, sorted.
+
+    Raises:
+        DatasetError: there is none.
+    """
     names = sorted(
         str(p) for p in Path(folder).rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png")
     )
     if not names:
-        raise DatasetError(f"No .jpg or .png pictures below the background folder {folder!r}.")
+        raise DatasetError(
+            f"The background folder {folder!r} holds no picture; expected .jpg or .png files in it "
+            "or in its subfolders."
+        )
     return tuple(names)
 
 
 @lru_cache(maxsize=64)
-def _load(path: str) -> np.ndarray | None:
+def _load_photo(path: str) -> np.ndarray | None:
+    """Read a photo as RGB uint8 [H, W, 3], its longer side at most 512; None if damaged."""
     image = cv2.imread(path, cv2.IMREAD_COLOR)
     if image is None:
         return None
@@ -135,17 +153,18 @@ def _load(path: str) -> np.ndarray | None:
 
 
 def background(folder: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """What is behind, uint8 [size, size, 3]: a crop of a photo, or painted noise without one."""
+    """Draw a background uint8 [size, size, 3]: a crop of a photo, or painted noise without one."""
     if folder:
         files = background_files(folder)
-        image = _load(files[int(rng.integers(len(files)))])
+        image = _load_photo(files[int(rng.integers(len(files)))])
         if image is not None:
             height, width = image.shape[:2]
             side = max(8, int(min(height, width) * rng.uniform(0.4, 1.0)))
             y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
             crop = image[y : y + side, x : x + side]
             crop = crop[:, ::-1] if rng.random() < 0.5 else crop
-            return cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)
+            scaled = cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)
+            return np.asarray(scaled, dtype=np.uint8)
     out = np.full((size, size, 3), rng.uniform(60, 200), np.float32) + rng.uniform(-35, 35, 3)
     for cells in (2, 4, 9, 24):
         coarse = rng.uniform(-1, 1, (cells, cells, 3)).astype(np.float32)
@@ -156,7 +175,7 @@ def background(folder: str, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def occluders(size: int, folder: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Shapes in front of everything: their mask bool [size, size] and a picture to fill it."""
+    """Draw shapes in front of the scene: a mask bool [size, size] and a picture to fill it."""
     mask = np.zeros((size, size), np.uint8)
     for _ in range(int(rng.integers(1, 3))):
         angle = np.sort(rng.uniform(0, 2 * np.pi, 7))
@@ -167,25 +186,41 @@ def occluders(size: int, folder: str, rng: np.random.Generator) -> tuple[np.ndar
     return mask.astype(bool), background(folder, size, rng)
 
 
-def finish(
-    rgb: np.ndarray, parts: np.ndarray, objects: np.ndarray, behind: np.ndarray,
-    folder: str, held: bool, rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """The photographed picture and its maps: background, occluders, lens and sensor.
+def apply_wild_effects(
+    rgb: np.ndarray,
+    parts: np.ndarray,
+    objects: np.ndarray,
+    *,
+    is_background: np.ndarray,
+    floating: bool,
+    photos: str,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Replace the background, draw occluders, and simulate a poor camera.
 
     Args:
-        behind: bool [H, W], pixels that show table, floor or nothing.
+        rgb: rendered picture, uint8 [S, S, 3].
+        parts: part map, uint8 [S, S].
+        objects: object map, uint8 [S, S].
+        is_background: bool [S, S], pixels that show the table, the floor or nothing.
+        floating: the object floats, so the background must be replaced.
+        photos: folder of background photos; "" paints noise.
+        rng: draws every effect.
+
+    Returns:
+        The new picture, part map and object map; occluded pixels are 0 in both maps.
     """
     size = rgb.shape[0]
-    if held or rng.random() < 0.5:
-        soft = cv2.GaussianBlur(behind.astype(np.float32), (0, 0), rng.uniform(0.4, 0.9))[..., None]
-        picture = background(folder, size, rng)
+    if floating or rng.random() < 0.5:
+        alpha = is_background.astype(np.float32)
+        soft = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.4, 0.9))[..., None]
+        picture = background(photos, size, rng)
         if rng.random() < 0.5:
             picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 4.0))
         rgb = (rgb * (1 - soft) + picture * soft).astype(np.uint8)
     if rng.random() < 0.35:
-        mask, fill = occluders(size, folder, rng)
+        mask, fill = occluders(size, photos, rng)
         rgb = np.where(mask[..., None], fill, rgb)
         parts = np.where(mask, 0, parts).astype(np.uint8)
         objects = np.where(mask, 0, objects).astype(np.uint8)
-    return apply_sensor_noise(rgb, rng), parts, objects
+    return simulate_poor_camera(rgb, rng), parts, objects

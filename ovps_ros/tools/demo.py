@@ -1,17 +1,18 @@
-"""``python -m ovps_ros.tools.demo``: camera and node over DDS, two queries, a table, a picture, a film.
+"""Demo: a camera and the node over DDS, two lists of queries; results as table, image and animation.
 
-The runner only does what a robot would: it says words on a topic and listens to masks.
+Run it with ``python -m ovps_ros.tools.demo``. Like a robot, it publishes queries and subscribes to masks.
 """
 
 from __future__ import annotations
 
-import signal
+from ovps_ros.tools.interrupts import end_quietly_on_interrupt
 
-if __name__ == "__main__":  # the imports take seconds; Ctrl-C ends them without a traceback
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+if __name__ == "__main__":
+    end_quietly_on_interrupt()
 
 import argparse
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -33,10 +34,9 @@ from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.errors import OvpsError
 from ovps_core.pipeline.drawing import draw_masks
 from ovps_core.pipeline.preprocess import RgbImage, image_paths
-from ovps_core.ros_io.codec import image_rgb, masks_value
+from ovps_core.ros_io.codec import image_rgb, masks_value, nanoseconds
 from ovps_core.structures.masks import PartMasks, mask_iou
 from ovps_core.structures.query import PartQuery
-from ovps_ros.messages import nanoseconds
 from ovps_ros.msg import PartMasks as PartMasksMsg
 from ovps_ros.tools.processes import NodeProcesses, isolate_ros_domain, rclpy_session
 from ovps_ros.tools.record import MaskRecorder
@@ -44,18 +44,28 @@ from ovps_ros.tools.sim_camera import PHOTO_SECONDS
 
 FIRST = "knife handle, mug handle"
 SECOND = "knife handle, mug handle, pan handle"
-_PATIENCE = 120.0  # seconds for a program to come up
-_KEPT = 60  # images and truths that wait for their masks
+_START_TIMEOUT = 120.0  # seconds that a program may take to start
+_KEPT = 60  # images and ground truths that wait for their masks
 _FILM_FRAMES, _FILM_WIDTH, _FILM_HEIGHT = 40, 480, 360
 
 
 class DemoError(OvpsError):
-    """A program did not come up; the message says which, and what it was waited for."""
+    """A program ended or did not answer in time; the message names it and what was expected."""
 
 
 @dataclass
 class DemoResult:
-    """Everything that came back."""
+    """Results of the demo.
+
+    Attributes:
+        first_at: arrival of the first masks, seconds of the monotonic clock.
+        last_at: arrival of the last masks.
+        latencies_ms: time from an image's stamp to the arrival of its masks, milliseconds.
+        found: per query, whether each image showed it.
+        ious: per query, mask IoU with the ground truth of each image.
+        film: images with masks, scaled for the animation.
+        picture: the last image with masks.
+    """
 
     first_at: float = 0.0
     last_at: float = 0.0
@@ -67,22 +77,26 @@ class DemoResult:
 
 
 class DemoMonitor(Node):
-    """Listens to images, masks and truth, and compares what has one stamp."""
+    """Node that compares masks with images and ground truth of the same stamp.
+
+    Args:
+        recorder: recorder of all masks.
+    """
 
     def __init__(self, recorder: MaskRecorder) -> None:
         super().__init__("demo")
-        self.seen = DemoResult()
+        self.result = DemoResult()
         self._images: dict[int, Image] = {}
         self._truths: dict[int, PartMasksMsg] = {}
         self._recorder = recorder
-        self.words = self.create_publisher(String, "/ovps/query", 10)
+        self.queries = self.create_publisher(String, "/ovps/query", 10)
         self.create_subscription(Image, "image", self._on_image, qos_profile_sensor_data)
         self.create_subscription(PartMasksMsg, "/sim_camera/truth", self._on_truth, 10)
         self.create_subscription(PartMasksMsg, "/ovps/masks", self._on_masks, 10)
 
     @property
     def sees_camera(self) -> bool:
-        """Whether an image has come."""
+        """Whether an image has arrived."""
         return bool(self._images)
 
     def _on_image(self, message: Image) -> None:
@@ -93,103 +107,120 @@ class DemoMonitor(Node):
 
     def _on_masks(self, message: PartMasksMsg) -> None:
         now, stamp = self.get_clock().now().nanoseconds, nanoseconds(message.header.stamp)
-        seen = self.seen
-        seen.last_at = time.monotonic()
-        seen.first_at = seen.first_at or seen.last_at
-        seen.latencies_ms.append((now - stamp) / 1e6)
+        result = self.result
+        result.last_at = time.monotonic()
+        result.first_at = result.first_at or result.last_at
+        result.latencies_ms.append((now - stamp) / 1e6)
         self._recorder.write(message, now)
         masks = masks_value(message)
         truth = self._truths.get(stamp)
         for query in masks.queries:
-            seen.found.setdefault(query.text, []).append(bool(masks.of(query)))
+            result.found.setdefault(query.text, []).append(bool(masks.of(query)))
             if truth is not None:
                 iou = _iou(masks, masks_value(truth), query)
-                seen.ious.setdefault(query.text, []).append(iou)
+                result.ious.setdefault(query.text, []).append(iou)
         if stamp in self._images:
-            seen.picture = draw_masks(image_rgb(self._images[stamp]), masks)
-            seen.film.append(_fit(seen.picture))
+            result.picture = draw_masks(image_rgb(self._images[stamp]), masks)
+            result.film.append(_fit(result.picture))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the demo."""
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="where results go")
-    parser.add_argument("--photo", type=Path, help="play the pictures of this folder as a camera")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
     parser.add_argument(
-        "--model", default=DEFAULT_MODEL, help="a name from `ovps models`, or a file"
+        "--photo", type=Path, help="show the images of this folder instead of the simulated camera"
     )
-    parser.add_argument("--first", default=FIRST, help="what to look for at first")
-    parser.add_argument("--second", default=SECOND, help="and half way")
-    parser.add_argument("--seconds", type=float, default=16.0, help="of answers to watch")
-    parser.add_argument("--score-threshold", type=float, default=0.5, help="least score of a part")
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, help="name of a model (see `ovps models`), or a file"
+    )
+    parser.add_argument("--first", default=FIRST, help="queries of the first half")
+    parser.add_argument("--second", default=SECOND, help="queries of the second half")
+    parser.add_argument("--seconds", type=float, default=16.0, help="duration with results")
+    parser.add_argument(
+        "--score-threshold", type=float, default=0.5, help="minimum score of a part"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo; 0 when masks came."""
-    if args.photo:  # every photo is asked every question
+    """Run the demo.
+
+    Returns:
+        The exit code 0.
+
+    Raises:
+        DemoError: a program ended or did not answer in time.
+    """
+    if args.photo:  # every photo is shown during both halves
         args.seconds = max(args.seconds, 2 * PHOTO_SECONDS * len(image_paths(args.photo)))
     domain = isolate_ros_domain()
-    print(f"ROS_DOMAIN_ID={domain}: camera, node and this program talk over DDS")
+    print(f"ROS_DOMAIN_ID={domain}: camera, node and this program communicate over DDS")
     args.out.mkdir(parents=True, exist_ok=True)
-    with rclpy_session(), MaskRecorder(args.out / "masks") as recorder, NodeProcesses() as programs:
+    with (
+        rclpy_session(),
+        MaskRecorder(args.out / "masks") as recorder,
+        NodeProcesses() as processes,
+    ):
         photo: dict[str, object] = {"photo": str(args.photo)} if args.photo else {}
-        programs.start("ovps_ros.tools.sim_camera", photo)
+        processes.start("ovps_ros.tools.sim_camera", photo)
         settings = {"model": args.model, "score_threshold": args.score_threshold}
-        programs.start("ovps_ros.node", {**settings, "use_depth": not args.photo})
-        watcher = DemoMonitor(recorder)
+        processes.start("ovps_ros.node", {**settings, "use_depth": not args.photo})
+        monitor = DemoMonitor(recorder)
         try:
-            _ask_and_watch(watcher, programs, args)
+            _query_and_wait(monitor, processes, args)
         finally:
-            watcher.destroy_node()
+            monitor.destroy_node()
     rclpy.try_shutdown()
-    _report(watcher.seen, args)
+    _report(monitor.result, args)
     return 0
 
 
-def _ask_and_watch(watcher: DemoMonitor, programs: NodeProcesses, args: argparse.Namespace) -> None:
-    def wait(what: str, true: Callable[[], Any], patience: float = _PATIENCE) -> None:
-        end = time.monotonic() + patience
-        while not true():
-            dead = programs.dead()
-            if dead or time.monotonic() > end:
-                raise DemoError(f"waited for {what}; ended by themselves: {dead or 'none'}")
-            rclpy.spin_once(watcher, timeout_sec=0.05)
+def _query_and_wait(
+    monitor: DemoMonitor, processes: NodeProcesses, args: argparse.Namespace
+) -> None:
+    def wait(expected: str, condition: Callable[[], Any], timeout: float = _START_TIMEOUT) -> None:
+        end = time.monotonic() + timeout
+        while not condition():
+            ended = processes.ended()
+            if ended or time.monotonic() > end:
+                raise DemoError(f"no {expected}; programs that ended: {ended or 'none'}")
+            rclpy.spin_once(monitor, timeout_sec=0.05)
 
-    def ask(words: str) -> None:
-        print(f"asking for: {words}")
-        watcher.words.publish(String(data=words))
-        count = len(watcher.seen.latencies_ms)
-        wait("masks", lambda: len(watcher.seen.latencies_ms) > count)
+    def show(text: str) -> None:
+        print(f"looking for: {text}")
+        monitor.queries.publish(String(data=text))
+        count = len(monitor.result.latencies_ms)
+        wait("masks", lambda: len(monitor.result.latencies_ms) > count)
         end = time.monotonic() + args.seconds / 2
-        wait("time to pass", lambda: time.monotonic() > end, patience=math.inf)
+        wait("end of the time", lambda: time.monotonic() > end, timeout=math.inf)
 
-    wait("the camera", lambda: watcher.sees_camera)
-    wait("the node", lambda: watcher.words.get_subscription_count())
-    wait("the node to listen to images", lambda: watcher.count_subscribers("image") > 1)
-    ask(args.first)
-    ask(args.second)
+    wait("images of the camera", lambda: monitor.sees_camera)
+    wait("node", lambda: monitor.queries.get_subscription_count())
+    wait("subscription of the node to images", lambda: monitor.count_subscribers("image") > 1)
+    show(args.first)
+    show(args.second)
 
 
-def _report(seen: DemoResult, args: argparse.Namespace) -> None:
-    frames = len(seen.latencies_ms)
-    p50, p99 = np.percentile(seen.latencies_ms, [50, 99])
-    rate = (frames - 1) / max(seen.last_at - seen.first_at, 1e-9)
-    rows = [[text, len(hits), f"{np.mean(hits):.0%}"] for text, hits in seen.found.items()]
+def _report(result: DemoResult, args: argparse.Namespace) -> None:
+    frames = len(result.latencies_ms)
+    p50, p99 = np.percentile(result.latencies_ms, [50, 99])
+    rate = (frames - 1) / max(result.last_at - result.first_at, 1e-9)
+    rows = [[text, len(hits), f"{np.mean(hits):.0%}"] for text, hits in result.found.items()]
     headers = ["query", "images", "found in"]
-    if seen.ious:  # photos have no truth
+    if result.ious:  # photos have no ground truth
         headers.append("mean IoU with truth")
         for row in rows:
-            row.append(np.mean(seen.ious[row[0]]) if row[0] in seen.ious else None)
+            row.append(np.mean(result.ious[row[0]]) if row[0] in result.ious else None)
     table = tabulate(rows, headers, floatfmt=".3f", missingval="")
     summary = (
-        f"{frames} images answered, {rate:.1f} a second; stamp to mask p50 {p50:.0f} ms, "
+        f"{frames} images answered, {rate:.1f} per second; stamp to mask p50 {p50:.0f} ms, "
         f"p99 {p99:.0f} ms"
     )
     print(f"\n{table}\n\n{summary}")
     (args.out / "report.txt").write_text(f"{table}\n\n{summary}\n")
-    if seen.picture is not None:
-        cv2.imwrite(str(args.out / "demo.png"), seen.picture[..., ::-1])
-        step = max(1, len(seen.film) // _FILM_FRAMES)
-        film = [Picture.fromarray(frame) for frame in seen.film[::step]]
+    if result.picture is not None:
+        cv2.imwrite(str(args.out / "demo.png"), result.picture[..., ::-1])
+        step = max(1, len(result.film) // _FILM_FRAMES)
+        film = [Picture.fromarray(frame) for frame in result.film[::step]]
         film[0].save(
             args.out / "demo.gif", save_all=True, append_images=film[1:], duration=125, loop=0
         )
@@ -198,21 +229,21 @@ def _report(seen: DemoResult, args: argparse.Namespace) -> None:
 
 
 def _iou(masks: PartMasks, truth: PartMasks, query: PartQuery) -> float:
-    """Intersection over union of all pixels found and all true ones; 1 when both are empty."""
+    """Mask IoU of all parts found for a query with the ground truth; 1 if both are empty."""
     named = {(q.object, q.part): q for q in truth.queries}
-    really = named.get((query.object, query.part), query)  # the camera says it in words of its own
-    return mask_iou(masks.mask_of(query), truth.mask_of(really))
+    true_query = named.get((query.object, query.part), query)  # its text may differ
+    return mask_iou(masks.mask_of(query), truth.mask_of(true_query))
 
 
 def _fit(picture: RgbImage) -> RgbImage:
-    """Into the middle of a film frame; photos of a folder have many shapes."""
+    """Scale an image of any shape into the middle of a frame of the animation."""
     height, width = picture.shape[:2]
     scale = min(_FILM_WIDTH / width, _FILM_HEIGHT / height)
-    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
+    new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
     frame = np.zeros((_FILM_HEIGHT, _FILM_WIDTH, 3), np.uint8)
-    left, top = (_FILM_WIDTH - wide) // 2, (_FILM_HEIGHT - high) // 2
-    frame[top : top + high, left : left + wide] = cv2.resize(
-        picture, (wide, high), interpolation=cv2.INTER_AREA
+    left, top = (_FILM_WIDTH - new_width) // 2, (_FILM_HEIGHT - new_height) // 2
+    frame[top : top + new_height, left : left + new_width] = cv2.resize(
+        picture, (new_width, new_height), interpolation=cv2.INTER_AREA
     )
     return frame
 
@@ -224,9 +255,9 @@ def _keep(store: dict[int, Any], message: Any) -> None:
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line of the demo."""
     parser = argparse.ArgumentParser(
-        prog="python -m ovps_ros.tools.demo", description="Camera, node and questions over DDS."
+        prog="python -m ovps_ros.tools.demo", description="Camera, node and queries over DDS."
     )
     add_arguments(parser)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,14 +1,19 @@
-"""How our programs run: each a process of its own over DDS, ended by Ctrl-C without a traceback."""
+"""Processes of the programs: start over DDS, and end by Ctrl-C without a traceback.
+
+Launch files start the node on a robot. The demo, the benchmark and the tests use this module, because ROS from
+wheels has no `launch`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TypeVar
@@ -22,13 +27,13 @@ from ovps_core.errors import OvpsError
 
 N = TypeVar("N", bound=Node)
 
-_PATIENCE = 20.0  # seconds for a program to end by itself
+_END_TIMEOUT = 20.0  # seconds that a program may take to end after SIGINT
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""Where Fast DDS 2 (up to ROS 2 Jazzy) and 3 (from Kilted on) look for a profile; neither reads the other's."""
+"""Environment variables for the profile of Fast DDS 2 (up to ROS 2 Jazzy) and 3 (since Kilted)."""
 
 
 def fastdds_profile() -> Path | None:
-    """Our Fast DDS profile: beside the sources, else where the package is installed."""
+    """Fast DDS profile of this package: in the source tree, or where the package is installed."""
     prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
     places = [Path(__file__).parents[2] / "config"]
     places += [Path(prefix) / "share" / "ovps_ros" / "config" for prefix in prefixes if prefix]
@@ -36,9 +41,12 @@ def fastdds_profile() -> Path | None:
 
 
 def isolate_ros_domain() -> int:
-    """Keep what follows on this machine, in a domain of its own unless one is set; returns the domain.
+    """Restrict ROS to this machine and, unless a domain is set, to a random domain.
 
-    To be called before rclpy is initialised.
+    Call it before rclpy is initialised.
+
+    Returns:
+        The domain.
     """
     os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
@@ -56,16 +64,16 @@ Runs the node until Ctrl-C. Parameters, topics and services are listed in docs/r
 
 @contextlib.contextmanager
 def rclpy_session() -> Iterator[None]:
-    """Initialise rclpy; Ctrl-C or SIGTERM leave the block, always as a KeyboardInterrupt.
+    """Initialise rclpy; Ctrl-C or SIGTERM leave the ``with`` block as a KeyboardInterrupt.
 
-    rclpy shuts its context down at a signal, so whatever runs may fail as it likes; and a KeyboardInterrupt that
-    is raised while C++ of rclpy calls Python comes out as a RuntimeError.
+    rclpy shuts its context down at a signal, so that any call may fail with any exception. A KeyboardInterrupt
+    raised while C++ of rclpy calls Python arrives as a RuntimeError.
     """
-    told = False
+    interrupted = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal told
-        told = True
+        nonlocal interrupted
+        interrupted = True
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
@@ -73,16 +81,23 @@ def rclpy_session() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if told or not rclpy.ok():
+        if interrupted or not rclpy.ok():
             raise KeyboardInterrupt from error
         raise
 
 
-def run_node(name: str, make: Callable[[], N], begin: Callable[[N], None] | None = None) -> int:
-    """Make a node, begin, spin until Ctrl-C or SIGTERM; either may come at any moment.
+def run_node(
+    name: str, make_node: Callable[[], N], on_start: Callable[[N], None] | None = None
+) -> int:
+    """Run a node until Ctrl-C or SIGTERM, either of which may come at any moment.
+
+    Args:
+        name: name of the program for messages.
+        make_node: constructor of the node.
+        on_start: function called with the node before it spins.
 
     Returns:
-        The exit code: 0, or 1 where the node could not be made, with the reason on stderr.
+        The exit code: 0, or 1 if the node could not be made, with the reason on stderr.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(_HELP.format(module=f"ovps_ros.{'node' if name == 'ovps' else name}"))
@@ -90,10 +105,10 @@ def run_node(name: str, make: Callable[[], N], begin: Callable[[N], None] | None
     node = None
     try:
         with rclpy_session():
-            executor = SingleThreadedExecutor()  # cannot be made any more once a signal has come
-            node = make()
-            if begin is not None:
-                begin(node)
+            executor = SingleThreadedExecutor()  # fails after a signal, so it is made first
+            node = make_node()
+            if on_start is not None:
+                on_start(node)
             executor.add_node(node)
             executor.spin()
     except KeyboardInterrupt:
@@ -102,23 +117,27 @@ def run_node(name: str, make: Callable[[], N], begin: Callable[[N], None] | None
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C is not to break off the end
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # a second Ctrl-C must not interrupt the cleanup
         if node is not None:
             node.destroy_node()
-        with contextlib.suppress(RuntimeError):  # the signal handler may be at it this very moment
+        with contextlib.suppress(RuntimeError):  # the signal handler may be shutting it down
             rclpy.try_shutdown()
     return 0
 
 
 class NodeProcesses:
-    """Modules of ours that run while the ``with`` block does.
+    """Programs of this package that run while the ``with`` block does.
 
-    with Programs() as programs:
-        programs.start("ovps_ros.node", parameters={"model": "ovps-tiny"})
+    ::
+
+        with NodeProcesses() as processes:
+            processes.start("ovps_ros.node", parameters={"model": "ovps-tiny"})
     """
 
     def __init__(self) -> None:
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: dict[subprocess.Popen[bytes], str] = {}  # with the command line
 
     def start(
         self,
@@ -126,7 +145,13 @@ class NodeProcesses:
         parameters: dict[str, object] | None = None,
         arguments: Sequence[str] = (),
     ) -> subprocess.Popen[bytes]:
-        """Run ``python -m module`` with ROS parameters."""
+        """Start ``python -m module``.
+
+        Args:
+            module: name of the module.
+            parameters: ROS parameters.
+            arguments: more ROS arguments, such as ``["-r", "__node:=left"]``.
+        """
         ros = [
             word for name, value in (parameters or {}).items() for word in _argument(name, value)
         ]
@@ -134,24 +159,29 @@ class NodeProcesses:
         here = str(Path(__file__).parents[2])
         search = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
         process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": search})
-        self._running.append(process)
+        self._running[process] = shlex.join(command)
         return process
 
-    def dead(self) -> Iterable[str]:
-        """Command lines of programs that ended before they were told to."""
-        return [" ".join(p.args) for p in self._running if p.poll() is not None]  # type: ignore[arg-type]
+    def ended(self) -> list[str]:
+        """Command lines of programs that ended by themselves."""
+        return [line for process, line in self._running.items() if process.poll() is not None]
 
     def stop(self, process: subprocess.Popen[bytes]) -> int:
-        """End a program as a terminal does; returns its exit code."""
-        self._running.remove(process)
+        """End a program by SIGINT, as Ctrl-C does, or kill it if it does not end.
+
+        Returns:
+            The exit code.
+        """
+        del self._running[process]
         process.send_signal(signal.SIGINT)
         try:
-            return process.wait(timeout=_PATIENCE)
+            return process.wait(timeout=_END_TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
 
     def __enter__(self) -> NodeProcesses:
+        """Start with no program."""
         return self
 
     def __exit__(
@@ -160,6 +190,7 @@ class NodeProcesses:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """End all programs."""
         for process in list(self._running):
             self.stop(process)
 

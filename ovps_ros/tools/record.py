@@ -1,26 +1,27 @@
-"""Masks into a recording (rosbag2, MCAP) without rosbag2: it plays beside its source in Foxglove and RViz."""
+"""Recorder of masks as a rosbag2 recording (MCAP), for Foxglove and RViz; it needs no rosbag2."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from ovps_core.ros_io.bags.messages import PART_MASKS, typestore
+from ovps_core.ros_io.bags.messages import typestore
+from ovps_core.ros_io.codec import PART_MASKS
 from ovps_ros.msg import PartMasks
 
-_BAG_VERSION = 9
+_BAG_VERSION: Literal[9] = 9
 
 
 class MaskRecorder:
-    """Records ``/ovps/masks`` while the ``with`` block runs; an older recording at the place goes.
+    """Recorder of ``/ovps/masks`` while the ``with`` block runs.
 
     Args:
-        folder: of the recording.
+        folder: folder of the recording; an older one is replaced.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,11 +30,17 @@ class MaskRecorder:
         self._connection: Any = None
 
     def write(self, message: PartMasks, time_ns: int) -> None:
-        """Add one message at the time it came."""
+        """Add a message.
+
+        Args:
+            message: the masks.
+            time_ns: time of arrival, nanoseconds.
+        """
         if self._writer is not None:
             self._writer.write(self._connection, time_ns, serialize_message(message))
 
     def __enter__(self) -> MaskRecorder:
+        """Open the recording."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._writer = Writer(self._folder, version=_BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
@@ -48,5 +55,6 @@ class MaskRecorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Close the recording."""
         if self._writer is not None:
             self._writer.close()

@@ -1,12 +1,18 @@
-"""``python -m ovps_ros.tools.reference > docs/ros_reference.md``: tables of topics and parameters."""
+"""Generator of docs/ros_reference.md: topics, services, diagnostics, parameters and message fields.
+
+Run ``python -m ovps_ros.tools.reference > docs/ros_reference.md``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from tabulate import tabulate
 
+from ovps_core.ros_io.bags.messages import definitions_folder
 from ovps_core.ros_io.encodings import COLOUR_ENCODINGS, DEPTH_ENCODINGS
+from ovps_ros.diagnostics import Fault
 from ovps_ros.parameters import table
 from ovps_ros.publishers import TOPICS, TOPICS_3D
 
@@ -15,20 +21,25 @@ _INPUTS = [
         "image",
         "sensor_msgs/Image",
         "best effort, 1",
-        "CompressedImage on image/compressed, see image_transport",
+        "colour image; with image_transport compressed a CompressedImage on image/compressed",
     ),
-    ("depth", "sensor_msgs/Image", "best effort, 5", "with use_depth; aligned to colour"),
+    (
+        "depth",
+        "sensor_msgs/Image",
+        "best effort, 5",
+        "depth aligned to colour; only with use_depth",
+    ),
     (
         "camera_info",
         "sensor_msgs/CameraInfo",
         "best effort, 1",
-        "with use_depth; of the colour image",
+        "intrinsics of the colour image; only with use_depth",
     ),
     (
         "~/query",
         "std_msgs/String",
         "reliable, 10",
-        "replaces what is looked for; comma or newline between",
+        "replaces the queries; separate phrases by comma or newline",
     ),
 ]
 _OTHER_OUTPUTS = [
@@ -36,78 +47,108 @@ _OTHER_OUTPUTS = [
         "~/queries",
         "std_msgs/String",
         "reliable, transient local, 1",
-        "the queries change; one a line",
+        "when the queries change; one query per line",
     ),
-    ("/diagnostics", "diagnostic_msgs/DiagnosticArray", "reliable, 1", "once a second"),
+    ("/diagnostics", "diagnostic_msgs/DiagnosticArray", "reliable, 1", "once per second"),
     (
         "/tf",
         "tf2_msgs/TFMessage",
         "reliable, 100",
-        "publish_tf; tf_prefix + camera of several + part + track",
+        "with publish_tf; frame: tf_prefix, camera if there are several, query, track",
     ),
 ]
 _SERVICES = [
     (
         "~/set_queries",
         "ovps_ros/srv/SetQueries",
-        "replace or append; answers when the words are encoded",
+        "replaces or appends queries; answers when they are encoded",
     ),
     (
         "~/find_parts (action)",
         "ovps_ros/action/FindParts",
-        "wait until all parts are seen, answer once",
+        "waits until all parts are seen, then answers once",
     ),
     ("~/change_state, ~/get_state", "lifecycle_msgs", "configure, activate, deactivate, cleanup"),
 ]
-
-FAULTS = [
-    ("images", "no image for 2 s: which publishers there are and what QoS they offer"),
-    ("image", "an encoding, size or number of bytes that cannot be read; the frame is dropped"),
-    ("stamp", "zero, too old or in the future; the frame is dropped"),
-    ("query", "words that are no query; the queries before stay"),
-    ("configure", "no model, a damaged one, a parameter of no use; the node stays unconfigured"),
-    ("depth", "missing, of another size or unreadable; masks still go out, ~/parts_3d does not"),
-    ("depth coverage", "parts left out of ~/parts_3d: too few of their pixels have depth"),
-    ("transform", "none at the image's stamp; nothing goes out under a wrong frame"),
-    ("memory", "the device's is full; after three frames in a row the node deactivates"),
-    ("frame", "anything else that went wrong with one frame; the next one is tried"),
-    ("lifecycle", "an error in a transition; the node is unconfigured again"),
+_ALWAYS_SHOWN = [
+    (
+        "model",
+        "the state of the node; while it is configured, the current activity and its duration",
+    ),
+    ("queries", "the active queries, and the phrases that are refused"),
+    ("images", "counters and latencies; if no image arrives for 2 s, the publishers and their QoS"),
 ]
-"""What /diagnostics may name; ``model``, ``queries`` and ``images`` are always there."""
 
 
 def reference() -> str:
-    """The whole page."""
+    """Make the whole page, in Markdown."""
     outputs = [
-        (f"~/{name}", _type_name(kind), f"reliable, {depth}", when)
-        for name, kind, depth, when in TOPICS + TOPICS_3D
+        (f"~/{name}", _type_name(message_type), f"reliable, {depth}", when)
+        for name, message_type, depth, when in TOPICS + TOPICS_3D
     ]
-    rows = [(f"`{r.name}`", r.type, f"`{r.default}`", r.range, r.takes, r.says) for r in table()]
+    faults = [(str(fault), fault.description) for fault in Fault]
+    diagnostics = [(f"`{name}`", text) for name, text in _ALWAYS_SHOWN + faults]
+    parameters = [
+        (f"`{r.name}`", r.type_name, f"`{r.default}`", r.limits, r.takes_effect, r.description)
+        for r in table()
+    ]
     sections = [
-        "# The node's topics, services and parameters",
-        "Made from the code by `python -m ovps_ros.tools.reference > docs/ros_reference.md`.",
-        "## Subscribed",
-        _table(_INPUTS, ["topic", "type", "QoS", ""]),
-        f"Colour encodings: {', '.join(COLOUR_ENCODINGS)}. Depth: {', '.join(DEPTH_ENCODINGS)}. With "
-        "`cameras: [left, right]` the inputs are `left/image`, ..., the outputs `~/left/masks`, ....",
-        "## Published",
+        "# Topics, services and parameters of the node",
+        "Generated by `python -m ovps_ros.tools.reference > docs/ros_reference.md`.",
+        "## Subscribed topics",
+        _table(_INPUTS, ["topic", "type", "QoS", "description"]),
+        f"Colour encodings: {', '.join(COLOUR_ENCODINGS)}. Depth: {', '.join(DEPTH_ENCODINGS)}.",
+        "With `cameras: [left, right]` the inputs are `left/image`, ..., the outputs `~/left/masks`, ....",
+        "## Published topics",
         _table(outputs + _OTHER_OUTPUTS, ["topic", "type", "QoS", "when"]),
-        "QoS of images and outputs can be overridden: `qos_overrides.<topic>.subscription.reliability`.",
-        "## Services and the action",
-        _table(_SERVICES, ["name", "type", ""]),
+        "The QoS of images and outputs can be changed: `qos_overrides.<topic>.subscription.reliability`.",
+        "## Services and action",
+        _table(_SERVICES, ["name", "type", "description"]),
         "## Diagnostics",
-        "`model`, `queries` and `images` are always there; the others name what is wrong, with a hint. "
-        "While a model loads, `model` says what is done and for how long: `building engine: "
-        "encode, ...: 3 of 10, 42 s so far`.",
-        _table([(f"`{name}`", says) for name, says in FAULTS], ["name", ""]),
+        "`model`, `queries` and `images` are always shown. The others are faults, each with a hint. The `model` "
+        "diagnostic shows the current activity and its duration, such as `building engine: encode, ...: 3 of 10, "
+        "42 s so far`.",
+        _table(diagnostics, ["name", "description"]),
         "## Parameters",
-        _table(rows, ["parameter", "type", "default", "range", "takes effect", ""]),
+        _table(
+            parameters,
+            ["parameter", "type", "default", "range", "takes effect", "description"],
+        ),
+        "## Messages",
+        *_definitions(),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _type_name(kind: type) -> str:
-    return f"{kind.__module__.split('.')[0]}/{kind.__name__}"
+def _definitions() -> Iterator[str]:
+    """Sections with the fields of every message, service and action."""
+    folder = definitions_folder().parent
+    for kind in ("msg", "srv", "action"):
+        for path in sorted((folder / kind).glob(f"*.{kind}")):
+            yield f"### ovps_ros/{kind}/{path.stem}"
+            yield from _definition(path)
+
+
+def _definition(path: Path) -> Iterator[str]:
+    """Description of a definition file, and the table of its fields."""
+    description: list[str] = []
+    rows: list[tuple[str, str, str]] = []
+    for line in path.read_text().splitlines():
+        field, _, comment = (text.strip() for text in line.partition("#"))
+        if field == "---":
+            rows.append(("---", "", ""))
+        elif field:
+            type_name, name = field.split(maxsplit=1)
+            rows.append((f"`{name}`", type_name, comment))
+        elif comment and not rows:
+            description.append(comment)
+    if description:
+        yield " ".join(description)
+    yield _table(rows, ["field", "type", "description"])
+
+
+def _type_name(message_type: type) -> str:
+    return f"{message_type.__module__.split('.')[0]}/{message_type.__name__}"
 
 
 def _table(rows: Sequence[tuple[str, ...]], headers: list[str]) -> str:

@@ -1,48 +1,55 @@
-"""A simulated RGB-D camera: a rendered table seen by a camera that swings to and fro, or a folder of photos.
+"""Simulated RGB-D camera: a rendered table seen from a moving camera, or a folder of photos.
 
-A swing is rendered once at the start and then played, so that 30 Hz hold on a machine without a GPU.
+The frames of one pass of the camera are rendered once at the start and then repeated, so that a machine without
+a GPU keeps up with 30 Hz.
 """
 
 from __future__ import annotations
 
-import signal
+from ovps_ros.tools.interrupts import end_quietly_on_interrupt
 
-if __name__ == "__main__":  # the imports take seconds; Ctrl-C ends them without a traceback
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+if __name__ == "__main__":
+    end_quietly_on_interrupt()
 
 import itertools
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import qos_profile_system_default
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from ovps_core.pipeline.preprocess import image_paths, load_image
-from ovps_core.structures.masks import Box, PartMask, PartMasks
+from ovps_core.structures.boxes import Box
+from ovps_core.structures.masks import PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
-from ovps_ros.messages import image_message, masks_message
+from ovps_ros.messages import message_encoder
 from ovps_ros.msg import PartMasks as PartMasksMsg
 from ovps_ros.tools.processes import run_node
 
 FRAME_ID = "camera_color_optical_frame"
-_STEP = 1 / 30  # seconds of the scene's time between two frames of the swing
-PHOTO_SECONDS = 3.0  # for which a photo stands before the camera
+_STEP = 1 / 30  # seconds of simulated time between two frames
+PHOTO_SECONDS = 3.0
+"""Time for which each photo is shown, seconds."""
 
 
 @dataclass(frozen=True)
 class CameraFrame:
-    """One picture, ready to be sent; a photo has neither depth nor truth.
+    """Messages of one frame, without a stamp; a photo has neither depth nor ground truth.
 
     Attributes:
-        image, depth, info: messages without a stamp.
-        truth: what is really there.
+        image: colour image, rgb8.
+        depth: depth image, 32FC1, metres.
+        info: intrinsics.
+        truth: ground truth of the visible parts.
     """
 
     image: Image
@@ -51,13 +58,20 @@ class CameraFrame:
     truth: PartMasks | None = field(default=None, repr=False)
 
 
-def rendered_shots(
+def rendered_frames(
     objects: Sequence[str], seed: int, width: int, height: int, count: int
 ) -> Iterator[CameraFrame]:
-    """``count`` pictures along the camera's way around a table.
+    """Render frames along the path of a camera around a table.
+
+    Args:
+        objects: names of the objects on the table.
+        seed: seed of the arrangement.
+        width: image width, pixels.
+        height: image height, pixels.
+        count: number of frames.
 
     Raises:
-        OvpsError: an unknown object, or no off-screen OpenGL here.
+        OvpsError: an object is unknown, or there is no off-screen OpenGL.
     """
     from ovps_core.synthetic.live import LiveScene
 
@@ -70,39 +84,42 @@ def rendered_shots(
         info.d, info.k, info.r = [0.0] * 5, k.ravel().tolist(), np.eye(3).ravel().tolist()
         info.p = np.hstack([k, np.zeros((3, 1))]).ravel().tolist()
         yield CameraFrame(
-            image_message(frame.rgb, header),
-            image_message(frame.depth, header),
+            message_encoder.image(frame.rgb, header),
+            message_encoder.image(frame.depth, header),
             info,
             _truth(frame.masks, width, height),
         )
     scene.close()
 
 
-def photo_shots(folder: Path) -> list[CameraFrame]:
-    """The same as messages.
+def photo_frames(folder: Path) -> list[CameraFrame]:
+    """Load the photos of a folder.
 
     Raises:
-        ImageError: there is none, or one cannot be read.
+        ImageError: the folder has no photo, or one cannot be read.
     """
     header = Header(frame_id=FRAME_ID)
-    return [CameraFrame(image_message(load_image(path), header)) for path in image_paths(folder)]
+    photos = (load_image(path) for path in image_paths(folder))
+    return [CameraFrame(message_encoder.image(photo, header)) for photo in photos]
 
 
-def _truth(masks: dict[tuple[str, str], np.ndarray], width: int, height: int) -> PartMasks:
+def _truth(
+    masks: Mapping[tuple[str, str], NDArray[np.bool_]], width: int, height: int
+) -> PartMasks:
     parts: list[PartMask] = []
-    for (thing, part), mask in masks.items():
+    for (object_name, part_name), mask in masks.items():
         if not mask.any():
             continue
-        left, top, wide, high = cv2.boundingRect(mask.astype(np.uint8))
-        query = PartQuery(f"{thing} {part}".strip(), thing, part)
-        roi = Box(left, top, wide, high)
-        parts.append(PartMask(len(parts) + 1, query, 1.0, roi, mask[roi.slices]))
+        left, top, box_width, box_height = cv2.boundingRect(mask.astype(np.uint8))
+        query = PartQuery(f"{object_name} {part_name}".strip(), object_name, part_name)
+        box = Box(left, top, box_width, box_height)
+        parts.append(PartMask(len(parts) + 1, query, 1.0, box, mask[box.slices]))
     queries = tuple(PartQuery(f"{o} {p}".strip(), o, p) for o, p in masks)
     return PartMasks(height, width, queries, tuple(parts), "truth")
 
 
 class SimCamera(Node):
-    """Publishes image, depth and camera_info, and ~/truth while someone listens."""
+    """Node that publishes image, depth and camera_info, and ~/truth if someone subscribes to it."""
 
     def __init__(self) -> None:
         super().__init__("sim_camera")
@@ -117,45 +134,45 @@ class SimCamera(Node):
         self._images = self.create_publisher(Image, "image", qos_profile_system_default)
         self._truth = self.create_publisher(PartMasksMsg, "~/truth", 5)
         if self._value("photo"):
-            shots = photo_shots(Path(self._value("photo")))
-            each = max(1, round(PHOTO_SECONDS * self._rate))
-            self._film = itertools.cycle(shot for shot in shots for _ in range(each))
+            frames = photo_frames(Path(self._value("photo")))
+            repeats = max(1, round(PHOTO_SECONDS * self._rate))
+            self._film = itertools.cycle(frame for frame in frames for _ in range(repeats))
         else:
             self._depths = self.create_publisher(Image, "depth", qos_profile_system_default)
             self._infos = self.create_publisher(CameraInfo, "camera_info", 1)
-            shots = self._render()
-            self._film = itertools.cycle(shots + shots[-2:0:-1])
-        self.create_timer(1 / self._rate, self._shoot)
-        self.get_logger().info(f"{len(shots)} pictures at {self._rate:g} Hz")
+            frames = self._render()
+            self._film = itertools.cycle(frames + frames[-2:0:-1])  # there and back
+        self.create_timer(1 / self._rate, self._publish)
+        self.get_logger().info(f"{len(frames)} pictures at {self._rate:g} Hz")
 
     def _render(self) -> list[CameraFrame]:
         names = ("objects", "seed", "width", "height", "frames")
         count = self._value("frames")
         self.get_logger().info(f"rendering {count} pictures of {', '.join(self._value('objects'))}")
         start = time.monotonic()
-        shots = list(rendered_shots(*(self._value(name) for name in names)))
+        frames = list(rendered_frames(*(self._value(name) for name in names)))
         self.get_logger().info(f"rendered in {time.monotonic() - start:.1f} s")
-        return shots
+        return frames
 
-    def _value(self, name: str):  # type: ignore[no-untyped-def]
+    def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
 
-    def _shoot(self) -> None:
-        shot = next(self._film)
+    def _publish(self) -> None:
+        frame = next(self._film)
         stamp = self.get_clock().now().to_msg()
         header = Header(stamp=stamp, frame_id=FRAME_ID)
-        if shot.depth is not None and shot.info is not None:
-            shot.info.header = shot.depth.header = header
-            self._infos.publish(shot.info)
-            self._depths.publish(shot.depth)
-        shot.image.header = header
-        self._images.publish(shot.image)
-        if shot.truth is not None and self._truth.get_subscription_count():
-            self._truth.publish(masks_message(shot.truth, header))
+        if frame.depth is not None and frame.info is not None:
+            frame.info.header = frame.depth.header = header
+            self._infos.publish(frame.info)
+            self._depths.publish(frame.depth)
+        frame.image.header = header
+        self._images.publish(frame.image)
+        if frame.truth is not None and self._truth.get_subscription_count():
+            self._truth.publish(message_encoder.masks(frame.truth, header))
 
 
 def main() -> None:
-    """Run the camera until it is told to stop."""
+    """Run the camera until it is interrupted."""
     sys.exit(run_node("ovps_sim_camera", SimCamera))
 
 

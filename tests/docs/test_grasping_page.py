@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 
 from ovps_core.pipeline.pose import parts_3d
 from ovps_core.structures.masks import PartMasks
-from ovps_ros.messages import image_message, parts_3d_message
+from ovps_ros.messages import message_encoder
 from ovps_ros.publishers import cloud_message
 
 PAGE = ROOT / "docs" / "grasping.md"
@@ -44,13 +44,13 @@ def scene() -> SimpleNamespace:
     masks = PartMasks(CAMERA.height, CAMERA.width, (part.query,), (part,), "none")
     rgb = np.random.default_rng(0).integers(0, 255, (*mask.shape, 3), dtype=np.uint8)
     header, labels = Header(frame_id="optical"), masks.label_image()
-    space = parts_3d_message(parts_3d(masks, depth, CAMERA), header, *mask.shape)
+    space = message_encoder.parts_3d(parts_3d(masks, depth, CAMERA), header, *mask.shape)
     return SimpleNamespace(
         mask=mask,
         depth=depth,
         rgb=rgb,
         info=CameraInfo(k=CAMERA.matrix.ravel()),
-        labels=image_message(labels, header),
+        labels=message_encoder.image(labels, header),
         points=cloud_message(CAMERA.cloud(depth), rgb, labels, header),
         part=space.parts[0],
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from helpers.paths import ROOT
@@ -35,11 +34,23 @@ def test_every_topic_of_the_running_node_is_on_the_page(robot: Robot) -> None:
 
 
 def test_every_fault_in_the_code_is_on_the_page() -> None:
-    from ovps_ros.tools import reference
+    from ovps_ros.diagnostics import Fault
 
-    sources = "".join(path.read_text() for path in Path(reference.__file__).parent.glob("*.py"))
-    reported = set(re.findall(r"\.report\(\s*\"([a-z ]+)\"", sources))
-    assert reported and reported <= {name for name, _ in reference.FAULTS}
+    sources = "".join(path.read_text() for path in (ROOT / "ovps_ros").rglob("*.py"))
+    assert not re.findall(r"\.report\(\s*\"", sources), "name faults by the enumeration"
+    reported = set(re.findall(r"\.report\(\s*Fault\.([A-Z_]+)", sources))
+    assert reported == set(Fault.__members__)
+    assert all(f"| `{fault}`" in PAGE for fault in Fault)
+
+
+def test_every_message_field_is_on_the_page() -> None:
+    from ovps_ros import action, msg, srv
+
+    types = [getattr(msg, path.stem) for path in (ROOT / "msg").glob("*.msg")]
+    types += [srv.SetQueries.Request, srv.SetQueries.Response]
+    types += [action.FindParts.Goal, action.FindParts.Result, action.FindParts.Feedback]
+    fields = {name for kind in types for name in kind.get_fields_and_field_types()}
+    assert {name for name in fields if f"| `{name}`" not in PAGE} == set()
 
 
 def test_reference() -> None:

@@ -1,4 +1,4 @@
-"""A robot for tests: a node under test in a process of its own, and one here that talks to it over DDS."""
+"""Robot for tests: a node in the test process that communicates with the node under test over DDS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_msgs.msg import Header, String  # noqa: E402
 
-from ovps_ros.messages import image_message  # noqa: E402
+from ovps_ros.messages import message_encoder  # noqa: E402
 
 PATIENCE = 20.0  # seconds; machines that test are busy
 NODE_STARTS = 150.0
@@ -34,7 +34,7 @@ LOST = 6.0  # seconds after which a service's answer will not come
 
 
 class Robot:
-    """What a robot does with the node: images and words in, masks out."""
+    """Client of the node: publishes images and queries, collects masks."""
 
     def __init__(self, name: str = "robot") -> None:
         self.context = rclpy.Context()
@@ -85,8 +85,8 @@ class Robot:
             info = CameraInfo(header=header, width=rgb.shape[1], height=rgb.shape[0])
             info.k = [600.0, 0, rgb.shape[1] / 2, 0, 600.0, rgb.shape[0] / 2, 0, 0, 1.0]
             self.infos.publish(info)
-            self.depths.publish(image_message(depth, header))
-        self.images.publish(image_message(rgb, header))
+            self.depths.publish(message_encoder.image(depth, header))
+        self.images.publish(message_encoder.image(rgb, header))
         return header
 
     def answer(

@@ -21,7 +21,7 @@ from ovps_core.evaluation.protocols import (
 from ovps_core.evaluation.released import (
     boundary_confusion,
     nearest_resize,
-    released_figures,
+    released_metrics,
     shifted_labels,
 )
 from ovps_core.language.vocabulary import Vocabulary
@@ -73,7 +73,7 @@ def test_every_figure_is_the_originals(record):
     confusion, boundary = arrays["conf_matrix_before_evaluate"], arrays["boundary_conf_matrix"]
     names = [key.removeprefix("IoU-") for key in expected if key.startswith("IoU-")]
     seen = [index for index, name in enumerate(names) if name.split("'s ")[0] not in UNSEEN]
-    figures = released_figures(confusion, boundary, setting, names, seen)
+    figures = released_metrics(confusion, boundary, setting, names, seen)
     assert figures.keys() == expected.keys()
     for key, value in expected.items():
         wanted = np.nan if value is None else value

@@ -11,7 +11,7 @@ import torch
 from helpers.paths import FIXTURES
 
 from ovps_core.language.vocabulary import IGNORE
-from ovps_core.losses.attention_control import pair_attention
+from ovps_core.losses.attention_control import object_part_attention
 from ovps_core.losses.labels import ObjectPartIndex, PartTargets, resize_labels
 from ovps_core.losses.partclipseg import Losses, PartCLIPSegLoss
 from ovps_core.models.interface import PartLogits
@@ -20,8 +20,8 @@ from ovps_core.models.partclipseg.corrections import Corrections
 FOLDER = FIXTURES / "partclipseg"
 SEEDS = sorted(FOLDER.glob("seed*_losses.json"))
 ORIGINAL_NAMES = {
-    "loss_part_obj_fg": "pair_foreground",
-    "loss_part_obj_bg": "pair_background",
+    "loss_part_obj_fg": "object_part_foreground",
+    "loss_part_obj_bg": "object_part_background",
     "loss_part": "part",
     "loss_obj": "object",
     "loss_sep": "separation",
@@ -90,7 +90,7 @@ def test_aggregated_attention(path: Path) -> None:
     arrays = of_seed(path)
     index = pair_index(arrays)
     names = attention_of(arrays).mean(dim=2)
-    pairs = pair_attention(names, index, torch.arange(len(index.part)))
+    pairs = object_part_attention(names, index, torch.arange(len(index.part)))
     objects = names[:, index.num_parts : -1]
     expected = torch.from_numpy(arrays["train_agg_attentions"])
     torch.testing.assert_close(torch.cat([pairs, objects], dim=1), expected, rtol=1e-5, atol=1e-7)

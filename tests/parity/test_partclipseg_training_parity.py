@@ -25,8 +25,8 @@ SEEDS = sorted(
     for path in (FIXTURES / "partclipseg").glob("seed*_losses.json")
 )
 LOSSES = {
-    "loss_part_obj_fg": "pair_foreground",
-    "loss_part_obj_bg": "pair_background",
+    "loss_part_obj_fg": "object_part_foreground",
+    "loss_part_obj_bg": "object_part_background",
     "loss_part": "part",
     "loss_obj": "object",
     "loss_sep": "separation",
@@ -57,7 +57,7 @@ def step(seed: str) -> tuple[LoadedModel, Losses, Mapping[str, Tensor]]:
     parts = len(asked.names) - int(arrays["train_obj_index_map"].max()) - 2
     index = ObjectPartIndex(asked.part_index[:-1], asked.object_index[:-1], parts)
     labels = [arrays[name].long() for name in ("train_targets", "train_obj_in_part_targets")]
-    targets = PartTargets(*(torch.where(map == 255, IGNORE, map) for map in labels))
+    targets = PartTargets(*(torch.where(label == 255, IGNORE, label) for label in labels))
     criterion = PartCLIPSegLoss(corrections=Corrections.released())
     losses = criterion(logits, attentions[-1], targets, index, model.backbone.grid(*features.size))
     losses.total.backward()

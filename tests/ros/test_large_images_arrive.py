@@ -1,4 +1,4 @@
-"""Camera images cross from one process to another whole, over best effort, with the profile that is shipped."""
+"""Large images arrive in another process over best effort, with the packaged Fast DDS profile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from helpers.robot import Robot
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from ovps_ros.messages import image_message
+from ovps_ros.messages import message_encoder
 
 pytestmark = pytest.mark.ros
 SENT = 30
@@ -39,7 +39,7 @@ def test_images_of_a_megabyte_cross_processes() -> None:
     listener = subprocess.Popen([sys.executable, "-c", LISTENER], stdout=subprocess.PIPE, text=True)
     robot.spin_until(lambda: images.get_subscription_count() == 1, 60.0)
     robot.rest(0.5)
-    message = image_message(np.zeros((480, 640, 3), np.uint8), robot.header())
+    message = message_encoder.image(np.zeros((480, 640, 3), np.uint8), robot.header())
     for _ in range(SENT):
         images.publish(message)
         robot.rest(0.05)

@@ -48,7 +48,7 @@ def test_node_arguments_are_parameters_or_inputs() -> None:
 def test_included_arguments_are_declared(path: Path) -> None:
     declared = _arguments(ROOT / "launch" / "ovps.launch.py")
     for call in ast.walk(ast.parse(path.read_text())):
-        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "ovps":
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "include_ovps":
             assert {word.arg for word in call.keywords} <= declared
 
 

@@ -22,7 +22,7 @@ from ovps_core.ros_io.bags import AnnotateOptions, BagTopics, annotate
 from ovps_core.ros_io.bags.messages import typestore
 from ovps_core.ros_io.bags.reading import open_bag
 from ovps_core.ros_io.codec import masks_value
-from ovps_ros.messages import image_message
+from ovps_ros.messages import message_encoder
 
 pytestmark = pytest.mark.ros
 QUERIES = ("knife handle", "mug rim")
@@ -47,8 +47,8 @@ def record(path: Path, frames: list[tuple[np.ndarray, np.ndarray, Any]]) -> None
             info.k = [600.0, 0, WIDTH / 2, 0, 600.0, HEIGHT / 2, 0, 0, 1.0]
             messages = {
                 "/camera_info": info,
-                "/depth": image_message(depth, header),
-                "/image": image_message(rgb, header),
+                "/depth": message_encoder.image(depth, header),
+                "/image": message_encoder.image(rgb, header),
             }
             for topic, message in messages.items():
                 writer.write(to[topic], number, serialize_message(message))

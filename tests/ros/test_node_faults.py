@@ -1,4 +1,4 @@
-"""Whatever comes in, the node names what is wrong in the diagnostics and answers the next good image."""
+"""Invalid input is named in the diagnostics, and the node answers the next valid image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ovps_ros.srv import SetQueries
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from ovps_ros.messages import image_message
+from ovps_ros.messages import message_encoder
 from ovps_ros.tools.processes import NodeProcesses
 
 pytestmark = pytest.mark.ros
@@ -25,7 +25,7 @@ FLAT = np.full((240, 320), 0.8, np.float32)
 
 
 def _image(header: Header, **fields: object) -> Image:
-    message = image_message(PICTURE, header)
+    message = message_encoder.image(PICTURE, header)
     for name, value in fields.items():
         setattr(message, name, value)
     return message
@@ -153,7 +153,7 @@ def test_a_first_start_tells_what_it_builds_and_keeps_it_where_asked(
         robot.spin_until(
             lambda: robot.faults().get("arm/first: model", ("",))[1] == "active", NODE_STARTS
         )
-        assert list((tmp_path / "engines").glob("onnx-*/decode.onnx"))
+        assert list((tmp_path / "engines").glob("onnxruntime-*/part_decoder.onnx"))
         robot.close()
 
 

@@ -1,4 +1,4 @@
-"""Two compressed cameras share one model; the life cycle keeps or frees it."""
+"""Two cameras with compressed images share one model; the lifecycle keeps or frees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two thousand new queries are read and encoded beside the images, not in their way."""
+"""Encoding two thousand new queries does not delay the images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ovps_ros.srv import SetQueries
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
-from ovps_ros.messages import nanoseconds
+from ovps_core.ros_io.codec import nanoseconds
 
 pytestmark = pytest.mark.ros
 PICTURE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""A robot's morning with the node, two processes over DDS: words in three ways, answers that fit their images."""
+"""The node in a process of its own, over DDS: queries by topic, service and action, and their results."""
 
 from __future__ import annotations
 
@@ -85,6 +85,43 @@ def test_service_appends_replaces_and_explains(robot: Robot) -> None:
     assert len(response.active) == 2
     request = SetQueries.Request(queries=[PartQuery(text="it", object="knife", part="blade")])
     assert robot.call(robot.set_queries, request).active[0].part == "blade"
+
+
+def test_refused_phrases_are_named_everywhere_and_the_others_are_active(robot: Robot) -> None:
+    response = robot.ask("knife handle", "!!")
+    assert response.success and [q.text for q in response.active] == ["knife handle"]
+    assert [q.text for q in response.refused] == ["!!"] and "'!!'" in response.message
+    message = robot.answer(PICTURE)
+    assert [q.text for q in message.queries] == ["knife handle"]
+    assert [q.text for q in message.refused] == ["!!"] and "'!!'" in message.refused[0].reason
+    assert masks_value(message).refused[0].text == "!!"
+    assert "the others are active" in robot.fault("query", "'!!'")["hint"]
+    robot.say("mug rim, ?!")
+    robot.spin_until(lambda: "'?!'" in robot.faults()["ovps: query"][1])
+    message = robot.answer(PICTURE)
+    assert [q.text for q in message.queries] == ["mug rim"]
+    assert [q.text for q in message.refused] == ["?!"]
+    response = robot.ask("!!")
+    assert not response.success and [q.text for q in response.refused] == ["!!"]
+    assert robot.ask("knife handle").success and not robot.answer(PICTURE).refused
+
+
+def test_a_goal_looks_for_what_is_not_refused(robot: Robot) -> None:
+    robot.ask()
+    client = ActionClient(robot.node, FindParts, "/ovps/find_parts")
+    assert client.wait_for_server(20)
+    goal = FindParts.Goal(queries=[PartQuery(text="mug rim"), PartQuery(text="!!")])
+    goal.timeout.sec = 15
+    future = client.send_goal_async(goal)
+    robot.spin_until(future.done)
+    result = future.result().get_result_async()
+    while not result.done():
+        robot.show(PICTURE)
+        robot.rest(0.1)
+    answer = result.result().result
+    assert answer.status == FindParts.Result.OK and "'!!'" in answer.message
+    assert [q.text for q in answer.masks.queries] == ["mug rim"]
+    assert [q.text for q in answer.masks.refused] == ["!!"]
 
 
 def test_nothing_found_is_said_and_nothing_asked_is_silence(robot: Robot) -> None:

@@ -1,4 +1,4 @@
-"""Minutes at 30 Hz with new words every second and a camera that restarts: no leak, no wrong answer, no crash.
+"""Minutes at 30 Hz with new queries every second and a camera that restarts: no leak, wrong answer or crash.
 
 ``OVPS_SOAK_MINUTES=10`` soaks for that long in place of one.
 """
@@ -20,7 +20,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from ovps_ros.messages import image_message
+from ovps_ros.messages import message_encoder
 from ovps_ros.tools.processes import NodeProcesses
 
 SECONDS = 60 * float(os.environ.get("OVPS_SOAK_MINUTES", "1"))
@@ -65,7 +65,11 @@ def test_a_soak_at_30_hz(toy_weights: Path) -> None:
 
 def _film(robot: Robot, pid: int, words: object) -> tuple[set[tuple[int, int]], float]:
     """Show 30 pictures a second; (stamps shown, memory after the warm-up)."""
-    message, stamps, restarts = image_message(PICTURE, robot.header()), set(), list(RESTARTS)
+    message, stamps, restarts = (
+        message_encoder.image(PICTURE, robot.header()),
+        set(),
+        list(RESTARTS),
+    )
     images = robot.node.create_publisher(Image, "/soak/image", qos_profile_sensor_data)
     start, said, first_mb = time.monotonic(), 0, 0.0
     while (passed := time.monotonic() - start) < SECONDS:

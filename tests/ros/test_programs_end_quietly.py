@@ -1,4 +1,4 @@
-"""Ctrl-C ends every program at once and without a traceback, whatever it is at."""
+"""Ctrl-C ends every program at once and without a traceback, in every phase."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words reach the model in the order in which they were said, whoever said them, and bad ones change nothing."""
+"""Queries reach the model in the order of the calls, whoever makes them; refused ones leave the others active."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ import pytest
 pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
 
 from ovps_core.errors import QueryError
-from ovps_core.language.parser import parse_queries
-from ovps_ros.query_manager import Queries, QueryManager
+from ovps_core.models.interface import Conditions, EncodedQueries
+from ovps_core.structures.query import RefusedQuery
+from ovps_ros.query_manager import (
+    Queries,
+    QueryList,
+    QueryManager,
+    describe_refused,
+    read_phrases,
+)
 
 
 @pytest.fixture
@@ -28,9 +35,9 @@ def hold(asked: QueryManager) -> threading.Event:
     """Keep the thread busy until the event is set."""
     release = threading.Event()
 
-    def words() -> Queries:
+    def words() -> QueryList:
         release.wait(10)
-        return parse_queries("spoon")
+        return read_phrases(["spoon"])
 
     asked.replace(words)
     return release
@@ -38,45 +45,113 @@ def hold(asked: QueryManager) -> threading.Event:
 
 def test_of_texts_that_wait_the_newest_counts(asked: QueryManager) -> None:
     release = hold(asked)
-    first = asked.say("mug handle")
-    assert asked.say("pan handle") is None
+    first = asked.submit_text("mug handle")
+    assert asked.submit_text("pan handle") is None
     release.set()
-    assert texts(first.result(5)) == ["pan handle"]
+    assert texts(first.result(5).active) == ["pan handle"]
 
 
 def test_a_text_said_after_a_service_call_comes_after_it(asked: QueryManager) -> None:
     release = hold(asked)
-    asked.say("mug")
-    asked.replace(lambda: parse_queries("pan"))
-    last = asked.say("knife")
+    asked.submit_text("mug")
+    asked.replace(lambda: read_phrases(["pan"]))
+    last = asked.submit_text("knife")
     release.set()
-    assert texts(last.result(5)) == ["knife"]
-    assert texts(asked.standing) == ["knife"]
+    assert texts(last.result(5).active) == ["knife"]
+    assert texts(asked.persistent) == ["knife"]
 
 
 def test_words_of_no_use_leave_what_was_asked(asked: QueryManager) -> None:
-    asked.say("mug").result(5)
+    asked.submit_text("mug").result(5)
     with pytest.raises(QueryError):
-        asked.replace(lambda: parse_queries(["\0"])).result(5)
-    assert texts(asked.standing) == ["mug"]
+        asked.replace(lambda: read_phrases(["\0"])).result(5)
+    assert texts(asked.persistent) == ["mug"]
 
 
 def test_an_empty_text_ends_the_search(asked: QueryManager) -> None:
-    asked.say("mug").result(5)
-    asked.say("").result(5)
-    assert asked.standing == () and asked.plan is None
+    asked.submit_text("mug").result(5)
+    asked.submit_text("").result(5)
+    assert asked.persistent == () and asked.encoded is None
 
 
 def test_a_fault_is_told_to_whoever_asked_and_the_next_words_are_taken(asked: QueryManager) -> None:
-    with pytest.raises(QueryError, match="KeyError"):
+    with pytest.raises(KeyError):
         asked.replace(lambda: {}["no such thing"]).result(5)
-    assert texts(asked.say("mug").result(5)) == ["mug"]
+    assert texts(asked.submit_text("mug").result(5).active) == ["mug"]
 
 
 def test_closing_drops_what_waits() -> None:
     asked = QueryManager()
     release = hold(asked)
-    waiting = asked.say("mug")
+    waiting = asked.submit_text("mug")
     threading.Timer(0.2, release.set).start()
     asked.close()
     assert not waiting.done()
+
+
+class ClosedVocabulary:
+    """A segmenter that answers only some queries, or fails."""
+
+    def __init__(self, *known: str, failure: Exception | None = None) -> None:
+        self.known, self.failure = known, failure
+
+    def encode_queries(self, queries: Queries) -> EncodedQueries:
+        if self.failure is not None:
+            raise self.failure
+        accepted = tuple(query for query in queries if query.text in self.known)
+        refused = tuple(
+            RefusedQuery(query.text, f"{query.text!r} is unknown", self.known)
+            for query in queries
+            if query not in accepted
+        )
+        if not accepted:
+            raise QueryError("\n".join(query.reason for query in refused), refused)
+        return EncodedQueries(accepted, Conditions.placeholder(1), (), refused)
+
+
+def test_of_a_list_with_unknown_words_the_rest_becomes_active(asked: QueryManager) -> None:
+    asked.set_segmenter(ClosedVocabulary("mug", "pan"))
+    update = asked.submit_text("mug, sprocket, \N{PILE OF POO}").result(5)
+    assert texts(update.active) == texts(update.accepted) == ["mug"]
+    assert {query.text for query in update.refused} == {"sprocket", "\N{PILE OF POO}"}
+    assert ("mug", "pan") in {query.nearest for query in update.refused}
+    assert set(asked.encoded.refused) == set(asked.refused) == set(update.refused)
+    assert "mug, pan" in describe_refused(update.refused)
+
+
+def test_if_nothing_is_left_the_previous_queries_stay(asked: QueryManager) -> None:
+    asked.set_segmenter(ClosedVocabulary("mug"))
+    asked.submit_text("mug").result(5)
+    with pytest.raises(QueryError, match="sprocket") as raised:
+        asked.replace(lambda: read_phrases(["sprocket"]), append=True).result(5)
+    assert [query.text for query in raised.value.refused] == ["sprocket"]
+    assert texts(asked.persistent) == ["mug"] and asked.refused == ()
+
+
+def test_another_model_is_asked_for_what_the_first_refused(asked: QueryManager) -> None:
+    asked.submit_text("mug, sprocket").result(5)
+    assert texts(asked.set_segmenter(ClosedVocabulary("pan")).active) == []
+    assert asked.encoded is None and len(asked.refused) == 2
+    assert texts(asked.set_segmenter(ClosedVocabulary("mug", "sprocket")).active) == [
+        *("mug", "sprocket")
+    ]
+
+
+def test_a_goal_keeps_its_own_refused_words(asked: QueryManager) -> None:
+    asked.set_segmenter(ClosedVocabulary("mug", "pan"))
+    asked.submit_text("mug, gear").result(5)
+    update = asked.add_goal("goal", lambda: read_phrases(["pan, sprocket"])).result(5)
+    assert texts(update.accepted) == ["pan"] and texts(update.active) == ["mug"]
+    assert [query.text for query in update.refused] == ["sprocket"]
+    assert texts(asked.encoded.queries) == ["mug", "pan"]
+    asked.remove_goal("goal").result(5)
+    assert [query.text for query in asked.refused] == ["gear"]
+
+
+def test_a_failure_while_encoding_is_not_taken_for_wrong_words(asked: QueryManager) -> None:
+    asked.set_segmenter(ClosedVocabulary("mug"))
+    asked.submit_text("mug").result(5)
+    asked._segmenter = ClosedVocabulary(failure=MemoryError("the device is full"))
+    with pytest.raises(MemoryError, match="the device is full"):
+        asked.submit_text("pan").result(5)
+    assert texts(asked.persistent) == ["mug"]

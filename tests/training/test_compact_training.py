@@ -12,14 +12,14 @@ from ovps_core.pipeline.postprocess.components import logit
 from ovps_core.segmenter import PartSegmenter
 
 pytest.importorskip("lightning")
-from training.compact import build_release as make_tiny
-from training.compact.backbone import PACKAGE, TRUNK, imagenet_weights, subsample_convolutions
+from training.compact import build_release
+from training.compact.backbone import BACKBONE, PACKAGE, imagenet_weights, subsample_convolutions
 from training.compact.calibrate import calibrate
 
 
 def test_a_lightened_trunk_sees_the_same_and_learns_on_a_channel_mix_only() -> None:
     torch.manual_seed(0)
-    trunk = timm.create_model(TRUNK, features_only=True).eval()
+    trunk = timm.create_model(BACKBONE, features_only=True).eval()
     pixels = torch.randn(1, 3, 96, 64)
     before = trunk(pixels)
     subsample_convolutions(trunk)
@@ -32,8 +32,8 @@ def test_a_lightened_trunk_sees_the_same_and_learns_on_a_channel_mix_only() -> N
 
 def test_imagenet_weights_come_from_the_installed_package_and_fit_the_trunk() -> None:
     pytest.importorskip(PACKAGE)
-    trunk = timm.create_model(TRUNK, features_only=True)
-    trunk.load_state_dict(imagenet_weights(TRUNK))
+    trunk = timm.create_model(BACKBONE, features_only=True)
+    trunk.load_state_dict(imagenet_weights(BACKBONE))
     # Norms that met a million photographs: their variances differ by channel, those of a fresh network do not.
     assert trunk.bn1.running_var.std() > 0.1
 
@@ -63,13 +63,13 @@ def test_one_command_renders_trains_packs_and_goes_on(
     pytest.importorskip(PACKAGE)
     pytest.importorskip("mujoco")
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("phases: [[1.0, 64, 4]]\nbatch: 8\n")
+    recipe.write_text("type: compact\noptim: {phases: [[1.0, 64, 4]], batch: 8}\n")
     given = [str(tmp_path), "--scenes", "64", "--minutes", "0.1", "--config", str(recipe)]
-    make_tiny.main([*given, "--calibrate-on", "8"])
+    build_release.main([*given, "--calibrate-on", "8"])
     weights = tmp_path / "tiny.safetensors"
     segmenter = PartSegmenter.from_pretrained(weights)
     assert ("knife", "handle") in segmenter.model.config.object_parts
     assert ("chair", "leg") in segmenter.model.config.object_parts
     weights.unlink()
-    make_tiny.main([*given, "--calibrate-on", "8"])  # nothing left to render or to train
+    build_release.main([*given, "--calibrate-on", "8"])  # nothing left to render or to train
     assert weights.exists()

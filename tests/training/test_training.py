@@ -13,17 +13,20 @@ import yaml
 
 from ovps_core.checkpoints import load_model
 from ovps_core.datasets.coco_folder import CocoFolder
-from ovps_core.errors import DatasetError
+from ovps_core.errors import ConfigError, DatasetError
 from ovps_core.models.interface import Preprocessing
 from ovps_core.models.partclipseg.corrections import Corrections
 from ovps_core.models.partclipseg.model import PartCLIPSeg
+from training.compact.recipe import CompactRecipe
 from training.data import PartImages, open_data
-from training.recipe import RECIPES, DataRecipe, RecipeError, load_recipe
+from training.families import FAMILIES, load_recipe
+from training.recipe import RECIPES, DataRecipe, as_dict
 from training.report import first_and_last, read_curves
 from training.train import main
 
 SIZE = 64
 SMALL = {
+    "type": "partclipseg",
     "model": {
         "clip": {
             "embed_dim": 32,
@@ -44,7 +47,7 @@ SMALL = {
         },
         "pretrained": "",
         "image_size": SIZE,
-        "taps": [0, 1, 2],
+        "out_indices": [0, 1, 2],
         "dim": 32,
         "heads": 2,
         "mlp_dim": 64,
@@ -156,7 +159,9 @@ def test_released_training_swaps_colours_and_keeps_labels_with_pixels(mugs: Path
     assert shifted.shape == objects.shape
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(RECIPES.glob("partclipseg/*.yaml")), ids=lambda path: path.stem
+)
 def test_recipes_that_come_along_can_be_read(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
@@ -167,18 +172,18 @@ def test_recipes_that_come_along_can_be_read(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("optim: {step: 3}", "no such key step; allowed are steps, batch"),
-        ("optim: {steps: many}", "optim: steps should be int, got 'many'"),
-        ("optim: 3", "optim should hold keys"),
+        ("type: partclipseg\noptim: {step: 3}", "no such key step; allowed are steps, batch"),
+        ("type: partclipseg\noptim: {steps: many}", "optim: steps should be int, got 'many'"),
+        ("type: partclipseg\noptim: 3", "optim should hold keys"),
         ("- a", "should hold keys such as"),
         ("a: [", "is not YAML"),
-        ("score_on: test", "expected val or train"),
+        ("type: partclipseg\nscore_on: test", "expected val or train"),
     ],
 )
 def test_a_wrong_recipe_says_what_is_wrong(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(ConfigError, match=message):
         load_recipe(path)
 
 
@@ -190,3 +195,50 @@ def test_the_command_answers_mistakes_with_one_line(
     arguments = ["--config", str(recipe_file(tmp_path)), "--data", str(mugs)]
     assert main([*arguments, "--output", str(tmp_path), "--resume"]) == 1
     assert "nothing to resume" in capsys.readouterr().err
+
+
+def test_a_recipe_needs_a_known_type_and_each_family_has_recipes(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    for text in ("optim: {steps: 3}", "type: clip\noptim: {steps: 3}"):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match="allowed are compact, partclipseg"):
+            load_recipe(path)
+    folders = {folder.name for folder in RECIPES.iterdir() if any(folder.glob("*.yaml"))}
+    assert folders == set(FAMILIES)
+    for file in RECIPES.glob("*/*.yaml"):
+        assert load_recipe(file.stem).family == file.parent.name
+
+
+def test_values_of_a_recipe_can_be_replaced_and_a_written_recipe_reads_back(tmp_path: Path) -> None:
+    changes = ["optim.lr=1e-3", "optim.phases=[[1, 64, 4]]", "name=mine"]
+    recipe = load_recipe("ovps-tiny", changes)
+    assert isinstance(recipe, CompactRecipe)
+    assert recipe.optim.lr == 1e-3 and recipe.optim.phases == ((1.0, 64, 4),)
+    assert recipe.optim.batch == 32, "others keep the file's value"
+    released = load_recipe("pascal116-released")
+    for each in (recipe, released):
+        path = tmp_path / "again.yaml"
+        path.write_text(yaml.safe_dump(as_dict(each)))
+        assert load_recipe(path) == each
+    for change, message in (
+        ("optim.lr", "should be KEY=VALUE"),
+        ("optim.phases=[[1, 64]]", r"optim: phases\[0\] should hold 3 values"),
+        ("data.level=moon", "data: level is 'moon', expected tabletop or wild"),
+        ("optim.minutes=0", "optim: expected minutes above 0"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load_recipe("ovps-tiny", [change])
+    with pytest.raises(ConfigError, match="neither a YAML file nor one of the recipes"):
+        load_recipe("none")
+
+
+def test_sources_that_a_family_cannot_use_are_refused(
+    tmp_path: Path, mugs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mug_recipe = str(recipe_file(tmp_path))
+    assert main([mug_recipe, "--data", str(mugs), str(mugs), "--out", str(tmp_path)]) == 1
+    assert "takes one --data" in capsys.readouterr().err
+    assert main(["ovps-tiny", "--data", str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert "--val DIR" in capsys.readouterr().err
+    assert main(["--out", str(tmp_path)]) == 1
+    assert "give one recipe" in capsys.readouterr().err

@@ -1,1 +1,1 @@
-"""Training of the packaged compact model on rendered scenes."""
+"""Training of the compact model on rendered scenes, up to the packaged weights."""

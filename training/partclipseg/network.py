@@ -1,4 +1,4 @@
-"""The network that a recipe asks for: new, from pretrained towers, or from weights that exist."""
+"""The PartCLIPSeg of a recipe: new, from pretrained towers, or from existing weights."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from ovps_core.models.families import FAMILIES
 from ovps_core.models.partclipseg.corrections import Corrections
 from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
 from ovps_core.models.partclipseg.query_encoder import ObjectPartEncoder
-from training.recipe import ModelRecipe, RecipeError
+from training.partclipseg.recipe import ModelRecipe
 
 
 def build_network(
     recipe: ModelRecipe, corrections: Corrections, vocabulary: Vocabulary
 ) -> tuple[PartCLIPSeg, ObjectPartEncoder]:
-    """A PartCLIPSeg to train and its query encoder, on the CPU, with the vocabulary in its configuration.
+    """Build a PartCLIPSeg and its query encoder, on the CPU; the configuration records the vocabulary.
 
     Raises:
         CheckpointError: the weights to start from are missing or of another model.
-        RecipeError: pretrained weights are asked for towers that have none.
     """
     if recipe.weights:
         return _from_weights(recipe.weights, corrections, vocabulary)
     config = PartCLIPSegConfig(
         clip=recipe.clip,
         backbone=recipe.backbone,
-        out_indices=recipe.taps,
+        out_indices=recipe.out_indices,
         image_size=recipe.image_size,
         dim=recipe.dim,
         heads=recipe.heads,
@@ -41,17 +40,13 @@ def build_network(
     )
     model, query_encoder = _build(config)
     if recipe.pretrained:
-        if not isinstance(recipe.clip, str):
-            raise RecipeError(
-                "`pretrained` names weights of an open_clip model, but `clip` is a configuration; "
-                "set `pretrained: ''`, or `clip` to a model's name"
-            )
+        assert isinstance(recipe.clip, str)  # the recipe refuses anything else
         towers = pretrained_clip(recipe.clip, recipe.pretrained)
         query_encoder.text_encoder.tower.load_state_dict(towers.text.state_dict())
         if not recipe.backbone:
-            model.backbone.load_state_dict(Backbone(towers.visual, recipe.taps).state_dict())
+            model.backbone.load_state_dict(Backbone(towers.visual, recipe.out_indices).state_dict())
     if recipe.backbone and recipe.backbone_pretrained:
-        tower = Backbone.from_timm(recipe.backbone, recipe.taps, pretrained=True)
+        tower = Backbone.from_timm(recipe.backbone, recipe.out_indices, pretrained=True)
         model.backbone.load_state_dict(tower.state_dict())
     return model, query_encoder
 

@@ -1,4 +1,4 @@
-"""Logits from a GPU to the host: only the boxes in which something is above the threshold cross the bus."""
+"""Copy of mask logits from a CUDA device: only the boxes with values above the threshold cross the bus."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _MARGIN = 1  # bilinear samples inside a mask read one coarse pixel beyond it
-_NOTHING = -100.0  # a finite logit under every threshold: infinities spoil interpolation
+_BACKGROUND = -100.0  # a finite logit below every threshold: infinities spoil interpolation
 _SHARE = 4  # a quarter of all pixels crosses at once; boxes of parts are smaller
-_MOST = 1 << 22  # and no more than 16 MB, however many queries
+_MAX_VALUES = 1 << 22  # 16 MB of float32, however many queries there are
 
 
 def occupied_maps(logits: Tensor, threshold: float) -> NDArray[np.float32]:
-    """Logits float [B, Q, h, w] on any device -> float32 [B, Q, h, w] on the host, true wherever it matters.
+    """Logits float [B, Q, h, w] on any device -> float32 [B, Q, h, w] on the host, exact above ``threshold``.
 
-    A map's box of values above ``threshold``, with a margin, is copied; outside it every value is -100 or less
-    than the threshold. Masks and scores cut from the two are equal.
+    Of each map the box around all values above ``threshold`` is copied, with a margin. Elsewhere the result is
+    -100, or ``threshold`` if that is lower. Masks and scores cut from the result equal those of the whole maps.
 
-    The host waits once: boxes, and what lies in them, travel in one buffer whose size does not depend on them.
-    Where the boxes hold more than a quarter of all pixels, or 16 MB, the whole maps follow in a second copy.
+    The host waits once: the boxes and their values travel in one buffer of fixed size. If the boxes hold more than
+    a quarter of all pixels, or 16 MB, the whole maps follow in a second copy.
     """
     if not np.isfinite(threshold):
         if threshold < 0:
             return logits.float().cpu().numpy()
-        return np.full(logits.shape, _NOTHING, dtype=np.float32)
+        return np.full(logits.shape, _BACKGROUND, dtype=np.float32)
     maps = logits.flatten(0, 1).float()
     boxes = _boxes(maps > threshold)
     together = torch.cat([boxes.flatten().view(torch.float32), _packed(maps, boxes)]).cpu().numpy()
     edges, values = np.split(together, [boxes.numel()])
-    found = np.full(maps.shape, min(_NOTHING, threshold), dtype=np.float32)
+    found = np.full(maps.shape, min(_BACKGROUND, threshold), dtype=np.float32)
     start = 0
     for one, (top, bottom, left, right) in zip(
         found, edges.view(np.int32).reshape(-1, 4), strict=True
@@ -44,32 +44,34 @@ def occupied_maps(logits: Tensor, threshold: float) -> NDArray[np.float32]:
 
 
 def _boxes(above: Tensor) -> Tensor:
-    """bool [M, h, w] -> int32 [M, 4]: top, bottom, left, right of what is True and a margin; 0 where nothing is.
+    """Boxes around True values, with a margin: bool [M, h, w] -> int32 [M, 4], top, bottom, left, right.
 
-    Ends are exclusive.
+    Ends are exclusive; a map without True values has a box of zeros.
     """
     sides = []
     for dim in (2, 1):
         hits = above.any(dim=dim).to(torch.int8)
         length = hits.shape[1]
-        something = hits.amax(1) > 0
+        occupied = hits.amax(1) > 0
         first = (hits.argmax(1) - _MARGIN).clamp(min=0)
         last = (length - hits.flip(1).argmax(1) + _MARGIN).clamp(max=length)
-        sides += [first * something, last * something]
+        sides += [first * occupied, last * occupied]
     return torch.stack(sides, 1).to(torch.int32)
 
 
 def _packed(maps: Tensor, boxes: Tensor) -> Tensor:
-    """The values in the boxes of float32 [M, h, w], one after the other, as far as they fit: [capacity].
+    """Values in the boxes of float32 [M, h, w], one after the other, as far as they fit: float32 [capacity].
 
-    Every shape is known beforehand, so nothing here waits for the GPU.
+    All shapes are known beforehand, so the host does not wait for the GPU.
     """
     height, width = maps.shape[1:]
     top, bottom, left, right = boxes[:, :, None, None].unbind(1)
     row = torch.arange(height, device=maps.device)[:, None]
     column = torch.arange(width, device=maps.device)
     inside = (row >= top) & (row < bottom) & (column >= left) & (column < right)
-    capacity = min(-(-maps.numel() // _SHARE), _MOST)
+    capacity = min(-(-maps.numel() // _SHARE), _MAX_VALUES)
     place = inside.flatten().cumsum(0) - 1
-    place = torch.where(inside.flatten() & (place < capacity), place, capacity)  # the last is a bin
+    place = torch.where(
+        inside.flatten() & (place < capacity), place, capacity
+    )  # the last place takes the rest
     return maps.new_zeros(capacity + 1).scatter_(0, place, maps.flatten())[:capacity]

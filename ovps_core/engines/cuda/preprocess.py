@@ -1,4 +1,4 @@
-"""An image's bytes on a GPU: upload from pinned memory, then resize and normalise in one kernel."""
+"""Preprocessing on a CUDA device: upload from pinned memory, then resize and normalise in one kernel."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,23 @@ from torch import Tensor
 
 from ovps_core.models.interface import Preprocessing
 
-_PINNED = 8  # shapes of images kept ready: as many as a robot has kinds of cameras
+_MAX_PINNED = (
+    8  # buffers per thread, one for each image shape: more than a robot has kinds of cameras
+)
 _local = threading.local()
 log = logging.getLogger(__name__)
+
+
+def to_batch_cuda(
+    images: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing, device: torch.device
+) -> Tensor:
+    """:func:`to_pixels_cuda` of several images of any sizes: float32 [B, 3, h, w]."""
+    if len(images) == 1:
+        return to_pixels_cuda(images[0], preprocessing, device)
+    batch = torch.empty(len(images), 3, *preprocessing.size, device=device)
+    for row, image in enumerate(images):
+        batch[row] = to_pixels_cuda(image, preprocessing, device)[0]
+    return batch
 
 
 def to_pixels_cuda(
@@ -26,7 +41,7 @@ def to_pixels_cuda(
 ) -> Tensor:
     """RGB uint8 [H, W, 3] on the host -> normalised pixels float32 [1, 3, h, w] on ``device``.
 
-    Only the image's bytes cross the bus, and nothing waits for the GPU.
+    Only the bytes of the image cross the bus, and the host does not wait for the GPU.
     """
     return resize_and_normalise(_upload(image, device), preprocessing)
 
@@ -34,8 +49,8 @@ def to_pixels_cuda(
 def resize_and_normalise(image: Tensor, preprocessing: Preprocessing) -> Tensor:
     """RGB uint8 [H, W, 3] -> normalised pixels float32 [1, 3, h, w] on the same device.
 
-    The filter is antialiased bilinear, as in training, without that one's rounding to 8 bits between the two
-    directions. One Triton kernel where Triton is installed, three of PyTorch's otherwise.
+    The filter is antialiased bilinear, as in training, but without rounding to 8 bits between the two directions.
+    It is one Triton kernel if Triton is installed, else three kernels of PyTorch.
     """
     if image.is_cuda and _triton_works():
         with torch.cuda.device(image.device):  # Triton launches on the current device
@@ -45,15 +60,15 @@ def resize_and_normalise(image: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 @functools.cache
 def _triton_works() -> bool:
-    """Whether a kernel can be built here: Triton comes with PyTorch, the C compiler that it needs does not."""
+    """Whether a kernel can be built here. Triton comes with PyTorch; the C compiler that it needs does not."""
     if not importlib.util.find_spec("triton"):
         return False
     smallest = torch.zeros(1, 1, 3, dtype=torch.uint8, device="cuda")
     try:
         _with_triton(smallest, Preprocessing(size=(1, 1)))
-    except Exception as error:  # whatever its compiler meets
+    except Exception as error:  # the compiler raises errors of every kind
         reason = str(error).strip().partition("\n")[0]
-        log.warning("images are resized by PyTorch, since Triton cannot build: %s", reason)
+        log.warning("Triton cannot build its kernel, so PyTorch resizes the images: %s", reason)
         return False
     return True
 
@@ -103,7 +118,7 @@ def _ceil(value: float) -> int:
 
 @functools.cache
 def _kernel() -> Any:
-    """One program a block of output pixels; each pixel sums the triangle filter over the input it covers."""
+    """The kernel: a program per block of output pixels, a triangle filter over the input that a pixel covers."""
     import triton
     import triton.language as tl
 
@@ -164,16 +179,16 @@ def _kernel() -> Any:
 
 
 def _upload(image: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Through pinned memory of this thread's own, so that the copy runs beside the host's work."""
+    """Copy an image through pinned memory of this thread, so that the copy runs beside the host's work."""
     pinned: dict[Any, tuple[Tensor, torch.cuda.Event]] = _local.__dict__.setdefault("pinned", {})
     key = image.shape, device  # an event belongs to the device it was first recorded on
     if key not in pinned:
-        if len(pinned) == _PINNED:
+        if len(pinned) == _MAX_PINNED:
             pinned.pop(next(iter(pinned)))
         buffer = torch.empty(image.shape, dtype=torch.uint8, pin_memory=True)
         pinned[key] = buffer, torch.cuda.Event()
     buffer, free = pinned[key]
-    free.synchronize()  # the last frame's copy ended long ago; several images of one frame take turns
+    free.synchronize()  # waits only if the buffer is still being copied: several images in one frame
     np.copyto(buffer.numpy(), image)
     with torch.cuda.device(device):
         uploaded = buffer.to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""What a network is shown and asked while it is quantised."""
+"""Images and queries that a network is calibrated with when it is quantised."""
 
 from __future__ import annotations
 
@@ -13,44 +13,47 @@ import numpy as np
 from ovps_core.pipeline.preprocess import RgbImage, image_paths, load_image
 
 T = TypeVar("T")
-PAIRS = (
+OBJECT_PARTS = (
     *(("knife", "handle"), ("mug", "rim"), ("bottle", "cap"), ("chair", "leg"), ("car", "wheel")),
     *(("dog", "tail"), ("drawer", "knob"), ("person", "arm"), ("airplane", "wing"), ("cat", "eye")),
 )
-"""Objects and parts that are asked while a network is quantised."""
+"""Objects and parts of the queries that a decoder is calibrated with."""
 
-_SYNTHETIC = 8
-_MOST = 64
+_SYNTHETIC_IMAGES = 8
+_MAX_IMAGES = 64
 
 
-def calibration_images(images: Sequence[RgbImage]) -> list[RgbImage]:
-    """``images``, at most 64 spread evenly; without any, synthetic ones: coloured shapes on textured ground."""
-    return _spread(images) or [_shapes(seed) for seed in range(_SYNTHETIC)]
+def calibration_images(calibration: Sequence[RgbImage]) -> list[RgbImage]:
+    """At most 64 of the images, evenly spaced; for an empty sequence, synthetic ones.
+
+    Synthetic images show coloured ellipses on a textured ground, RGB uint8 [480, 640, 3].
+    """
+    return _spread(calibration) or [_shapes(seed) for seed in range(_SYNTHETIC_IMAGES)]
 
 
 def read_calibration(folder: str | Path | None) -> list[RgbImage]:
-    """A folder's pictures, at most 64 spread evenly; none where no folder is named.
+    """Read at most 64 images of a folder, evenly spaced, RGB uint8 [H, W, 3]; none if no folder is named.
 
     Raises:
-        ImageError: there is none in it, or one cannot be read.
+        ImageError: the folder has no image, or one cannot be read.
     """
     if not folder:
         return []
     return [load_image(path) for path in _spread(image_paths(Path(folder).expanduser()))]
 
 
-def images_digest(images: Sequence[RgbImage]) -> str:
-    """What a quantised graph depends on: the pictures it was calibrated with."""
+def calibration_digest(calibration: Sequence[RgbImage]) -> str:
+    """Digest of the images that :func:`calibration_images` gives."""
     digest = hashlib.sha256()
-    for image in calibration_images(images):
+    for image in calibration_images(calibration):
         digest.update(f"{image.shape}".encode())
         digest.update(image.tobytes())
     return digest.hexdigest()
 
 
-def _spread(all_: Sequence[T]) -> list[T]:
-    most = min(len(all_), _MOST)
-    return [all_[i * len(all_) // most] for i in range(most)]
+def _spread(items: Sequence[T]) -> list[T]:
+    count = min(len(items), _MAX_IMAGES)
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 def _shapes(seed: int) -> RgbImage:

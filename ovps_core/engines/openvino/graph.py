@@ -1,29 +1,36 @@
-"""Reading OpenVINO's graphs: what each operation does in the network, told from how they hang together."""
+"""Roles of the operations in an OpenVINO graph, derived from how they are connected."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import networkx
+import networkx
+
+from ovps_core.engines.openvino.packages import import_openvino
+from ovps_core.models.interface import LayerRole
 
 _PRODUCTS = {"MatMul", "Convolution", "GroupConvolution"}
 
 
 @dataclass(frozen=True)
 class QuantisationRoles:
-    """Names of operations, by what they do.
+    """Names of operations by role. An operation may have several roles.
+
+    Names of a network's modules do not survive the export, so roles are derived from the graph alone.
 
     Attributes:
         layers: products with weights.
         mixers: products of two computed tensors, as in attention.
-        projections: layers that mixers take directly: to queries, keys and values.
-        ends: layers that read the input or write an output, with no other product before or after them.
-        shallow: products on which the output depends that depends on fewest.
-        mlps: layers next to a ReLU that joins two.
+        ends: layers that read the input or write an output: no other product stands before or after them.
+        inner: layers that are not ends.
+        deep: inner layers that the earliest output does not depend on. The earliest output is the one that
+            depends on the fewest products.
+        projections: inner layers whose result a mixer takes directly: to queries, keys and values.
+        mlps: layers directly before and after a ReLU, where there are both.
         sums: additions of two computed tensors, as in residual connections.
         norms: mean and variance normalisations.
         scales: additions and multiplications of a sum, a norm or an end with constants.
@@ -31,19 +38,33 @@ class QuantisationRoles:
 
     layers: frozenset[str]
     mixers: frozenset[str]
-    projections: frozenset[str]
     ends: frozenset[str]
-    shallow: frozenset[str]
+    inner: frozenset[str]
+    deep: frozenset[str]
+    projections: frozenset[str]
     mlps: frozenset[str]
     sums: frozenset[str]
     norms: frozenset[str]
     scales: frozenset[str]
 
-    @classmethod
-    def of(cls, model: Any) -> QuantisationRoles:
-        """The roles in an ``openvino.Model``."""
-        import networkx
+    @property
+    def products(self) -> frozenset[str]:
+        """All products, with weights or without."""
+        return self.layers | self.mixers
 
+    def layers_with(self, roles: Iterable[LayerRole]) -> frozenset[str]:
+        """Layers that have at least one of the roles."""
+        by_role: dict[LayerRole, frozenset[str]] = {
+            "inner": self.inner,
+            "deep": self.deep,
+            "projections": self.projections,
+            "mlps": self.mlps,
+        }
+        return frozenset[str]().union(*(by_role[role] for role in roles))
+
+    @classmethod
+    def from_graph(cls, model: Any) -> QuantisationRoles:
+        """The roles in an ``openvino.Model``."""
         graph, computed = _graph(model)
         kinds: dict[str, str] = dict(graph.nodes(data="kind"))
 
@@ -64,35 +85,44 @@ class QuantisationRoles:
             for name in before[mixer] & layers
             if not any(name in before[between] for between in before[mixer])
         }
-        inner = {name for name in layers if before[name]}
-        inner &= {name for product in products for name in before[product]}
-        sums = of_kind("Add", computed_inputs=2)
-        norms = of_kind("MVN", computed_inputs=1)
-        kept = sums | norms | (layers - inner)
-        scales: set[str] = set()
-        for name in networkx.topological_sort(graph):
-            near = set(graph.pred[name])
-            if (
-                kinds[name] in ("Add", "Multiply")
-                and computed[name] == 1
-                and near & (kept | scales)
-            ):
-                scales.add(name)
+        followed = {name for product in products for name in before[product]}
+        inner = {name for name in layers if before[name]} & followed
+        ends = layers - inner
+        outputs = [name for name, kind in kinds.items() if kind == "Result"]
+        earliest = min((before[name] for name in outputs), key=len)
         mlps: set[str] = set()
         for relu in of_kind("Relu", computed_inputs=1):
             up = {a for name in graph.pred[relu] for a in (name, *graph.pred[name])} & layers
             down = set(graph.succ[relu]) & layers
             mlps |= up | down if up and down else set()
-        outputs = [name for name, kind in kinds.items() if kind == "Result"]
-        shallow = min((before[name] for name in outputs), key=len)
-        found = layers, mixers, projections, layers - inner, shallow, mlps, sums, norms, scales
-        return cls(*map(frozenset, found))
+        sums = of_kind("Add", computed_inputs=2)
+        norms = of_kind("MVN", computed_inputs=1)
+        constants = of_kind("Add", "Multiply", computed_inputs=1)
+        return cls(
+            layers=frozenset(layers),
+            mixers=frozenset(mixers),
+            ends=frozenset(ends),
+            inner=frozenset(inner),
+            deep=frozenset(inner - earliest),
+            projections=frozenset(projections & inner),
+            mlps=frozenset(mlps),
+            sums=frozenset(sums),
+            norms=frozenset(norms),
+            scales=frozenset(_scales(graph, constants, sums | norms | ends)),
+        )
+
+
+def _scales(graph: networkx.DiGraph, constants: set[str], kept: set[str]) -> set[str]:
+    """Operations with ``constants`` that read an operation of ``kept``, directly or through others like them."""
+    scales: set[str] = set()
+    for name in networkx.topological_sort(graph):
+        if name in constants and set(graph.pred[name]) & (kept | scales):
+            scales.add(name)
+    return scales
 
 
 def _graph(model: Any) -> tuple[networkx.DiGraph, dict[str, int]]:
-    """Operations as nodes with a ``kind``, and how many of each one's inputs depend on the network's input."""
-    import networkx
-
+    """Operations as nodes with a ``kind``, and for each the number of inputs that depend on the graph's input."""
     graph = networkx.DiGraph()
     depends: set[str] = set()
     computed: dict[str, int] = {}
@@ -110,16 +140,15 @@ def _graph(model: Any) -> tuple[networkx.DiGraph, dict[str, int]]:
 def keep_sums_in_fp32(source: Path, destination: Path) -> None:
     """Write a graph whose sums, norms, first and last layers stay in float32 when the rest runs in 16 bit.
 
-    A residual stream grows while what is added to it stays small, so rounding the stream costs more than rounding
-    the products. The ends are a hundredth of the work; what they round is seen by all or hidden by nothing.
+    A residual stream grows while the terms added to it stay small, so rounding the stream costs more than rounding
+    the products. The ends are a hundredth of the work, and their rounding errors reach every output.
 
     Args:
         source: an .xml file; its weights are shared, not copied.
         destination: the .xml file to write, to be read together with the weights of ``source``.
     """
-    import openvino
-
-    roles = QuantisationRoles.of(openvino.Core().read_model(source))
+    openvino = import_openvino()
+    roles = QuantisationRoles.from_graph(openvino.Core().read_model(source))
     kept = roles.sums | roles.norms | roles.ends | roles.scales
     tree = ElementTree.parse(source)
     for layer in tree.iterfind("layers/layer"):
@@ -128,6 +157,6 @@ def keep_sums_in_fp32(source: Path, destination: Path) -> None:
             if attributes is None:
                 attributes = ElementTree.Element("rt_info")
                 layer.insert(1 if layer.find("data") is not None else 0, attributes)
-            # OpenVINO's own word for "in no less precision than written here"
+            # OpenVINO's attribute for operations that run in no lower precision than the file's
             ElementTree.SubElement(attributes, "attribute", name="precise", version="0")
     tree.write(destination)

@@ -1,1 +1,1 @@
-"""TensorRT engine: build, cache and run."""
+"""TensorRT engine: build and run."""

@@ -1,4 +1,4 @@
-"""Building TensorRT engines from ONNX, with TensorRT or TensorRT-RTX; the latter needs no GPU for it."""
+"""Build of TensorRT plans from ONNX, with TensorRT or with TensorRT-RTX, which needs no GPU to build."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from ovps_core.engines.interface import MAX_QUERIES
-from ovps_core.errors import BackendError
+from ovps_core.errors import BackendError, MissingDependencyError, UsageError
 
 RUNTIMES = ("tensorrt", "tensorrt_rtx")
 BuildProgress = Callable[[str, int, int], None]
-"""Called with a phase's name, the steps done and the steps there are."""
+"""Called with the name of a phase, the number of steps done and the number of all steps."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Least, usual and most of what is free in a graph; kernels are tuned for the usual.
+    """Minimum, usual value and maximum of the free axes of a graph; kernels are tuned for the usual value.
 
     Attributes:
         batch: images in one call.
-        queries: names, and pairs, in one pass of the decoder.
+        queries: names, and object parts, in one pass of the decoder.
     """
 
     batch: tuple[int, int, int] = (1, 1, 8)
@@ -33,15 +33,16 @@ class Profile:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What was built.
+    """Description of a built plan.
 
     Attributes:
         runtime: "tensorrt" or "tensorrt_rtx", and its version.
-        capabilities: of the GPUs it runs on; empty for the one it was built on.
-        inputs, outputs: "name dtype shape".
-        layers: of the network before fusion.
-        plan_bytes: of the engine.
-        seconds: of the build.
+        capabilities: compute capabilities of the GPUs it runs on; empty: only the one it was built on.
+        inputs, outputs: "name dtype shape" of each tensor.
+        layers: number of layers before fusion.
+        plan_bytes: size of the plan.
+        seconds: duration of the build.
+        profile: sizes that the plan accepts.
     """
 
     runtime: str
@@ -55,7 +56,7 @@ class BuildReport:
 
 
 def runtime_name() -> str:
-    """The TensorRT that can be imported, "" without any."""
+    """Name of the installed TensorRT, "tensorrt" or "tensorrt_rtx"; "" if there is none."""
     return next((name for name in RUNTIMES if importlib.util.find_spec(name)), "")
 
 
@@ -63,14 +64,14 @@ def require_tensorrt() -> Any:
     """The module ``tensorrt`` or ``tensorrt_rtx``.
 
     Raises:
-        BackendError: neither can be imported; says what to install.
+        MissingDependencyError: neither is installed; the message has the line that installs one.
     """
     for name in RUNTIMES:
         try:
             return importlib.import_module(name)
         except ImportError:
             continue
-    raise BackendError(
+    raise MissingDependencyError(
         'no TensorRT is installed: pip install "ovps[tensorrt]", or "ovps[tensorrt-rtx]" for RTX cards'
     )
 
@@ -83,26 +84,25 @@ def build_plan(
     timing_cache: Path | None = None,
     progress: BuildProgress | None = None,
 ) -> tuple[bytes, BuildReport]:
-    """A serialised engine from a strongly typed graph: its precision is what the graph says.
+    """Build a serialised engine, which TensorRT calls a plan; its precision is that of the graph's tensors.
 
     Args:
-        onnx: what :func:`ovps_core.engines.subgraphs.export_onnx` wrote.
+        onnx: a file written by :func:`ovps_core.engines.subgraphs.export_onnx`.
+        profile: sizes that the plan must accept.
         capabilities: compute capabilities to build for ("8.6", "8.9", "12.0"); only TensorRT-RTX takes them.
-        timing_cache: read where it exists and written back, so that the next build of alike layers is quick.
+        timing_cache: file of kernel timings, read if it exists and written back; it speeds up later builds.
         progress: called as phases of the build advance.
 
     Raises:
+        MissingDependencyError: no TensorRT is installed.
+        UsageError: this TensorRT cannot build for the capabilities.
         BackendError: the graph cannot be parsed or built; the message has the first error.
     """
     trt = require_tensorrt()
     started = time.perf_counter()
     logger = _logger(trt)
     builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(onnx)):
-        first = parser.get_error(0).desc() if parser.num_errors else "no reason given"
-        raise BackendError(f"{trt.__name__} {trt.__version__} cannot read {onnx.name}: {first}")
+    network = _parse(trt, builder, logger, onnx)
     config = builder.create_builder_config()
     config.add_optimization_profile(_profile(builder, network, profile))
     _set_capabilities(trt, config, capabilities)
@@ -135,8 +135,18 @@ def build_plan(
     return plan, report
 
 
+def _parse(trt: Any, builder: Any, logger: Any, onnx: Path) -> Any:
+    """The strongly typed network of an ONNX file."""
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(onnx)):
+        first = parser.get_error(0).desc() if parser.num_errors else "no reason given"
+        raise BackendError(f"{trt.__name__} {trt.__version__} cannot read {onnx.name}: {first}")
+    return network
+
+
 def _profile(builder: Any, network: Any, wanted: Profile) -> Any:
-    """Free axes by their place: images come first in pixels and levels, queries in everything else."""
+    """The free axis is the first: of images in pixels and feature levels, of queries in all other inputs."""
     profile = builder.create_optimization_profile()
     for i in range(network.num_inputs):
         tensor = network.get_input(i)
@@ -151,7 +161,7 @@ def _set_capabilities(trt: Any, config: Any, capabilities: Sequence[str]) -> Non
     if not capabilities:
         return
     if not hasattr(config, "set_compute_capability"):
-        raise BackendError(
+        raise UsageError(
             f"{trt.__name__} builds for the GPU at hand; tensorrt_rtx builds for others"
         )
     config.num_compute_capabilities = len(capabilities)
@@ -159,7 +169,7 @@ def _set_capabilities(trt: Any, config: Any, capabilities: Sequence[str]) -> Non
         name = "SM" + capability.replace(".", "")
         if not hasattr(trt.ComputeCapability, name):
             known = sorted(name for name in dir(trt.ComputeCapability) if name.startswith("SM"))
-            raise BackendError(
+            raise UsageError(
                 f"{trt.__name__} {trt.__version__} has no compute capability {capability}; it knows "
                 + ", ".join(known)
             )
@@ -167,12 +177,12 @@ def _set_capabilities(trt: Any, config: Any, capabilities: Sequence[str]) -> Non
 
 
 def _load_timing_cache(config: Any, path: Path | None) -> Any:
-    """TensorRT's own timings; None where the runtime has none (TensorRT-RTX times nothing when building)."""
+    """TensorRT's kernel timings; None if the runtime has none, as TensorRT-RTX, which times nothing in a build."""
     if path is None:
         return None
     content = path.read_bytes() if path.is_file() else b""
     cache = config.create_timing_cache(content)
-    if cache is None:  # a foreign one
+    if cache is None:  # the file is of another version
         cache = config.create_timing_cache(b"")
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         return None
@@ -181,7 +191,7 @@ def _load_timing_cache(config: Any, path: Path | None) -> Any:
 
 def _write_atomically(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
+    unfinished = path.with_name(path.name + ".unfinished")
     unfinished.write_bytes(content)
     unfinished.replace(path)
 
@@ -192,7 +202,7 @@ def _describe(tensor: Any) -> str:
 
 def _logger(trt: Any) -> Any:
     class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
-        """Keeps errors for the exception; TensorRT itself only returns None."""
+        """Keeps error messages for the exception; TensorRT itself returns None without a reason."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)

@@ -1,92 +1,127 @@
-"""TensorRT on a GPU: fp16 engines, PyTorch's tensors by pointer, a CUDA graph for each number of queries."""
+"""TensorRT on a GPU: fp16 plans, PyTorch's tensors by pointer, a CUDA graph for each number of queries."""
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
-import time
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ovps_core.engines.chunking import pad_to_bucket, pad_with_dummy_object_part, round_up_to_bucket
-from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
-from ovps_core.engines.interface import Engine, EngineShape
-from ovps_core.engines.subgraphs import SUBGRAPHS
-from ovps_core.engines.tensorrt.build import Profile, require_tensorrt
-from ovps_core.engines.tensorrt.cache import plan_key, plans
-from ovps_core.errors import BackendError
-from ovps_core.models.interface import Conditions, Features, PartLogits, PartModel
+from ovps_core.checkpoints.file import ModelFile
+from ovps_core.engines.chunking import graph_inputs, pad_to_bucket, round_up_to_bucket
+from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache, graph_key
+from ovps_core.engines.graph_engine import GraphEngine
+from ovps_core.engines.interface import EngineShape
+from ovps_core.engines.subgraphs import export_onnx
+from ovps_core.engines.tensorrt.build import Profile, build_plan, require_tensorrt
+from ovps_core.errors import BackendError, UsageError
+from ovps_core.models.interface import Conditions, Features, PartModel
 
 PRECISIONS = ("fp16", "fp32")
 log = logging.getLogger(__name__)
 
 
-class TensorRtEngine(Engine):
-    """The network's two halves as TensorRT engines, kept on disk after the first start.
-
-    Work is queued on a stream of the engine's own; the caller's stream waits for it, the host does not.
+def plan_key(
+    model: PartModel | ModelFile,
+    *,
+    size: tuple[int, int],
+    precision: str,
+    profile: Profile,
+    runtime: str,
+    gpu: str,
+) -> dict[str, str]:
+    """Cache key of the plans of a model.
 
     Args:
-        model: the network; its weights are copied.
+        model: the network.
+        size: (height, width) of the pixels.
+        precision: one of :data:`PRECISIONS`.
+        profile: sizes that the plans accept.
+        runtime: name and version of TensorRT.
+        gpu: name and compute capability of the GPU.
+    """
+    return graph_key(model, size) | {
+        "precision": precision,
+        "profile": json.dumps(asdict(profile)),
+        "runtime": runtime,
+        "gpu": gpu,
+    }
+
+
+def timing_cache_name(runtime: str, gpu: str) -> str:
+    """File name of TensorRT's timings, which depend on the GPU and the version, but not on the model."""
+    name = "".join(c if c.isalnum() else "-" for c in f"{runtime} {gpu}")
+    return f"timings-{name}.bin"
+
+
+class TensorRtEngine(GraphEngine["_LoadedPlan"]):
+    """Runs the subgraphs of a model as TensorRT plans.
+
+    Work is queued on the engine's own stream; the caller's stream waits for it, the host does not.
+
+    Args:
+        model: the network, or its file; the weights are copied.
         device: "cuda:N".
-        precision: "fp16" (half weights, layer norms in fp32) or "fp32".
-        cache: where the engines are kept; is told how a first build advances.
+        precision: "fp16" (float16 weights, layer norms in float32) or "fp32".
+        engine_cache: folder of the plans; its listener follows the first build.
 
     Raises:
-        BackendError: no TensorRT, no GPU, or another precision.
+        MissingDependencyError: no TensorRT is installed.
+        UsageError: another precision, or a device that is no GPU.
+        BackendError: PyTorch sees no GPU.
     """
 
     name = "tensorrt"
+    reuses_outputs = True
 
     def __init__(
         self,
-        model: PartModel,
+        model: PartModel | ModelFile,
         *,
         device: str = "cuda:0",
         precision: str = "fp16",
-        cache: EngineCache = DEFAULT_CACHE,
+        engine_cache: EngineCache = DEFAULT_CACHE,
     ) -> None:
-        super().__init__()
+        super().__init__(model, precision=precision, engine_cache=engine_cache)
         self._trt = require_tensorrt()
         if precision not in PRECISIONS:
-            raise BackendError(f"tensorrt runs in {' or '.join(PRECISIONS)}, not {precision!r}")
-        if not device.startswith("cuda") or not torch.cuda.is_available():
-            raise BackendError(
-                f"tensorrt needs a CUDA device, not {device!r}; use openvino or torch on a CPU"
-            )
+            raise UsageError(f"tensorrt runs in {' or '.join(PRECISIONS)}, not {precision!r}")
+        needs_gpu = f"tensorrt needs a CUDA device, not {device!r}; use openvino or torch on a CPU"
+        if not device.startswith("cuda"):
+            raise UsageError(needs_gpu)
+        if not torch.cuda.is_available():
+            raise BackendError(needs_gpu)
         self.device = torch.device(device)
-        self.precision = precision
-        self._model = model
-        self._cache = cache
         self._profile = Profile()
         self._stream = torch.cuda.Stream(self.device)
-        self._halves: dict[tuple[int, int], tuple[_Half, _Half]] = {}
+        self._runtime = f"{self._trt.__name__} {self._trt.__version__}"
+        properties = torch.cuda.get_device_properties(self.device)
+        self._gpu = f"{properties.name} {properties.major}.{properties.minor}"
 
     def prepare(self, shape: EngineShape) -> None:
-        """Build or load the engines, and record the graphs for one query and for the most.
+        """Build or load the plans, and record CUDA graphs for one query and for the maximum.
 
-        A larger batch or more queries than the profile has are another engine.
+        A larger batch or more queries than the profile allows need new plans.
         """
         batch, queries = self._profile.batch, self._profile.queries
         if shape.batch > batch[2] or shape.max_queries > queries[2]:
-            most = (
-                max(shape.batch, batch[2]),
-                round_up_to_bucket(max(shape.max_queries, queries[2])),
-            )
-            self._profile = Profile((1, batch[1], most[0]), (1, queries[1], most[1]))
-            self._halves.clear()
-        self.max_queries = shape.max_queries
-        self._load(shape.size)
+            max_queries = round_up_to_bucket(max(shape.max_queries, queries[2]))
+            max_batch = max(shape.batch, batch[2])
+            self._profile = Profile((1, batch[1], max_batch), (1, queries[1], max_queries))
+            self._graphs.clear()
+        super().prepare(shape)
+        spec = self._spec
         pixels = torch.zeros(shape.batch, 3, *shape.size, device=self.device)
         for count in (1, shape.max_queries):
-            words = torch.zeros(count, self._model.spec.condition_dim)
-            rows = torch.zeros(
-                count if self._model.spec.answers_object_parts else 0, dtype=torch.int64
-            )
-            self.run(pixels, Conditions(words, words[: len(rows)], rows, rows))
+            object_parts = count if spec.answers_object_parts else 0
+            self.run(pixels, Conditions.placeholder(spec.condition_dim, count, object_parts))
 
     def encode(self, pixels: Tensor) -> Features:
         """See :meth:`Engine.encode`."""
@@ -95,54 +130,57 @@ class TensorRtEngine(Engine):
                 f"this engine takes {self._profile.batch[2]} images at once, not {pixels.shape[0]}; "
                 "prepare it for more"
             )
-        height, width = pixels.shape[-2:]
-        encode, _ = self._load((height, width))
-        return Features(self._run(encode, (pixels.float(),)), (height, width))
+        return super().encode(pixels)
 
-    def decode(self, features: Features, conditions: Conditions) -> PartLogits:
-        """See :meth:`Engine.decode`."""
-        _, decode = self._load(features.size)  # the halves of one size know each other by it
-        count, pairs = conditions.names.shape[0], conditions.object_parts.shape[0]
-        padded = pad_to_bucket(pad_with_dummy_object_part(conditions))
-        asked = padded.tensors() if self._model.spec.answers_object_parts else (padded.names,)
-        logits = self._run(decode, (*features.levels, *asked))
-        # What a graph writes is its own memory, which its next replay overwrites.
-        names = logits[0][:, :count].clone()
-        return PartLogits(names, logits[1][:, :pairs].clone() if pairs else names[:, :0])
+    def _condition_inputs(self, conditions: Conditions) -> tuple[Tensor, ...]:
+        return graph_inputs(pad_to_bucket(conditions), self._spec.answers_object_parts)
 
-    def _run(self, half: _Half, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _key(self, size: tuple[int, int]) -> dict[str, str]:
+        return plan_key(
+            self._model,
+            size=size,
+            precision=self.precision,
+            profile=self._profile,
+            runtime=self._runtime,
+            gpu=self._gpu,
+        )
+
+    def _export(self, folder: Path, subgraph: str, size: tuple[int, int]) -> None:
+        with tempfile.TemporaryDirectory() as graphs:
+            onnx = Path(graphs) / f"{subgraph}.onnx"
+            export_onnx(self._model, onnx, precision=self.precision, subgraph=subgraph, size=size)
+            timings = timing_cache_name(self._runtime, self._gpu)
+            plan, report = build_plan(
+                onnx,
+                profile=self._profile,
+                timing_cache=self._engine_cache.folder / timings,
+                progress=functools.partial(self._tell, subgraph),
+            )
+        (folder / f"{subgraph}.plan").write_bytes(plan)
+        (folder / f"{subgraph}.json").write_text(json.dumps(asdict(report), indent=1))
+        log.info("%s: %.0f MB in %.0f s", subgraph, report.plan_bytes / 1e6, report.seconds)
+
+    def _tell(self, subgraph: str, phase: str, done: int, steps: int) -> None:
+        self._engine_cache.progress(f"{subgraph}, {phase}: {done} of {steps}")
+
+    def _load(self, folder: Path, subgraph: str) -> _LoadedPlan:
+        with torch.cuda.device(self.device):
+            return _LoadedPlan(self._trt, folder / f"{subgraph}.plan")
+
+    def _run(self, graph: _LoadedPlan, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         current = torch.cuda.current_stream(self.device)
         self._stream.wait_stream(current)
         with torch.cuda.device(self.device), torch.cuda.stream(self._stream):
-            outputs = half.run(inputs)
+            outputs = graph.run(tuple(inputs))
         current.wait_stream(self._stream)
         return outputs
-
-    def _load(self, size: tuple[int, int]) -> tuple[_Half, _Half]:
-        if size not in self._halves:
-            started = time.perf_counter()
-            properties = torch.cuda.get_device_properties(self.device)
-            key = plan_key(
-                self._model,
-                size=size,
-                precision=self.precision,
-                profile=self._profile,
-                runtime=f"{self._trt.__name__} {self._trt.__version__}",
-                gpu=f"{properties.name} {properties.major}.{properties.minor}",
-            )
-            folder = plans(self._model, key, size=size, profile=self._profile, cache=self._cache)
-            with torch.cuda.device(self.device):
-                halves = [_Half(self._trt, folder / f"{half}.plan") for half in SUBGRAPHS]
-            self._halves[size] = halves[0], halves[1]
-            log.info("tensorrt ready for %dx%d in %.1f s", *size, time.perf_counter() - started)
-        return self._halves[size]
 
 
 @dataclass(frozen=True)
 class _Recorded:
-    """Fixed memory of one shape, and the graph that reads and writes it.
+    """Fixed memory for one set of input shapes, and the CUDA graph that reads and writes it.
 
-    The context is the graph's own: setting another shape on it would pull memory from under the graph.
+    The context belongs to the graph alone: setting another shape on it would free memory that the graph uses.
     """
 
     context: Any
@@ -151,11 +189,11 @@ class _Recorded:
     graph: torch.cuda.CUDAGraph
 
 
-class _Half:
-    """One engine, and per shape of its inputs a context, fixed buffers and a CUDA graph.
+class _LoadedPlan:
+    """A plan ready to run: per set of input shapes a context, fixed buffers and a CUDA graph.
 
     Raises:
-        BackendError: this TensorRT or GPU does not take the plan.
+        BackendError: this TensorRT or GPU does not accept the plan.
     """
 
     def __init__(self, trt: Any, plan: Path) -> None:
@@ -174,15 +212,15 @@ class _Half:
     def _make_context(self) -> Any:
         if not hasattr(self._trt, "DynamicShapesKernelSpecializationStrategy"):
             return self._engine.create_execution_context()
-        # TensorRT-RTX compiles kernels for a shape when it first sees it; lazily, it would do so behind a graph
-        # that has already been recorded with the slow ones.
+        # TensorRT-RTX compiles kernels for a shape when it first sees it. Lazily, it would do so after the graph
+        # was recorded with the slow ones.
         config = self._engine.create_runtime_config()
         strategy = self._trt.DynamicShapesKernelSpecializationStrategy
         config.dynamic_shapes_kernel_specialization_strategy = strategy.EAGER
         return self._engine.create_execution_context(config)
 
     def run(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Queue one call on the current stream; outputs live until the next call with these shapes."""
+        """Queue one call on the current stream; outputs are valid until the next call with these shapes."""
         shapes = tuple(tensor.shape for tensor in inputs)
         if shapes not in self._recorded:
             self._recorded[shapes] = self._record(inputs)
@@ -204,10 +242,12 @@ class _Half:
             context.set_tensor_address(name, buffer.data_ptr())
         outputs = tuple(self._allocate(context, name) for name in self._outputs)
         stream = torch.cuda.current_stream()
-        self._enqueue(context, stream)  # compiles and allocates what may not happen while recording
+        self._enqueue(
+            context, stream
+        )  # compiles and allocates, which may not happen while recording
         stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        # Other threads may pin memory meanwhile.
+        # With this mode other threads may pin memory meanwhile.
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             self._enqueue(context, torch.cuda.current_stream())
         return _Recorded(context, buffers, outputs, graph)

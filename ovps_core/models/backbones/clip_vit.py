@@ -1,4 +1,4 @@
-"""Image towers of open_clip and timm as one thing: pixels in, a few layers' tokens out."""
+"""Image towers of open_clip and timm behind one interface: pixels to the tokens of a few layers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def build_clip(spec: ClipSpec) -> CustomTextCLIP:
 
 
 def pretrained_clip(name: str, tag: str) -> CustomTextCLIP:
-    """The same with published weights, fetched through open_clip from the hub or taken from its cache."""
+    """:func:`build_clip` with published weights, from the hub or its cache on this machine."""
     return open_clip.create_model(name, pretrained=tag, force_custom_text=True)
 
 
@@ -133,8 +133,10 @@ class Backbone(nn.Module):
         return cls(timm.create_model(name, num_classes=0, pretrained=pretrained), out_indices)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Normalised pixels float [B, 3, H, W] -> per layer float [B, prefix + h * w, width], on one grid
-        ``h, w = self.grid(H, W)``."""
+        """Normalised pixels float [B, 3, H, W] -> per layer float [B, prefix + h * w, width].
+
+        All layers are on one grid, ``h, w = self.grid(H, W)``.
+        """
         grid = self.grid(*pixels.shape[-2:])
         if self.is_clip_vit:
             positions = resize_positions(self.tower.visual.positional_embedding, grid)
@@ -167,17 +169,17 @@ class Backbone(nn.Module):
 
 
 def _relative_layers(depth: int) -> tuple[int, ...]:
-    """The layers of a ``depth``-layer ViT that lie where 3, 6 and 9 lie in one of 12."""
+    """Layers of a ``depth``-layer ViT at the relative depth of layers 3, 6 and 9 of 12."""
     return tuple(round(i * depth / 12) for i in (3, 6, 9))
 
 
 def _any_size(trunk: Any) -> Any:
-    """The same network taking any input size: timm's ViTs fix theirs unless told otherwise when built."""
+    """The network for any input size; timm's ViTs fix theirs unless they are built otherwise."""
     if getattr(trunk, "dynamic_img_size", True):
         return trunk
     name = trunk.pretrained_cfg["architecture"]
     rebuilt = timm.create_model(name, num_classes=0, dynamic_img_size=True)
-    rebuilt.load_state_dict(trunk.state_dict(), strict=False)  # pooling heads are not tapped
+    rebuilt.load_state_dict(trunk.state_dict(), strict=False)  # pooling heads are not used
     return rebuilt
 
 

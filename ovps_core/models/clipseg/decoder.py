@@ -1,4 +1,4 @@
-"""CLIPSeg's decoder: a small transformer that reads image tokens through the eyes of each condition.
+"""CLIPSeg's decoder: a small transformer over image tokens, modulated by each condition.
 
 Source: Lüddecke and Ecker, "Image Segmentation Using Text and Image Prompts", CVPR 2022; PartCLIPSeg
 (NeurIPS 2024) uses it unchanged for its first head.
@@ -48,7 +48,7 @@ class Block(nn.Module):
         return self._close(tokens, mixed)
 
     def with_attention(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, with the softmaxed attention float [M, heads, N, N] (rows are queries) for losses on it."""
+        """Tokens as from :meth:`forward`, and softmaxed attention float [M, heads, N, N], rows are queries."""
         query, key, value = self._heads(tokens)
         scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
         attention = scores.softmax(dim=-1)
@@ -63,7 +63,7 @@ class Block(nn.Module):
 
 
 class Upsampler(nn.Sequential):
-    """Tokens' feature maps to logits at ``stride`` times their size.
+    """Upsampler of feature maps to logits at ``stride`` times their size.
 
     "refined" (rd64-refined): 3x3 convolution, then two transposed convolutions; "plain" (rd64): one transposed
     convolution. A stride that does not split into two equal steps takes the larger one first.
@@ -86,9 +86,8 @@ class Upsampler(nn.Sequential):
     def forward(self, maps: Tensor) -> Tensor:
         """Maps float [B, C, dim, h, w] -> logits float [B, C, stride * h, stride * w].
 
-        A transposed convolution that steps by its own size is a linear layer whose outputs are moved beside each
-        other. Said so, it is several times faster on a CPU, runs in 16 bit where a transposed convolution to one
-        channel does not, and the moves of both steps are one.
+        A transposed convolution whose stride equals its kernel is a linear layer followed by a pixel shuffle. In
+        this form it is several times faster on a CPU and also runs in 16 bit; both steps share one shuffle.
         """
         hidden, (height, width) = maps.flatten(0, 1), maps.shape[-2:]
         sides: list[int] = []
@@ -109,7 +108,7 @@ class Upsampler(nn.Sequential):
 
 
 def _step(layer: nn.ConvTranspose2d, tokens: Tensor) -> Tensor:
-    """Tokens float [M, N, in] -> float [M, N * step * step, out], rows of a token's square one after the other."""
+    """Tokens float [M, N, in] -> float [M, N * step * step, out], the pixels of a token in a row."""
     weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)  # [step * step * out, in]
     assert layer.bias is not None  # made so above
     bias = layer.bias.repeat(layer.stride[0] ** 2)
@@ -118,13 +117,12 @@ def _step(layer: nn.ConvTranspose2d, tokens: Tensor) -> Tensor:
 
 
 class FilmDecoder(nn.Module):
-    """Crosses every image with every condition.
+    """Decoder of every image with every condition.
 
     Args:
-        widths: channels of the tapped layers, shallow to deep; the deepest enters first, where the condition
-            enters too.
+        widths: channels of the encoder layers, shallow to deep; the deepest enters first, with the condition.
         condition_dim: D of the conditions.
-        dim, heads, mlp_dim: of the blocks, one block a tap.
+        dim, heads, mlp_dim: sizes of the blocks, one block per layer.
     """
 
     def __init__(
@@ -135,12 +133,14 @@ class FilmDecoder(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, heads, mlp_dim) for _ in widths)
         self.film = FiLM(condition_dim, dim)
 
-    def reduce(self, taps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Tapped tokens, shallow to deep, each float [B, N, width] -> each float [B, N, dim], deep to shallow.
+    def reduce(self, layers: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Encoder tokens, shallow to deep, each float [B, N, width] -> each float [B, N, dim], deep to shallow.
 
         It does not depend on the conditions, so it is part of encoding the image.
         """
-        return tuple(reduce(tap) for reduce, tap in zip(self.reduces, reversed(taps), strict=True))
+        return tuple(
+            reduce(tokens) for reduce, tokens in zip(self.reduces, reversed(layers), strict=True)
+        )
 
     def forward(
         self, reduced: Sequence[Tensor], conditions: Tensor, *, keep_attention: bool = False
@@ -148,18 +148,18 @@ class FilmDecoder(nn.Module):
         """Decode C conditions on B images.
 
         Args:
-            reduced: what :meth:`reduce` gave.
+            reduced: result of :meth:`reduce`.
             conditions: float [C, D].
             keep_attention: also return the blocks' attention; needs much memory.
 
         Returns:
-            Tokens float [B, C, N, dim], and per block float [B, C, heads, N, N] or nothing.
+            Tokens float [B, C, N, dim], and attention float [B, C, heads, N, N] per block, empty if not kept.
         """
         shape = reduced[0].shape[0], conditions.shape[0]
         hidden, attentions = None, []
-        for tap, block in zip(reduced, self.blocks, strict=True):
-            tap = tap[:, None]
-            hidden = self.film(tap, conditions) if hidden is None else hidden + tap
+        for layer, block in zip(reduced, self.blocks, strict=True):
+            image = layer[:, None]
+            hidden = self.film(image, conditions) if hidden is None else hidden + image
             tokens = hidden.flatten(0, 1)
             if keep_attention:
                 tokens, attention = block.with_attention(tokens)  # type: ignore[operator]
@@ -167,7 +167,7 @@ class FilmDecoder(nn.Module):
             else:
                 tokens = block(tokens)
             hidden = tokens.unflatten(0, shape)
-        assert hidden is not None  # there is at least one tap
+        assert hidden is not None  # there is at least one layer
         return hidden, attentions
 
 
@@ -177,8 +177,10 @@ def tokens_to_maps(tokens: Tensor, grid: tuple[int, int], prefix: int) -> Tensor
 
 
 class VisualAdapter(nn.Module):
-    """PartCLIPSeg's bottleneck on CLIP's tokens: ``0.8 x + 0.2 ReLU(W2 ReLU(W1 x))``, a quarter as wide, without
-    biases."""
+    """PartCLIPSeg's adapter on CLIP's tokens: ``0.8 x + 0.2 ReLU(W2 ReLU(W1 x))``.
+
+    The bottleneck is a quarter as wide as the tokens; there are no biases.
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""CLIPSeg: a mask for any phrase (Lüddecke and Ecker, CVPR 2022), with the image encoded once."""
+"""CLIPSeg (Lüddecke and Ecker, CVPR 2022): a mask for any phrase, with the image encoded once."""
 
 from __future__ import annotations
 
@@ -20,6 +20,20 @@ from ovps_core.models.interface import (
     PartLogits,
     PartModel,
     Preprocessing,
+    QuantisationSpec,
+    QuantisedLayers,
+)
+
+# What stays in floating point is little work and much of the loss. With the layers that read the pixels and write
+# the features in int8 the mask IoU of a ViT-B/16 with random weights was 0.964, without them 0.985. Deep features
+# pass through more blocks of the decoder, which are normalised, so int8 costs them next to nothing. Of the decoder
+# only the MLPs read normalised values.
+_QUANTISATION = QuantisationSpec(
+    int8={
+        "encoder": QuantisedLayers(("inner",)),
+        "part_decoder": QuantisedLayers(("mlps",), normalised_inputs=True),
+    },
+    mixed={"encoder": QuantisedLayers(("deep", "projections"))},
 )
 
 
@@ -28,11 +42,11 @@ class CLIPSegConfig:
     """Every number of a CLIPSeg.
 
     Attributes:
-        clip: the open_clip model whose text tower, and image tower unless ``backbone`` is set, are used.
+        clip: the open_clip model that provides the text tower, and the image tower unless ``backbone`` is set.
         backbone: a timm model as image tower; empty for ``clip``'s own.
         out_indices: 0-based layers read by the decoder, shallow to deep; empty for the backbone's default.
         image_size: side of the square that images are squashed to, pixels.
-        dim, heads, mlp_dim: of the decoder's blocks.
+        dim, heads, mlp_dim: sizes of the decoder's blocks.
         refined_upsampling: the convolutional upsampler (rd64-refined) or a single step (rd64).
     """
 
@@ -79,6 +93,7 @@ class CLIPSeg(PartModel):
             preprocessing=Preprocessing(size=(config.image_size, config.image_size)),
             output_stride=1,
             condition_dim=clip.text.output_dim,
+            quantisation=_QUANTISATION,
         )
         self.decoder = FilmDecoder(
             self.backbone.widths,
@@ -90,7 +105,7 @@ class CLIPSeg(PartModel):
         self.upsample = Upsampler(config.dim, self.backbone.stride, config.refined_upsampling)
 
     def encode(self, pixels: Tensor) -> Features:
-        """Pixels float [B, 3, H, W] -> the tapped tokens, reduced to the decoder's width."""
+        """Pixels float [B, 3, H, W] -> tokens of the layers ``out_indices``, reduced to the decoder's width."""
         height, width = pixels.shape[-2:]
         return Features(self.decoder.reduce(self.backbone(pixels)), (height, width))
 

@@ -26,6 +26,8 @@ from ovps_core.models.interface import (
     PartLogits,
     PartModel,
     Preprocessing,
+    QuantisationSpec,
+    QuantisedLayers,
 )
 
 _MIN_PROBABILITY = 1e-4  # keeps logits small enough for 16 bit
@@ -96,6 +98,10 @@ class PartFPNConfig:
             trained_object_parts=self.object_parts,
             answers_object_parts=True,
             safe_in_half_precision=False,
+            quantisation=QuantisationSpec(
+                int8={"encoder": QuantisedLayers(("inner",))},
+                mixed={"encoder": QuantisedLayers(("deep", "projections"))},
+            ),
         )
 
 
@@ -108,8 +114,7 @@ def _conv(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class PartFPN(PartModel):
-    """Feature maps of a timm trunk at strides 4 to 32, merged down to stride 4 (FPN), with three softmaxes
-    there."""
+    """Feature pyramid network (FPN) on a timm trunk, with three softmaxes at stride 4."""
 
     config: PartFPNConfig
 
@@ -135,8 +140,7 @@ class PartFPN(PartModel):
         self.register_buffer("pair_objects", owners.long(), persistent=False)
 
     def encode(self, pixels: Tensor) -> Features:
-        """Pixels float [B, 3, H, W] -> one level float [B, D, H/4, W/4]: probabilities of objects, parts,
-        classes."""
+        """Pixels float [B, 3, H, W] -> one level float [B, D, H/4, W/4]: probabilities of all known words."""
         softmaxes = [scores.float().softmax(1) for scores in self.scores(pixels)]
         if self.config.flip_tta:
             flipped = self.scores(pixels.flip(-1))
@@ -155,8 +159,7 @@ class PartFPN(PartModel):
         return Features((known,), (height, width))
 
     def scores(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Unnormalised scores float [B, 1 + n, h, w] of objects, parts and (object, part) classes, background
-        first."""
+        """Unnormalised scores float [B, 1 + n, h, w] of objects, parts and classes, background first."""
         levels = self.trunk(pixels)
         levels[-1] = levels[-1] + self.global_context(levels[-1].mean(dim=(2, 3), keepdim=True))
         merged = self.laterals[-1](levels[-1])

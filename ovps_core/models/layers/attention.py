@@ -1,4 +1,4 @@
-"""Self-attention said in the way that engines run fastest."""
+"""Self-attention in the form that inference engines run fastest."""
 
 from __future__ import annotations
 
@@ -35,8 +35,10 @@ def merge_heads(mixed: Tensor) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """``nn.MultiheadAttention`` of tokens with themselves, under the same parameter names, batch first throughout:
-    PyTorch's own moves tokens in front of the batch, which exported graphs pay for in copies.
+    """``nn.MultiheadAttention`` of tokens with themselves, under the same parameter names.
+
+    It is batch first throughout. PyTorch's own moves tokens in front of the batch, which costs copies in exported
+    graphs.
     """
 
     def __init__(self, original: nn.MultiheadAttention) -> None:

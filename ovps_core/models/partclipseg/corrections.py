@@ -1,4 +1,4 @@
-"""Where the released PartCLIPSeg differs from what its paper means, one switch per correction."""
+"""Corrections of the released PartCLIPSeg towards its paper, one switch each."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Corrections:
-    """True is the corrected behaviour, False the released one; recorded in every checkpoint.
+    """Switches; True is the corrected behaviour, False the released one. Recorded in every checkpoint.
 
     Attributes:
-        object_prompt: the object half of a pair's text is the object's prompt (released: by an index slip, the
-            part prompt that stands at the object's position).
+        object_prompt: an (object, part) class is composed with the object's prompt (released: by an index slip,
+            with the part prompt at the object's position).
         rgb_training: training images are RGB like test images (released: BGR in training only).
         differentiable_separation: the separation loss compares soft maps (released: thresholded, no gradient).
         enhancement_over_part: the enhancement loss averages and takes its maximum over the part's own pixels
             (released: over the whole grid).
-        unshifted_labels: ground truth stays where it is (released: resized twice, most rows and columns move by
-            one pixel).
+        unshifted_labels: ground truth is not shifted (released: resized twice, most rows and columns move by one
+            pixel).
     """
 
     object_prompt: bool = True

@@ -1,8 +1,8 @@
-"""PartCLIPSeg (NeurIPS 2024): parts as things shared between objects, sharpened by their object.
+"""PartCLIPSeg (Choi et al., NeurIPS 2024): generalised parts with object context.
 
 Two heads on CLIPSeg's decoder. Head A gives a map for every *name*: generalised parts ("handle"), objects
-("knife"), background. Head B gives a map for every *pair* ("knife", "handle"): the decoder's maps of the part and
-of the object are joined, and modulated by their joined words.
+("knife"), background. Head B gives a map for every (object, part) class ("knife", "handle"): the decoder's
+tokens of the part and of the object are concatenated, and modulated by their composed embeddings.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class PartCLIPSeg(CLIPSeg):
             self.spec, answers_object_parts=True, trained_object_parts=config.trained_object_parts
         )
         widths = set(self.backbone.widths)
-        # One adapter serves all taps; a pyramid's stages share no width.
+        # One adapter serves all layers; the stages of a pyramid differ in width.
         self.adapter = VisualAdapter(widths.pop()) if len(widths) == 1 else nn.Identity()
         dim, condition_dim = config.dim, self.spec.condition_dim
         self.background: Tensor  # random, never trained, as released
@@ -73,10 +73,10 @@ class PartCLIPSeg(CLIPSeg):
         self.pair_upsample.load_state_dict(self.upsample.state_dict())
 
     def encode(self, pixels: Tensor) -> Features:
-        """Pixels float [B, 3, H, W] -> adapted and reduced tokens of the tapped layers."""
-        taps = [self.adapter(tap) for tap in self.backbone(pixels)]
+        """Pixels float [B, 3, H, W] -> adapted and reduced tokens of the layers ``out_indices``."""
+        layers = [self.adapter(tokens) for tokens in self.backbone(pixels)]
         height, width = pixels.shape[-2:]
-        return Features(self.decoder.reduce(taps), (height, width))
+        return Features(self.decoder.reduce(layers), (height, width))
 
     def decode(
         self, features: Features, conditions: Conditions, objects: ObjectPredictions | None = None
@@ -87,7 +87,7 @@ class PartCLIPSeg(CLIPSeg):
     def decode_with_attention(
         self, features: Features, conditions: Conditions
     ) -> tuple[PartLogits, list[Tensor]]:
-        """Also the attention of each decoder block, float [B, C, heads, N, N], for losses on it."""
+        """Mask logits, and the attention of each decoder block float [B, C, heads, N, N]."""
         return self._heads(features, conditions, keep_attention=True)
 
     def _heads(
@@ -114,12 +114,12 @@ class PartCLIPSeg(CLIPSeg):
     def conditions(
         self, names: Tensor, part_index: Tensor, object_index: Tensor, *, num_parts: int
     ) -> Conditions:
-        """Encoded names and pairs, each with the background as its last row.
+        """Conditions of names and (object, part) classes, each with the background as its last row.
 
         Args:
-            names: float [P + O, D], the parts' embeddings, then the objects'; gradients flow.
-            part_index: int64 [T], position of each pair's part among the parts.
-            object_index: int64 [T], position of each pair's object among the objects.
+            names: float [P + O, D], embeddings of the parts, then of the objects; gradients flow.
+            part_index: int64 [T], position of the part of each class among the parts.
+            object_index: int64 [T], position of the object of each class among the objects.
             num_parts: P.
         """
         background = torch.tensor([names.shape[0]], device=names.device)

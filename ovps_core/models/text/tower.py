@@ -28,7 +28,7 @@ class EmbeddingCache:
     Args:
         digest: of the weights that made the embeddings; other weights never see them.
         path: the file; None keeps to memory.
-        limit: most rows, in memory and in the file each.
+        limit: maximum number of embeddings, in memory and in the file each.
     """
 
     def __init__(self, digest: str, path: Path | None = None, limit: int = 10_000) -> None:
@@ -38,7 +38,7 @@ class EmbeddingCache:
         self._memory: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
     def get(self, texts: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-        """The embeddings float32 [D] that are known of ``texts``."""
+        """Known embeddings float32 [D] of ``texts``; unknown texts are left out."""
         texts = list(texts)
         known = {text: self._memory[text] for text in texts if text in self._memory}
         missing = {self._key(text): text for text in texts if text not in known}
@@ -49,7 +49,7 @@ class EmbeddingCache:
         return known
 
     def put(self, embeddings: Mapping[str, NDArray[np.float32]]) -> None:
-        """Keep the embeddings float32 [D] of texts."""
+        """Store embeddings float32 [D] of texts."""
         vectors = {t: np.ascontiguousarray(v, dtype=np.float32) for t, v in embeddings.items()}
         self._remember(vectors)
         rows = [(self._key(text), vector.tobytes()) for text, vector in vectors.items()]
@@ -66,7 +66,7 @@ class EmbeddingCache:
             self._memory.popitem(last=False)
 
     def _on_file(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """``work`` on the open table; None where the file fails, since a cache is only a cache."""
+        """Result of ``work`` on the open table; None if the file fails, since the cache is optional."""
         if self.path is None:
             return None
         try:
@@ -112,7 +112,7 @@ class TextEncoder(nn.Module):
         tokenizer: texts -> tokens int64 [N, L].
 
     Attributes:
-        cache: where :meth:`embed` keeps what it encoded; None while the tower is being trained.
+        cache: cache of :meth:`embed`; None while the tower is trained.
     """
 
     def __init__(self, tower: nn.Module, tokenizer: Callable[[list[str]], Tensor]) -> None:
@@ -127,7 +127,7 @@ class TextEncoder(nn.Module):
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Embeddings float32 [N, D] on the CPU, one a text; encoded once, then taken from the cache."""
+        """Embeddings float32 [N, D] of N texts, on the CPU; each text is encoded once, then cached."""
         unique = list(dict.fromkeys(texts))
         known = self.cache.get(unique) if self.cache else {}
         missing = [text for text in unique if text not in known]

@@ -188,7 +188,7 @@ def _periods(window: slice, coarse: int, full: int) -> tuple[slice, slice]:
 
 
 def logit(probability: float) -> float:
-    """Inverse of the sigmoid; infinite at 0 and at 1."""
+    """Inverse of the sigmoid; infinite at 0 and 1."""
     if probability <= 0.0:
         return -math.inf
     return math.log(probability / (1.0 - probability)) if probability < 1.0 else math.inf

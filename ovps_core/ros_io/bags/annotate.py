@@ -1,4 +1,4 @@
-"""The segmenter over a recording: PartMasks and Parts3D on the original stamps, as a second recording."""
+"""Annotation of a recording: PartMasks and Parts3D on the images' stamps, in a second recording."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from typing import Any
 from rosbags.rosbag2 import StoragePlugin, Writer
 from tqdm import tqdm
 
-from ovps_core.errors import DatasetError, ImageError
+from ovps_core.errors import CameraError, ImageError, RecordingError
 from ovps_core.models.interface import EncodedQueries
 from ovps_core.pipeline.pose import DEPTH_RANGE, MIN_COVERAGE, parts_3d
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.pipeline.tracking import Tracker
-from ovps_core.ros_io.bags.messages import PART_MASKS, PARTS_3D, MessageMaker, typestore
+from ovps_core.ros_io.bags.messages import message_encoder, typestore
 from ovps_core.ros_io.bags.reading import BagFrame, BagFrames, BagTopics, open_bag
-from ovps_core.ros_io.codec import camera_intrinsics, image_depth, image_rgb
+from ovps_core.ros_io.codec import (
+    PART_MASKS,
+    PARTS_3D,
+    camera_intrinsics,
+    image_depth,
+    image_rgb,
+)
 from ovps_core.segmenter import PartSegmenter, Queries
 from ovps_core.structures.masks import PartMasks
 
@@ -26,15 +32,15 @@ MASKS_TOPIC, PARTS_3D_TOPIC = "/ovps/masks", "/ovps/parts_3d"
 
 @dataclass(frozen=True)
 class AnnotateOptions:
-    """The node's parameters of the same meaning, with its defaults.
+    """Options of :func:`annotate`; names and defaults are those of the node's parameters.
 
     Attributes:
-        segment: what counts as a part.
-        track_iou: least overlap to be the same part as in the frame before.
-        slop_s: most seconds between the stamps of an image and its depth.
+        segment: thresholds and limits of the segmenter.
+        track_iou: minimum overlap (IoU) with a part of the previous image to keep its track_id, 0..1.
+        slop_s: maximum difference of the stamps of an image and its depth, seconds.
         depth_scale: metres of one step of 16-bit depth.
         depth_range: nearest and farthest usable depth, metres.
-        min_coverage: least share of a mask with depth for a part in space.
+        min_coverage: minimum share of a mask's pixels with depth for a part in 3D, 0..1.
     """
 
     segment: SegmentOptions = SegmentOptions()
@@ -53,65 +59,73 @@ def annotate(
     queries: Queries,
     options: AnnotateOptions | None = None,
 ) -> Counter[str]:
-    """Segment every image of a recording and record the answers as the node publishes them.
+    """Segment every image of a recording and write the results to a second recording.
 
-    ``/ovps/masks`` gets an answer for every image that can be read, ``/ovps/parts_3d`` for every one
-    with depth and camera_info too.  Headers are the images' own and record times the images' record
-    times, so that both recordings play side by side.
+    ``/ovps/masks`` gets one message for every image that can be read, ``/ovps/parts_3d`` one for every image
+    that has depth and camera_info. Headers and record times are those of the images, so both recordings can
+    be played side by side.
+
+    Args:
+        bag: the recording, a rosbag2 folder or file.
+        topics: topics of the recording to read.
+        out: folder of the new recording.
+        segmenter: the model.
+        queries: parts to look for.
+        options: thresholds; the node's defaults if not given.
 
     Returns:
-        Counts of images, masks, parts in space, and of why images or depth were left out.
+        Number of images, masks and parts in 3D, and of images or depth left out, by reason.
 
     Raises:
-        DatasetError: no such recording or topic, or ``out`` exists.
-        QueryError: a query cannot be read.
+        RecordingError: the recording or a topic does not exist, or ``out`` exists already.
+        QueryError: none of the queries can be answered.
     """
     options, out = options or AnnotateOptions(), Path(out)
-    plan = segmenter.encode_queries(queries)
+    encoded = segmenter.encode_queries(queries)
     if out.exists():
-        raise DatasetError(f"{out} exists already; give another name, or remove it")
+        raise RecordingError(f"{out} exists already; give another name, or remove it")
     with open_bag(bag) as reader:
         frames = BagFrames(reader, topics, options.slop_s)
         plugin = _storage(Path(bag))
         with Writer(out, version=Writer.VERSION_LATEST, storage_plugin=plugin) as writer:
-            recorder = _Recorder(writer, segmenter, plan, options, bool(topics.depth))
+            recorder = _Recorder(writer, segmenter, encoded, options, bool(topics.depth))
             for frame in tqdm(frames, "annotate", unit="image", disable=None):
                 recorder.add(frame)
     return recorder.counts + frames.drops
 
 
 class _Recorder:
-    """Answers frames and writes the answers."""
+    """Segments frames and writes the results."""
 
     def __init__(
         self,
         writer: Writer,
         segmenter: PartSegmenter,
-        plan: EncodedQueries,
+        queries: EncodedQueries,
         options: AnnotateOptions,
-        in_space: bool,
+        with_3d: bool,
     ) -> None:
         self.counts: Counter[str] = Counter()
-        self._writer, self._segmenter, self._plan, self._options = writer, segmenter, plan, options
+        self._writer, self._segmenter, self._queries = writer, segmenter, queries
+        self._options = options
         self._tracker = Tracker(options.track_iou)
-        self._maker = MessageMaker(typestore())
-        kinds = {PART_MASKS: MASKS_TOPIC, **({PARTS_3D: PARTS_3D_TOPIC} if in_space else {})}
+        topics = {PART_MASKS: MASKS_TOPIC, **({PARTS_3D: PARTS_3D_TOPIC} if with_3d else {})}
         self._connections = {
-            kind: writer.add_connection(topic, kind, typestore=self._maker.store)
-            for kind, topic in kinds.items()
+            type_name: writer.add_connection(topic, type_name, typestore=typestore())
+            for type_name, topic in topics.items()
         }
 
     def add(self, frame: BagFrame) -> None:
-        """Answer one frame, or count why not."""
+        """Segment one frame and write the result, or count why not."""
         try:
             image = image_rgb(frame.image)
         except ImageError as error:
             self.counts[f"unreadable: {error}"] += 1
             return
-        masks = self._segmenter.segment(image, self._plan, self._options.segment)
+        masks = self._segmenter.segment(image, self._queries, self._options.segment)
         masks = self._tracker.update(masks)
-        header = self._maker.header(frame.stamp_ns, frame.image.header.frame_id)
-        self._write(frame, PART_MASKS, self._maker.masks(masks, header))
+        header = message_encoder.header(frame.stamp_ns, frame.image.header.frame_id)
+        self._write(frame, PART_MASKS, message_encoder.masks(masks, header))
         self.counts["images"] += 1
         self.counts["masks"] += len(masks.parts)
         if PARTS_3D in self._connections:
@@ -127,20 +141,20 @@ class _Recorder:
             depth = image_depth(frame.depth, options.depth_scale)
             camera.check_size(depth)
             parts = parts_3d(masks, depth, camera, options.depth_range, options.min_coverage)
-        except ImageError as error:
+        except (CameraError, ImageError) as error:
             self.counts[f"unreadable depth: {error}"] += 1
             return
-        message = self._maker.parts_3d(parts, header, camera.height, camera.width)
+        message = message_encoder.parts_3d(parts, header, camera.height, camera.width)
         self._write(frame, PARTS_3D, message)
         self.counts["parts in space"] += len(parts)
 
-    def _write(self, frame: BagFrame, kind: str, message: Any) -> None:
-        data = self._maker.store.serialize_cdr(message, kind)
-        self._writer.write(self._connections[kind], frame.recorded_ns, data)
+    def _write(self, frame: BagFrame, type_name: str, message: Any) -> None:
+        data = typestore().serialize_cdr(message, type_name)
+        self._writer.write(self._connections[type_name], frame.recorded_ns, data)
 
 
 def _storage(bag: Path) -> StoragePlugin:
-    """The kind of files the recording has: its machine can read that kind."""
+    """Storage format of the recording, because the machine it came from can read that one."""
     files = bag.iterdir() if bag.is_dir() else [bag]
     sqlite = any(".db3" in file.name for file in files)
     return StoragePlugin.SQLITE3 if sqlite else StoragePlugin.MCAP

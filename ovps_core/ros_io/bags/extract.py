@@ -1,4 +1,4 @@
-"""From a recording to a data set: pictures, depth in millimetres, COCO annotations, a manifest."""
+"""Extraction of a data set from a recording: images, depth, COCO annotations and a manifest."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _SUFFIXES = {b"\xff\xd8": "jpg", b"\x89P": "png"}
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """Which frames to keep.
+    """Options of :func:`extract`.
 
     Attributes:
-        every: one image of so many.
-        min_motion: pixels that the picture must have moved since the last one kept; 0 keeps all.
-        slop_s: most seconds between the stamps of an image and its depth or masks.
+        every: keep every n-th image.
+        min_motion: minimum motion since the last image kept, pixels, see :func:`motion`; 0 keeps all images.
+        slop_s: maximum difference of the stamps of an image and its depth or masks, seconds.
         depth_scale: metres of one step of 16-bit depth.
     """
 
@@ -56,18 +56,25 @@ def extract(
 
     ::
 
-        OUT/frames/<stamp in ns>.jpg or .png    JPEG bytes are copied, not encoded again
+        OUT/frames/<stamp in ns>.jpg or .png    JPEG files are copied as they are
         OUT/depth/<stamp in ns>.png             16 bits, millimetres, 0 is "not measured"
         OUT/annotations.json                    COCO, with object, part, query, score, track_id, camera K
-        OUT/manifest.json                       written last: digest, topics, counts, what was left out
+        OUT/manifest.json                       written last: digest, topics, counts, images left out
 
-    Images without their depth or masks are left out and counted.
+    Images without depth or masks are left out and counted, if ``topics`` names such topics.
+
+    Args:
+        bag: the recording, a rosbag2 folder or file.
+        topics: topics of the recording to read.
+        out: folder of the data set.
+        options: selection of images; all of them if not given.
 
     Returns:
         The manifest.
 
     Raises:
-        DatasetError: no such recording or topic, or OUT holds a finished data set already.
+        RecordingError: the recording or a topic does not exist.
+        DatasetError: OUT holds a finished data set already.
     """
     options = options or ExtractOptions()
     out = Path(out)
@@ -103,7 +110,7 @@ def extract(
 
 
 def digest(bag: str | Path) -> str:
-    """sha256 of a recording's files, in the order of their names."""
+    """SHA-256 of a recording's files, in the order of their names."""
     path = Path(bag)
     total = hashlib.sha256()
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
@@ -115,7 +122,7 @@ def digest(bag: str | Path) -> str:
 
 @dataclass
 class _Writer:
-    """Writes frames and gathers their annotations."""
+    """Writes frames and collects their annotations."""
 
     out: Path
     options: ExtractOptions
@@ -126,7 +133,7 @@ class _Writer:
     _last: NDArray[np.uint8] | None = None
 
     def add(self, frame: BagFrame) -> None:
-        """Write one frame, or count why not."""
+        """Write one frame, or count why it was left out."""
         try:
             if self.options.min_motion > 0 and not self._has_moved(frame):
                 self.drops["too little motion"] += 1
@@ -158,7 +165,7 @@ class _Writer:
             entry["camera_k"] = [float(value) for value in frame.info.k]
             entry["distortion"] = [float(value) for value in frame.info.d]
         if masks is not None:
-            entry["queries"] = [query.text for query in masks.queries]  # asked, found or not
+            entry["queries"] = [query.text for query in masks.queries]  # found or not
         self.coco["images"].append(entry)
         for part in () if masks is None else masks.parts:
             self._annotate(entry["id"], part, height, width)
@@ -182,13 +189,14 @@ class _Writer:
             }
         )
 
-    def _category(self, object: str, part: str) -> int:
+    def _category(self, object_name: str, part_name: str) -> int:
         categories = self.coco["categories"]
         for category in categories:
-            if (category["object"], category["part"]) == (object, part):
+            if (category["object"], category["part"]) == (object_name, part_name):
                 return int(category["id"])
-        name = f"{object} {part}".strip()
-        categories.append({"id": len(categories) + 1, "name": name, "object": object, "part": part})
+        name = f"{object_name} {part_name}".strip()
+        entry = {"id": len(categories) + 1, "name": name}
+        categories.append({**entry, "object": object_name, "part": part_name})
         return len(categories)
 
     def _has_moved(self, frame: BagFrame) -> bool:
@@ -200,12 +208,13 @@ class _Writer:
 
 
 def motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
-    """How far the picture moved, pixels: what a tenth of its corners exceed (Lucas and Kanade, 1981).
+    """Motion between two images, pixels: the 0.9 quantile over corners tracked by Lucas and Kanade (1981).
 
-    Infinite when no corner can be followed, or the size changed.
+    Infinite if no corner can be tracked, or the size changed.
 
     Args:
-        before, after: grey uint8 [H, W].
+        before: grey uint8 [H, W].
+        after: grey uint8 [H, W].
     """
     if before.shape != after.shape:
         return float("inf")
@@ -221,7 +230,7 @@ def motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
 
 
 def _picture(message: Any) -> tuple[str, bytes, int, int]:
-    """(suffix, file, height, width) of a colour image."""
+    """Encode a colour image as (file suffix, file content, height, width)."""
     if message.__msgtype__ != COMPRESSED:
         rgb = image_rgb(message)
         return "png", _png(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)), rgb.shape[0], rgb.shape[1]
@@ -233,18 +242,18 @@ def _picture(message: Any) -> tuple[str, bytes, int, int]:
     except (OSError, UnidentifiedImageError):
         suffix = None
     if suffix is None:
-        raise ImageError(f"a compressed image of format {message.format!r} is no JPEG or PNG")
+        raise ImageError(f"a compressed image of format {message.format!r} is neither JPEG nor PNG")
     return suffix, data, height, width
 
 
 def _millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """0 where not measured, or further than 16 bits of millimetres reach."""
+    """Depth in millimetres; 0 where not measured, or beyond the range of 16 bits."""
     steps = np.nan_to_num(np.rint(depth_m * 1000), nan=0.0)
     return np.where(steps <= 65535, steps, 0).astype(np.uint16)
 
 
 def _static_transforms(reader: Any) -> list[dict[str, Any]]:
-    """Every transform on /tf_static, the last of each child frame."""
+    """Transforms on /tf_static, the last one of each child frame."""
     found: dict[str, dict[str, Any]] = {}
     connections = [c for c in reader.connections if c.topic == "/tf_static"]
     for connection, _, raw in reader.messages(connections=connections) if connections else ():

@@ -1,4 +1,4 @@
-"""Frames of a recording: each colour image with the depth, camera_info and masks of its stamp."""
+"""Frames of a recording: each colour image with depth, camera_info and masks of the same stamp."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 
-from ovps_core.errors import DatasetError
-from ovps_core.ros_io.bags.messages import PART_MASKS, typestore
+from ovps_core.errors import RecordingError
+from ovps_core.ros_io.bags.messages import typestore
+from ovps_core.ros_io.codec import PART_MASKS
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _TYPES = {
@@ -29,7 +30,14 @@ _SECOND = 1_000_000_000
 
 @dataclass(frozen=True)
 class BagTopics:
-    """Which topics of a recording to read; empty for those that are not there."""
+    """Topics of a recording to read; empty for a topic that the recording lacks.
+
+    Attributes:
+        image: colour images, sensor_msgs/Image or CompressedImage.
+        depth: depth images aligned to colour, sensor_msgs/Image or CompressedImage.
+        info: sensor_msgs/CameraInfo of the colour images.
+        masks: ovps_ros/PartMasks of the colour images.
+    """
 
     image: str
     depth: str = ""
@@ -38,17 +46,21 @@ class BagTopics:
 
     @property
     def named(self) -> dict[str, str]:
-        """Role to topic, of those that are given."""
+        """Mapping of role to topic, of the topics that are given."""
         return {role: topic for role in _TYPES if (topic := getattr(self, role))}
 
 
 @dataclass(frozen=True)
 class BagFrame:
-    """One colour image and what belongs to it, as messages of rosbags.
+    """Colour image and the messages that belong to it, as messages of rosbags.
 
     Attributes:
-        stamp_ns: the image's header.stamp, nanoseconds.
-        recorded_ns: when it was recorded, nanoseconds.
+        stamp_ns: header.stamp of the image, nanoseconds.
+        recorded_ns: record time of the image, nanoseconds.
+        image: the colour image.
+        depth: depth image of the same stamp, or None.
+        info: camera_info nearest in time, or None.
+        masks: part masks of the same stamp, or None.
     """
 
     stamp_ns: int
@@ -61,18 +73,18 @@ class BagFrame:
 
 @dataclass(frozen=True)
 class _Recorded:
-    """A message as it lies in the file."""
+    """Serialised message of a recording."""
 
     time_ns: int
-    type: str
+    type_name: str
     raw: bytes
 
 
 class _Nearest:
-    """Finds the message nearest to a stamp.
+    """Search for the message nearest to a stamp.
 
     Args:
-        stamps: of all messages of a topic, in the order recorded.
+        stamps: of all messages of a topic, in the order recorded, nanoseconds.
     """
 
     def __init__(self, stamps: list[int]) -> None:
@@ -80,7 +92,7 @@ class _Nearest:
         self._sorted = np.array(stamps, np.int64)[self._order]
 
     def to(self, stamp: int) -> tuple[int, float]:
-        """(number of the message, nanoseconds apart); (-1, inf) when there are none."""
+        """Find (number of the nearest message, difference in nanoseconds); (-1, inf) if there is none."""
         if not len(self._sorted):
             return -1, math.inf
         place = int(np.searchsorted(self._sorted, stamp))
@@ -91,19 +103,21 @@ class _Nearest:
 
 @contextmanager
 def open_bag(path: str | Path) -> Iterator[AnyReader]:
-    """Open a rosbag2 recording: its folder, or its one .mcap or .db3 file.
+    """Open a rosbag2 recording: its folder, or its single .mcap or .db3 file.
 
     Raises:
-        DatasetError: there is no recording, or it is damaged.
+        RecordingError: the recording does not exist or is damaged.
     """
     path = Path(path)
     if not path.exists():
-        raise DatasetError(f"no recording at {path}; expected a rosbag2 folder with metadata.yaml")
+        raise RecordingError(
+            f"no recording at {path}; expected a rosbag2 folder with metadata.yaml"
+        )
     try:
         reader = AnyReader([path], default_typestore=typestore())
         reader.open()
     except (AnyReaderError, OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read as a rosbag2 recording: {error}") from error
+        raise RecordingError(f"{path} cannot be read as a rosbag2 recording: {error}") from error
     try:
         yield reader
     finally:
@@ -111,22 +125,23 @@ def open_bag(path: str | Path) -> Iterator[AnyReader]:
 
 
 class BagFrames:
-    """The frames of a recording, in the order recorded; iterate it.
+    """Iterable over the frames of a recording, in the order recorded.
 
-    Images are matched by header.stamp, never by record time: the nearest depth and masks within
-    ``slop_s``, the nearest camera_info at any distance.  Only stamps are kept of what is not needed.
+    Messages are matched by header.stamp, never by record time: the nearest depth and masks within
+    ``slop_s``, the nearest camera_info at any distance. Memory does not grow with the recording: of messages
+    that no waiting frame needs, only the stamps are kept.
 
     Args:
         reader: an open recording.
-        topics: what to read.
-        slop_s: most seconds between the stamps of an image and its depth or masks.
+        topics: topics to read.
+        slop_s: maximum difference of the stamps of an image and its depth or masks, seconds.
         required: roles ("depth", "masks", "info") without which an image is left out.
 
     Attributes:
-        drops: why images were left out, and how many.
+        drops: number of images left out, by reason.
 
     Raises:
-        DatasetError: a topic is not there, or of another type; the message lists what is.
+        RecordingError: a topic does not exist or has another type; the message lists the recording's topics.
     """
 
     def __init__(
@@ -144,14 +159,16 @@ class BagFrames:
             for role, topic in topics.named.items()
             for connection in _find(reader, role, topic)
         ]
-        self._plan: dict[int, dict[str, int]] = {}
-        self._make_plan(round(slop_s * _SECOND), required)
+        self._matches: dict[int, dict[str, int]] = {}
+        self._match(round(slop_s * _SECOND), required)
 
     def __len__(self) -> int:
-        return len(self._plan)
+        """Number of frames."""
+        return len(self._matches)
 
     def __iter__(self) -> Iterator[BagFrame]:
-        uses = Counter(item for plan in self._plan.values() for item in plan.items())
+        """Read the frames."""
+        uses = Counter(item for match in self._matches.values() for item in match.items())
         held: dict[tuple[str, int], _Recorded] = {}
         waiting: deque[int] = deque()
         for item, recorded in self._messages():
@@ -160,8 +177,8 @@ class BagFrames:
             held[item] = recorded
             if item[0] == "image":
                 waiting.append(item[1])
-            while waiting and all(one in held for one in self._plan[waiting[0]].items()):
-                items = self._plan[waiting.popleft()].items()
+            while waiting and all(one in held for one in self._matches[waiting[0]].items()):
+                items = self._matches[waiting.popleft()].items()
                 frame = self._frame({role: held[role, number] for role, number in items})
                 uses.subtract(items)
                 for one in items:
@@ -174,7 +191,7 @@ class BagFrames:
         messages: dict[str, Any] = dict.fromkeys(_TYPES)
         for role, one in recorded.items():
             try:
-                messages[role] = self._reader.deserialize(one.raw, one.type)
+                messages[role] = self._reader.deserialize(one.raw, one.type_name)
             except (AnyReaderError, ValueError, IndexError, struct.error, AssertionError):
                 self.drops[f"damaged {role} message"] += 1
                 return None
@@ -182,7 +199,7 @@ class BagFrames:
         return BagFrame(_stamp_ns(image.raw), image.time_ns, **messages)
 
     def _messages(self) -> Iterator[tuple[tuple[str, int], _Recorded]]:
-        """((role, number within the role), message), in the order recorded."""
+        """Yield ((role, number within the role), message), in the order recorded."""
         roles = {topic: role for role, topic in self.topics.named.items()}
         numbers: Counter[str] = Counter()
         for connection, time_ns, raw in self._reader.messages(connections=self._connections):
@@ -190,8 +207,8 @@ class BagFrames:
             yield (role, numbers[role]), _Recorded(time_ns, connection.msgtype, raw)
             numbers[role] += 1
 
-    def _make_plan(self, slop: int, required: frozenset[str]) -> None:
-        """Image number to the numbers of what belongs to it, by role."""
+    def _match(self, slop: int, required: frozenset[str]) -> None:
+        """Find the messages that belong to each image."""
         stamps: dict[str, list[int]] = {role: [] for role in self.topics.named}
         for (role, _), recorded in self._messages():
             stamps[role].append(_stamp_ns(recorded.raw))
@@ -202,28 +219,28 @@ class BagFrames:
                 self.drops["no stamp" if stamp <= 0 else "stamp seen before"] += 1
                 continue
             seen.add(stamp)
-            plan = {"image": number}
+            match = {"image": number}
             for role, nearest in others.items():
                 found, apart = nearest.to(stamp)
                 if apart <= slop or (role == "info" and found >= 0):
-                    plan[role] = found
-            absent = sorted(required - set(plan))
+                    match[role] = found
+            absent = sorted(required - set(match))
             if absent:
                 self.drops[f"no {absent[0]} within {slop / _SECOND:g} s"] += 1
             else:
-                self._plan[number] = plan
+                self._matches[number] = match
 
 
 def only_image_topic(reader: AnyReader) -> str:
-    """The recording's one topic of colour images.
+    """Find the only topic of colour images in a recording.
 
     Raises:
-        DatasetError: there are none, or several; the message names them.
+        RecordingError: there is no such topic, or more than one; the message names them.
     """
     names = sorted({c.topic for c in reader.connections if c.msgtype in _TYPES["image"]})
     colour = [name for name in names if "depth" not in name.lower()]
     if len(colour) != 1:
-        raise DatasetError(
+        raise RecordingError(
             f"the recording has {len(colour)} colour image topics ({', '.join(names) or 'none'}); "
             "name one with --image"
         )
@@ -236,14 +253,14 @@ def _find(reader: AnyReader, role: str, topic: str) -> list[Any]:
         return found
     there = sorted({f"{c.topic} ({c.msgtype})" for c in reader.connections})
     problem = f"of type {found[0].msgtype}" if found else "not in the recording"
-    raise DatasetError(
+    raise RecordingError(
         f"--{role} {topic} is {problem}; expected {' or '.join(_TYPES[role])}. "
         f"The recording has: {', '.join(there) or 'nothing'}"
     )
 
 
 def _stamp_ns(raw: bytes) -> int:
-    """header.stamp of a serialised message that begins with a header (CDR); 0 for cut data."""
+    """Stamp of a serialised message (CDR) that begins with a std_msgs/Header; 0 for truncated data."""
     if len(raw) < 12:
         return 0
     seconds, nanoseconds = struct.unpack_from("<iI" if raw[1] & 1 else ">iI", raw, 4)

@@ -1,1 +1,1 @@
-"""Parametric object classes, a file per kind."""
+"""Parametric object classes, one file per kind."""

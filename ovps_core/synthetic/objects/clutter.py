@@ -1,14 +1,14 @@
-"""Things no query names: boxes, balls, books, cloths, so that not all things are parts."""
+"""Unlabelled clutter: boxes, books, balls and cloths, which no query names."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ovps_core.synthetic.meshes import arc, box, place, revolve, slab
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 
 CLUTTER = ""
-"""The object name of everything unlabelled."""
+"""Object name of unlabelled items."""
 
 
 def _carton(rng: ShapeRng) -> list[PartMesh]:
@@ -52,7 +52,7 @@ def _cloth(rng: ShapeRng) -> list[PartMesh]:
 
 
 def classes() -> list[ObjectClass]:
-    """The unlabelled classes; their name and part name are empty."""
+    """List the unlabelled classes; their object and part names are empty."""
     return [
         ObjectClass(CLUTTER, build, ("",), "tabletop", 0.2)
         for build in (_carton, _book, _ball, _cloth)

@@ -1,17 +1,17 @@
-"""Parametric containers of the table: bottle, bucket, wine glass, jar, bowl, vase."""
+"""Parametric containers of the tabletop level: bottle, bucket, wine glass, jar, bowl, vase."""
 
 from __future__ import annotations
 
 import numpy as np
-import trimesh
 
-from ovps_core.synthetic.meshes import revolve, ring, spline, sweep, vessel
+from ovps_core.synthetic.meshes import revolve, ring, rotation, spline, sweep, vessel
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.vessel_parts import lid_and_knob
 
 
 def bottle(rng: ShapeRng) -> list[PartMesh]:
+    """Build a bottle with a cap; the latent is the length of its neck."""
     radius = rng.uniform(0.03, 0.044)
     height = rng.uniform(0.12, 0.18)
     neck_height = rng.latent(0.03, 0.085)
@@ -54,7 +54,8 @@ def bottle(rng: ShapeRng) -> list[PartMesh]:
     ]
 
 
-def round_up_to_bucket(rng: ShapeRng) -> list[PartMesh]:
+def bucket(rng: ShapeRng) -> list[PartMesh]:
+    """Build a bucket whose bail handle stands or leans; the latent is its height."""
     radius = rng.uniform(0.085, 0.115)
     height = radius * rng.latent(1.25, 2.0)
     lip = rng.uniform(0.011, 0.017)
@@ -68,7 +69,7 @@ def round_up_to_bucket(rng: ShapeRng) -> list[PartMesh]:
     )
     handle = sweep(path, rng.uniform(0.0042, 0.006), sections=10, up=(0, 1, 0))
     lean = rng.choice((0.0, 25.0, 60.0, 97.0)) + rng.uniform(-8, 8)
-    turn = trimesh.transformations.rotation_matrix(np.radians(lean), (1, 0, 0))
+    turn = rotation(lean, (1, 0, 0))
     turn[:3, 3] = (0, 0, height - lip)
     handle.apply_transform(turn)
     material = rng.choice(("plastic", "plastic", "zinc", "enamel"))
@@ -81,6 +82,7 @@ def round_up_to_bucket(rng: ShapeRng) -> list[PartMesh]:
 
 
 def wine_glass(rng: ShapeRng) -> list[PartMesh]:
+    """Build a wine glass; the latent is the height of its bowl."""
     radius = rng.uniform(0.034, 0.045)
     bowl_height = radius * rng.latent(1.5, 2.9)
     stem_height = rng.uniform(0.06, 0.095)
@@ -129,6 +131,7 @@ def wine_glass(rng: ShapeRng) -> list[PartMesh]:
 
 
 def jar(rng: ShapeRng) -> list[PartMesh]:
+    """Build a jar whose lid has a knob or none; the latent is its height."""
     radius = rng.uniform(0.038, 0.052)
     height = radius * rng.latent(1.5, 3.0)
     mouth = radius * rng.uniform(0.82, 0.96)
@@ -164,6 +167,7 @@ def jar(rng: ShapeRng) -> list[PartMesh]:
 
 
 def bowl(rng: ShapeRng) -> list[PartMesh]:
+    """Build a bowl with rim and foot; the latent is its depth."""
     radius = rng.uniform(0.065, 0.1)
     height = radius * rng.latent(0.5, 1.0)
     foot, lip = rng.uniform(0.009, 0.014), rng.uniform(0.008, 0.012)
@@ -189,6 +193,7 @@ def bowl(rng: ShapeRng) -> list[PartMesh]:
 
 
 def vase(rng: ShapeRng) -> list[PartMesh]:
+    """Build a vase with a narrow neck; the latent is the length of the neck."""
     radius = rng.uniform(0.04, 0.06)
     height = rng.uniform(0.1, 0.15)
     neck_height = rng.latent(0.03, 0.075)
@@ -217,13 +222,13 @@ def vase(rng: ShapeRng) -> list[PartMesh]:
 
 
 def classes() -> list[ObjectClass]:
-    """The containers of the tabletop level."""
+    """List the containers of the tabletop level."""
     tip: tuple[str, ...] = ("as_built", "as_built", "as_built", "side")
     turned: tuple[str, ...] = ("as_built", "as_built", "upside_down")
     level: Level = "tabletop"
     return [
         ObjectClass("bottle", bottle, ("body", "neck", "cap"), level, 0.25, ("as_built", "side")),
-        ObjectClass("bucket", round_up_to_bucket, ("handle", "rim", "body"), level, 0.26, tip),
+        ObjectClass("bucket", bucket, ("handle", "rim", "body"), level, 0.26, tip),
         ObjectClass("wine glass", wine_glass, ("bowl", "stem", "base"), level, 0.2, tip),
         ObjectClass("jar", jar, ("lid", "knob", "body"), level, 0.15, tip),
         ObjectClass("bowl", bowl, ("rim", "body", "base"), level, 0.17, turned),

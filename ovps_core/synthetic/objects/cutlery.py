@@ -1,4 +1,4 @@
-"""Parametric things that lie flat: knife, fork, spoon, ladle, spatula, scissors, brush."""
+"""Parametric cutlery and other flat tools of the tabletop level, such as knives and scissors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import trimesh
 
 from ovps_core.synthetic.meshes import box, dish, join, place, slab, spline, sweep
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 
 GRIP_MATERIALS = ("wood", "plastic", "plastic", "rubber", "wood")
 
@@ -14,7 +14,16 @@ GRIP_MATERIALS = ("wood", "plastic", "plastic", "rubber", "wood")
 def grip(
     rng: ShapeRng, length: float, width: float, height: float, x0: float = 0.0, z: float = 0.0
 ) -> trimesh.Trimesh:
-    """A hand grip along +x from x0: straight, swelling or waisted, round or boxy."""
+    """Build a hand grip along +x.
+
+    Args:
+        rng: draws its profile, bow and section.
+        length: metres.
+        width: metres, along y.
+        height: metres, along z.
+        x0: x of its start.
+        z: height of its axis.
+    """
     style = rng.choice(("straight", "swell", "waist", "pistol"))
     factors = {
         "straight": (0.9, 1.0, 1.0, 1.0, 0.92),
@@ -33,11 +42,12 @@ def grip(
 
 
 def stick(length: float, radius: float, x0: float, z: float = 0.0) -> trimesh.Trimesh:
-    """A straight round bar along +x."""
+    """Build a straight round bar along +x from ``x0`` at height ``z``; metres."""
     return sweep([[x0, 0, z], [x0 + length / 2, 0, z], [x0 + length, 0, z]], radius)
 
 
 def knife(rng: ShapeRng) -> list[PartMesh]:
+    """Build a chef, table, cleaver, bread or santoku knife; the latent is the blade's length."""
     blade_length = rng.latent(0.09, 0.21)
     blade_width = rng.uniform(0.022, 0.034) + 0.07 * max(0.0, blade_length - 0.14)
     handle_length = rng.uniform(0.09, 0.125)
@@ -64,7 +74,7 @@ def knife(rng: ShapeRng) -> list[PartMesh]:
 
 
 def _flat_handle(rng: ShapeRng, length: float, z: float) -> trimesh.Trimesh:
-    """The metal handle of a spoon or a fork: thin, wide at its end, arched a little."""
+    """Build the metal handle of a spoon or a fork: thin, wide at its end, slightly arched."""
     s = np.linspace(0.0, 1.0, 14)
     half = spline([[0, 0.0035], [0.3, 0.004], [0.8, rng.uniform(0.008, 0.012)], [1, 0.006]], 14)
     arch = z * (1 - s) ** 2 + rng.uniform(0.002, 0.006) * np.sin(np.pi * s)
@@ -80,6 +90,7 @@ def _cutlery_handle(rng: ShapeRng, length: float, lift: float) -> PartMesh:
 
 
 def fork(rng: ShapeRng) -> list[PartMesh]:
+    """Build a fork with three or four tines; the latent is the width of its head."""
     n_tines = rng.choice((3, 4, 4))
     width = rng.latent(0.022, 0.036)
     root, tine = rng.uniform(0.022, 0.032), rng.uniform(0.04, 0.055)
@@ -100,6 +111,7 @@ def fork(rng: ShapeRng) -> list[PartMesh]:
 
 
 def spoon(rng: ShapeRng) -> list[PartMesh]:
+    """Build a spoon; the latent is the width of its bowl."""
     length = rng.uniform(0.05, 0.075)
     width = length * rng.latent(0.55, 0.85)
     depth = rng.uniform(0.008, 0.014)
@@ -113,6 +125,7 @@ def spoon(rng: ShapeRng) -> list[PartMesh]:
 
 
 def ladle(rng: ShapeRng) -> list[PartMesh]:
+    """Build a ladle; the latent is the radius of its bowl."""
     radius = rng.latent(0.032, 0.055)
     depth = radius * rng.uniform(0.7, 1.0)
     material = rng.choice(("steel", "plastic", "enamel", "wood"))
@@ -130,6 +143,7 @@ def ladle(rng: ShapeRng) -> list[PartMesh]:
 
 
 def spatula(rng: ShapeRng) -> list[PartMesh]:
+    """Build a spatula, slotted or plain; the latent is the width of its blade."""
     width = rng.latent(0.055, 0.095)
     length = rng.uniform(0.075, 0.11)
     s = np.linspace(0, 1, 10)
@@ -156,6 +170,7 @@ def spatula(rng: ShapeRng) -> list[PartMesh]:
 
 
 def scissors(rng: ShapeRng) -> list[PartMesh]:
+    """Build a pair of scissors, open by a random angle; the latent is the blades' length."""
     opening = rng.uniform(6, 26)
     blade_length = rng.latent(0.085, 0.15)
     loop = rng.uniform(0.016, 0.021)
@@ -198,7 +213,7 @@ def scissors(rng: ShapeRng) -> list[PartMesh]:
 
 
 def brush(rng: ShapeRng) -> list[PartMesh]:
-    """A paint brush or a dish brush: handle, the head that holds the hair, the hair."""
+    """Build a paint brush or a dish brush; the latent is the width or length of its head."""
     if rng.chance(0.55):
         width = rng.latent(0.03, 0.075)
         depth = rng.uniform(0.012, 0.02)
@@ -236,7 +251,7 @@ def brush(rng: ShapeRng) -> list[PartMesh]:
 
 
 def classes() -> list[ObjectClass]:
-    """The flat-lying classes of the tabletop level."""
+    """List the flat-lying classes of the tabletop level."""
     flat = ("settled",)
     return [
         ObjectClass("knife", knife, ("handle", "blade"), "tabletop", 0.28, flat),

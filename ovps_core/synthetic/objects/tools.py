@@ -1,17 +1,20 @@
-"""Parametric small tools and a drawer: hammer, screwdriver, marker, drawer."""
+"""Parametric tools of the tabletop level, and a drawer: hammer, screwdriver, marker, drawer."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ovps_core.synthetic.meshes import box, cut, join, place, revolve, slab, spline, sweep
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.objects.cutlery import GRIP_MATERIALS, grip, stick
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
 
 
 def hammer(rng: ShapeRng) -> list[PartMesh]:
-    """Claw hammer, ball-peen hammer or mallet, lying on its side; the head runs along y."""
+    """Build a claw hammer, ball-peen hammer or mallet; the latent is the length of its head.
+
+    It lies on its side, the head along y.
+    """
     length = rng.uniform(0.2, 0.27)
     width = rng.uniform(0.024, 0.032)
     handle = grip(rng, length, width, width * rng.uniform(0.7, 0.95), x0=0.0)
@@ -64,6 +67,7 @@ def hammer(rng: ShapeRng) -> list[PartMesh]:
 
 
 def screwdriver(rng: ShapeRng) -> list[PartMesh]:
+    """Build a flat or cross-head screwdriver; the latent is the length of its shaft."""
     shaft_length = rng.latent(0.055, 0.15)
     radius = rng.uniform(0.0048, 0.0068)
     handle_length = rng.uniform(0.08, 0.11)
@@ -89,7 +93,7 @@ def screwdriver(rng: ShapeRng) -> list[PartMesh]:
 
 
 def marker(rng: ShapeRng) -> list[PartMesh]:
-    """A thick felt pen, open with its cap on the tail, or the cap lying on its nose."""
+    """Build a felt pen, closed, or open with its cap on the tail; the latent is its length."""
     length = rng.latent(0.09, 0.13)
     radius = rng.uniform(0.0095, 0.0145)
     body = stick(length, radius, 0.0)
@@ -108,7 +112,10 @@ def marker(rng: ShapeRng) -> list[PartMesh]:
 
 
 def drawer(rng: ShapeRng) -> list[PartMesh]:
-    """A small chest with one drawer; its front, towards -x, carries a knob or a bar handle."""
+    """Build a chest with one drawer, shut or open; the latent is its height.
+
+    Its front, towards -x, has a knob or a bar handle.
+    """
     width, depth = rng.uniform(0.16, 0.22), rng.uniform(0.12, 0.16)
     height = width * rng.latent(0.42, 0.85)
     wall, pull = 0.008, rng.choice((0.0, rng.uniform(0.01, 0.05)))
@@ -160,7 +167,7 @@ def drawer(rng: ShapeRng) -> list[PartMesh]:
 
 
 def classes() -> list[ObjectClass]:
-    """The tools of the tabletop level, and the drawer."""
+    """List the tools of the tabletop level, and the drawer."""
     flat: tuple[str, ...] = ("settled",)
     level: Level = "tabletop"
     return [
@@ -174,6 +181,6 @@ def classes() -> list[ObjectClass]:
             level,
             0.2,
             ("as_built",),
-            faces=True,
+            has_front=True,
         ),
     ]

@@ -1,17 +1,18 @@
-"""Parametric vessels of stove and tea table: mug, pan, pot, teapot, kettle."""
+"""Parametric vessels of the tabletop level: mug, pan, pot, teapot, kettle."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ovps_core.synthetic.meshes import cut, join, revolve, ring, spline, sweep, vessel
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.objects.cutlery import GRIP_MATERIALS, grip
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
-from ovps_core.synthetic.vessel_parts import lid_and_knob, radius_at, side_handle, spout_of
+from ovps_core.synthetic.vessel_parts import hollow_spout, lid_and_knob, radius_at, side_handle
 
 
 def mug(rng: ShapeRng) -> list[PartMesh]:
+    """Build a mug of one of four profiles; the latent is its radius."""
     height = rng.uniform(0.08, 0.115)
     radius = height * rng.latent(0.34, 0.56)
     kind = rng.choice(("straight", "tulip", "barrel", "cone"))
@@ -43,6 +44,7 @@ def mug(rng: ShapeRng) -> list[PartMesh]:
 
 
 def pan(rng: ShapeRng) -> list[PartMesh]:
+    """Build a frying pan; the latent is its height."""
     radius = rng.uniform(0.085, 0.13)
     height = radius * rng.latent(0.26, 0.58)
     flare = rng.uniform(0.74, 0.95)
@@ -81,6 +83,7 @@ def pan(rng: ShapeRng) -> list[PartMesh]:
 
 
 def pot(rng: ShapeRng) -> list[PartMesh]:
+    """Build a cooking pot with two handles and a lid; the latent is its height."""
     radius = rng.uniform(0.075, 0.11)
     height = radius * rng.latent(0.75, 1.6)
     profile = spline([(radius * 0.93, 0), (radius, height * 0.15), (radius, height)], 10)
@@ -110,6 +113,7 @@ def pot(rng: ShapeRng) -> list[PartMesh]:
 
 
 def teapot(rng: ShapeRng) -> list[PartMesh]:
+    """Build a teapot with handle, spout and lid; the latent is its height."""
     radius = rng.uniform(0.06, 0.078)
     height = radius * rng.latent(1.05, 1.85)
     ratios = rng.choice(
@@ -128,7 +132,7 @@ def teapot(rng: ShapeRng) -> list[PartMesh]:
         rng.uniform(0.0062, 0.0085),
         rng,
     )
-    spout = spout_of(
+    spout = hollow_spout(
         profile,
         height * rng.uniform(0.25, 0.42),
         (radius + rng.uniform(0.045, 0.065), height * rng.uniform(0.85, 1.02)),
@@ -148,7 +152,7 @@ def teapot(rng: ShapeRng) -> list[PartMesh]:
 
 
 def kettle(rng: ShapeRng) -> list[PartMesh]:
-    """A stove kettle: wide base, short straight spout, handle arching over the lid."""
+    """Build a stove kettle with a handle above its lid; the latent is its height."""
     radius = rng.uniform(0.08, 0.1)
     height = radius * rng.latent(0.95, 1.7)
     ratios = rng.choice(
@@ -165,7 +169,7 @@ def kettle(rng: ShapeRng) -> list[PartMesh]:
     path = np.stack([curve[:, 0], np.zeros(30), curve[:, 1]], -1)
     thick = spline([(0, 0.006), (0.3, 0.008), (0.5, 0.0115), (0.7, 0.008), (1, 0.006)], 30)[:, 1]
     handle = sweep(path, np.stack([thick * 0.75, thick], -1), sections=12, up=(0, 1, 0))
-    spout = spout_of(
+    spout = hollow_spout(
         profile,
         height * rng.uniform(0.45, 0.6),
         (radius + rng.uniform(0.03, 0.055), height * rng.uniform(0.85, 1.0)),
@@ -186,7 +190,7 @@ def kettle(rng: ShapeRng) -> list[PartMesh]:
 
 
 def classes() -> list[ObjectClass]:
-    """The vessels of stove and tea table, tabletop level."""
+    """List the vessels of the tabletop level."""
     up: tuple[str, ...] = ("as_built",)
     tip: tuple[str, ...] = ("as_built", "as_built", "as_built", "side")
     level: Level = "tabletop"

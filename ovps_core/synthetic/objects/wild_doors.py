@@ -1,19 +1,19 @@
-"""Parametric things with a door, wild level: microwave, oven, cabinet, door, fridge."""
+"""Parametric objects with doors of the wild level: microwave, oven, cabinet, door, fridge."""
 
 from __future__ import annotations
 
 import numpy as np
 import trimesh
 
-from ovps_core.synthetic.meshes import box, cut, join, place, revolve, spline, sweep
+from ovps_core.synthetic.meshes import box, cut, join, place, revolve, rotation, spline, sweep
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
 
 
 def _bar(
     rng: ShapeRng, face: float, y: float, z: float, length: float, upright: bool
 ) -> trimesh.Trimesh:
-    """A bow handle on a front at x = face that looks towards -x."""
+    """Build a bow handle on a front at x = ``face`` that looks towards -x."""
     out, half = rng.uniform(0.03, 0.045), length / 2
     curve = spline(
         [
@@ -32,26 +32,27 @@ def _bar(
 
 
 def _hollow_box(size: tuple[float, float, float], wall: float) -> trimesh.Trimesh:
-    """A cabinet open towards -x, standing on z = 0."""
+    """Build a box that is open towards -x and stands on z = 0."""
     x, y, z = size
     shell = box(size, (0, 0, z / 2))
     return cut(shell, box((x, y - 2 * wall, z - 2 * wall), (-wall, 0, z / 2)))
 
 
 def _window_door(size: tuple[float, float, float]) -> tuple[trimesh.Trimesh, trimesh.Trimesh]:
-    """A door panel (thickness, width, height) about the origin, and the pane in its middle."""
+    """Build a door panel (thickness, width, height) about the origin, and its window pane."""
     t, w, h = size
     panel = cut(box(size), box((t * 3, w * 0.72, h * 0.62)))
     return panel, box((t * 0.4, w * 0.73, h * 0.63))
 
 
 def _swing(pieces: list[trimesh.Trimesh], hinge: tuple[float, float], degrees: float) -> None:
-    turn = trimesh.transformations.rotation_matrix(np.radians(degrees), (0, 0, 1), (*hinge, 0))
+    turn = rotation(degrees, (0, 0, 1), (*hinge, 0))
     for piece in pieces:
         piece.apply_transform(turn)
 
 
 def microwave(rng: ShapeRng) -> list[PartMesh]:
+    """Build a microwave whose door is shut or open; the latent is its height."""
     w, d, h = rng.uniform(0.44, 0.52), rng.uniform(0.32, 0.4), rng.latent(0.24, 0.34)
     body = _hollow_box((d, w, h), 0.015)
     panel_w = w * rng.uniform(0.22, 0.28)
@@ -83,6 +84,7 @@ def microwave(rng: ShapeRng) -> list[PartMesh]:
 
 
 def oven(rng: ShapeRng) -> list[PartMesh]:
+    """Build an oven with a row of knobs; the latent is its height."""
     w, d, h = rng.uniform(0.5, 0.6), rng.uniform(0.45, 0.55), rng.latent(0.55, 0.9)
     body, face = _hollow_box((d, w, h), 0.02), -d / 2
     strip = h * rng.uniform(0.14, 0.2)
@@ -113,6 +115,7 @@ def oven(rng: ShapeRng) -> list[PartMesh]:
 
 
 def cabinet(rng: ShapeRng) -> list[PartMesh]:
+    """Build a cabinet with two doors, shut or open; the latent is its width."""
     w, d, h = rng.latent(0.35, 0.75), rng.uniform(0.3, 0.45), rng.uniform(0.5, 0.8)
     body, face = _hollow_box((d, w, h), 0.018), -d / 2
     doors, pulls = [], []
@@ -151,6 +154,7 @@ def cabinet(rng: ShapeRng) -> list[PartMesh]:
 
 
 def door(rng: ShapeRng) -> list[PartMesh]:
+    """Build a room door in its frame, shut or open; the latent is its width."""
     w, h, t = rng.latent(0.65, 1.0), rng.uniform(1.7, 2.05), 0.04
     opening = box((0.5, w + 0.006, h + 0.006), (0, 0, h / 2))
     frame = cut(box((0.1, w + 0.16, h + 0.08), (0, 0, (h + 0.08) / 2)), opening)
@@ -198,6 +202,7 @@ def door(rng: ShapeRng) -> list[PartMesh]:
 
 
 def fridge(rng: ShapeRng) -> list[PartMesh]:
+    """Build a fridge with a freezer door above; the latent is its height."""
     w, d, h = rng.uniform(0.5, 0.65), rng.uniform(0.5, 0.6), rng.latent(1.1, 1.8)
     body, face = box((d, w, h), (0, 0, h / 2)), -d / 2
     split = rng.uniform(0.62, 0.75) * h
@@ -219,7 +224,7 @@ def fridge(rng: ShapeRng) -> list[PartMesh]:
 
 
 def classes() -> list[ObjectClass]:
-    """The wild level's things with a door."""
+    """List the objects with doors of the wild level."""
     up: tuple[str, ...] = ("as_built",)
     level: Level = "wild"
     microwave_parts = ("body", "door", "window", "handle", "button")
@@ -227,9 +232,9 @@ def classes() -> list[ObjectClass]:
     cabinet_parts = ("body", "door", "knob", "handle")
     door_parts = ("panel", "frame", "handle", "knob")
     return [
-        ObjectClass("microwave", microwave, microwave_parts, level, 0.5, up, faces=True),
-        ObjectClass("oven", oven, oven_parts, level, 0.8, up, faces=True),
-        ObjectClass("cabinet", cabinet, cabinet_parts, level, 0.8, up, faces=True),
-        ObjectClass("door", door, door_parts, level, 2.0, up, faces=True),
-        ObjectClass("fridge", fridge, ("body", "door", "handle"), level, 1.6, up, faces=True),
+        ObjectClass("microwave", microwave, microwave_parts, level, 0.5, up, has_front=True),
+        ObjectClass("oven", oven, oven_parts, level, 0.8, up, has_front=True),
+        ObjectClass("cabinet", cabinet, cabinet_parts, level, 0.8, up, has_front=True),
+        ObjectClass("door", door, door_parts, level, 2.0, up, has_front=True),
+        ObjectClass("fridge", fridge, ("body", "door", "handle"), level, 1.6, up, has_front=True),
     ]

@@ -6,13 +6,13 @@ import numpy as np
 import trimesh
 
 from ovps_core.synthetic.meshes import box, cut, join, place, ring, slab, spline, sweep
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.objects.cutlery import GRIP_MATERIALS, grip, stick
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
 
 
 def wrench(rng: ShapeRng) -> list[PartMesh]:
-    """A flat spanner: open jaw at one end, open jaw or ring at the other."""
+    """Build a wrench with an open jaw and a second jaw or a ring; the latent is its length."""
     length, half = rng.latent(0.09, 0.2), rng.uniform(0.007, 0.010)
     thick = rng.uniform(0.006, 0.009)
     x = np.linspace(0, length, 8)
@@ -29,7 +29,7 @@ def wrench(rng: ShapeRng) -> list[PartMesh]:
 
 
 def _open_jaw(rng: ShapeRng, radius: float, thick: float) -> trimesh.Trimesh:
-    """A round plate towards -x with a slot cut into it, bent a little as spanners are."""
+    """Build a slotted round plate towards -x, turned by a small angle as on real wrenches."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     disc = slab(
         -radius + radius * np.cos(angle[:13]), -radius * np.sin(angle[:13]) * 0.95 - 1e-4,
@@ -40,6 +40,7 @@ def _open_jaw(rng: ShapeRng, radius: float, thick: float) -> trimesh.Trimesh:
 
 
 def pliers(rng: ShapeRng) -> list[PartMesh]:
+    """Build a pair of pliers, open by a random angle; the latent is the jaws' length."""
     opening, reach = rng.uniform(8, 24), rng.uniform(0.1, 0.13)
     jaw_length = rng.latent(0.035, 0.075)
     handles, jaws = [], []
@@ -71,7 +72,7 @@ def pliers(rng: ShapeRng) -> list[PartMesh]:
 
 
 def drill(rng: ShapeRng) -> list[PartMesh]:
-    """A cordless drill, as_built standing on its battery foot."""
+    """Build a cordless drill that stands on its battery; the latent is its length."""
     length, radius = rng.latent(0.13, 0.21), rng.uniform(0.028, 0.036)
     z = rng.uniform(0.16, 0.19)
     barrel = sweep(
@@ -100,6 +101,7 @@ def drill(rng: ShapeRng) -> list[PartMesh]:
 
 
 def whisk(rng: ShapeRng) -> list[PartMesh]:
+    """Build a whisk of three to five wire loops; the latent is the width of its head."""
     length, width = rng.uniform(0.11, 0.15), rng.latent(0.045, 0.085)
     loops = []
     for k in range(rng.choice((3, 4, 5))):
@@ -116,6 +118,7 @@ def whisk(rng: ShapeRng) -> list[PartMesh]:
 
 
 def toothbrush(rng: ShapeRng) -> list[PartMesh]:
+    """Build a toothbrush; the latent is the length of its head."""
     handle = grip(rng, rng.uniform(0.11, 0.14), 0.014, 0.010, x0=-0.002)
     neck = sweep([[0.002, 0, 0], [-0.015, 0, 0], [-0.03, 0, 0]], [0.0058, 0.004, 0.004])
     length = rng.latent(0.024, 0.042)
@@ -129,6 +132,7 @@ def toothbrush(rng: ShapeRng) -> list[PartMesh]:
 
 
 def axe(rng: ShapeRng) -> list[PartMesh]:
+    """Build an axe; the latent is the width of its cutting edge."""
     length = rng.uniform(0.28, 0.5)
     handle = grip(rng, length, rng.uniform(0.028, 0.036), 0.02, x0=-0.045)
     reach, flare = rng.uniform(0.085, 0.12), rng.latent(0.05, 0.11)
@@ -143,6 +147,7 @@ def axe(rng: ShapeRng) -> list[PartMesh]:
 
 
 def saw(rng: ShapeRng) -> list[PartMesh]:
+    """Build a hand saw with a closed handle; the latent is the height of its blade."""
     length, height = rng.uniform(0.3, 0.45), rng.latent(0.07, 0.13)
     s = np.linspace(0, 1, 60)
     teeth = 0.004 * (np.arange(60) % 2)
@@ -161,6 +166,7 @@ def saw(rng: ShapeRng) -> list[PartMesh]:
 
 
 def flashlight(rng: ShapeRng) -> list[PartMesh]:
+    """Build a flashlight; the latent is the length of its body."""
     length, radius = rng.latent(0.08, 0.17), rng.uniform(0.013, 0.019)
     body = stick(length, radius, 0.0)
     head = sweep(
@@ -177,6 +183,7 @@ def flashlight(rng: ShapeRng) -> list[PartMesh]:
 
 
 def trowel(rng: ShapeRng) -> list[PartMesh]:
+    """Build a garden trowel; the latent is the length of its blade."""
     length, width = rng.latent(0.1, 0.18), rng.uniform(0.07, 0.095)
     s = np.linspace(0, 1, 12)
     half = width / 2 * np.sin(np.clip(s * 3.2, 0.12, 1) * np.pi / 2) * (1 - 0.92 * s**2.5)
@@ -191,6 +198,7 @@ def trowel(rng: ShapeRng) -> list[PartMesh]:
 
 
 def broom(rng: ShapeRng) -> list[PartMesh]:
+    """Build a broom; the latent is the width of its head."""
     handle = stick(rng.uniform(0.9, 1.2), rng.uniform(0.011, 0.014), 0.0, 0.02)
     width = rng.latent(0.2, 0.4)
     head = place(box((0.05, width, 0.036), bevel=0.012), (-0.02, 0, 0.02))
@@ -207,6 +215,7 @@ def broom(rng: ShapeRng) -> list[PartMesh]:
 
 
 def shovel(rng: ShapeRng) -> list[PartMesh]:
+    """Build a shovel with a D-shaped grip; the latent is the length of its blade."""
     shaft_length = rng.uniform(0.6, 0.85)
     shaft = stick(shaft_length, rng.uniform(0.014, 0.018), 0.0, 0.03)
     length, width = rng.latent(0.24, 0.36), rng.uniform(0.19, 0.25)
@@ -230,6 +239,7 @@ def shovel(rng: ShapeRng) -> list[PartMesh]:
 
 
 def dustpan(rng: ShapeRng) -> list[PartMesh]:
+    """Build a dustpan; the latent is its width."""
     width, depth, wall = rng.latent(0.18, 0.3), rng.uniform(0.16, 0.22), 0.006
     height = rng.uniform(0.05, 0.08)
     floor = box((depth, width, wall), (-depth / 2, 0, wall / 2))
@@ -255,7 +265,7 @@ def dustpan(rng: ShapeRng) -> list[PartMesh]:
 
 
 def classes() -> list[ObjectClass]:
-    """The wild level's tools."""
+    """List the tools of the wild level."""
     lie: tuple[str, ...] = ("settled",)
     roll: tuple[str, ...] = ("lying",)
     level: Level = "wild"

@@ -11,7 +11,7 @@ from ovps_core.cli import main
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("psutil")
-MODEL = "random:tiny"
+MODEL = "random:compact"
 
 
 def test_every_engine_is_timed_against_the_masks_of_pytorch(

@@ -69,7 +69,7 @@ def test_where_training_or_ros_is_not_installed_the_error_says_how_to_get_it(
     for rows in ((), (("ovps.commands", "train", "absent_x"), ("ovps.bench", "ros", "absent_x"))):
         register(*rows)
         assert main(["train", "recipe.yaml"]) == 1
-        assert "pip install '.[train]'" in capsys.readouterr().err
+        assert "pip install 'ovps[train]'" in capsys.readouterr().err
         assert main(["bench", "ros"]) == 1
         assert "needs ROS 2" in capsys.readouterr().err
 

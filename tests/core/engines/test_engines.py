@@ -14,7 +14,7 @@ from torch import Tensor
 from ovps_core.engines import make_engine
 from ovps_core.engines.interface import Engine, EngineShape
 from ovps_core.engines.openvino.calibration import calibration_images
-from ovps_core.errors import BackendError
+from ovps_core.errors import BackendError, MissingDependencyError
 from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.interface import Conditions, PartLogits, PartModel
 from ovps_core.models.partclipseg.model import PartCLIPSeg
@@ -76,7 +76,7 @@ def engine(request: pytest.FixtureRequest, model: PartModel) -> Engine:
             precision=precision,
             query_encoder=encoder_of(model),
         )
-    except BackendError as error:
+    except (BackendError, MissingDependencyError) as error:
         pytest.skip(str(error))
     made.prepare(EngineShape(batch=1, size=model.spec.preprocessing.size, max_queries=32))
     return made

@@ -37,7 +37,9 @@ def on_a_gpu(model: nn.Module, mode: FakeTensorMode) -> None:
 
 def faked(chunk: Chunk, mode: FakeTensorMode) -> Chunk:
     conditions = Conditions(*map(mode.from_tensor, chunk.conditions.tensors()))
-    return Chunk(conditions, mode.from_tensor(chunk.name_rows), mode.from_tensor(chunk.pair_rows))
+    return Chunk(
+        conditions, mode.from_tensor(chunk.name_rows), mode.from_tensor(chunk.object_part_rows)
+    )
 
 
 def asked(model: PartModel, names: int) -> Conditions:
@@ -78,8 +80,8 @@ def test_a_frame_stays_on_the_gpu_and_never_waits(name: str, dtype: torch.dtype)
 
 def test_the_pictures_and_the_loss_of_a_tiny_model_stay_on_the_gpu() -> None:
     pytest.importorskip("lightning")
+    from ovps_core.losses.dice import dice_loss
     from training.compact.data import relight
-    from training.compact.module import dice_loss
 
     with FakeTensorMode():
         images = relight(torch.zeros(4, 3, 32, 32, dtype=torch.uint8, device=GPU))

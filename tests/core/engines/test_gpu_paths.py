@@ -12,7 +12,7 @@ import torch
 
 from ovps_core.engines.chunking import pad_to_bucket, round_up_to_bucket, split
 from ovps_core.engines.cuda.postprocess import occupied_maps
-from ovps_core.engines.cuda.preprocess import resize_and_normalise
+from ovps_core.engines.cuda.preprocess import resize_and_normalise, to_pixels_cuda
 from ovps_core.engines.openvino.calibration import calibration_images
 from ovps_core.models.interface import Conditions, Preprocessing
 from ovps_core.pipeline.postprocess.components import SegmentOptions, part_masks
@@ -26,9 +26,11 @@ LEVEL = 1 / (255 * min(SQUARE.std))
 
 def random_conditions(names: int, pairs: int) -> Conditions:
     random = torch.Generator().manual_seed(names)
-    part, object = torch.randint(0, names, (2, pairs), generator=random)
+    part_index, object_index = torch.randint(0, names, (2, pairs), generator=random)
     rows = torch.arange(names, dtype=torch.float32)[:, None]
-    return Conditions(rows, torch.arange(pairs, dtype=torch.float32)[:, None], part, object)
+    return Conditions(
+        rows, torch.arange(pairs, dtype=torch.float32)[:, None], part_index, object_index
+    )
 
 
 @pytest.mark.parametrize("most", [1, 2, 16])
@@ -40,17 +42,17 @@ def test_chunks_hold_every_name_and_pair_and_no_more_than_fit(
     seen_names, seen_pairs = set(), []
     for chunk in split(whole, most):
         part = chunk.conditions
-        fewest = 2 if len(part.pairs) else 1  # names of a pair
-        assert 0 < len(part.names) <= max(most, fewest) and len(part.pairs) <= most
+        fewest = 2 if len(part.object_parts) else 1  # names of a pair
+        assert 0 < len(part.names) <= max(most, fewest) and len(part.object_parts) <= most
         assert part.names[:, 0].tolist() == chunk.name_rows.tolist()
-        assert part.pairs[:, 0].tolist() == chunk.pair_rows.tolist()
+        assert part.object_parts[:, 0].tolist() == chunk.object_part_rows.tolist()
         for index, of_whole in (
             (part.part_index, whole.part_index),
             (part.object_index, whole.object_index),
         ):
-            torch.testing.assert_close(chunk.name_rows[index], of_whole[chunk.pair_rows])
+            torch.testing.assert_close(chunk.name_rows[index], of_whole[chunk.object_part_rows])
         seen_names |= set(chunk.name_rows.tolist())
-        seen_pairs += chunk.pair_rows.tolist()
+        seen_pairs += chunk.object_part_rows.tolist()
     assert seen_names == set(range(names)) and sorted(seen_pairs) == list(range(pairs))
 
 
@@ -69,13 +71,13 @@ def test_resizing_as_the_gpu_does_is_within_a_level_of_training(size: tuple[int,
 
 KERNEL = """
 import numpy as np, torch
-from ovps_core.engines import preprocess_cuda
+from ovps_core.engines.cuda import preprocess
 from ovps_core.pipeline.preprocess import to_pixels
 from ovps_core.models.interface import Preprocessing
 for height, width in ((48, 64), (20, 30)):
     image = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
     wanted = Preprocessing(size=(24, 40))
-    found = preprocess_cuda._with_triton(torch.from_numpy(image), wanted)
+    found = preprocess._with_triton(torch.from_numpy(image), wanted)
     print((found - to_pixels(image, wanted)).abs().max().item())
 """
 
@@ -131,14 +133,14 @@ def test_the_host_waits_once_a_frame(recwarn: pytest.WarningsRecorder) -> None:
         pytest.skip("needs a CUDA device")
     segmenter = PartSegmenter.from_pretrained("ovps-tiny", device="cuda:0")
     segmenter.warm_up()
-    image, plan = calibration_images([])[0], segmenter.encode_queries(["knife handle", "mug"])
+    image, encoded = calibration_images([])[0], segmenter.encode_queries(["knife handle", "mug"])
     for _ in range(3):  # a shape is warmed up, recorded, then replayed
-        segmenter.query_maps([image], plan, 4.0)
+        segmenter.query_maps([image], encoded, 4.0)
     torch.cuda.synchronize()
     recwarn.clear()
     torch.cuda.set_sync_debug_mode("warn")
     try:
-        segmenter.query_maps([image], plan, 4.0)
+        segmenter.query_maps([image], encoded, 4.0)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert len([w for w in recwarn if "synchronizing" in str(w.message)]) == 1
@@ -149,5 +151,5 @@ def test_a_frame_on_the_gpu_equals_one_on_the_cpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     image = calibration_images([])[0]
-    found = to_pixels(image, SQUARE, "cuda:0").cpu()
+    found = to_pixels_cuda(image, SQUARE, torch.device("cuda:0")).cpu()
     assert (found - to_pixels(image, SQUARE)).abs().max() <= 1.01 * LEVEL

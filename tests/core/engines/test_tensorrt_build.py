@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from ovps_core.engines.engine_cache import EngineCache, is_intact, model_key
 from ovps_core.engines.onnx.runtime import session
 from ovps_core.engines.subgraphs import export_onnx
 from ovps_core.engines.tensorrt.build import Profile, build_plan
-from ovps_core.engines.tensorrt.cache import plan_key
+from ovps_core.engines.tensorrt.runtime import plan_key
 from ovps_core.language.parser import parse_queries
 from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
 from ovps_core.models.interface import Conditions, PartModel
@@ -105,12 +107,12 @@ def test_full_size_builds_in_16_bit_and_the_graph_keeps_the_masks(make, tmp_path
 
 
 @pytest.mark.parametrize("kind", [CLIPSeg, PartCLIPSeg])
-@pytest.mark.parametrize("part", ["encode", "decode"])
-def test_the_halves_that_the_runtime_loads_build(kind, part: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("subgraph", ["encoder", "part_decoder"])
+def test_the_subgraphs_that_the_runtime_loads_build(kind, subgraph: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     onnx = tmp_path / "graph.onnx"
     config = PartCLIPSegConfig(**{**TOY, "dim": 64})  # heads of 16, as TensorRT has kernels for
-    export_onnx(kind(config).eval(), onnx, precision="fp16", part=part)
+    export_onnx(kind(config).eval(), onnx, precision="fp16", subgraph=subgraph)
     plan, report = build_plan(onnx, profile=QUERIES, capabilities=("8.9",))
     assert plan and any("half" in tensor for tensor in (*report.inputs, *report.outputs))
 
@@ -124,25 +126,25 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def builder(calls: list[Path], content: bytes = b"plan" * 1000):
     def build(folder: Path) -> None:
         calls.append(folder)
-        (folder / "encode.plan").write_bytes(content)
+        (folder / "encoder.plan").write_bytes(content)
 
     return build
 
 
 def test_an_engine_is_built_once(cache: Path) -> None:
     calls: list[Path] = []
-    first = EngineCache().get("tensorrt", {"weights": "a"}, builder(calls))
-    assert EngineCache().get("tensorrt", {"weights": "a"}, builder(calls)) == first
+    first = EngineCache().get_or_build("tensorrt", {"weights": "a"}, builder(calls))
+    assert EngineCache().get_or_build("tensorrt", {"weights": "a"}, builder(calls)) == first
     assert len(calls) == 1
-    assert EngineCache().get("tensorrt", {"weights": "b"}, builder(calls)) != first
+    assert EngineCache().get_or_build("tensorrt", {"weights": "b"}, builder(calls)) != first
     assert len(calls) == 2
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed", "missing", "manifest", "other key"])
 def test_a_damaged_engine_is_built_again(cache: Path, damage: str) -> None:
     key, calls = {"weights": "a"}, []
-    folder = EngineCache().get("tensorrt", key, builder(calls))
-    plan, manifest = folder / "encode.plan", folder / "manifest.json"
+    folder = EngineCache().get_or_build("tensorrt", key, builder(calls))
+    plan, manifest = folder / "encoder.plan", folder / "manifest.json"
     if damage == "truncated":
         plan.write_bytes(plan.read_bytes()[:-1])
     elif damage == "changed":
@@ -155,18 +157,30 @@ def test_a_damaged_engine_is_built_again(cache: Path, damage: str) -> None:
         content = json.loads(manifest.read_text())
         manifest.write_text(json.dumps(content | {"key": {"weights": "z"}}))
     assert not is_intact(folder, key)
-    assert EngineCache().get("tensorrt", key, builder(calls)) == folder
+    assert EngineCache().get_or_build("tensorrt", key, builder(calls)) == folder
     assert len(calls) == 2 and plan.read_bytes() == b"plan" * 1000 and is_intact(folder, key)
 
 
 def test_a_build_that_fails_leaves_nothing(cache: Path) -> None:
     def fail(folder: Path) -> None:
-        (folder / "encode.plan").write_bytes(b"half a plan")
+        (folder / "encoder.plan").write_bytes(b"half a plan")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        EngineCache().get("tensorrt", {"weights": "a"}, fail)
+        EngineCache().get_or_build("tensorrt", {"weights": "a"}, fail)
     assert not list((cache / "engines").iterdir())
+
+
+def test_the_folder_of_a_killed_build_is_removed_after_a_day(cache: Path) -> None:
+    killed, running = (
+        cache / "engines" / f"tensorrt-{name}.unfinished" for name in ("killed", "running")
+    )
+    for folder in (killed, running):
+        folder.mkdir(parents=True)
+    yesterday = time.time() - 25 * 3600
+    os.utime(killed, (yesterday, yesterday))
+    EngineCache().get_or_build("tensorrt", {"weights": "a"}, builder([]))
+    assert running.exists() and not killed.exists()
 
 
 def test_the_key_names_all_that_a_plan_depends_on() -> None:

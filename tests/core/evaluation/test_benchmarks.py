@@ -28,8 +28,8 @@ from ovps_core.datasets.pascal_part import PascalPart116
 from ovps_core.errors import DatasetError, OvpsError
 from ovps_core.evaluation.benchmark import evaluate_benchmark
 from ovps_core.evaluation.gallery import Gallery
-from ovps_core.evaluation.protocols import Setting
-from ovps_core.evaluation.score_tables import benchmark_heading, benchmark_table, class_table
+from ovps_core.evaluation.protocols import RELEASED, Setting
+from ovps_core.evaluation.result_tables import benchmark_heading, benchmark_table, class_table
 from ovps_core.language.vocabulary import IGNORE, load_vocabulary
 
 BENCHMARKS = [
@@ -158,7 +158,7 @@ def test_released_emulation_shifts_labels_and_replaces_empty_items(tmp_path):
     write_pascal(tmp_path)
     reader = PascalPart116(tmp_path)
     clean = evaluate_benchmark(reader, knowing(reader))
-    released = evaluate_benchmark(reader, knowing(reader), released=True)
+    released = evaluate_benchmark(reader, knowing(reader), protocol=RELEASED)
     assert (clean.items, released.items, released.skipped) == (2, 3, 1)
     assert all(50 < figures.harmonic_miou < 100 for figures in released.settings)
 
@@ -288,7 +288,9 @@ def test_real_photographs_are_measured(tmp_path):
     reader = PascalPart116(tmp_path)
     gallery = Gallery(reader.vocabulary.pair_names)
     moved = knowing(reader, lambda labels: np.roll(labels, (4, 4), axis=(0, 1)))
-    result = evaluate_benchmark(reader, moved, model="truth, 4 pixels away", watch=gallery.item)
+    result = evaluate_benchmark(
+        reader, moved, model="truth, 4 pixels away", on_item=gallery.add_item
+    )
     assert result.items >= 20
     for figures in result.settings:
         assert 40 < figures.harmonic_miou < 95

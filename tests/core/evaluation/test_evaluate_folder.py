@@ -20,9 +20,9 @@ from helpers.toy_models import write_toy
 
 from ovps_core.cli import main
 from ovps_core.datasets.coco_folder import CocoFolder
-from ovps_core.errors import DatasetError
+from ovps_core.errors import DatasetError, QueryError
 from ovps_core.evaluation.folder import evaluate_folder
-from ovps_core.evaluation.queries import THRESHOLDS, QueryAccumulator, iou_curve
+from ovps_core.evaluation.query_metrics import THRESHOLDS, QueryAccumulator, iou_curve
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.query import PartQuery
 
@@ -67,13 +67,13 @@ class Answers:
 
     name = "answers"
 
-    def plan(self, queries):
-        return SimpleNamespace(queries=tuple(queries))
+    def encode_queries(self, queries):
+        return SimpleNamespace(queries=tuple(queries), refused=())
 
-    def query_maps(self, images, plan):
+    def query_maps(self, images, queries):
         silence = np.full(self.mask.shape, -2, np.float32)
         answer = np.where(self.mask, 2, silence)
-        return np.stack([silence if query.part == "rim" else answer for query in plan.queries])[
+        return np.stack([silence if query.part == "rim" else answer for query in queries.queries])[
             None
         ]
 
@@ -126,7 +126,7 @@ def test_the_same_word_as_object_and_as_part_is_two_queries(photos):
     content["categories"].append({"id": 4, "object": "rim", "part": ""})
     write_json(photos / "annotations.json", content)
     result = evaluate_folder(CocoFolder(photos), Answers(HANDLE))
-    rims = {key: figures for key, figures in result.figures.categories() if "rim" in key}
+    rims = {key: figures for key, figures in result.queries.categories() if "rim" in key}
     assert rims["", "rim"].present == 1
     assert rims["", "rim"].false_alarm_rate == 0
     assert {"rim", "rim (object)"} < set(result.as_dict()["per_category"])
@@ -149,7 +149,7 @@ def test_the_best_threshold_is_one_for_all_queries():
     for level in (0.2, 0.8):
         probability = np.where(truth, level, level - 0.15).astype(np.float32)
         figures.add(PartQuery("rim", part="rim"), truth, probability, truth)
-    found = figures.figures()
+    found = figures.metrics()
     assert found.mean_iou == 1
     assert found.best_threshold_iou < 1
     assert found.present == 2
@@ -201,6 +201,30 @@ def test_the_command_prints_writes_and_draws(photos, tmp_path, capsys):
     assert wanted < set(figures)
     assert all(wanted < set(category) for category in figures["per_category"].values())
     assert (out / "index.html").read_text().count("<img") == 6
+
+
+def test_an_unknown_category_is_named_and_the_others_are_scored(photos, tmp_path, capsys):
+    content = json.loads((photos / "annotations.json").read_text())
+    content["categories"].append({"id": 4, "object": "zxqwv", "part": ""})
+    write_json(photos / "annotations.json", content)
+    weights, out = write_toy("compact", tmp_path / "small.safetensors"), tmp_path / "figures.json"
+    words = ["evaluate", "folder", str(photos), "--model", str(weights)]
+    assert main([*words, "--json", str(out)]) == 0
+    assert "zxqwv" in capsys.readouterr().out
+    figures = json.loads(out.read_text())
+    assert [refused["text"] for refused in figures["refused"]] == ["zxqwv"]
+    assert set(figures["per_category"]) == {"mug handle", "rim", "knife"}
+    assert (figures["present"], figures["absent"]) == (3, 3)
+
+
+def test_a_folder_whose_categories_are_all_unknown_is_refused(photos, tmp_path):
+    content = json.loads((photos / "annotations.json").read_text())
+    for category in content["categories"]:
+        category.update(object="zxqwv", part="")
+    write_json(photos / "annotations.json", content)
+    weights = write_toy("compact", tmp_path / "small.safetensors")
+    with pytest.raises(QueryError, match="zxqwv"):
+        evaluate_folder(CocoFolder(photos), PartSegmenter.from_pretrained(weights, device="cpu"))
 
 
 def test_a_folder_must_be_named(capsys):

@@ -10,8 +10,8 @@ from helpers.toy_models import write_toy
 
 from ovps_core.cli import main
 from ovps_core.errors import BackendError, DatasetError
+from ovps_core.evaluation.query_sampler import SMALL, VISIBLE, Group, QuerySampler, Synonyms
 from ovps_core.evaluation.rendered import evaluate_rendered
-from ovps_core.evaluation.rendered_questions import SMALL, VISIBLE, Group, QuerySampler, Synonyms
 from ovps_core.models.interface import Conditions, EncodedQueries
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.synthetic.catalogue import HELD_OUT_PAIRS
@@ -24,10 +24,10 @@ COUNT = 6
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    from ovps_core.synthetic.renderer import _gl_context
+    from ovps_core.synthetic.renderer import OFFSCREEN_CONTEXTS
 
     try:
-        _gl_context(64, 64)
+        OFFSCREEN_CONTEXTS.get(64, 64)
     except BackendError as error:
         pytest.skip(str(error))
     return tmp_path_factory.mktemp("cache")
@@ -58,14 +58,16 @@ class Knowing:
     def __init__(self, scenes, hears=("handle",)):
         self.scenes, self.hears = scenes, hears
 
-    def plan(self, queries):
+    def encode_queries(self, queries):
         nothing = np.zeros((0, 0), np.float32)
         return EncodedQueries(tuple(queries), Conditions(nothing, nothing, nothing, nothing), ())
 
-    def query_maps(self, images, plan):
+    def query_maps(self, images, queries):
         found = [self.scenes.arrays(i) for i in range(len(self.scenes))]
         parts = next(ids for rgb, ids, _ in found if np.array_equal(rgb, images[0]))
-        maps = [np.where(np.isin(parts, self.values(query)), 9.0, -9.0) for query in plan.queries]
+        maps = [
+            np.where(np.isin(parts, self.values(query)), 9.0, -9.0) for query in queries.queries
+        ]
         return np.array([maps], dtype=np.float32)
 
     def values(self, query):
@@ -88,13 +90,13 @@ def test_the_command_renders_unseen_scenes_and_prints_every_row(first_run, scene
 def test_a_model_that_knows_everything_gets_everything(scenes):
     result = evaluate_rendered(scenes, Knowing(scenes), count=COUNT)
     for group in (Group.SEEN, Group.PART, Group.OBJECT):
-        assert result.groups[group].figures().mean_iou == pytest.approx(1.0, abs=0.01)
+        assert result.groups[group].metrics().mean_iou == pytest.approx(1.0, abs=0.01)
         assert result.groups[group].recall == 1.0
     for group in (Group.ABSENT_OBJECT, Group.ABSENT_PART):
-        figures = result.groups[group].figures()
+        figures = result.groups[group].metrics()
         assert figures.present == 0 and figures.absent > 0 and figures.false_alarm_rate == 0.0
     for group in (Group.OWN_OBJECT, Group.TRUE_OBJECT):
-        assert 0.0 < result.groups[group].figures().mean_iou < 0.9
+        assert 0.0 < result.groups[group].metrics().mean_iou < 0.9
     pairs = {name: seen for name, seen, _ in result.pairs()}
     assert all(
         seen == (tuple(name.rsplit(" ", 1)) not in HELD_OUT_PAIRS) for name, seen in pairs.items()
@@ -106,8 +108,8 @@ def test_held_out_words_are_asked_beside_the_known_ones(scenes, tmp_path):
     words = Synonyms.read(tmp_path / "words.yaml")
     for hears, expected in ((("handle",), 0.0), (("handle", "holder"), 1.0)):
         result = evaluate_rendered(scenes, Knowing(scenes, hears), count=COUNT, synonyms=words)
-        assert result.groups[Group.SYNONYM].figures().mean_iou == pytest.approx(expected, abs=0.01)
-        assert result.groups[Group.SYNONYM_KNOWN].figures().mean_iou == pytest.approx(1.0, abs=0.01)
+        assert result.groups[Group.SYNONYM].metrics().mean_iou == pytest.approx(expected, abs=0.01)
+        assert result.groups[Group.SYNONYM_KNOWN].metrics().mean_iou == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_word_the_model_refuses_counts_as_no_answer(scenes, cache, tmp_path):
@@ -115,9 +117,9 @@ def test_a_word_the_model_refuses_counts_as_no_answer(scenes, cache, tmp_path):
     segmenter = PartSegmenter.from_pretrained(str(cache / "small.safetensors"), device="cpu")
     words = Synonyms.read(tmp_path / "words.yaml")
     result = evaluate_rendered(scenes, segmenter, count=COUNT, synonyms=words)
-    assert result.groups[Group.SYNONYM].figures().mean_iou == 0.0
+    assert result.groups[Group.SYNONYM].metrics().mean_iou == 0.0
     assert Group.SYNONYM_READ not in result.groups
-    assert sum(result.refused.values()) == result.groups[Group.SYNONYM].figures().present
+    assert sum(result.refused.values()) == result.groups[Group.SYNONYM].metrics().present
 
 
 def test_only_what_shows_enough_is_asked_for_and_nothing_half_seen_is_called_absent():
@@ -125,7 +127,7 @@ def test_only_what_shows_enough_is_asked_for_and_nothing_half_seen_is_called_abs
     parts = np.zeros((224, 224), np.uint8)
     for value, pixels in ((1, SMALL - 1), (2, VISIBLE - 1), (3, 5000), (4, 10)):
         parts[value * 40 : value * 40 + 30].reshape(-1)[:pixels] = value
-    questions = QuerySampler(pairs, frozenset({("mug", "body")})).ask(
+    questions = QuerySampler(pairs, frozenset({("mug", "body")})).sample(
         parts, np.random.default_rng(0)
     )
     asked = {(q.query.object, q.query.part): q.groups for q in questions}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ovps_core.errors import QueryError
+from ovps_core.errors import ConfigError, QueryError
 from ovps_core.language.lexicon import lexicon
 from ovps_core.language.parser import parse_queries
 from ovps_core.structures.query import PartQuery
@@ -74,7 +74,7 @@ def test_affordances_are_the_users_to_edit(tmp_path: Path, monkeypatch: pytest.M
         assert (bell.part, door.part) == ("clapper", "button")
         table.write_text("ring: [nonsense]\n")
         lexicon.cache_clear()
-        with pytest.raises(QueryError, match=str(table)):
+        with pytest.raises(ConfigError, match=str(table)):
             parse_queries("knife")
     finally:
         monkeypatch.undo()

@@ -12,10 +12,10 @@ from torch import Tensor
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.attention_control import (
     PartAttention,
-    attention_of_objects,
-    enhancement,
-    separation,
-    separation_released,
+    attention_per_object,
+    enhancement_loss,
+    separation_loss,
+    separation_loss_released,
 )
 from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 from ovps_core.losses.mask_supervision import mask_supervision
@@ -25,9 +25,9 @@ from ovps_core.models.partclipseg.corrections import Corrections
 
 GRID = (4, 5)
 SIZE = (16, 20)
-# parts: door, head, wheel; objects: bus, cat; pairs: bus door, bus wheel, cat head
+# parts: door, head, wheel; objects: bus, cat; object-parts: bus door, bus wheel, cat head
 INDEX = ObjectPartIndex(torch.tensor([0, 2, 1]), torch.tensor([3, 3, 4]), 3)
-NAMES, PAIRS = 6, 4
+NAMES, OBJECT_PARTS = 6, 4
 TOKENS = GRID[0] * GRID[1] + 1
 
 
@@ -50,8 +50,8 @@ def random_attention(images: int = 2, heads: int = 2) -> Tensor:
 
 def attention_loss(loss: Callable[[PartAttention], Tensor], scores: Tensor) -> Tensor:
     attention = scores.softmax(dim=-1).mean(dim=2)
-    maps = attention_of_objects(attention, scene(len(scores)), INDEX, GRID, drop_last=False)
-    return torch.stack([loss(of) for of in maps]).mean()
+    maps = attention_per_object(attention, scene(len(scores)), INDEX, GRID, drop_last=False)
+    return torch.stack([loss(each) for each in maps]).mean()
 
 
 def full_loss(
@@ -59,7 +59,7 @@ def full_loss(
 ) -> Losses:
     generator = torch.Generator().manual_seed(5)
     names = torch.randn((images, NAMES, *SIZE), generator=generator).requires_grad_()
-    pairs = torch.randn((images, PAIRS, *SIZE), generator=generator).requires_grad_()
+    pairs = torch.randn((images, OBJECT_PARTS, *SIZE), generator=generator).requires_grad_()
     attention = random_attention(images).float().softmax(dim=-1).requires_grad_()
     criterion = PartCLIPSegLoss(corrections=corrections or Corrections())
     losses = criterion(PartLogits(names, pairs), attention, targets, INDEX, GRID)
@@ -69,7 +69,9 @@ def full_loss(
 
 
 @pytest.mark.parametrize(
-    "loss", [lambda of: separation(of, 0.3), enhancement], ids=["separation", "enhancement"]
+    "loss",
+    [lambda attention: separation_loss(attention, 0.3), enhancement_loss],
+    ids=["separation", "enhancement"],
 )
 def test_attention_losses_have_the_right_gradient_and_go_down(
     loss: Callable[[PartAttention], Tensor],
@@ -91,12 +93,17 @@ def test_attention_losses_have_the_right_gradient_and_go_down(
 
 def test_mask_losses_have_the_right_gradient_and_go_down() -> None:
     generator = torch.Generator().manual_seed(1)
-    shape = (1, NAMES + PAIRS, *SIZE)
+    shape = (1, NAMES + OBJECT_PARTS, *SIZE)
     logits = torch.randn(shape, dtype=torch.float64, generator=generator).requires_grad_()
 
     def total(maps: Tensor) -> Tensor:
         losses = mask_supervision(maps[:, :NAMES], maps[:, NAMES:], scene(1), INDEX)
-        return losses.pair_foreground + losses.pair_background + losses.part + losses.object
+        return (
+            losses.object_part_foreground
+            + losses.object_part_background
+            + losses.part
+            + losses.object
+        )
 
     assert torch.autograd.gradcheck(total, logits, fast_mode=True)
     start = total(logits).item()
@@ -109,12 +116,14 @@ def test_mask_losses_have_the_right_gradient_and_go_down() -> None:
 
 
 def test_sharp_separation_is_the_released_count() -> None:
-    paid = torch.rand((3, 6, 6), dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    sums = torch.rand((3, 6, 6), dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     everywhere = torch.ones(6, 6, dtype=torch.bool)
-    of = PartAttention(paid, paid > 0.5, everywhere, torch.ones(3, dtype=torch.bool))
-    released = separation_released(of, 0.5).item()
+    attention = PartAttention(sums, sums > 0.5, everywhere, torch.ones(3, dtype=torch.bool))
+    released = separation_loss_released(attention, 0.5).item()
     assert 0 < released < 1
-    assert separation(of, 0.5, softness=1e-6).item() == pytest.approx(released, abs=1e-6)
+    assert separation_loss(attention, 0.5, softness=1e-6).item() == pytest.approx(
+        released, abs=1e-6
+    )
 
 
 def test_enhancement_is_least_when_the_part_looks_at_one_place_inside_itself() -> None:
@@ -122,9 +131,9 @@ def test_enhancement_is_least_when_the_part_looks_at_one_place_inside_itself() -
     inside[:, 1:5, 1:5] = True
 
     def loss(row: int, column: int) -> float:
-        paid = torch.zeros(1, 6, 6)
-        paid[0, row, column] = 16.0  # all attention of the part's 16 pixels
-        return enhancement(PartAttention(paid, inside, inside[0], torch.tensor([True]))).item()
+        sums = torch.zeros(1, 6, 6)
+        sums[0, row, column] = 16.0  # all attention of the part's 16 pixels
+        return enhancement_loss(PartAttention(sums, inside, inside[0], torch.tensor([True]))).item()
 
     centre_of_smoothing = (1 / (1 + 2 / math.e)) ** 2
     assert loss(2, 2) == pytest.approx(1 - centre_of_smoothing, abs=1e-6)
@@ -135,39 +144,39 @@ def test_every_object_counts_when_no_pixel_is_ignored() -> None:
     targets = scene(1)
     objects = targets.objects.clone()
     objects[objects == IGNORE] = 0
-    covered = PartTargets(targets.pairs, objects)
+    covered = PartTargets(targets.object_parts, objects)
     attention = random_attention(images=1).softmax(dim=-1).mean(dim=2)
     counted = {
         drop_last: len(
-            list(attention_of_objects(attention, covered, INDEX, GRID, drop_last=drop_last))
+            list(attention_per_object(attention, covered, INDEX, GRID, drop_last=drop_last))
         )
         for drop_last in (False, True)
     }
     assert counted == {False: 2, True: 1}, "the released list loses the largest object"
 
     corrected = full_loss(covered, images=1)
-    assert corrected.total.isfinite() and corrected.pair_background.item() == 0
+    assert corrected.total.isfinite() and corrected.object_part_background.item() == 0
     released = full_loss(covered, Corrections.released(), images=1)
-    assert released.pair_background.isnan() and released.total.item() == 0
+    assert released.object_part_background.isnan() and released.total.item() == 0
 
 
 @pytest.mark.parametrize("corrections", [Corrections(), Corrections.released()])
 def test_batches_without_parts_or_objects(corrections: Corrections) -> None:
     targets = scene()
-    nothing = torch.full_like(targets.pairs, IGNORE)
+    nothing = torch.full_like(targets.object_parts, IGNORE)
     no_parts = full_loss(PartTargets(nothing, targets.objects), corrections)
-    assert no_parts.pair_foreground.item() == no_parts.part.item() == 0
+    assert no_parts.object_part_foreground.item() == no_parts.part.item() == 0
     assert no_parts.separation.item() == no_parts.enhancement.item() == 0
-    assert no_parts.pair_background.item() > 0
+    assert no_parts.object_part_background.item() > 0
 
     empty = full_loss(PartTargets(nothing, nothing), corrections)
-    assert empty.pair_background.item() == 0 and empty.object.item() > 0
+    assert empty.object_part_background.item() == 0 and empty.object.item() > 0
     assert empty.total.item() == empty.object.item()
 
 
 def test_a_part_thinner_than_the_attention_grid_is_left_out_of_enhancement() -> None:
     targets = scene(1)
-    pairs = targets.pairs.clone()
+    pairs = targets.object_parts.clone()
     pairs[pairs == 2] = IGNORE
     pairs[:, 5, 13] = 2
     losses = full_loss(PartTargets(pairs, targets.objects), images=1)
@@ -188,6 +197,6 @@ def test_separate_switches_choose_separate_losses() -> None:
 
 def test_weights_of_zero_skip_the_attention_losses() -> None:
     criterion = PartCLIPSegLoss(LossWeights(separation=0, enhancement=0))
-    logits = PartLogits(torch.zeros(1, NAMES, *SIZE), torch.zeros(1, PAIRS, *SIZE))
+    logits = PartLogits(torch.zeros(1, NAMES, *SIZE), torch.zeros(1, OBJECT_PARTS, *SIZE))
     losses = criterion(logits, random_attention(1), scene(1), INDEX, GRID)
     assert losses.separation.item() == losses.enhancement.item() == 0

@@ -46,11 +46,11 @@ def cylinder_depth(
     return np.where((root > 0) & (near < far) & (near > 0), near, 0).astype(np.float32)
 
 
-def as_part(mask: np.ndarray, id: int = 1) -> PartMask:
+def as_part(mask: np.ndarray, part_id: int = 1) -> PartMask:
     rows, columns = np.nonzero(mask)
     top, left = int(rows.min()), int(columns.min())
     roi = Box(left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1)
-    return PartMask(id, parse_query("knife handle"), 0.9, roi, mask[roi.slices], track_id=4)
+    return PartMask(part_id, parse_query("knife handle"), 0.9, roi, mask[roi.slices], track_id=4)
 
 
 def random_pose(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

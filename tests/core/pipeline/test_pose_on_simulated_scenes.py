@@ -63,14 +63,14 @@ def handles(scenes: int) -> Iterator[Handle]:
             frame = scene.frame(float(rng.uniform(0, 20)))
             to_camera = np.linalg.inv(frame.camera_pose)
             camera = CameraIntrinsics.from_matrix(frame.intrinsics, 640, 480)
-            for object in objects:
-                mask = frame.masks.get((object, "handle"))
+            for name in objects:
+                mask = frame.masks.get((name, "handle"))
                 if mask is None or np.count_nonzero(mask) < FEWEST_PIXELS:
                     continue
-                points = scene.part_points(object, "handle") @ to_camera[:3, :3].T
+                points = scene.part_points(name, "handle") @ to_camera[:3, :3].T
                 middle, axis, size = true_box(points + to_camera[:3, 3])
                 if size[0] > ELONGATED * size[1]:
-                    yield Handle(object, frame.rgb, frame.depth, camera, mask, middle, axis)
+                    yield Handle(name, frame.rgb, frame.depth, camera, mask, middle, axis)
         finally:
             scene.close()
 
@@ -78,11 +78,11 @@ def handles(scenes: int) -> Iterator[Handle]:
 def report(rows: list[tuple[str, float, float]]) -> None:
     """Print medians and nine in ten, per object and for all."""
     table = []
-    for object in (*TOOLS, "all"):
-        values = np.array([row[1:] for row in rows if object in (row[0], "all")])
+    for name in (*TOOLS, "all"):
+        values = np.array([row[1:] for row in rows if name in (row[0], "all")])
         if len(values):
             nine = np.quantile(values, 0.9, axis=0)
-            table.append((object, len(values), *np.median(values, 0), *nine))
+            table.append((name, len(values), *np.median(values, 0), *nine))
     heads = ("handle of", "handles", "mm", "degrees", "mm, 90 %", "degrees, 90 %")
     print("\n" + tabulate(table, heads, floatfmt=".1f"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ovps_core.errors import QueryError
+from ovps_core.errors import UsageError
 from ovps_core.language.parser import parse_query
 from ovps_core.pipeline.tracking import MEMORY, Tracker
 from ovps_core.structures.masks import Box, PartMask, PartMasks
@@ -105,5 +105,5 @@ def test_masks_decide_not_boxes() -> None:
 
 
 def test_least_overlap_is_a_share() -> None:
-    with pytest.raises(QueryError, match="expected 0 to 1"):
+    with pytest.raises(UsageError, match="expected 0 to 1"):
         Tracker(iou=30)

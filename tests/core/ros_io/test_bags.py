@@ -23,9 +23,14 @@ pytest.importorskip("rosbags")
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from ovps_core.ros_io.bags import AnnotateOptions, BagTopics, ExtractOptions, annotate, extract
-from ovps_core.ros_io.bags.messages import PART_MASKS, MessageMaker, definitions_folder, typestore
+from ovps_core.ros_io.bags.messages import (
+    definitions_folder,
+    make_message,
+    message_encoder,
+    typestore,
+)
 from ovps_core.ros_io.bags.reading import open_bag
-from ovps_core.ros_io.codec import masks_value
+from ovps_core.ros_io.codec import PART_MASKS, masks_value
 
 HEIGHT, WIDTH = 60, 80
 COLOUR, DEPTH, INFO = "/camera/color/image_raw", "/camera/depth/image", "/camera/color/camera_info"
@@ -60,25 +65,24 @@ def write_bag(
     stamps: list[int] | None = None,
 ) -> Path:
     """Colour, depth 4 ms later and recorded first, camera_info once."""
-    maker = MessageMaker(typestore())
     writer = Writer(path, version=9, storage_plugin=storage)
     writer.set_compression(mode, CompressionFormat.ZSTD)
     kind = "sensor_msgs/msg/CompressedImage" if jpeg else "sensor_msgs/msg/Image"
     with writer:
         types = {COLOUR: kind, DEPTH: "sensor_msgs/msg/Image", INFO: "sensor_msgs/msg/CameraInfo"}
         to = {
-            topic: writer.add_connection(topic, type, typestore=maker.store)
-            for topic, type in types.items()
+            topic: writer.add_connection(topic, message_type, typestore=typestore())
+            for topic, message_type in types.items()
         }
 
         def send(topic: str, recorded: int, message: object) -> None:
-            writer.write(to[topic], recorded, maker.store.serialize_cdr(message, types[topic]))
+            writer.write(to[topic], recorded, typestore().serialize_cdr(message, types[topic]))
 
-        info = maker.make(
-            types[INFO], header=maker.header(START, "optical"), height=HEIGHT, width=WIDTH,
+        info = make_message(
+            types[INFO], header=message_encoder.header(START, "optical"), height=HEIGHT, width=WIDTH,
             distortion_model="plumb_bob", d=np.zeros(5), k=CAMERA.matrix.ravel(),
             r=np.eye(3).ravel(), p=np.zeros(12), binning_x=0, binning_y=0,
-            roi=maker.make(
+            roi=make_message(
                 "sensor_msgs/msg/RegionOfInterest",
                 x_offset=0, y_offset=0, height=0, width=0, do_rectify=False,
             ),
@@ -87,14 +91,14 @@ def write_bag(
         for number in range(count):
             stamp = START + number * STEP if stamps is None else stamps[number]
             recorded = START + number * STEP + 5_000_000
-            late = maker.header(START + number * STEP + 4_000_000, "optical")
-            send(DEPTH, recorded, maker.image(late, depth_mm(number), "16UC1"))
-            header = maker.header(stamp, "optical")
+            late = message_encoder.header(START + number * STEP + 4_000_000, "optical")
+            send(DEPTH, recorded, message_encoder.image(depth_mm(number), late))
+            header = message_encoder.header(stamp, "optical")
             if jpeg:
                 data = np.frombuffer(jpeg_of(number), np.uint8)
-                message = maker.make(types[COLOUR], header=header, format="jpeg", data=data)
+                message = make_message(types[COLOUR], header=header, format="jpeg", data=data)
             else:
-                message = maker.image(header, picture(number)[..., ::-1], "bgr8")
+                message = message_encoder.image(picture(number)[..., ::-1], header, "bgr8")
             send(COLOUR, recorded + 1_000_000, message)
     return path
 
@@ -266,15 +270,17 @@ def merge(first: Path, second: Path, out: Path) -> None:
 
 
 def test_damaged_messages_are_counted(tmp_path: Path) -> None:
-    maker = MessageMaker(typestore())
     with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        to = writer.add_connection(COLOUR, "sensor_msgs/msg/Image", typestore=maker.store)
+        to = writer.add_connection(COLOUR, "sensor_msgs/msg/Image", typestore=typestore())
         for number, cut in enumerate((None, 200, 6)):
-            message = maker.image(maker.header(START + number, "optical"), picture(0), "rgb8")
-            data = bytes(maker.store.serialize_cdr(message, "sensor_msgs/msg/Image"))
+            header = message_encoder.header(START + number, "optical")
+            message = message_encoder.image(picture(0), header)
+            data = bytes(typestore().serialize_cdr(message, "sensor_msgs/msg/Image"))
             writer.write(to, START + number, data[:cut])
-        odd = maker.image(maker.header(START + 9, "optical"), picture(0), "rgb7")
-        writer.write(to, START + 9, maker.store.serialize_cdr(odd, "sensor_msgs/msg/Image"))
+        odd = message_encoder.image(
+            picture(0), message_encoder.header(START + 9, "optical"), "rgb7"
+        )
+        writer.write(to, START + 9, typestore().serialize_cdr(odd, "sensor_msgs/msg/Image"))
     dropped = extract(tmp_path / "bag", BagTopics(COLOUR), tmp_path / "out")["dropped"]
     assert dropped["no stamp"] == 1 and dropped["damaged image message"] == 1
     assert any("rgb7" in reason for reason in dropped)
@@ -300,5 +306,5 @@ def test_wrong_recordings_and_topics_are_said(tmp_path: Path) -> None:
 
 def test_definitions_hash_as_ros_itself_hashes_them() -> None:
     assert (definitions_folder() / "Part3D.msg").is_file()
-    known = "RIHS01_30f10eb2e61726138dd580bbe58f5d0dd599f62e195e321a5014c69f83ae7ecf"
+    known = "RIHS01_b03a51e36a0d78f985898832ae1e426afee61f7ff756150ef9fa5ee0084128bb"
     assert typestore().hash_rihs01(PART_MASKS) == known

@@ -15,7 +15,7 @@ from ovps_core.synthetic.catalogue import (
     classes_of,
     pairs_of,
 )
-from ovps_core.synthetic.shape import TEST_BAND, ShapeRng
+from ovps_core.synthetic.object_class import TEST_BAND, ShapeRng
 
 pytest.importorskip("mujoco")
 pytest.importorskip("trimesh")
@@ -23,10 +23,10 @@ pytest.importorskip("trimesh")
 
 @pytest.fixture(scope="module", autouse=True)
 def _working_gl() -> None:
-    from ovps_core.synthetic.renderer import _gl_context
+    from ovps_core.synthetic.renderer import OFFSCREEN_CONTEXTS
 
     try:
-        _gl_context(64, 64)
+        OFFSCREEN_CONTEXTS.get(64, 64)
     except BackendError as error:
         pytest.skip(str(error))
 
@@ -149,7 +149,7 @@ def test_the_command_writes_a_folder_and_a_contact_sheet(tmp_path) -> None:
 
 
 def test_every_class_of_a_level_can_rest_on_the_table() -> None:
-    from ovps_core.synthetic.rest import stable_poses
+    from ovps_core.synthetic.stable_poses import stable_poses
 
     rng = np.random.default_rng(0)
     for cls in classes_of("tabletop"):

@@ -1,4 +1,4 @@
-"""A contact sheet of scenes: each picture beside its parts in colour, with their names."""
+"""Contact sheet of scenes: each picture beside its coloured parts and their names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from ovps_core.synthetic.catalogue import PAIRS
 from ovps_core.synthetic.settings import Scene
 
 COLUMNS = 4
+LEGEND_HEIGHT = 74
+MAX_LEGEND_ENTRIES = 18
 
 
 def pair_colours() -> np.ndarray:
-    """One colour per pixel value of a part map, uint8 [256, 3]; 0 is black, neighbours differ."""
+    """Return a colour for each pixel value of a part map, RGB uint8 [256, 3]; 0 is black."""
     colours = np.zeros((256, 3), np.uint8)
     for i in range(1, 256):
         rgb = colorsys.hsv_to_rgb(
@@ -26,16 +28,15 @@ def pair_colours() -> np.ndarray:
 
 
 def contact_sheet(scenes: Sequence[Scene]) -> np.ndarray:
-    """RGB sheet uint8 [H, W, 3]: each cell is the picture, its part map, and a legend below."""
+    """Draw an RGB sheet uint8 [H, W, 3]; each cell is a picture, its part map and a legend."""
     colours = pair_colours()
     side = scenes[0].rgb.shape[0]
-    legend = 74
     cells = []
     for scene in scenes:
-        cell = np.full((side + legend, 2 * side, 3), 255, np.uint8)
+        cell = np.full((side + LEGEND_HEIGHT, 2 * side, 3), 255, np.uint8)
         cell[:side, :side] = scene.rgb
         cell[:side, side:] = scene.rgb // 3 + colours[scene.parts] // 3 * 2
-        for k, value in enumerate(np.unique(scene.parts[scene.parts > 0])[:18]):
+        for k, value in enumerate(np.unique(scene.parts[scene.parts > 0])[:MAX_LEGEND_ENTRIES]):
             pixels = int((scene.parts == value).sum())
             x, y = 4 + (k % 3) * (2 * side // 3), side + 11 + (k // 3) * 12
             cv2.rectangle(cell, (x, y - 7), (x + 7, y), colours[value].tolist(), -1)

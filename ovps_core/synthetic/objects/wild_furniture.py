@@ -1,4 +1,4 @@
-"""Parametric furniture and fittings, wild level: chair, stool, table, lamp, laptop, faucet."""
+"""Parametric furniture and fittings of the wild level: chair, stool, table, lamp, laptop, faucet."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import trimesh
 
 from ovps_core.synthetic.meshes import box, join, place, revolve, spline, sweep
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
 
 
 def _legs(
@@ -28,6 +28,7 @@ def _legs(
 
 
 def chair(rng: ShapeRng) -> list[PartMesh]:
+    """Build a chair; the latent is the height of its back."""
     width, depth = rng.uniform(0.38, 0.46), rng.uniform(0.38, 0.45)
     seat_z, back_h = rng.uniform(0.42, 0.47), rng.latent(0.3, 0.6)
     thick = rng.uniform(0.016, 0.026)
@@ -55,6 +56,7 @@ def chair(rng: ShapeRng) -> list[PartMesh]:
 
 
 def stool(rng: ShapeRng) -> list[PartMesh]:
+    """Build a round stool; the latent is its height."""
     radius, height = rng.uniform(0.15, 0.19), rng.latent(0.4, 0.78)
     thick = rng.uniform(0.03, 0.06)
     seat = revolve(
@@ -76,6 +78,7 @@ def stool(rng: ShapeRng) -> list[PartMesh]:
 
 
 def table(rng: ShapeRng) -> list[PartMesh]:
+    """Build a rectangular or round table; the latent is its height."""
     width, depth, height = rng.uniform(0.8, 1.3), rng.uniform(0.55, 0.8), rng.latent(0.4, 0.85)
     thick = rng.uniform(0.02, 0.05)
     if rng.chance(0.7):
@@ -96,6 +99,7 @@ def table(rng: ShapeRng) -> list[PartMesh]:
 
 
 def lamp(rng: ShapeRng) -> list[PartMesh]:
+    """Build a table lamp; the latent is the lower radius of its shade."""
     height, base_r = rng.uniform(0.25, 0.36), rng.uniform(0.06, 0.085)
     base = revolve(
         [(0, 0), (base_r, 0), (base_r, 0.012), (base_r * 0.6, 0.025), (0.014, 0.035), (0, 0.035)]
@@ -139,6 +143,7 @@ def lamp(rng: ShapeRng) -> list[PartMesh]:
 
 
 def laptop(rng: ShapeRng) -> list[PartMesh]:
+    """Build an open laptop; the latent is the opening angle."""
     width, depth = rng.uniform(0.29, 0.37), rng.uniform(0.2, 0.25)
     angle = rng.latent(85, 130)
     base = box((depth, width, 0.014), (0, 0, 0.007), 0.008)
@@ -164,6 +169,7 @@ def laptop(rng: ShapeRng) -> list[PartMesh]:
 
 
 def faucet(rng: ShapeRng) -> list[PartMesh]:
+    """Build a faucet with one or two levers; the latent is its height."""
     height, reach = rng.latent(0.13, 0.27), rng.uniform(0.12, 0.18)
     base = revolve([(0, 0), (0.032, 0), (0.032, 0.01), (0.022, 0.02), (0.02, 0.06), (0, 0.06)])
     curve = spline(
@@ -201,14 +207,16 @@ def faucet(rng: ShapeRng) -> list[PartMesh]:
 
 
 def classes() -> list[ObjectClass]:
-    """The wild level's furniture and fittings."""
+    """List the furniture and fittings of the wild level."""
     up: tuple[str, ...] = ("as_built",)
     level: Level = "wild"
     return [
-        ObjectClass("chair", chair, ("seat", "back", "leg"), level, 0.95, up, faces=True),
+        ObjectClass("chair", chair, ("seat", "back", "leg"), level, 0.95, up, has_front=True),
         ObjectClass("stool", stool, ("seat", "leg"), level, 0.7, up),
         ObjectClass("table", table, ("top", "leg"), level, 1.2, up),
         ObjectClass("lamp", lamp, ("base", "shaft", "shade"), level, 0.45, up),
-        ObjectClass("laptop", laptop, ("screen", "keyboard", "base"), level, 0.35, up, faces=True),
+        ObjectClass(
+            "laptop", laptop, ("screen", "keyboard", "base"), level, 0.35, up, has_front=True
+        ),
         ObjectClass("faucet", faucet, ("base", "spout", "handle"), level, 0.3, up),
     ]

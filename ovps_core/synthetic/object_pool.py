@@ -1,8 +1,8 @@
-"""One compiled MuJoCo model with a bank of objects, moved and recoloured between pictures."""
+"""Pool of objects in one compiled MuJoCo model, moved and recoloured between scenes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,45 +14,69 @@ from ovps_core.synthetic.materials import (
     object_textures,
     table_textures,
 )
-from ovps_core.synthetic.rest import Rest, stable_poses
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.settings import Split
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
+from ovps_core.synthetic.stable_poses import StablePose, stable_poses
 
 SHOWN_GROUP, HIDDEN_GROUP = 0, 4
-TABLE_HALF = (0.9, 0.7)
+"""MuJoCo geom groups: the renderer draws the first and skips the second."""
+
+CAMERA_BODY = "camera"
+TABLE_HALF_SIZE = (0.9, 0.7)
+"""Half the table's length and width, metres."""
+
 FLOOR_Z = -0.75
+"""Height of the floor below the table's top, metres."""
+
 NEAR, FAR = 0.02, 12.0
+"""Clipping planes of the camera, metres."""
 
 
 @dataclass(frozen=True)
-class Item:
-    """One object of a bank: what it is, which geoms and mocap body carry it, how it can rest.
+class PoolItem:
+    """One object of a pool.
 
-    `faces`: it has a front (towards -x) that a camera mostly looks at.
+    Attributes:
+        object_name: name of its class; "" for unlabelled clutter.
+        has_front: its front, towards -x, mostly faces the camera.
+        parts: its parts.
+        geoms: MuJoCo geom id of each part.
+        mocap: index of its body among the model's mocap bodies.
+        stable_poses: poses in which it can stand on the table.
     """
 
-    object: str
-    faces: bool
+    object_name: str
+    has_front: bool
     parts: tuple[PartMesh, ...]
     geoms: tuple[int, ...]
     mocap: int
-    stable_poses: tuple[Rest, ...]
+    stable_poses: tuple[StablePose, ...]
 
 
 @dataclass(frozen=True)
 class ObjectPool:
-    """A compiled model and what is in it; `materials[kind]` and `tables` are material ids."""
+    """A compiled MuJoCo model with its objects and materials.
+
+    Attributes:
+        model: MjModel.
+        data: MjData of the model.
+        items: the objects.
+        materials: MuJoCo material ids of each material kind.
+        tables: MuJoCo material ids of table tops.
+        table_geom: geom id of the table.
+        floor_geom: geom id of the floor.
+    """
 
     model: Any
     data: Any
-    items: tuple[Item, ...]
+    items: tuple[PoolItem, ...]
     materials: dict[str, tuple[int, ...]]
     tables: tuple[int, ...]
     table_geom: int
     floor_geom: int
 
 
-def build_bank(
+def build_object_pool(
     classes: Sequence[ObjectClass],
     rng: np.random.Generator,
     split: Split,
@@ -60,30 +84,22 @@ def build_bank(
     height: int,
     samples: int = 4,
 ) -> ObjectPool:
-    """Draw one member of each given class (repeat a class for several members) and compile them.
+    """Draw one member of each class and compile them into one model.
 
-    `samples` per pixel smooth the edges of RGB; 0 halves the time of a picture.
+    Args:
+        classes: repeat a class for several members.
+        rng: draws shapes, textures and poses.
+        split: decides which shapes may be drawn.
+        width: of the pictures, pixels.
+        height: of the pictures, pixels.
+        samples: antialiasing samples per pixel of RGB; 0 halves the rendering time.
     """
     import mujoco
 
     spec = mujoco.MjSpec()
     _set_visuals(spec, width, height, samples)
     kinds, tables = _add_materials(spec, rng)
-    world = spec.worldbody
-    world.add_geom(
-        name="table", type=mujoco.mjtGeom.mjGEOM_BOX, size=[*TABLE_HALF, 0.02],
-        pos=[0, 0, -0.02], material=tables[0],
-    )  # fmt: skip
-    world.add_geom(
-        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[6, 6, 0.1], pos=[0, 0, FLOOR_Z],
-        material=tables[0],
-    )  # fmt: skip
-    eye = world.add_body(name="eye", mocap=True)
-    eye.add_camera(name="eye")
-    for i in range(3):
-        world.add_light(
-            name=f"light{i}", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=i == 0
-        )
+    _add_world(spec, tables[0])
     drawn = [(c, tuple(c.build(ShapeRng(rng, split)))) for c in classes]
     for i, (_, parts) in enumerate(drawn):
         _add_object(spec, f"item{i}", parts)
@@ -91,9 +107,9 @@ def build_bank(
     geom_id = _ids(model, mujoco.mjtObj.mjOBJ_GEOM)
     material_id = _ids(model, mujoco.mjtObj.mjOBJ_MATERIAL)
     items = tuple(
-        Item(
-            object=c.name,
-            faces=c.faces,
+        PoolItem(
+            object_name=c.name,
+            has_front=c.has_front,
             parts=parts,
             geoms=tuple(geom_id(f"item{i}_{k}") for k in range(len(parts))),
             mocap=int(model.body_mocapid[model.body(f"item{i}").id]),
@@ -114,10 +130,11 @@ def build_bank(
     )
 
 
-def _ids(model: Any, kind: Any) -> Any:
+def _ids(model: Any, kind: Any) -> Callable[[str], int]:
+    """Return a function from the names of one kind of MuJoCo object to its ids."""
     import mujoco
 
-    return lambda name: mujoco.mj_name2id(model, kind, name)
+    return lambda name: int(mujoco.mj_name2id(model, kind, name))
 
 
 def _set_visuals(spec: Any, width: int, height: int, samples: int) -> None:
@@ -133,8 +150,34 @@ def _set_visuals(spec: Any, width: int, height: int, samples: int) -> None:
     spec.stat.center = [0.0, 0.0, 0.0]
 
 
+def _add_world(spec: Any, material: str) -> None:
+    """Add table, floor, camera and lights; the camera and the objects are mocap bodies."""
+    import mujoco
+
+    world = spec.worldbody
+    world.add_geom(
+        name="table",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=[*TABLE_HALF_SIZE, 0.02],
+        pos=[0, 0, -0.02],
+        material=material,
+    )
+    world.add_geom(
+        name="floor",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        size=[6, 6, 0.1],
+        pos=[0, 0, FLOOR_Z],
+        material=material,
+    )
+    world.add_body(name=CAMERA_BODY, mocap=True).add_camera(name=CAMERA_BODY)
+    for i in range(3):
+        world.add_light(
+            name=f"light{i}", type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, castshadow=i == 0
+        )
+
+
 def _add_materials(spec: Any, rng: np.random.Generator) -> tuple[dict[str, list[str]], list[str]]:
-    """Textures and materials of a bank; the names per material kind, and those for tables."""
+    """Add textures and materials; return their names per material kind, and those of tables."""
     import mujoco
 
     role = int(mujoco.mjtTextureRole.mjTEXROLE_RGB)
@@ -143,9 +186,13 @@ def _add_materials(spec: Any, rng: np.random.Generator) -> tuple[dict[str, list[
         slots = [""] * int(mujoco.mjtTextureRole.mjNTEXROLE)
         slots[role] = texture
         spec.add_material(
-            name=name, textures=slots, specular=specular, shininess=shininess,
-            texrepeat=[repeat, repeat], rgba=[1, 1, 1, 1],
-        )  # fmt: skip
+            name=name,
+            textures=slots,
+            specular=specular,
+            shininess=shininess,
+            texrepeat=[repeat, repeat],
+            rgba=[1, 1, 1, 1],
+        )
 
     for name, image in object_textures(rng).items():
         add_texture(spec, name, image, cube=True)
@@ -177,6 +224,10 @@ def _add_object(spec: Any, name: str, parts: tuple[PartMesh, ...]) -> None:
             inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
         )
         body.add_geom(
-            name=f"{name}_{k}", type=mujoco.mjtGeom.mjGEOM_MESH, meshname=f"{name}_{k}",
-            contype=0, conaffinity=0, group=HIDDEN_GROUP,
-        )  # fmt: skip
+            name=f"{name}_{k}",
+            type=mujoco.mjtGeom.mjGEOM_MESH,
+            meshname=f"{name}_{k}",
+            contype=0,
+            conaffinity=0,
+            group=HIDDEN_GROUP,
+        )

@@ -1,4 +1,4 @@
-"""Parametric things to carry and pour, wild level: basket, can, jug, board, bag, tray, case."""
+"""Parametric household objects of the wild level: baskets, jugs, bags, trays, suitcases."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from ovps_core.synthetic.meshes import (
     sweep,
     vessel,
 )
+from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.objects.cutlery import grip
 from ovps_core.synthetic.settings import Level
-from ovps_core.synthetic.shape import ObjectClass, PartMesh, ShapeRng
-from ovps_core.synthetic.vessel_parts import side_handle, spout_of
+from ovps_core.synthetic.vessel_parts import hollow_spout, side_handle
 
 
 def _arch(half: float, base_z: float, rise: float) -> np.ndarray:
-    """Points [26, 3] of an arch over the x axis from (-half, base_z) to (half, base_z)."""
+    """Return points [26, 3] of an arch over the x axis from (-half, base_z) to (half, base_z)."""
     angle = np.linspace(np.pi, 0, 26)
     return np.stack([half * np.cos(angle), np.zeros(26), base_z + rise * np.sin(angle)], -1)
 
 
 def basket(rng: ShapeRng) -> list[PartMesh]:
+    """Build a coiled basket with an arched handle; the latent is its height."""
     radius = rng.uniform(0.12, 0.17)
     height = radius * rng.latent(0.6, 1.4)
     coils = max(4, int(height / 0.018))
@@ -48,6 +49,7 @@ def basket(rng: ShapeRng) -> list[PartMesh]:
 
 
 def watering_can(rng: ShapeRng) -> list[PartMesh]:
+    """Build a watering can with a sprinkler head; the latent is its height."""
     radius = rng.uniform(0.08, 0.1)
     height = radius * rng.latent(1.3, 2.3)
     profile = spline(
@@ -55,9 +57,9 @@ def watering_can(rng: ShapeRng) -> list[PartMesh]:
     )
     body = vessel(profile, 0.004)
     tip = (radius + rng.uniform(0.13, 0.18), height * rng.uniform(1.0, 1.2))
-    spout = spout_of(profile, height * 0.25, tip, 0.018, 0.012, False)
-    aim = np.array([tip[0] - radius, tip[1] - height * 0.25])
-    angle = np.degrees(np.arctan2(aim[0], aim[1]))
+    spout = hollow_spout(profile, height * 0.25, tip, 0.018, 0.012, False)
+    direction = np.array([tip[0] - radius, tip[1] - height * 0.25])
+    angle = np.degrees(np.arctan2(direction[0], direction[1]))
     rose = revolve(
         [(0, -0.01), (0.012, -0.01), (0.034, 0.024), (0.034, 0.03), (0, 0.034)], sections=24
     )
@@ -73,6 +75,7 @@ def watering_can(rng: ShapeRng) -> list[PartMesh]:
 
 
 def jug(rng: ShapeRng) -> list[PartMesh]:
+    """Build a jug with a pouring lip; the latent is its height."""
     radius = rng.uniform(0.05, 0.065)
     height = radius * rng.latent(2.2, 3.8)
     ratios = rng.choice(
@@ -99,6 +102,7 @@ def jug(rng: ShapeRng) -> list[PartMesh]:
 
 
 def cutting_board(rng: ShapeRng) -> list[PartMesh]:
+    """Build a cutting board with a holed handle; the latent is its length."""
     length, width = rng.latent(0.2, 0.34), rng.uniform(0.14, 0.2)
     thick = rng.uniform(0.012, 0.02)
     board = place(box((length, width, thick), bevel=rng.uniform(0.005, 0.03)), (-length / 2, 0, 0))
@@ -114,7 +118,7 @@ def cutting_board(rng: ShapeRng) -> list[PartMesh]:
 
 
 def bag(rng: ShapeRng) -> list[PartMesh]:
-    """A tote bag that stands: soft sides, two loops."""
+    """Build a standing tote bag with two loops; the latent is its height."""
     width, depth = rng.uniform(0.28, 0.38), rng.uniform(0.08, 0.14)
     height = rng.latent(0.24, 0.42)
     rings = []
@@ -145,6 +149,7 @@ def bag(rng: ShapeRng) -> list[PartMesh]:
 
 
 def tray(rng: ShapeRng) -> list[PartMesh]:
+    """Build a tray with two handles; the latent is its length."""
     length, width, height = rng.latent(0.28, 0.46), rng.uniform(0.2, 0.3), rng.uniform(0.03, 0.05)
     wall, lip = 0.008, 0.010
     outside = box((length, width, height), (0, 0, height / 2), 0.03)
@@ -169,6 +174,7 @@ def tray(rng: ShapeRng) -> list[PartMesh]:
 
 
 def rolling_pin(rng: ShapeRng) -> list[PartMesh]:
+    """Build a rolling pin; the latent is the length of its roller."""
     length, radius = rng.latent(0.2, 0.32), rng.uniform(0.022, 0.03)
     x = np.array([-0.5, -0.48, 0, 0.48, 0.5]) * length
     body = sweep(
@@ -190,6 +196,7 @@ def rolling_pin(rng: ShapeRng) -> list[PartMesh]:
 
 
 def suitcase(rng: ShapeRng) -> list[PartMesh]:
+    """Build a suitcase with a pull-out handle and wheels; the latent is its height."""
     width, depth, height = rng.uniform(0.32, 0.45), rng.uniform(0.18, 0.25), rng.latent(0.4, 0.68)
     body = box((width, depth, height), (0, 0, height / 2 + 0.04), 0.04)
     grooves = [
@@ -229,7 +236,7 @@ def suitcase(rng: ShapeRng) -> list[PartMesh]:
 
 
 def soap_dispenser(rng: ShapeRng) -> list[PartMesh]:
-    """A pump bottle: body, neck, and the head one presses, with its little spout."""
+    """Build a pump bottle with a spout on its pump head; the latent is its height."""
     radius, height = rng.uniform(0.03, 0.042), rng.latent(0.09, 0.17)
     body = revolve(
         [(0, 0), (radius, 0), (radius, height * 0.85), (radius * 0.45, height), (0, height)]
@@ -266,6 +273,7 @@ def soap_dispenser(rng: ShapeRng) -> list[PartMesh]:
 
 
 def ice_cream_scoop(rng: ShapeRng) -> list[PartMesh]:
+    """Build an ice cream scoop; the latent is the radius of its bowl."""
     radius = rng.latent(0.022, 0.038)
     bowl = place(dish(2 * radius, 2 * radius, radius * 0.95, 0.003), (-radius, 0, 0))
     handle = grip(rng, rng.uniform(0.11, 0.14), 0.024, 0.02, x0=0.018, z=0.002)
@@ -278,7 +286,7 @@ def ice_cream_scoop(rng: ShapeRng) -> list[PartMesh]:
 
 
 def classes() -> list[ObjectClass]:
-    """The wild level's things to carry and pour."""
+    """List the household objects of the wild level."""
     up: tuple[str, ...] = ("as_built",)
     tip: tuple[str, ...] = ("as_built", "as_built", "side")
     level: Level = "wild"

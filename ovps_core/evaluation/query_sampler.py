@@ -1,4 +1,4 @@
-"""What is asked of one rendered scene: everything that it shows, and things that it does not."""
+"""Sampler of queries about one rendered scene: parts and objects that it shows, and absent ones."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from ovps_core.errors import DatasetError
 from ovps_core.language.parser import parse_query
 from ovps_core.structures.query import PartQuery
 
+_SIDE = 224
+"""Side of the pictures that the two limits below refer to; other sizes scale."""
+
 VISIBLE = 50
+"""Minimum number of visible pixels of a part for a query about it."""
+
 SMALL = 150
-_SIDE = 224  # VISIBLE and SMALL are pixels of pictures this wide
+"""A part with fewer visible pixels is small."""
 
 
 class Group(Enum):
-    """Queries that are reported together; the value is the row's title."""
+    """Groups of queries that are reported together; the value is the title of the row."""
 
     SEEN = "seen pairs"
     UNSEEN = "pairs never trained together"
@@ -39,14 +44,15 @@ class Group(Enum):
 
 
 @dataclass(frozen=True)
-class Question:
+class SampledQuery:
     """One query and its true answer.
 
     Attributes:
-        truth: bool [H, W]; None where the scene does not show it.
-        groups: the rows it counts for.
-        whole: bool [H, W], the true whole object, for the queries that name an object and a part.
-        synonym: the same asked in words held out from the lexicon.
+        query: the query.
+        groups: the groups that count it.
+        truth: bool [H, W]; None if the scene does not show it.
+        whole: bool [H, W], the true mask of the whole object, if the query names an object and a part.
+        synonym: the same query in words that the lexicon lacks.
     """
 
     query: PartQuery
@@ -58,17 +64,22 @@ class Question:
 
 @dataclass(frozen=True)
 class Synonyms:
-    """Other words for known ones: name -> words."""
+    """Synonyms of known names, held out from the lexicon.
+
+    Attributes:
+        objects: words for each object name.
+        parts: words for each part name.
+    """
 
     objects: Mapping[str, Sequence[str]]
     parts: Mapping[str, Sequence[str]]
 
     @classmethod
     def read(cls, path: Path) -> Synonyms:
-        """From YAML with the keys ``objects`` and ``parts``, lines like ``handle: [lever]``.
+        """Read YAML with the keys ``objects`` and ``parts`` and lines like ``handle: [lever]``.
 
         Raises:
-            DatasetError: the file cannot be read, or has another form.
+            DatasetError: the file is missing or has another form.
         """
         try:
             content = yaml.safe_load(path.read_text("utf-8"))
@@ -83,32 +94,37 @@ class Synonyms:
             ) from error
         return cls(*tables)
 
-    def of(self, name: str, part: str, rng: np.random.Generator) -> PartQuery | None:
-        """ "part of the object" with a held-out word for one of them; None where there is none."""
-        said = [f"{word} of the {name}" for word in self.parts.get(part, ())]
-        said += [f"{part} of the {word}" for word in self.objects.get(name, ())]
-        return parse_query(str(rng.choice(said))) if said else None
+    def draw(self, name: str, part: str, rng: np.random.Generator) -> PartQuery | None:
+        """Draw a query with a synonym for the object or the part; None if there is no synonym."""
+        phrases = [f"{word} of the {name}" for word in self.parts.get(part, ())]
+        phrases += [f"{part} of the {word}" for word in self.objects.get(name, ())]
+        return parse_query(str(rng.choice(phrases))) if phrases else None
 
 
 @dataclass(frozen=True)
 class QuerySampler:
-    """Asks about scenes of one rendered folder.
+    """Sampler of queries about the scenes of one folder.
 
-    A part is asked for where at least ``VISIBLE`` pixels of it show in a picture of 224 x 224 (in proportion
-    in others); one that shows less is asked for neither as present nor as absent.
+    A part with at least ``VISIBLE`` pixels is queried as present. A part with fewer pixels is queried neither
+    as present nor as absent.
 
     Attributes:
         pairs: (object, part); pixel value i + 1 of a part map is ``pairs[i]``.
-        held_out: pairs never trained together.
-        synonyms: held-out words, if they are to be asked.
+        held_out: pairs without labels in training.
+        synonyms: words for additional queries.
     """
 
     pairs: Sequence[tuple[str, str]]
     held_out: frozenset[tuple[str, str]]
     synonyms: Synonyms | None = None
 
-    def ask(self, parts: NDArray[np.uint8], rng: np.random.Generator) -> list[Question]:
-        """The questions about a part map uint8 [H, W]; ``rng`` draws absent things and synonyms."""
+    def sample(self, parts: NDArray[np.uint8], rng: np.random.Generator) -> list[SampledQuery]:
+        """Sample the queries about one scene.
+
+        Args:
+            parts: part map, uint8 [H, W].
+            rng: draws absent objects, absent parts and synonyms.
+        """
         counts = np.bincount(parts.ravel(), minlength=len(self.pairs) + 1)
         shown = [value for value in range(1, len(self.pairs) + 1) if counts[value]]
         return [
@@ -119,7 +135,7 @@ class QuerySampler:
 
     def _pairs(
         self, parts: NDArray[np.uint8], shown: Sequence[int], rng: np.random.Generator
-    ) -> Iterator[Question]:
+    ) -> Iterator[SampledQuery]:
         for value in shown:
             pair, truth = self.pairs[value - 1], parts == value
             share = np.count_nonzero(truth) / parts.size * _SIDE**2
@@ -128,15 +144,15 @@ class QuerySampler:
             siblings = [v for v in shown if self.pairs[v - 1][0] == pair[0]]
             groups = [Group.UNSEEN if pair in self.held_out else Group.SEEN]
             groups += [Group.SMALL] if share < SMALL else []
-            yield Question(
+            yield SampledQuery(
                 query=PartQuery(" ".join(pair), object=pair[0], part=pair[1]),
                 groups=tuple(groups),
                 truth=truth,
                 whole=np.isin(parts, siblings),
-                synonym=self.synonyms.of(*pair, rng) if self.synonyms else None,
+                synonym=self.synonyms.draw(*pair, rng) if self.synonyms else None,
             )
 
-    def _names(self, parts: NDArray[np.uint8], shown: Sequence[int]) -> Iterator[Question]:
+    def _names(self, parts: NDArray[np.uint8], shown: Sequence[int]) -> Iterator[SampledQuery]:
         for column, group in ((0, Group.OBJECT), (1, Group.PART)):
             for name in dict.fromkeys(self.pairs[value - 1][column] for value in shown):
                 values = [v for v in shown if self.pairs[v - 1][column] == name]
@@ -148,20 +164,20 @@ class QuerySampler:
                     if group is Group.OBJECT
                     else PartQuery(name, part=name)
                 )
-                yield Question(query, (group,), truth)
+                yield SampledQuery(query, (group,), truth)
 
-    def _absent(self, shown: Sequence[str], rng: np.random.Generator) -> Iterator[Question]:
-        """For each object shown: one that is not, with one of its parts and alone; a part it has not."""
+    def _absent(self, shown: Sequence[str], rng: np.random.Generator) -> Iterator[SampledQuery]:
+        """Yield, for each object shown, queries about an absent object and about a part that it lacks."""
         objects = list(dict.fromkeys(shown))
         others = sorted({name for name, _ in self.pairs} - set(objects))
         for name in rng.choice(others, size=min(len(objects), len(others)), replace=False):
             part = str(rng.choice([p for o, p in self.pairs if o == name]))
             pair = PartQuery(f"{name} {part}", object=str(name), part=part)
             for query in (pair, PartQuery(str(name), object=str(name))):
-                yield Question(query, (Group.ABSENT_OBJECT,))
+                yield SampledQuery(query, (Group.ABSENT_OBJECT,))
         for name in objects:
             own = {p for o, p in self.pairs if o == name}
             part = str(rng.choice(sorted({p for _, p in self.pairs} - own)))
-            yield Question(
+            yield SampledQuery(
                 PartQuery(f"{name} {part}", object=name, part=part), (Group.ABSENT_PART,)
             )

@@ -1,7 +1,6 @@
-"""How well free queries are answered: masks where the part is, silence where it is not.
+"""Metrics of free queries: masks of parts that are present, no answer for absent ones.
 
-Nothing here grows with the number of images: a query's probability map becomes a histogram of one IoU per
-threshold and is let go.
+Memory does not grow with the number of images: a probability map is reduced to one IoU per threshold.
 """
 
 from __future__ import annotations
@@ -17,22 +16,22 @@ from ovps_core.structures.masks import mask_iou
 from ovps_core.structures.query import PartQuery
 
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
-"""The thresholds that are tried for ``best_threshold_iou``."""
+"""Thresholds that are tried for ``best_threshold_iou``."""
 
 
 @dataclass(frozen=True)
-class QueryFigures:
-    """Figures over a set of queries, 0..1; NaN where there was no such query.
+class QueryMetrics:
+    """Metrics of a set of queries, 0 to 1; NaN if there was no such query.
 
     Attributes:
-        present, absent: how many queries asked for something that is, or is not, in the image.
-        mean_iou: mean IoU of the answered mask over present queries; no answer counts 0.
-        cumulative_iou: all overlaps over all unions, of present queries: large parts weigh more.
-        best_threshold_iou: mean IoU over present queries if the probability maps were cut at the one
-            threshold that suits all of them best.
+        present: number of queries about something in the image.
+        absent: number of queries about something that is not in the image.
+        mean_iou: mean IoU of the answers to present queries; no answer counts 0.
+        cumulative_iou: sum of overlaps over sum of unions of present queries; large parts weigh more.
+        best_threshold_iou: mean IoU of present queries at the best common threshold of the probability maps.
         best_threshold: that threshold.
-        precision_50: share of present queries whose mask has an IoU of 0.5 or more.
-        false_alarm_rate: share of absent queries that got an answer.
+        precision_50: share of present queries with an IoU of at least 0.5.
+        false_alarm_rate: share of absent queries with an answer.
     """
 
     present: int
@@ -56,9 +55,9 @@ class _Sums:
     alarms: int = 0
     curve: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(THRESHOLDS)))
 
-    def figures(self) -> QueryFigures:
+    def metrics(self) -> QueryMetrics:
         best = int(self.curve.argmax())
-        return QueryFigures(
+        return QueryMetrics(
             present=self.present,
             absent=self.absent,
             mean_iou=_share(self.iou, self.present),
@@ -75,23 +74,27 @@ def _share(count: float, total: int) -> float:
 
 
 def iou_curve(probability: NDArray[np.float32], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """IoU of ``probability >= t`` with ``truth`` for every t of :data:`THRESHOLDS`, float [99].
+    """Compute the IoU of ``probability >= t`` with ``truth`` for each t of :data:`THRESHOLDS`.
 
     Args:
-        probability: float [H, W], 0..1.
+        probability: float [H, W], 0 to 1.
         truth: bool [H, W], not empty.
+
+    Returns:
+        float [99].
     """
     bins = np.searchsorted(THRESHOLDS, probability.ravel(), side="right")
     on_part = np.bincount(bins[truth.ravel()], minlength=len(THRESHOLDS) + 1)
     everywhere = np.bincount(bins, minlength=len(THRESHOLDS) + 1)
     overlap, claimed = (counts[::-1].cumsum()[::-1][1:] for counts in (on_part, everywhere))
-    return overlap / (np.count_nonzero(truth) + claimed - overlap)
+    return np.asarray(overlap / (np.count_nonzero(truth) + claimed - overlap))
 
 
 class QueryAccumulator:
-    """Adds up answered queries; figures for all of them and per (object, part)."""
+    """Accumulator of answered queries, for all of them and per (object, part)."""
 
     def __init__(self) -> None:
+        """Start without queries."""
         self._all = _Sums()
         self._by_category: dict[tuple[str, str], _Sums] = {}
 
@@ -105,12 +108,13 @@ class QueryAccumulator:
         """Count one answered query.
 
         Args:
-            mask: bool [H, W], union of the parts the segmenter reported; empty where it found none.
-            probability: float [H, W], 0..1, the model's map before any threshold.
-            truth: bool [H, W], or None where the image does not show the part.
+            query: its object and part name the category.
+            mask: bool [H, W], union of the reported parts; all False if there is none.
+            probability: float [H, W], 0 to 1, the model's map before any threshold.
+            truth: bool [H, W], or None if the image does not show the part.
 
         Returns:
-            IoU of ``mask`` with ``truth``; for an absent part 1 for silence and 0 for an alarm.
+            IoU of ``mask`` with ``truth``; for an absent part 1 without an answer and 0 with one.
         """
         category = self._by_category.setdefault((query.object, query.part), _Sums())
         found = bool(mask.any())
@@ -130,22 +134,22 @@ class QueryAccumulator:
             sums.curve += curve
         return iou
 
-    def figures(self) -> QueryFigures:
-        """Over all queries."""
-        return self._all.figures()
+    def metrics(self) -> QueryMetrics:
+        """Compute the metrics of all queries."""
+        return self._all.metrics()
 
-    def categories(self) -> Iterable[tuple[tuple[str, str], QueryFigures]]:
-        """((object, part), figures), sorted."""
-        return [(key, self._by_category[key].figures()) for key in sorted(self._by_category)]
+    def categories(self) -> Iterable[tuple[tuple[str, str], QueryMetrics]]:
+        """Compute the metrics of each (object, part), sorted."""
+        return [(key, self._by_category[key].metrics()) for key in sorted(self._by_category)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Overall figures, and under ``per_category`` the same by name, with its object and part.
+        """Return the overall metrics, and under ``per_category`` those of each name.
 
-        Where a word is asked both as a part and as an object, the object's key is "rim (object)".
+        If a word occurs both as a part and as an object, the object's key is "rim (object)".
         """
         per_category: dict[str, Any] = {}
-        for (name, part), figures in self.categories():
+        for (name, part), metrics in self.categories():
             key = f"{name} {part}".strip()
             key = f"{key} (object)" if key in per_category else key
-            per_category[key] = {"object": name, "part": part, **vars(figures)}
-        return {**vars(self.figures()), "per_category": per_category}
+            per_category[key] = {"object": name, "part": part, **vars(metrics)}
+        return {**vars(self.metrics()), "per_category": per_category}

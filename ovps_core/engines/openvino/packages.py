@@ -1,0 +1,52 @@
+"""Imports of OpenVINO and NNCF without their telemetry."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from ovps_core.engines.requirements import require_packages
+
+
+def import_openvino() -> Any:
+    """The module ``openvino``.
+
+    Raises:
+        MissingDependencyError: it is not installed; the message has the line that installs it.
+    """
+    require_packages("openvino", extra="openvino")
+    with _no_telemetry():
+        import openvino
+    return openvino
+
+
+def import_nncf() -> Any:
+    """The module ``nncf``, which quantises networks.
+
+    Raises:
+        MissingDependencyError: it is not installed; the message has the line that installs it.
+    """
+    require_packages("nncf", extra="openvino")
+    with _no_telemetry():
+        import nncf
+    return nncf
+
+
+@contextlib.contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """Hide the package ``openvino_telemetry`` during an import.
+
+    OpenVINO and NNCF report each import to Google Analytics, from a forked child process. Their documented opt-out
+    (``opt_in_out --opt_out``) writes a file into the user's home and itself reports the choice; there is no
+    environment variable for it. Both packages do without telemetry if the package cannot be imported.
+    """
+    hidden = "openvino_telemetry" not in sys.modules
+    if hidden:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules["openvino_telemetry"]

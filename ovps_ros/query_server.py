@@ -1,0 +1,129 @@
+"""ROS interface of the queries: ~/query, ~/set_queries, ~/queries, and the faults of refused phrases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future as ThreadFuture
+from typing import Any
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.task import Future
+from std_msgs.msg import String
+
+from ovps_core.errors import OvpsError, QueryError
+from ovps_ros.diagnostics import ERROR, WARN, Fault, FaultReporter
+from ovps_ros.messages import message_encoder
+from ovps_ros.query_manager import (
+    QueryList,
+    QueryManager,
+    QueryUpdate,
+    Refused,
+    describe_refused,
+    read_messages,
+)
+from ovps_ros.srv import SetQueries
+
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_HINT = "write phrases such as 'knife handle' or 'rim of the mug'"
+
+
+def describe_error(error: BaseException) -> str:
+    """Message of an error; with its type, unless OVPS raised it on purpose."""
+    return str(error) if isinstance(error, OvpsError) else f"{type(error).__name__}: {error}"
+
+
+class QueryServer:
+    """Topics and service that set and announce the persistent queries.
+
+    Args:
+        node: the node.
+        manager: manager of the active queries.
+        faults: reporter for phrases that are refused and for failures.
+        in_executor: function that runs a call in the node's executor.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        manager: QueryManager,
+        faults: FaultReporter,
+        in_executor: Callable[..., None],
+    ) -> None:
+        self._node, self._manager, self._faults = node, manager, faults
+        self._in_executor = in_executor
+        self._active = node.create_publisher(String, "~/queries", _LATCHED)
+        node.create_subscription(String, "~/query", self._on_query, 10)
+        node.create_service(
+            SetQueries,
+            "~/set_queries",
+            self._on_set_queries,
+            callback_group=MutuallyExclusiveCallbackGroup(),  # images arrive while it waits
+        )
+
+    def set_queries(self, queries: QueryList) -> None:
+        """Replace the persistent queries."""
+        self._manager.replace(lambda: queries).add_done_callback(self._on_queries_encoded)
+
+    def announce(self, update: QueryUpdate) -> None:
+        """Publish the active queries, and report those refused."""
+        self._faults.clear(Fault.QUERY)
+        self._faults.clear(Fault.ENCODING)
+        if self._node.context.ok():
+            text = "\n".join(query.text for query in update.active)
+            self._active.publish(String(data=text))
+        self._report_refused(update.refused)
+
+    def report_problems(self, update: ThreadFuture[QueryUpdate]) -> None:
+        """Report the phrases that a change refused, or why it failed."""
+        error = update.exception()
+        if error is None:
+            self._report_refused(update.result().refused)
+        elif isinstance(error, QueryError):
+            hint = f"the queries before stay active; {_HINT}"
+            self._faults.report(Fault.QUERY, WARN, str(error), hint, kind=str(error))
+        else:
+            kind, hint = type(error).__name__, "the queries before stay active"
+            self._faults.report(Fault.ENCODING, ERROR, describe_error(error), hint, kind=kind)
+
+    def _on_query(self, message: String) -> None:
+        update = self._manager.submit_text(message.data)
+        if update is not None:
+            update.add_done_callback(self._on_queries_encoded)
+
+    async def _on_set_queries(
+        self, request: SetQueries.Request, response: SetQueries.Response
+    ) -> SetQueries.Response:
+        update = self._manager.replace(
+            lambda: read_messages(request.queries), append=request.append
+        )
+        update.add_done_callback(self._on_queries_encoded)
+        done = Future()
+        update.add_done_callback(lambda _: self._in_executor(done.set_result, None))
+        await done
+        error = update.exception()
+        refused: Any = ()
+        if error is None:
+            active, refused = update.result().active, update.result().refused
+            response.message = f"refused: {describe_refused(refused)}" if refused else ""
+        else:
+            active = self._manager.persistent
+            refused = error.refused if isinstance(error, QueryError) else ()
+            response.message = describe_error(error)
+        response.success = error is None
+        response.active = [message_encoder.query(query) for query in active]
+        response.refused = [message_encoder.refused(query) for query in refused]
+        return response
+
+    def _on_queries_encoded(self, update: ThreadFuture[QueryUpdate]) -> None:
+        """Announce a change, or report why it failed; called in the manager's thread."""
+        if update.exception() is None:
+            self.announce(update.result())
+        else:
+            self.report_problems(update)
+
+    def _report_refused(self, refused: Refused) -> None:
+        if refused:
+            reasons, hint = describe_refused(refused), f"the others are active; {_HINT}"
+            self._faults.report(Fault.QUERY, WARN, reasons, hint, kind=reasons)

@@ -1,0 +1,74 @@
+"""Registry of the model families that can be trained; a recipe's ``type`` names one.
+
+A family is a folder and one line in ``FAMILIES``. For a family ``openseed``, say, these are::
+
+    training/openseed/recipe.py      class OpenSeeDRecipe(Recipe), with family = "openseed"
+    training/openseed/run.py         def prepare(recipe, sources) -> TrainingRun
+    training/config/openseed/*.yaml  recipes, each with `type: openseed`
+
+and here, beside the others::
+
+    Family(OpenSeeDRecipe, openseed.prepare),
+
+The parser, the trainer with its loggers and checkpoints, resuming and the command line are shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import training.compact.run as compact
+import training.partclipseg.run as partclipseg
+from ovps_core.errors import ConfigError
+from training.compact.recipe import CompactRecipe
+from training.partclipseg.recipe import PartCLIPSegRecipe
+from training.recipe import Recipe, build_recipe, find_recipe, read_values
+from training.run import DataSources, TrainingRun
+
+R = TypeVar("R", bound=Recipe)
+
+
+@dataclass(frozen=True)
+class Family(Generic[R]):
+    """A model family.
+
+    Attributes:
+        recipe: its typed recipe; the class attribute ``family`` is the ``type`` in YAML.
+        prepare: opens the data and builds the network of one run.
+    """
+
+    recipe: type[R]
+    prepare: Callable[[R, DataSources], TrainingRun]
+
+
+FAMILIES: dict[str, Family[Any]] = {
+    family.recipe.family: family
+    for family in (
+        Family(CompactRecipe, compact.prepare),
+        Family(PartCLIPSegRecipe, partclipseg.prepare),
+    )
+}
+
+
+def load_recipe(name: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe. Nothing else is opened.
+
+    Args:
+        name: a YAML file, or the name of a recipe that comes with the package.
+        overrides: ``key=value`` strings; see :func:`training.recipe.read_values`.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown type, or a key or value that the type has not.
+    """
+    path = find_recipe(name)
+    values = read_values(path, overrides)
+    allowed = ", ".join(FAMILIES)
+    if "type" not in values:
+        raise ConfigError(f"{path} has no `type`; allowed are {allowed}")
+    family = FAMILIES.get(str(values.pop("type")))
+    if family is None:
+        raise ConfigError(f"{path}: no such type; allowed are {allowed}")
+    return build_recipe(family.recipe, values, path)

@@ -1,0 +1,112 @@
+"""The recipe of a PartCLIPSeg: the sections of its YAML files, with their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from ovps_core.errors import ConfigError
+from ovps_core.losses.partclipseg import LossWeights
+from ovps_core.models.partclipseg.corrections import Corrections
+from training.recipe import PRESETS, DataRecipe, Precision, Recipe
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """The network.
+
+    Attributes:
+        weights: name or file of a model to start from. The values that it fixes (``clip``, ``backbone``,
+            sizes of the decoder) are then not read from here.
+        clip: an open_clip model, or its configuration as a mapping for towers of any size.
+        pretrained: open_clip tag of ``clip``'s weights; empty for random ones.
+        backbone: a timm image tower instead of ``clip``'s.
+        backbone_pretrained: start from the published weights of ``backbone``.
+        image_size: height and width that images are resized to, pixels.
+        out_indices: layers that the decoder reads, counted from 0; empty for the tower's default.
+        dim: channels of the decoder's blocks.
+        heads: attention heads of the decoder's blocks.
+        mlp_dim: hidden channels of the decoder's blocks.
+        train_towers: also train the image and text towers, as random ones need.
+    """
+
+    weights: str = ""
+    clip: str | dict[str, Any] = "ViT-B-16-quickgelu"
+    pretrained: str = "openai"
+    backbone: str = ""
+    backbone_pretrained: bool = True
+    image_size: int = 352
+    out_indices: tuple[int, ...] = ()
+    dim: int = 64
+    heads: int = 4
+    mlp_dim: int = 2048
+    train_towers: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse pretrained weights for towers that have none."""
+        if self.pretrained and not self.weights and not isinstance(self.clip, str):
+            raise ConfigError(
+                "`pretrained` names weights of an open_clip model, but `clip` is a configuration; "
+                "set `pretrained: ''`, or `clip` to a model's name"
+            )
+
+
+@dataclass(frozen=True)
+class OptimRecipe:
+    """Optimiser and schedule.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: images per step and device.
+        lr: learning rate of AdamW.
+        weight_decay: weight decay of AdamW; LayerNorm and embeddings never decay.
+        warmup: steps of linear rise to ``lr``.
+        poly_power: the learning rate falls as (1 - step / steps) ** power.
+        clip_norm: maximum norm of the whole gradient; 0 for no limit.
+        precision: 32-true, bf16-mixed or 16-mixed.
+        ema_decay: decay of an exponential moving average of the weights; 0 for none.
+        score_every: steps between scores on the validation images; 0 for the end only.
+        seed: seed of all random numbers.
+    """
+
+    steps: int = 20_000
+    batch: int = 8
+    lr: float = 1e-4
+    weight_decay: float = 1e-4
+    warmup: int = 500
+    poly_power: float = 0.9
+    clip_norm: float = 1.0
+    precision: Precision = "bf16-mixed"
+    ema_decay: float = 0.0
+    score_every: int = 1000
+    seed: int = 12345678
+
+
+@dataclass(frozen=True)
+class PartCLIPSegRecipe(Recipe):
+    """A run of PartCLIPSeg; the defaults are those for new training.
+
+    Attributes:
+        model: the network.
+        data: the photographs.
+        optim: optimiser and schedule.
+        losses: weights of the losses.
+        corrections: one switch per correction of the released code, or ``released`` for none of them.
+        score_on: "val" or "train", the images to score on; "train" shows overfitting.
+    """
+
+    family: ClassVar[str] = "partclipseg"
+
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    data: DataRecipe = field(default_factory=DataRecipe)
+    optim: OptimRecipe = field(default_factory=OptimRecipe)
+    losses: LossWeights = field(default_factory=LossWeights)
+    corrections: Corrections = field(
+        default_factory=Corrections, metadata={PRESETS: {"released": Corrections.released()}}
+    )
+    score_on: Literal["val", "train"] = "val"
+
+    @property
+    def seed(self) -> int:
+        """Seed of all random numbers of the run."""
+        return self.optim.seed

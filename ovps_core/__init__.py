@@ -1,4 +1,4 @@
-"""Open-vocabulary part segmentation: where is the part these words name?
+"""Open-vocabulary part segmentation: masks of the parts that words name.
 
 >>> from ovps_core import PartSegmenter
 >>> segmenter = PartSegmenter.from_pretrained("ovps-tiny")
@@ -14,25 +14,30 @@ if TYPE_CHECKING:
     from ovps_core.language.parser import parse_queries, parse_query
     from ovps_core.pipeline.postprocess.components import SegmentOptions
     from ovps_core.segmenter import PartSegmenter
-    from ovps_core.structures.masks import Box, PartMask, PartMasks
-    from ovps_core.structures.query import PartQuery
+    from ovps_core.structures.boxes import Box
+    from ovps_core.structures.masks import ObjectMask, PartMask, PartMasks
+    from ovps_core.structures.query import PartQuery, RefusedQuery
 
-_HOMES = {
+_MODULES = {
+    "Box": "structures.boxes",
+    "ObjectMask": "structures.masks",
     "PartMask": "structures.masks",
     "PartMasks": "structures.masks",
     "PartQuery": "structures.query",
     "PartSegmenter": "segmenter",
-    "Box": "structures.masks",
+    "RefusedQuery": "structures.query",
     "SegmentOptions": "pipeline.postprocess.components",
     "parse_queries": "language.parser",
     "parse_query": "language.parser",
 }
 __all__ = [
     "Box",
+    "ObjectMask",
     "PartMask",
     "PartMasks",
     "PartQuery",
     "PartSegmenter",
+    "RefusedQuery",
     "SegmentOptions",
     "parse_queries",
     "parse_query",
@@ -40,7 +45,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: ``import ovps_core`` alone costs no torch."""
-    if name not in _HOMES:
+    """Import on first use, so that ``import ovps_core`` alone does not import torch."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'ovps_core' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"ovps_core.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"ovps_core.{_MODULES[name]}"), name)

@@ -11,16 +11,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.checkpoints import CheckpointInfo, LoadedModel, find_weights, load_model
+from ovps_core.checkpoints import CheckpointInfo, LoadedModel, ModelFile, find_weights
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engines import DEFAULT_CACHE, EngineCache, make_engine
 from ovps_core.engines.cuda.postprocess import occupied_maps
 from ovps_core.engines.interface import Engine, EngineShape
+from ovps_core.errors import QueryError
 from ovps_core.language.parser import read_queries
 from ovps_core.models.interface import (
     Conditions,
     EncodedQueries,
     Features,
+    ModelSpec,
     PartLogits,
     PartModel,
     QueryEncoder,
@@ -71,8 +73,9 @@ class PartSegmenter:
         engine: runs the network.
     """
 
-    def __init__(self, loaded: LoadedModel, engine: Engine) -> None:
-        self.model: PartModel = loaded.model
+    def __init__(self, loaded: LoadedModel | ModelFile, engine: Engine) -> None:
+        self._loaded = loaded
+        self.spec: ModelSpec = loaded.spec
         self.query_encoder: QueryEncoder = loaded.query_encoder
         self.info: CheckpointInfo = loaded.info
         self.engine = engine
@@ -99,13 +102,13 @@ class PartSegmenter:
             CheckpointError: the weights are missing, damaged or of another model.
             BackendError, UsageError, MissingDependencyError: see :func:`ovps_core.engines.make_engine`.
         """
-        loaded = load_model(find_weights(name))
+        loaded = ModelFile(find_weights(name))
         if loaded.query_encoder.text_encoder is not None:
             loaded.query_encoder.text_encoder.cache = EmbeddingCache(
                 loaded.info.digest, cache_folder() / "text.sqlite"
             )
         engine = make_engine(
-            loaded.model,
+            loaded,
             backend=backend,
             device=device,
             precision=precision,
@@ -114,6 +117,11 @@ class PartSegmenter:
             engine_cache=engine_cache,
         )
         return cls(loaded, engine)
+
+    @property
+    def model(self) -> PartModel:
+        """The network; built now if the engine runs without it."""
+        return self._loaded.model
 
     @property
     def name(self) -> str:
@@ -139,16 +147,20 @@ class PartSegmenter:
     def _encode_list(self, items: tuple[str | PartQuery, ...]) -> EncodedQueries:
         accepted, refused = read_queries(items)
         require_accepted(accepted, refused)
-        encoded = self.query_encoder.encode(accepted)
+        try:
+            encoded = self.query_encoder.encode(accepted)
+        except QueryError as error:
+            require_accepted((), (*refused, *error.refused))
+            raise
         return replace(encoded, refused=(*refused, *encoded.refused))
 
     def warm_up(self, *, batch: int = 1) -> None:
         """Compile and allocate for ``batch`` images, and run every stage once, before the first frame."""
-        size = self.model.spec.preprocessing.size
+        size = self.spec.preprocessing.size
         self.engine.prepare(EngineShape(batch=batch, size=size))
         queries = EncodedQueries(
             (PartQuery("warm up", object="warm up"),),
-            Conditions.placeholder(self.model.spec.condition_dim),
+            Conditions.placeholder(self.spec.condition_dim),
             (QueryRows(names=(0,)),),
         )
         self.segment_batch([np.zeros((*size, 3), np.uint8)] * batch, queries)
@@ -165,7 +177,7 @@ class PartSegmenter:
         if isinstance(image, str | Path):
             image = load_image(image)
         check_image(image)
-        pixels = self.engine.preprocess([image], self.model.spec.preprocessing)
+        pixels = self.engine.preprocess([image], self.spec.preprocessing)
         return EncodedImage(self.engine.encode_image(pixels), *image.shape[:2])
 
     def segment(
@@ -223,7 +235,7 @@ class PartSegmenter:
             check_image(image)
         if not queries.queries or not images:
             return np.zeros((len(images), len(queries.queries), 1, 1), dtype=np.float32)
-        pixels = self.engine.preprocess(images, self.model.spec.preprocessing)
+        pixels = self.engine.preprocess(images, self.spec.preprocessing)
         return self._host_maps(self.engine.run(pixels, queries.conditions), queries, threshold)
 
     def _host_maps(

@@ -1,9 +1,9 @@
-"""Weights: reading other projects' files, converting them, and the one file format of our own."""
+"""Weights files: their format, the names of models, and conversion from other projects' files."""
 
-from ovps_core.checkpoints.convert.convert_file import convert
 from ovps_core.checkpoints.file import (
     CheckpointInfo,
     LoadedModel,
+    ModelFile,
     load_model,
     read_info,
     save_model,
@@ -13,7 +13,7 @@ from ovps_core.checkpoints.registry import find_weights, known_models
 __all__ = [
     "CheckpointInfo",
     "LoadedModel",
-    "convert",
+    "ModelFile",
     "find_weights",
     "known_models",
     "load_model",

@@ -1,10 +1,11 @@
-"""Our own file: one safetensors with the network's configuration in its header."""
+"""The format of a weights file: safetensors with the network's configuration in the header."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from ovps_core.errors import CheckpointError
 from ovps_core.models.families import FAMILIES
-from ovps_core.models.interface import PartModel, QueryEncoder
+from ovps_core.models.interface import ModelSpec, PartModel, QueryEncoder
 
 _HEADER = "ovps"
 _TEXT_PREFIX = "text."
@@ -53,6 +54,11 @@ class LoadedModel(NamedTuple):
     query_encoder: QueryEncoder
     info: CheckpointInfo
 
+    @property
+    def spec(self) -> ModelSpec:
+        """Specification of the network."""
+        return self.model.spec
+
 
 def save_model(path: Path, state: dict[str, Tensor], info: CheckpointInfo) -> CheckpointInfo:
     """Write ``state`` and ``info`` to ``path``, all or nothing.
@@ -75,7 +81,7 @@ def save_model(path: Path, state: dict[str, Tensor], info: CheckpointInfo) -> Ch
 
 
 def read_info(path: Path) -> CheckpointInfo:
-    """What the file at ``path`` says of itself; its weights are hashed, not loaded.
+    """Read the header of the file at ``path``; its weights are hashed, not loaded.
 
     Raises:
         CheckpointError: no such file, not safetensors, or not written by ``ovps convert``.
@@ -109,20 +115,79 @@ def read_info(path: Path) -> CheckpointInfo:
     return CheckpointInfo(model=family, config=config, digest=sha256(path), **header)
 
 
+class ModelFile:
+    """An open weights file. Its network is built on first use.
+
+    With the exported graphs of an engine at hand, a model with a closed vocabulary answers queries without its
+    network ever being built.
+
+    Args:
+        path: the file.
+
+    Raises:
+        CheckpointError: see :func:`read_info`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.info = read_info(path)
+
+    @cached_property
+    def loaded(self) -> LoadedModel:
+        """The network and its query encoder on the CPU, for inference.
+
+        Raises:
+            CheckpointError: tensors are missing, unexpected or of other shapes.
+        """
+        return build_model(self.info, self._state(), origin=str(self.path))
+
+    @property
+    def model(self) -> PartModel:
+        """The network."""
+        return self.loaded.model
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Specification of the network."""
+        return self._description[0]
+
+    @property
+    def query_encoder(self) -> QueryEncoder:
+        """Encoder of queries for the network."""
+        return self._description[1]
+
+    def network_state(self) -> dict[str, Tensor]:
+        """Tensors of the network by name, the same that its ``state_dict`` returns."""
+        return _network_state(self._state())
+
+    @cached_property
+    def _description(self) -> tuple[ModelSpec, QueryEncoder]:
+        describe = FAMILIES[self.info.model].describe
+        if describe is None:
+            return self.loaded.model.spec, self.loaded.query_encoder
+        return describe(self.info.config)
+
+    def _state(self) -> dict[str, Tensor]:
+        with safe_open(self.path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+
+
+def network(model: PartModel | ModelFile) -> PartModel:
+    """Return the network itself; the one of a file is built now."""
+    return model.model if isinstance(model, ModelFile) else model
+
+
 def load_model(path: Path) -> LoadedModel:
     """Build the network and the query encoder of a file and load their weights, on the CPU, for inference.
 
     Raises:
         CheckpointError: see :func:`read_info`; also if tensors are missing, unexpected or of other shapes.
     """
-    info = read_info(path)
-    with safe_open(path, "pt") as file:
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    return build_model(info, state, origin=str(path))
+    return ModelFile(path).loaded
 
 
 def build_model(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) -> LoadedModel:
-    """The network and the query encoder of ``info`` with the weights of ``state``, for inference.
+    """Build the network and the query encoder of ``info`` with the weights of ``state``, for inference.
 
     Raises:
         CheckpointError: the tensors do not fit; lists the first missing, unexpected and reshaped ones.
@@ -137,7 +202,7 @@ def build_model(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) 
 
 
 def full_state(model: PartModel, query_encoder: QueryEncoder) -> dict[str, Tensor]:
-    """Tensors of a weights file: those of the network, and of the text encoder behind the prefix "text."."""
+    """Return the tensors of a weights file: the network's, and the text encoder's with the prefix "text."."""
     state = dict(model.state_dict())
     if query_encoder.text_encoder is not None:
         text = query_encoder.text_encoder.state_dict()
@@ -148,20 +213,28 @@ def full_state(model: PartModel, query_encoder: QueryEncoder) -> dict[str, Tenso
 def load_full_state(
     model: PartModel, query_encoder: QueryEncoder, state: dict[str, Tensor], *, strict: bool = True
 ) -> None:
-    """Load what :func:`full_state` returned; with ``strict=False`` tensors may be missing."""
-    text = {
-        name.removeprefix(_TEXT_PREFIX): tensor
-        for name, tensor in state.items()
-        if name.startswith(_TEXT_PREFIX)
-    }
-    network = {name: t for name, t in state.items() if not name.startswith(_TEXT_PREFIX)}
-    model.load_state_dict(network, strict=strict)
+    """Load the tensors that :func:`full_state` returned; with ``strict=False`` some may be missing."""
+    model.load_state_dict(_network_state(state), strict=strict)
     if query_encoder.text_encoder is not None:
+        text = {
+            name.removeprefix(_TEXT_PREFIX): tensor
+            for name, tensor in state.items()
+            if name.startswith(_TEXT_PREFIX)
+        }
         query_encoder.text_encoder.load_state_dict(text, strict=strict)
 
 
+def _network_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the network alone."""
+    return {name: t for name, t in state.items() if not name.startswith(_TEXT_PREFIX)}
+
+
 def check_fit(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) -> None:
-    """Raise CheckpointError unless ``state`` has exactly the tensors of the network of ``info``."""
+    """Check that ``state`` has exactly the tensors of the family and configuration of ``info``.
+
+    Raises:
+        CheckpointError: it has not; lists the first missing, unexpected and reshaped ones.
+    """
     with torch.device("meta"):  # shapes only: no second copy of the weights
         model, query_encoder = FAMILIES[info.model].build(info.config)
         expected = full_state(model, query_encoder)
@@ -190,7 +263,7 @@ def _check_tensors(
 
 
 def sha256(path: Path) -> str:
-    """Digest of a file, hexadecimal."""
+    """Return the SHA-256 digest of a file, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -10,18 +10,16 @@ from pathlib import Path
 from tabulate import tabulate
 
 from ovps_core.cli.options import add_model_options, add_threshold_options, open_segmenter
-from ovps_core.errors import DatasetError
+from ovps_core.errors import MissingDependencyError, UsageError
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps bag``."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    formatter = argparse.ArgumentDefaultsHelpFormatter
     extract = actions.add_parser(
         "extract",
         help="pictures, depth and COCO annotations in a folder",
-        formatter_class=formatter,
     )
     _add_topics(extract)
     extract.add_argument(
@@ -29,23 +27,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_out(extract, "folder to write")
     kept = extract.add_mutually_exclusive_group()
-    kept.add_argument("--every", type=int, default=1, metavar="N", help="keep one image of N")
+    kept.add_argument("--every", type=int, default=1, metavar="N", help="keep every Nth image")
     kept.add_argument(
         "--min-motion",
         type=float,
         default=0.0,
         metavar="PX",
-        help="keep images that moved by so many pixels since the last one kept",
+        help="keep an image only after this much motion since the last one kept, pixels",
     )
-    annotate = actions.add_parser(
-        "annotate", help="part masks and poses in a second recording", formatter_class=formatter
-    )
+    annotate = actions.add_parser("annotate", help="part masks and poses in a second recording")
     _add_topics(annotate)
     annotate.add_argument(
         "--queries",
         required=True,
-        default=argparse.SUPPRESS,
-        help='what to find: "knife handle, rim of the mug"',
+        help='parts to find: "knife handle, rim of the mug"',
     )
     _add_out(annotate, "recording to write")
     add_threshold_options(annotate)
@@ -53,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Extract or annotate; print what was counted."""
+    """Extract or annotate; print the counts."""
     if importlib.util.find_spec("rosbags") is None:
-        raise DatasetError("recordings are read with rosbags: pip install 'ovps[bags]'")
+        raise MissingDependencyError("recordings are read with rosbags: pip install 'ovps[bags]'")
     counts = _extract(args) if args.action == "extract" else _annotate(args)
     print(tabulate(counts.items(), headers=(str(args.out), "")))
     return 0
@@ -65,7 +60,7 @@ def _extract(args: argparse.Namespace) -> Mapping[str, int]:
     from ovps_core.ros_io.bags import BagTopics, ExtractOptions, extract
 
     if args.every < 1:
-        raise DatasetError(f"--every {args.every}; expected 1 or more")
+        raise UsageError(f"--every {args.every}; expected 1 or more")
     topics = BagTopics(_image_topic(args), args.depth, args.info, args.masks)
     options = ExtractOptions(args.every, args.min_motion, args.slop, args.depth_scale)
     manifest = extract(args.bag, topics, args.out, options)
@@ -77,7 +72,7 @@ def _annotate(args: argparse.Namespace) -> Mapping[str, int]:
     from ovps_core.ros_io.bags import AnnotateOptions, BagTopics, annotate
 
     if bool(args.depth) != bool(args.info):
-        raise DatasetError("parts in space need both --depth and --info; one of them is missing")
+        raise UsageError("parts in space need both --depth and --info; one of them is missing")
     topics = BagTopics(_image_topic(args), args.depth, args.info)
     segment = SegmentOptions(args.score_threshold, args.mask_threshold)
     options = AnnotateOptions(segment, slop_s=args.slop, depth_scale=args.depth_scale)
@@ -87,22 +82,25 @@ def _annotate(args: argparse.Namespace) -> Mapping[str, int]:
 def _add_topics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", type=Path, help="a rosbag2 folder, or its .mcap or .db3 file")
     topics = {
-        "--image": "topic of the colour image; the only one there is when not given",
+        "--image": "topic of the colour image; needed if the recording has several",
         "--depth": "topic of depth aligned to the colour image",
         "--info": "topic of the colour image's camera_info",
     }
-    for name, says in topics.items():
-        parser.add_argument(name, metavar="T", default="", help=says)
+    for name, description in topics.items():
+        parser.add_argument(name, metavar="T", default="", help=description)
     parser.add_argument(
-        "--slop", type=float, default=0.02, help="most seconds between stamps that belong together"
+        "--slop",
+        type=float,
+        default=0.02,
+        help="maximum difference between stamps of one frame, seconds",
     )
     parser.add_argument(
-        "--depth-scale", type=float, default=0.001, help="metres of one step of 16-bit depth"
+        "--depth-scale", type=float, default=0.001, help="metres per unit of 16-bit depth"
     )
 
 
-def _add_out(parser: argparse.ArgumentParser, says: str) -> None:
-    parser.add_argument("--out", type=Path, required=True, default=argparse.SUPPRESS, help=says)
+def _add_out(parser: argparse.ArgumentParser, description: str) -> None:
+    parser.add_argument("--out", type=Path, required=True, help=description)
 
 
 def _image_topic(args: argparse.Namespace) -> str:

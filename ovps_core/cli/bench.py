@@ -1,18 +1,19 @@
-"""``ovps bench``: how fast each engine is here, and whether its masks stay the same."""
+"""``ovps bench``: speed of each engine on this machine, and agreement of their masks."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 from pathlib import Path
 
 import torch
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
+from ovps_core.cli import CommandModule
 from ovps_core.cli.options import add_calibrate_option
+from ovps_core.cli.plugins import load_plugin
 from ovps_core.engines.openvino.calibration import read_calibration
-from ovps_core.errors import BackendError
+from ovps_core.errors import MissingDependencyError
 from ovps_core.profiling.workloads import RANDOM_MODELS
 
 
@@ -34,14 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--queries", nargs="+", type=int, default=[1, 4, 16], help="numbers of queries"
     )
     parser.add_argument(
-        "--sizes", nargs="+", type=_size, default=[(640, 480)], help="of the pictures, as 640x480"
+        "--sizes",
+        nargs="+",
+        type=_size,
+        default=[(640, 480)],
+        help="sizes of the pictures, as 640x480",
     )
-    parser.add_argument("--cameras", nargs="+", type=int, default=[1], help="pictures in one call")
     parser.add_argument(
-        "--repeats", type=int, default=10, help="rounds; every case runs once a round"
+        "--cameras", nargs="+", type=int, default=[1], help="numbers of pictures in one call"
     )
     parser.add_argument(
-        "--threads", type=int, default=0, help="of PyTorch; 0 leaves them as they are"
+        "--repeats", type=int, default=10, help="number of rounds; every case runs once per round"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="number of PyTorch's threads; 0 for its own choice"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument(
@@ -57,9 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print the table, write what was asked for."""
+    """Measure, print the table, write the files.
+
+    Raises:
+        MissingDependencyError: a package that measures or draws is not installed.
+    """
     if args.what == "ros":
-        return _ros(args)
+        return _ros().run(args)
     from ovps_core.profiling.measure import Sweep, measure
     from ovps_core.profiling.tables import markdown, require_plots, write
 
@@ -87,20 +98,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_ros(parser: argparse.ArgumentParser) -> None:
-    """``ovps bench ros``, with the arguments of the ROS package where that is installed."""
-    help_line = "measure the node over DDS instead"
-    ros = parser.add_subparsers(dest="what", metavar="ros").add_parser("ros", help=help_line)
-    with contextlib.suppress(ImportError):
-        importlib.import_module("ovps_ros.tools.bench").add_arguments(ros)
+    """Declare ``ovps bench ros``, with the arguments of the ROS package if that is installed."""
+    subparsers = parser.add_subparsers(dest="what", metavar="[ros]")
+    ros = subparsers.add_parser("ros", help="measure the node over DDS instead")
+    with contextlib.suppress(MissingDependencyError):
+        _ros().add_arguments(ros)
 
 
-def _ros(args: argparse.Namespace) -> int:
-    try:
-        return importlib.import_module("ovps_ros.tools.bench").run(args)
-    except ImportError as error:
-        raise BackendError(
-            f"`ovps bench ros` needs ROS 2 and the package ovps_ros ({error})"
-        ) from error
+def _ros() -> CommandModule:
+    needs = "`ovps bench ros` needs ROS 2 and the package ovps_ros; see docs/robot.md"
+    return load_plugin("ovps.bench", "ros", needs=needs)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,12 +1,12 @@
-"""``ovps convert SRC DST``: released weights into our file."""
+"""``ovps convert SRC DST``: released weights into an OVPS file."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from ovps_core.checkpoints.convert.convert_file import convert
-from ovps_core.checkpoints.registry import fetch, is_hub_name
+from ovps_core.checkpoints.convert import convert
+from ovps_core.checkpoints.hub import fetch, is_hub_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["", "pascal_part_116", "ade20k_part_234", "partimagenet"],
         help="for PartCLIPSeg: the benchmark the weights were trained on",
     )
-    parser.add_argument("--name", default="", help="what to call the model; else the file's name")
+    parser.add_argument("--name", default="", help="name of the model; by default the file's name")
     parser.add_argument(
         "--clip",
         default="openai",
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, then say what was written."""
+    """Convert, then print name, size and digest of the file."""
     source = fetch(args.source) if is_hub_name(args.source) else Path(args.source)
     info = convert(
         source, args.destination, vocabulary=args.vocabulary, name=args.name, clip=args.clip

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ovps_core.cli import HelpFormatter
 from ovps_core.cli.options import add_model_options, open_segmenter
 from ovps_core.datasets.ade20k_part import ADE20KPart234
 from ovps_core.datasets.benchmark_reader import BenchmarkReader
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.datasets.partimagenet import PartImageNet
 from ovps_core.datasets.pascal_part import PascalPart116
-from ovps_core.errors import OvpsError
+from ovps_core.errors import UsageError
 from ovps_core.evaluation.benchmark import evaluate_benchmark, predictor
 from ovps_core.evaluation.folder import evaluate_folder
 from ovps_core.evaluation.gallery import Gallery
@@ -46,11 +47,11 @@ benchmarks, unpacked under ROOT:
 
 folder: DIR holds images and a COCO annotations.json whose categories have "object" and "part" (either may be
   empty) and whose annotations have a segmentation (polygons or run lengths) or a "mask" PNG. Every category
-  is asked of every image: of images that have it for the mask, of the others for silence.
+  is queried in every image. Images that have it score the mask, the others score false alarms.
 
-rendered: scenes of shapes and seeds that no training sees, rendered here or read from --scenes. Asked are all
-  (object, part) pairs that show at least 50 pixels of a 224 x 224 picture (under 150 they count as small,
-  besides), all objects and parts alone, objects that are not there, and parts that the objects have not.
+rendered: scenes with shapes and seeds that training never sees, rendered now or read from --scenes. The queries
+  are all object parts with at least 50 pixels in a 224 x 224 picture, all objects and all parts alone, absent
+  objects, and parts that an object does not have. Object parts under 150 pixels are also counted as small.
 
 examples:
   ovps evaluate pascal_part_116 --model partclipseg.safetensors --root ~/datasets --json figures.json
@@ -59,8 +60,8 @@ examples:
 """
 
 
-class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults shown, the epilog's lines kept as they are."""
+class _Help(HelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of the epilog."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,13 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root",
         type=Path,
-        help="the benchmarks are in it; else $DETECTRON2_DATASETS, else ./datasets",
+        help="folder of the benchmarks; by default $DETECTRON2_DATASETS, else ./datasets",
     )
     parser.add_argument(
         "--setting",
         choices=list(SETTINGS),
         default="both",
-        help="what the model is told: nothing (pred-all), or which objects are there (oracle-obj)",
+        help="what the model is given: nothing (pred-all), or the objects in the picture (oracle-obj)",
     )
     parser.add_argument(
         "--released",
@@ -99,40 +100,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=int, default=0, metavar="N", help="only the first N items; 0 for all"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores to this file")
     parser.add_argument(
         "--report",
         type=Path,
         metavar="DIR",
-        help="write a page with the best and worst pictures there",
+        help="write a page with the best and worst pictures into this folder",
     )
 
 
 def _add_rendered_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--level", choices=LEVELS, default="tabletop", help="kind of scenes")
+    group.add_argument("--count", type=int, default=512, help="number of scenes")
     group.add_argument(
-        "--level", choices=LEVELS, default="tabletop", help="which world is rendered"
+        "--seed", type=int, default=0, help="seed of the scenes; the shapes stay the same"
     )
-    group.add_argument("--count", type=int, default=512, help="how many scenes are asked about")
-    group.add_argument("--seed", type=int, default=0, help="other scenes of the same shapes")
     group.add_argument(
-        "--scenes", type=Path, metavar="DIR", help="scenes of `ovps render --split test`, instead"
+        "--scenes",
+        type=Path,
+        metavar="DIR",
+        help="use scenes that `ovps render --split test` wrote",
     )
     group.add_argument(
         "--synonyms",
         type=Path,
         metavar="FILE",
-        help="YAML of other words to ask the same in: keys objects and parts, lines like `handle: [lever]`",
+        help="YAML file of synonyms to query: keys objects and parts, lines like `handle: [lever]`",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print a table, write what was asked for.
+    """Measure, print a table, write the files.
 
     Raises:
         OvpsError: the arguments, the data or the model cannot be used; the message says what to do.
     """
     if (args.dataset == "folder") != (args.directory is not None):
-        raise OvpsError(
+        raise UsageError(
             "Say 'ovps evaluate folder DIR', or the name of a benchmark alone with --root."
         )
     runners = {"folder": _run_folder, "rendered": _run_rendered}
@@ -168,7 +172,7 @@ def _run_benchmark(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
 
 
 def _trained_on(segmenter: PartSegmenter) -> str:
-    """The benchmark whose seen pairs the weights were trained on, "" where it is none or unknown."""
+    """The benchmark whose training classes the weights were trained on; "" if it is none of them."""
     trained = segmenter.model.spec.trained_object_parts
     seen = {name: load_vocabulary(name).seen().object_parts for name in READERS}
     return next((name for name in seen if seen[name] == trained), "")
@@ -202,7 +206,7 @@ def _run_rendered(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
     else:
         scenes = RenderedScenes(args.scenes)
         if scenes.settings["level"] != args.level:
-            raise OvpsError(
+            raise UsageError(
                 f"{args.scenes} holds {scenes.settings['level']} scenes; asked for {args.level}. "
                 f"Say --level {scenes.settings['level']}."
             )

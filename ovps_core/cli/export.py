@@ -1,4 +1,4 @@
-"""``ovps export MODEL --to onnx|openvino|tensorrt``: a graph for people who deploy elsewhere."""
+"""``ovps export MODEL --to onnx|openvino|tensorrt``: a graph to deploy without this package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ovps_core.engines.interface import MAX_QUERIES
 from ovps_core.engines.subgraphs import OPSETS, export_onnx
-from ovps_core.errors import BackendError
+from ovps_core.errors import UsageError
 from ovps_core.models.interface import PartModel
 from ovps_core.profiling.workloads import open_model
 
@@ -23,8 +23,10 @@ _SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".plan"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps export``."""
     parser.add_argument("model", help="a name from `ovps models`, or a file")
-    parser.add_argument("--to", choices=list(_SUFFIX), default="onnx", help="what to write")
-    parser.add_argument("--out", type=Path, help="the file; by default the model's name, here")
+    parser.add_argument("--to", choices=list(_SUFFIX), default="onnx", help="format to write")
+    parser.add_argument(
+        "--out", type=Path, help="file to write; by default the model's name in this folder"
+    )
     parser.add_argument(
         "--precision",
         choices=["auto", *OPSETS],
@@ -32,22 +34,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto: fp16 for tensorrt, else fp32",
     )
     parser.add_argument(
-        "--max-queries", type=int, default=MAX_QUERIES, help="tensorrt: most names or pairs"
+        "--max-queries",
+        type=int,
+        default=MAX_QUERIES,
+        help="tensorrt: maximum number of names or object parts",
     )
     parser.add_argument(
-        "--max-batch", type=int, default=8, help="tensorrt: most images in one call"
+        "--max-batch", type=int, default=8, help="tensorrt: maximum number of images in one call"
     )
     parser.add_argument(
         "--capabilities",
         nargs="*",
         default=[],
         metavar="8.6",
-        help="tensorrt: compute capabilities to build for, with TensorRT-RTX; by default the GPU at hand",
+        help="tensorrt: compute capabilities to build for, with TensorRT-RTX; by default this machine's GPU",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export one graph: pixels, names and pairs in, logits out."""
+    """Export one graph: pixels and conditions in, logits out."""
     path = args.out or Path(Path(args.model).stem.replace(":", "-") + _SUFFIX[args.to])
     _check(args, path)
     model = open_model(args.model).model
@@ -82,9 +87,9 @@ def run(args: argparse.Namespace) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(plan)
         path.with_suffix(".build.json").write_text(json.dumps(asdict(report), indent=1))
-    said = path.with_suffix(".json")
-    said.write_text(json.dumps(_description(model), indent=1))
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; what it takes is in {said}")
+    description = path.with_suffix(".json")
+    description.write_text(json.dumps(_description(model), indent=1))
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; its inputs are described in {description}")
     return 0
 
 
@@ -96,29 +101,27 @@ def _description(model: PartModel) -> dict[str, Any]:
     return {
         "pixels": "float32 [batch, 3, height, width], RGB, scaled to 0..1, less mean, over std",
         **asdict(model.spec.preprocessing),
-        "logits": "a pixel shows what is asked where the sigmoid is above 0.5",
+        "logits": "a pixel belongs to the queried part if the sigmoid is above 0.5",
         "condition_dim": model.spec.condition_dim,
         **known,
     }
 
 
 def _check(args: argparse.Namespace, path: Path) -> None:
-    """Say at once what would fail, or be ignored, after the model is loaded and traced.
+    """Check the arguments before the model is loaded and traced.
 
     Raises:
-        BackendError: names the argument and what it may be.
+        UsageError: names the argument and what it may be.
     """
     suffix = _SUFFIX[args.to]
     if path.is_dir() or path.suffix != suffix:
-        raise BackendError(
-            f"--out {path}: expected a file that ends in {suffix} with --to {args.to}"
-        )
+        raise UsageError(f"--out {path}: expected a file that ends in {suffix} with --to {args.to}")
     if args.to == "openvino" and args.precision not in ("auto", "fp32"):
-        raise BackendError(
-            f"--precision {args.precision}: OpenVINO's files are fp32; its runtime lowers them where it is told to"
+        raise UsageError(
+            f"--precision {args.precision}: OpenVINO's files are fp32; set a lower precision when you run them"
         )
     if args.to != "tensorrt" and args.capabilities:
-        raise BackendError(f"--capabilities are for --to tensorrt, not {args.to}")
+        raise UsageError(f"--capabilities are for --to tensorrt, not {args.to}")
     for name, count in (("--max-queries", args.max_queries), ("--max-batch", args.max_batch)):
         if count < 1:
-            raise BackendError(f"{name} {count}: expected 1 or more")
+            raise UsageError(f"{name} {count}: expected 1 or more")

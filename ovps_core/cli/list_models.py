@@ -1,4 +1,4 @@
-"""``ovps models``: what can be named, what is on disk."""
+"""``ovps models``: models that have a name, and their files."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from ovps_core.checkpoints.registry import DEFAULT_MODEL, models_folder
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps models``."""
-    parser.add_argument(
-        "--paths", action="store_true", help="also say where each file is or belongs"
-    )
+    parser.add_argument("--paths", action="store_true", help="also print the path of each file")
     parser.add_argument(
         "--words",
         nargs="?",
         const=DEFAULT_MODEL,
         default=argparse.SUPPRESS,
         metavar="MODEL",
-        help=f"list instead the objects and parts that a model knows, by default {DEFAULT_MODEL}",
+        help=f"list the objects and parts that a model knows instead; by default of {DEFAULT_MODEL}",
     )
 
 
@@ -51,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _words(name: str) -> str:
-    """A table of the objects and parts that a model knows; models with a text tower take any words."""
+    """A table of the objects and parts that a model knows; models with a text encoder take any words."""
     on_hub = any(model.name == name and model.hub for model in known_models())
     known = None if on_hub else read_info(find_weights(name)).config.vocabulary
     if known is None:

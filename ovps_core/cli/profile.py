@@ -1,4 +1,4 @@
-"""``ovps profile``: where a frame's time goes."""
+"""``ovps profile``: time of each stage of a frame."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         default="auto",
-        help="backend or backend:precision; auto is what `ovps segment` and the node run",
+        help="backend or backend:precision; auto is the default of `ovps segment` and the node",
     )
     parser.add_argument("--queries", type=int, default=4, help="number of queries")
-    parser.add_argument("--frames", type=int, default=5, help="frames to average")
+    parser.add_argument("--frames", type=int, default=5, help="number of frames to average")
     parser.add_argument(
         "--rows",
         type=int,
         default=15,
-        help="PyTorch operators to list, 0 for stages only; of the network with --engine torch",
+        help="number of PyTorch operators to list; those of the network show with --engine torch",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print milliseconds of each stage, and the operators that PyTorch spent most in."""
+    """Print the milliseconds of each stage, and PyTorch's most expensive operators."""
     loaded = open_model(args.model)
     workload = Workload(args.queries, (640, 480), cameras=1)
     expected = reference_maps(loaded, workload)

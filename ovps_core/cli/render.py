@@ -1,4 +1,4 @@
-"""`ovps render`: make a folder of rendered scenes with exact part masks."""
+"""``ovps render``: a folder of rendered scenes with exact part masks."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from ovps_core.synthetic.settings import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `ovps render`."""
-    parser.add_argument("--level", choices=LEVELS, default="tabletop", help="which world to render")
+    """Declare the arguments of ``ovps render``."""
+    parser.add_argument("--level", choices=LEVELS, default="tabletop", help="kind of scenes")
     parser.add_argument(
-        "--split", choices=SPLITS, default="train", help="shapes and seeds of a split"
+        "--split", choices=SPLITS, default="train", help="which shapes and seeds to use"
     )
     parser.add_argument("--count", type=int, default=1024, help="number of scenes")
     parser.add_argument("--out", type=Path, required=True, help="folder to write or continue")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the scenes")
     parser.add_argument("--size", type=int, default=224, help="side of the square pictures, pixels")
-    parser.add_argument("--depth", action="store_true", help="write metric depth too")
+    parser.add_argument("--depth", action="store_true", help="also write depth in metres")
     parser.add_argument(
         "--backgrounds",
         type=Path,
-        help="folder of photos for behind wild scenes (default: painted)",
+        help="folder of photographs to put behind wild scenes; painted ones are used without it",
     )
     parser.add_argument(
         "--assets", type=Path, help="folder of part-split meshes to add to wild training scenes"
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes that render")
+    parser.add_argument("--workers", type=int, default=1, help="number of processes")
     parser.add_argument(
         "--sheet", type=Path, help="also write a contact sheet (PNG) of the first scenes"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render the folder, then the contact sheet when one is asked for."""
+    """Render the folder, and the contact sheet if one is requested."""
     require_render_extra()
     from ovps_core.synthetic.generate import generate
 

@@ -12,12 +12,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-import timm
 import torch
 
-from ovps_core.checkpoints.file import sha256
+from ovps_core.checkpoints.file import ModelFile, sha256
 from ovps_core.engines.subgraphs import GRAPH_VERSION
 from ovps_core.errors import BackendError
 from ovps_core.models.interface import PartModel
@@ -129,27 +129,31 @@ def is_intact(folder: Path, key: Mapping[str, str]) -> bool:
         return False
 
 
-def model_key(model: PartModel) -> dict[str, str]:
+def model_key(model: PartModel | ModelFile) -> dict[str, str]:
     """Identity of the graphs exported from ``model``, as part of a cache key.
 
     Weights and configuration are hashed as data; no source code is read. The version of the code is
-    :data:`ovps_core.engines.subgraphs.GRAPH_VERSION`.
+    :data:`ovps_core.engines.subgraphs.GRAPH_VERSION`. A network and the file that it was loaded from have one key.
     """
+    if isinstance(model, ModelFile):
+        state, config = model.network_state(), model.info.config
+    else:
+        state, config = model.state_dict(), model.config
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return {
-        "model": type(model).__name__,
+        "model": type(config).__name__,
         "weights": digest.hexdigest(),
-        "config": json.dumps(asdict(model.config), sort_keys=True),
+        "config": json.dumps(asdict(config), sort_keys=True),
         "preprocessing": json.dumps(asdict(model.spec.preprocessing), sort_keys=True),
         "graph": str(GRAPH_VERSION),
         "torch": torch.__version__,
-        "timm": timm.__version__,
+        "timm": version("timm"),
     }
 
 
-def graph_key(model: PartModel, size: tuple[int, int]) -> dict[str, str]:
+def graph_key(model: PartModel | ModelFile, size: tuple[int, int]) -> dict[str, str]:
     """Cache key of the graphs of ``model`` for pixels of (height, width)."""
     return model_key(model) | {"size": f"{size[0]}x{size[1]}"}

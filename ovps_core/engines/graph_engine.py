@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from ovps_core.checkpoints.file import ModelFile, network
 from ovps_core.engines.chunking import graph_inputs
 from ovps_core.engines.engine_cache import EngineCache, graph_key
 from ovps_core.engines.interface import Engine, EngineShape
@@ -32,19 +33,27 @@ class GraphEngine(Engine, Generic[Graph]):
         reuses_outputs: the runtime overwrites the outputs of a graph at the next call.
 
     Args:
-        model: the network; its weights are copied into the graphs.
+        model: the network, or its file; the weights are copied into the graphs.
         precision: see :attr:`Engine.precision`.
         engine_cache: folder of the exported graphs, and who is told while they are built.
     """
 
     reuses_outputs = False
 
-    def __init__(self, model: PartModel, *, precision: str, engine_cache: EngineCache) -> None:
+    def __init__(
+        self, model: PartModel | ModelFile, *, precision: str, engine_cache: EngineCache
+    ) -> None:
         super().__init__()
         self.precision = precision
-        self._model = model
+        self._source = model
+        self._spec = model.spec
         self._engine_cache = engine_cache
         self._graphs: dict[tuple[int, int], dict[str, Graph]] = {}
+
+    @property
+    def _model(self) -> PartModel:
+        """The network to export; the one of a file is built at the first export."""
+        return network(self._source)
 
     def prepare(self, shape: EngineShape) -> None:
         """Build or load the graphs; see :meth:`Engine.prepare`."""
@@ -69,7 +78,7 @@ class GraphEngine(Engine, Generic[Graph]):
 
     def _condition_inputs(self, conditions: Conditions) -> tuple[Tensor, ...]:
         """Inputs of the part decoder; its outputs may have more rows than ``conditions``."""
-        return graph_inputs(conditions, self._model.spec.answers_object_parts)
+        return graph_inputs(conditions, self._spec.answers_object_parts)
 
     def _owned(self, output: Tensor) -> Tensor:
         """The output in memory that the runtime does not overwrite."""
@@ -83,7 +92,7 @@ class GraphEngine(Engine, Generic[Graph]):
         if size not in self._graphs:
             started = time.perf_counter()
             folder = self._build(size)
-            names = self._model.spec.subgraphs
+            names = self._spec.subgraphs
             self._graphs[size] = {name: self._load(folder, name) for name in names}
             seconds = time.perf_counter() - started
             log.info("%s ready for %dx%d in %.1f s", self.name, *size, seconds)
@@ -93,7 +102,7 @@ class GraphEngine(Engine, Generic[Graph]):
         """Folder with the files of all subgraphs, taken from the cache or exported now."""
 
         def export(folder: Path) -> None:
-            for subgraph in self._model.spec.subgraphs:
+            for subgraph in self._spec.subgraphs:
                 self._engine_cache.progress(f"exporting {subgraph} to {self.name}")
                 self._export(folder, subgraph, size)
 
@@ -101,7 +110,7 @@ class GraphEngine(Engine, Generic[Graph]):
 
     def _key(self, size: tuple[int, int]) -> dict[str, str]:
         """Everything that the files depend on."""
-        return graph_key(self._model, size)
+        return graph_key(self._source, size)
 
     @abstractmethod
     def _export(self, folder: Path, subgraph: str, size: tuple[int, int]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ovps_core.checkpoints.file import ModelFile, network
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
 from ovps_core.engines.interface import Engine
 from ovps_core.engines.torch_eager import EagerEngine
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def make_engine(
-    model: PartModel,
+    model: PartModel | ModelFile,
     *,
     backend: str = "auto",
     device: str = "auto",
@@ -104,7 +105,7 @@ def _precision_or(precision: str, default: Callable[[], str]) -> str:
 class _Request:
     """Arguments of :func:`make_engine` after its defaults are filled in."""
 
-    model: PartModel
+    model: PartModel | ModelFile
     device: str
     precision: str
     calibration: Sequence[RgbImage]
@@ -113,13 +114,15 @@ class _Request:
 
 
 def _torch(request: _Request) -> Engine:
-    return EagerEngine(request.model, device=request.device, precision=_torch_precision(request))
+    model = network(request.model)
+    return EagerEngine(model, device=request.device, precision=_torch_precision(request))
 
 
 def _compiled(request: _Request) -> Engine:
     from ovps_core.engines.torch_compile import CompiledEngine
 
-    return CompiledEngine(request.model, device=request.device, precision=_torch_precision(request))
+    model = network(request.model)
+    return CompiledEngine(model, device=request.device, precision=_torch_precision(request))
 
 
 def _torch_precision(request: _Request) -> str:

@@ -1,22 +1,18 @@
-"""The table of model families: a name, a configuration, and how to build a network with its query encoder."""
+"""Table of the model families. A family's code is imported when that family is used."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import open_clip
+from ovps_core.models.interface import ModelSpec, PartModel, QueryEncoder
 
-from ovps_core.models.backbones.clip_vit import ClipSpec, build_clip
-from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
-from ovps_core.models.clipseg.query_encoder import PhraseEncoder
-from ovps_core.models.compact.model import PartFPN, PartFPNConfig
-from ovps_core.models.compact.query_encoder import VocabularyEncoder
-from ovps_core.models.interface import PartModel, QueryEncoder
-from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
-from ovps_core.models.partclipseg.query_encoder import ObjectPartEncoder
-from ovps_core.models.text.tower import TextEncoder
+if TYPE_CHECKING:
+    from ovps_core.models.clipseg.model import CLIPSegConfig
+    from ovps_core.models.compact.model import PartFPNConfig
+    from ovps_core.models.partclipseg.model import PartCLIPSegConfig
+    from ovps_core.models.text.tower import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -24,41 +20,88 @@ class Family:
     """A family of models.
 
     Attributes:
-        config: frozen dataclass with every number of a network; has ``from_json`` and ``vocabulary``.
+        import_config: returns the frozen dataclass with every number of a network; it has ``from_json`` and
+            ``vocabulary``.
         build: configuration -> network with random weights, and its query encoder.
+        describe: configuration -> specification and query encoder of a network that is not built; None for
+            families whose query encoder has weights.
     """
 
-    config: type[Any]
+    import_config: Callable[[], type[Any]]
     build: Callable[[Any], tuple[PartModel, QueryEncoder]]
+    describe: Callable[[Any], tuple[ModelSpec, QueryEncoder]] | None = None
+
+    @property
+    def config(self) -> type[Any]:
+        """The configuration's class."""
+        return self.import_config()
+
+
+def _clipseg_config() -> type[Any]:
+    from ovps_core.models.clipseg.model import CLIPSegConfig
+
+    return CLIPSegConfig
 
 
 def _clipseg(config: CLIPSegConfig) -> tuple[PartModel, QueryEncoder]:
+    from ovps_core.models.backbones.clip_vit import build_clip
+    from ovps_core.models.clipseg.model import CLIPSeg
+    from ovps_core.models.clipseg.query_encoder import PhraseEncoder
+
     clip = build_clip(config.clip)
-    text_encoder = TextEncoder(clip.text, _tokenizer(config.clip, clip.context_length))
     model = CLIPSeg(config, clip)
-    return model, PhraseEncoder(text_encoder, model.spec.condition_dim)
+    return model, PhraseEncoder(_text_encoder(config, clip), model.spec.condition_dim)
+
+
+def _partclipseg_config() -> type[Any]:
+    from ovps_core.models.partclipseg.model import PartCLIPSegConfig
+
+    return PartCLIPSegConfig
 
 
 def _partclipseg(config: PartCLIPSegConfig) -> tuple[PartModel, QueryEncoder]:
+    from ovps_core.models.backbones.clip_vit import build_clip
+    from ovps_core.models.partclipseg.model import PartCLIPSeg
+    from ovps_core.models.partclipseg.query_encoder import ObjectPartEncoder
+
     clip = build_clip(config.clip)
-    text_encoder = TextEncoder(clip.text, _tokenizer(config.clip, clip.context_length))
+    text_encoder = _text_encoder(config, clip)
     model = PartCLIPSeg(config, clip)
     return model, ObjectPartEncoder(text_encoder, model)
 
 
+def _text_encoder(config: CLIPSegConfig, clip: Any) -> TextEncoder:
+    """The text tower of an open_clip model, with the tokeniser that it was trained with."""
+    import open_clip
+
+    from ovps_core.models.text.tower import TextEncoder
+
+    if isinstance(config.clip, str):
+        return TextEncoder(clip.text, open_clip.get_tokenizer(config.clip))
+    return TextEncoder(clip.text, open_clip.SimpleTokenizer(context_length=clip.context_length))
+
+
+def _compact_config() -> type[Any]:
+    from ovps_core.models.compact.model import PartFPNConfig
+
+    return PartFPNConfig
+
+
 def _compact(config: PartFPNConfig) -> tuple[PartModel, QueryEncoder]:
-    return PartFPN(config), VocabularyEncoder(config.vocabulary)
+    from ovps_core.models.compact.model import PartFPN
+
+    return PartFPN(config), _describe_compact(config)[1]
 
 
-def _tokenizer(clip: ClipSpec, context_length: int) -> Callable[[list[str]], Any]:
-    if isinstance(clip, str):
-        return open_clip.get_tokenizer(clip)
-    return open_clip.SimpleTokenizer(context_length=context_length)
+def _describe_compact(config: PartFPNConfig) -> tuple[ModelSpec, QueryEncoder]:
+    from ovps_core.models.compact.query_encoder import VocabularyEncoder
+
+    return config.spec, VocabularyEncoder(config.vocabulary)
 
 
 FAMILIES: dict[str, Family] = {
-    "clipseg": Family(CLIPSegConfig, _clipseg),
-    "partclipseg": Family(PartCLIPSegConfig, _partclipseg),
-    "compact": Family(PartFPNConfig, _compact),
+    "clipseg": Family(_clipseg_config, _clipseg),
+    "partclipseg": Family(_partclipseg_config, _partclipseg),
+    "compact": Family(_compact_config, _compact, _describe_compact),
 }
 """Families by the name that checkpoints and recipes use."""

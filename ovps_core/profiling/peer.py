@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ovps_core.checkpoints.convert.convert_file import clipseg_values
-from ovps_core.checkpoints.convert.key_names import from_released
+from ovps_core.checkpoints.convert.clipseg import clipseg_values
+from ovps_core.checkpoints.convert.key_names import from_hugging_face
 from ovps_core.checkpoints.file import CheckpointInfo, LoadedModel, build_model
 from ovps_core.engines.requirements import require_packages
 from ovps_core.models.clipseg.model import CLIPSegConfig
@@ -50,7 +50,7 @@ class HuggingFacePeer:
         state = dict(self.network.state_dict())
         config = CLIPSegConfig(**clipseg_values(state, self._config))
         info = CheckpointInfo("peer", "clipseg", config)
-        return build_model(info, from_released(state), origin="the peer")
+        return build_model(info, from_hugging_face(state), origin="the peer")
 
     def tokens(self, text_encoder: TextEncoder, queries: Sequence[PartQuery]) -> dict[str, Tensor]:
         """Token ids int64 [Q, L] and attention mask of the phrases that our model encodes."""

@@ -12,8 +12,8 @@ from helpers.toy_models import build
 from safetensors.torch import load_file
 
 from ovps_core.checkpoints import LoadedModel
-from ovps_core.checkpoints.convert.convert_file import clipseg_values
-from ovps_core.checkpoints.convert.key_names import from_released
+from ovps_core.checkpoints.convert.clipseg import clipseg_values
+from ovps_core.checkpoints.convert.key_names import from_hugging_face
 from ovps_core.checkpoints.file import load_full_state
 from ovps_core.models.backbones.clip_vit import resize_positions
 from ovps_core.models.clipseg.decoder import Upsampler, tokens_to_maps
@@ -35,7 +35,7 @@ def load(stem: str) -> tuple[LoadedModel, dict[str, torch.Tensor]]:
     state = dict(load_file(folder / f"{stem}_state.safetensors"))
     config = json.loads((folder / f"{stem}_config.json").read_text())
     loaded = build("clipseg", CLIPSegConfig(**clipseg_values(state, config)))
-    load_full_state(loaded.model, loaded.query_encoder, from_released(state))
+    load_full_state(loaded.model, loaded.query_encoder, from_hugging_face(state))
     arrays = {
         key: torch.from_numpy(value) for key, value in np.load(folder / f"{stem}.npz").items()
     }

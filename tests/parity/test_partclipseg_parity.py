@@ -14,8 +14,8 @@ from helpers.toy_models import build
 from safetensors.torch import load_file
 
 from ovps_core.checkpoints import LoadedModel
-from ovps_core.checkpoints.convert.convert_file import clipseg_values
-from ovps_core.checkpoints.convert.key_names import from_released
+from ovps_core.checkpoints.convert.clipseg import clipseg_values
+from ovps_core.checkpoints.convert.key_names import from_hugging_face
 from ovps_core.checkpoints.file import full_state, load_full_state
 from ovps_core.models.interface import Conditions
 from ovps_core.models.partclipseg.corrections import Corrections
@@ -33,7 +33,7 @@ def load(seed: str) -> tuple[LoadedModel, Mapping[str, torch.Tensor]]:
     values = clipseg_values(state, {**toy["config"], "image_size": toy["input_size"]})
     config = PartCLIPSegConfig(**values, corrections=Corrections.released())
     loaded = build("partclipseg", config)
-    load_full_state(loaded.model, loaded.query_encoder, from_released(state))
+    load_full_state(loaded.model, loaded.query_encoder, from_hugging_face(state))
     arrays = {
         key: torch.from_numpy(value) for key, value in np.load(folder / f"{seed}.npz").items()
     }

@@ -1,4 +1,4 @@
-"""Names of tensors: from released PartCLIPSeg, Hugging Face and original CLIPSeg files to ours."""
+"""Names of tensors in released CLIPSeg and PartCLIPSeg files, and the names that they have here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 StateDict = MutableMapping[str, Tensor]
 
-# Hugging Face CLIPSeg names, which the released PartCLIPSeg shares; first match wins.
+# Hugging Face's names of a CLIPSeg, which a released PartCLIPSeg shares; the first match counts.
 _RENAMES: tuple[tuple[str, str], ...] = (
     (r"clip\.text_model\.embeddings\.token_embedding\.", r"text.tower.token_embedding."),
     (
@@ -59,7 +59,7 @@ _TRANSPOSED = {
     "clip.text_projection.weight": "text.tower.text_projection",
     "clip.visual_projection.weight": "backbone.tower.visual.proj",
 }
-# In the released files and without influence on what they compute.
+# In the released files, but without influence on the output.
 _UNUSED = re.compile(r"logit_scale$|position_ids$|^text_adapter\.|^tunable_linear\.")
 _QKV = re.compile(r"(.*)\.self_attn\.([qkv])_proj\.(weight|bias)$")
 
@@ -79,10 +79,10 @@ _ORIGINAL_UNUSED = re.compile(r"^reduce\.|^clip_model\.|^model\.")
 
 
 def ovps_key(released: str) -> str | None:
-    """Our name for a Hugging Face or released PartCLIPSeg tensor; None for one that is unused.
+    """Name in an OVPS file of a tensor in a Hugging Face CLIPSeg or a released PartCLIPSeg; None if it is unused.
 
-    Query, key and value projections share one tensor here, so the three have one name. A name that is unknown
-    comes back as it is, for an error to list it.
+    Query, key and value projections are one tensor in an OVPS file, so the three have one name. An unknown name is
+    returned unchanged, so that an error can list it.
     """
     if _UNUSED.search(released):
         return None
@@ -100,10 +100,10 @@ def ovps_key(released: str) -> str | None:
     return f"{stem[1]}.{joined}{stem[3]}"
 
 
-def from_released(state: StateDict) -> dict[str, Tensor]:
-    """Rename and join the tensors of a Hugging Face CLIPSeg or released PartCLIPSeg state dict.
+def from_hugging_face(state: StateDict) -> dict[str, Tensor]:
+    """Rename and join the tensors of a Hugging Face CLIPSeg; a released PartCLIPSeg has the same names and more.
 
-    ``state`` is emptied on the way, so that the two never stand in memory whole.
+    ``state`` is emptied on the way, so that the weights are never in memory twice.
     """
     ours: dict[str, Tensor] = {}
     for released in list(state):
@@ -124,7 +124,7 @@ def from_released(state: StateDict) -> dict[str, Tensor]:
 
 
 def from_original_clipseg(state: StateDict) -> dict[str, Tensor]:
-    """Rename the tensors of an original CLIPSeg decoder file (its CLIP is OpenAI's and not in it)."""
+    """Rename the tensors of an original CLIPSeg decoder file; its CLIP weights are OpenAI's and not in it."""
     return {
         _rename(name, _ORIGINAL_RENAMES): tensor
         for name, tensor in state.items()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ovps_core.checkpoints.file import ModelFile
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
 from ovps_core.engines.graph_engine import GraphEngine
 from ovps_core.engines.requirements import require_packages
@@ -22,7 +23,7 @@ class OnnxRuntimeEngine(GraphEngine[Any]):
     """Runs the subgraphs of a model as ONNX files.
 
     Args:
-        model: the network; its weights are copied.
+        model: the network, or its file; the weights are copied.
         precision: "fp32".
         engine_cache: folder of the graphs.
 
@@ -35,7 +36,7 @@ class OnnxRuntimeEngine(GraphEngine[Any]):
 
     def __init__(
         self,
-        model: PartModel,
+        model: PartModel | ModelFile,
         *,
         precision: str = "fp32",
         engine_cache: EngineCache = DEFAULT_CACHE,

@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ovps_core.checkpoints.file import ModelFile
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
 from ovps_core.engines.graph_engine import GraphEngine
 from ovps_core.engines.interface import EngineShape
-from ovps_core.engines.openvino.graph import keep_sums_in_fp32
 from ovps_core.engines.openvino.packages import import_nncf, import_openvino
-from ovps_core.engines.openvino.quantise import quantisation_key, quantise
 from ovps_core.engines.subgraphs import export_onnx
 from ovps_core.errors import BackendError, UsageError
 from ovps_core.models.interface import PartModel, QueryEncoder
@@ -27,7 +26,8 @@ QUANTISED = ("mixed", "int8")
 SUMS_IN_FP32 = ("bf16", "mixed")  # precisions whose sums and norms stay in float32
 SUMS_KEPT = ".sums_in_fp32.xml"  # beside the graph, with the same weights
 GRAPH_VERSION = 1
-"""Part of the cache key. Raise it when :func:`export_ir` or :func:`keep_sums_in_fp32` writes another graph."""
+"""Part of the cache key. Raise it when :func:`export_ir` or :func:`~ovps_core.engines.openvino.graph.keep_sums_in_fp32`
+writes another graph."""
 
 
 class OpenVinoEngine(GraphEngine[Any]):
@@ -37,7 +37,7 @@ class OpenVinoEngine(GraphEngine[Any]):
     processor has it, else fp32. In "bf16" and "mixed" sums and norms stay in float32.
 
     Args:
-        model: the network; its weights are copied.
+        model: the network, or its file; the weights are copied.
         precision: one of :data:`PRECISIONS`.
         calibration: images to calibrate int8 and mixed with, such as the robot sees; if empty, synthetic ones.
         query_encoder: encodes the queries to calibrate int8 and mixed with; not needed for other precisions.
@@ -54,7 +54,7 @@ class OpenVinoEngine(GraphEngine[Any]):
 
     def __init__(
         self,
-        model: PartModel,
+        model: PartModel | ModelFile,
         *,
         precision: str = "fp32",
         calibration: Sequence[RgbImage] = (),
@@ -95,24 +95,31 @@ class OpenVinoEngine(GraphEngine[Any]):
         floating = super()._build(size)
         if self.precision not in QUANTISED:
             return floating
+        from ovps_core.engines.openvino.quantise import quantisation_key
+
         key = self._key(size) | quantisation_key(self._calibration, self.precision)
         return self._engine_cache.get_or_build(
             f"{self.name}-{self.precision}", key, lambda folder: self._quantise(floating, folder)
         )
 
     def _export(self, folder: Path, subgraph: str, size: tuple[int, int]) -> None:
+        from ovps_core.engines.openvino.graph import keep_sums_in_fp32  # imports networkx
+
         path = folder / f"{subgraph}.xml"
         export_ir(self._model, path, subgraph=subgraph, size=size)
         keep_sums_in_fp32(path, folder / f"{subgraph}{SUMS_KEPT}")
 
     def _quantise(self, floating: Path, folder: Path) -> None:
+        from ovps_core.engines.openvino.graph import keep_sums_in_fp32
+        from ovps_core.engines.openvino.quantise import quantise
+
         self._engine_cache.progress(f"quantising to {self.precision}")
         assert self._query_encoder is not None  # checked when the engine was made
         quantise(
             self._model, floating, folder, self._calibration, self.precision, self._query_encoder
         )
         if self.precision in SUMS_IN_FP32:
-            for subgraph in self._model.spec.subgraphs:
+            for subgraph in self._spec.subgraphs:
                 keep_sums_in_fp32(folder / f"{subgraph}.xml", folder / f"{subgraph}{SUMS_KEPT}")
 
     def _load(self, folder: Path, subgraph: str) -> Any:

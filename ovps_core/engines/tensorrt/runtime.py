@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ovps_core.checkpoints.file import ModelFile
 from ovps_core.engines.chunking import graph_inputs, pad_to_bucket, round_up_to_bucket
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache, graph_key
 from ovps_core.engines.graph_engine import GraphEngine
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def plan_key(
-    model: PartModel,
+    model: PartModel | ModelFile,
     *,
     size: tuple[int, int],
     precision: str,
@@ -66,7 +67,7 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
     Work is queued on the engine's own stream; the caller's stream waits for it, the host does not.
 
     Args:
-        model: the network; its weights are copied.
+        model: the network, or its file; the weights are copied.
         device: "cuda:N".
         precision: "fp16" (float16 weights, layer norms in float32) or "fp32".
         engine_cache: folder of the plans; its listener follows the first build.
@@ -82,7 +83,7 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
 
     def __init__(
         self,
-        model: PartModel,
+        model: PartModel | ModelFile,
         *,
         device: str = "cuda:0",
         precision: str = "fp16",
@@ -116,7 +117,7 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
             self._profile = Profile((1, batch[1], max_batch), (1, queries[1], max_queries))
             self._graphs.clear()
         super().prepare(shape)
-        spec = self._model.spec
+        spec = self._spec
         pixels = torch.zeros(shape.batch, 3, *shape.size, device=self.device)
         for count in (1, shape.max_queries):
             object_parts = count if spec.answers_object_parts else 0
@@ -132,7 +133,7 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
         return super().encode(pixels)
 
     def _condition_inputs(self, conditions: Conditions) -> tuple[Tensor, ...]:
-        return graph_inputs(pad_to_bucket(conditions), self._model.spec.answers_object_parts)
+        return graph_inputs(pad_to_bucket(conditions), self._spec.answers_object_parts)
 
     def _key(self, size: tuple[int, int]) -> dict[str, str]:
         return plan_key(

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -88,6 +87,23 @@ class PartFPNConfig:
         """The words that the model knows."""
         return ClosedVocabulary(self.objects, self.parts, self.object_parts)
 
+    @property
+    def spec(self) -> ModelSpec:
+        """Specification of the network, which need not be built for it."""
+        return ModelSpec(
+            preprocessing=Preprocessing(size=self.size, mean=(0.5,) * 3, std=(0.5,) * 3),
+            output_stride=4,
+            condition_dim=len(self.objects) + len(self.parts) + len(self.object_parts),
+            vocabulary=self.vocabulary,
+            trained_object_parts=self.object_parts,
+            answers_object_parts=True,
+            safe_in_half_precision=False,
+            quantisation=QuantisationSpec(
+                int8={"encoder": QuantisedLayers(("inner",))},
+                mixed={"encoder": QuantisedLayers(("deep", "projections"))},
+            ),
+        )
+
 
 def _conv(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
@@ -104,7 +120,10 @@ class PartFPN(PartModel):
 
     def __init__(self, config: PartFPNConfig) -> None:
         super().__init__()
+        import timm  # takes longer than an image, and exported graphs run without it
+
         self.config = config
+        self.spec = config.spec
         self.trunk = timm.create_model(
             config.trunk, features_only=True, out_indices=(-4, -3, -2, -1)
         )
@@ -115,19 +134,6 @@ class PartFPN(PartModel):
         self.refine = _conv(config.dim, 2 * config.dim)
         counts = len(config.objects) + 1, len(config.parts) + 1, len(config.object_parts) + 1
         self.splits = counts
-        self.spec = ModelSpec(
-            preprocessing=Preprocessing(size=config.size, mean=(0.5,) * 3, std=(0.5,) * 3),
-            output_stride=4,
-            condition_dim=sum(counts) - 3,  # backgrounds cannot be queried
-            vocabulary=config.vocabulary,
-            trained_object_parts=config.object_parts,
-            answers_object_parts=True,
-            safe_in_half_precision=False,
-            quantisation=QuantisationSpec(
-                int8={"encoder": QuantisedLayers(("inner",))},
-                mixed={"encoder": QuantisedLayers(("deep", "projections"))},
-            ),
-        )
         self.head = nn.Conv2d(2 * config.dim, sum(counts), 1)
         owners = torch.tensor([config.objects.index(name) for name, _ in config.object_parts])
         self.pair_objects: Tensor

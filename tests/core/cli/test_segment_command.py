@@ -78,6 +78,34 @@ def test_json_holds_everything_a_program_wants(tmp_path: Path, capsys) -> None:
     assert part["area"] == mask.sum()
 
 
+def test_json_is_printed_also_where_nothing_can_be_asked(capsys) -> None:
+    assert segment("flurb", "gearbox", "--json") == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["height"], answer["width"]) == (480, 640)
+    assert answer["queries"] == answer["parts"] == []
+    flurb, gearbox = answer["refused"]
+    assert flurb["text"] == "flurb" and "'flurb'" in flurb["reason"] and flurb["nearest"] == []
+    assert "suitcase" in gearbox["nearest"]
+
+
+def test_every_reason_is_given_when_phrases_fail_for_different_reasons(capsys) -> None:
+    assert segment("flurb", "") == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("ovps segment: ") and second.startswith("ovps segment: ")
+
+
+def test_an_output_that_is_no_picture_is_refused_before_the_model_runs(
+    tmp_path: Path, capsys
+) -> None:
+    assert segment("knife handle", "-o", tmp_path / "new" / "out.gif") == 1
+    assert ".png or .jpg" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_an_output_in_a_new_folder_makes_the_folder(tmp_path: Path) -> None:
+    assert segment("knife handle", "-o", tmp_path / "new" / "out.png") == 0
+    assert (tmp_path / "new" / "out.png").is_file()
+
+
 def test_verbose_is_understood_before_and_after_the_command() -> None:
     words = ["segment", str(TABLE), "handle", "--backend", "torch"]
     for spoken in (["-v", *words], [*words, "-v"]):

@@ -136,9 +136,8 @@ def _scale(panel: Any, ticks: Sequence[int], heights: Sequence[float]) -> None:
     panel.set_xticks(ticks, [str(tick) for tick in ticks])
     panel.xaxis.set_minor_locator(ticker.NullLocator())
     if max(heights) <= 10 * min(heights):
-        panel.set_ylim(
-            bottom=0
-        )  # on a logarithmic axis a few percent of noise would look like a slope
+        # On a logarithmic axis a few percent of noise would look like a slope.
+        panel.set_ylim(bottom=0)
         return
     panel.set_yscale("log")
     panel.yaxis.set_major_formatter(ticker.ScalarFormatter())

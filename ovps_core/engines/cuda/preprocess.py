@@ -122,8 +122,8 @@ def _kernel() -> Any:
     import triton
     import triton.language as tl
 
-    @triton.jit
-    def resize_normalise(
+    @triton.jit  # type: ignore[untyped-decorator]
+    def resize_normalise(  # type: ignore[no-untyped-def]
         image,
         out,
         in_height,

@@ -56,7 +56,7 @@ def quantise(
     """Read the .xml files of all subgraphs in ``source`` and write quantised ones into ``destination``.
 
     Weights and inputs of the layers that ``model.spec.quantisation`` selects become int8, after outliers are
-    smoothed between the two and biases are corrected. A subgraph without selected layers is copied.
+    smoothed between the two and biases are corrected. A subgraph that the spec does not name is copied.
 
     Args:
         model: the network, which computes the features that the decoder is calibrated with.
@@ -73,21 +73,19 @@ def quantise(
     selected = model.spec.quantisation.layers(precision)
     for subgraph in model.spec.subgraphs:
         file = f"{subgraph}.xml"
-        if subgraph in selected:
-            graph = openvino.Core().read_model(source / file)
-            roles = QuantisationRoles.from_graph(graph)
-            layers = roles.layers_with(selected[subgraph].roles)
-            if layers:
-                _quantise_graph(
-                    graph,
-                    _calibration_inputs(model, subgraph, query_encoder, frames),
-                    floating=roles.products - layers,
-                    normalised_inputs=selected[subgraph].normalised_inputs,
-                    path=destination / file,
-                )
-                continue
-        for name in (file, f"{subgraph}.bin"):
-            shutil.copyfile(source / name, destination / name)
+        if subgraph not in selected:
+            for name in (file, f"{subgraph}.bin"):
+                shutil.copyfile(source / name, destination / name)
+            continue
+        graph = openvino.Core().read_model(source / file)
+        roles = QuantisationRoles.from_graph(graph)
+        _quantise_graph(
+            graph,
+            _calibration_inputs(model, subgraph, query_encoder, frames),
+            floating=roles.products - roles.layers_with(selected[subgraph].roles),
+            normalised_inputs=selected[subgraph].normalised_inputs,
+            path=destination / file,
+        )
     log.info("quantised to %s in %.0f s", precision, time.perf_counter() - started)
 
 

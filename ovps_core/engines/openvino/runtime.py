@@ -26,7 +26,7 @@ QUANTISED = ("mixed", "int8")
 SUMS_IN_FP32 = ("bf16", "mixed")  # precisions whose sums and norms stay in float32
 SUMS_KEPT = ".sums_in_fp32.xml"  # beside the graph, with the same weights
 GRAPH_VERSION = 1
-"""Part of the cache key. Raise it when :func:`export_ir` or ``keep_sums_in_fp32`` writes another graph."""
+"""Part of the cache key. Raise it when :func:`export_ir` or :func:`keep_sums_in_fp32` writes another graph."""
 
 
 class OpenVinoEngine(GraphEngine[Any]):

@@ -173,7 +173,7 @@ def _run_benchmark(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
 
 def _trained_on(segmenter: PartSegmenter) -> str:
     """The benchmark whose training classes the weights were trained on; "" if it is none of them."""
-    trained = segmenter.model.spec.trained_object_parts
+    trained = segmenter.spec.trained_object_parts
     seen = {name: load_vocabulary(name).seen().object_parts for name in READERS}
     return next((name for name in seen if seen[name] == trained), "")
 

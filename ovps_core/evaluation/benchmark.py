@@ -67,7 +67,7 @@ def predictor(segmenter: PartSegmenter, vocabulary: Vocabulary) -> Predict:
         UsageError: the model has no background, which the protocols need.
     """
     conditions = segmenter.query_encoder.encode_vocabulary(vocabulary)
-    preprocessing = segmenter.model.spec.preprocessing
+    preprocessing = segmenter.spec.preprocessing
     return lambda image: segmenter.engine.run(to_pixels(image, preprocessing), conditions)
 
 

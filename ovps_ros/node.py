@@ -7,7 +7,7 @@ millisecond and never builds a queue of images.
 
 from __future__ import annotations
 
-from ovps_ros.tools.interrupts import end_quietly_on_interrupt
+from ovps_ros.interrupts import end_quietly_on_interrupt
 
 if __name__ == "__main__":
     end_quietly_on_interrupt()
@@ -46,7 +46,7 @@ from ovps_ros.parameters import ParameterError, Settings
 from ovps_ros.pipeline import Pipeline, Worker
 from ovps_ros.query_manager import QueryManager, describe_refused, read_phrases
 from ovps_ros.query_server import QueryServer, describe_error
-from ovps_ros.tools.processes import run_node
+from ovps_ros.run_node import run_node
 from ovps_ros.transforms import PartFrames, TargetFrame
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE

@@ -154,18 +154,29 @@ def make_trainer(run: TrainingRun, folder: Path, *callbacks: Callback) -> L.Trai
 
 
 class LastScore(Callback):
-    """Remember the step after which the validation images were last scored.
+    """Remember whether the weights changed since the validation images were last scored.
 
     Attributes:
-        step: optimiser steps done by then; -1 before the first scores.
+        outdated: True after optimiser steps without scores; False at first.
     """
 
     def __init__(self) -> None:
-        self.step = -1
+        self.outdated = False
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Note a step."""
+        self.outdated = True
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note the step."""
-        self.step = trainer.global_step
+        """Note the scores."""
+        self.outdated = False
 
 
 class _Progress(TQDMProgressBar):

@@ -37,7 +37,7 @@ def train(
         resume: continue from the folder's last checkpoint.
 
     Returns:
-        The last scores by name; empty without images to score on.
+        The last scores by name; empty if there is no image to score on, or no step was left to train.
 
     Raises:
         UsageError: there is nothing to resume, or the family takes other sources.
@@ -59,7 +59,7 @@ def train(
     trainer.fit(
         prepared.module, prepared.images, ckpt_path=last if resume else None, weights_only=True
     )
-    if prepared.scored_on and last_score.step != trainer.global_step:
+    if prepared.scored_on and last_score.outdated:
         trainer.validate(prepared.module, prepared.images, verbose=False)
     scores = {
         name: float(value)

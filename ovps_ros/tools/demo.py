@@ -5,7 +5,7 @@ Run it with ``python -m ovps_ros.tools.demo``. Like a robot, it publishes querie
 
 from __future__ import annotations
 
-from ovps_ros.tools.interrupts import end_quietly_on_interrupt
+from ovps_ros.interrupts import end_quietly_on_interrupt
 
 if __name__ == "__main__":
     end_quietly_on_interrupt()
@@ -38,7 +38,8 @@ from ovps_core.ros_io.codec import image_rgb, masks_value, nanoseconds
 from ovps_core.structures.masks import PartMasks, mask_iou
 from ovps_core.structures.query import PartQuery
 from ovps_ros.msg import PartMasks as PartMasksMsg
-from ovps_ros.tools.processes import NodeProcesses, isolate_ros_domain, rclpy_session
+from ovps_ros.run_node import rclpy_session
+from ovps_ros.tools.processes import NodeProcesses, isolate_ros_domain
 from ovps_ros.tools.record import MaskRecorder
 from ovps_ros.tools.sim_camera import PHOTO_SECONDS
 

@@ -6,7 +6,7 @@ a GPU keeps up with 30 Hz.
 
 from __future__ import annotations
 
-from ovps_ros.tools.interrupts import end_quietly_on_interrupt
+from ovps_ros.interrupts import end_quietly_on_interrupt
 
 if __name__ == "__main__":
     end_quietly_on_interrupt()
@@ -33,7 +33,7 @@ from ovps_core.structures.masks import PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
 from ovps_ros.messages import message_encoder
 from ovps_ros.msg import PartMasks as PartMasksMsg
-from ovps_ros.tools.processes import run_node
+from ovps_ros.run_node import run_node
 
 FRAME_ID = "camera_color_optical_frame"
 _STEP = 1 / 30  # seconds of simulated time between two frames

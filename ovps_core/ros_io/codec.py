@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from ovps_core.errors import ImageError
 from ovps_core.language.parser import parse_query
-from ovps_core.pipeline.pose import CameraIntrinsics, Part3D
 from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.ros_io.encodings import compressed_depth_to_m, compressed_to_rgb, to_depth_m, to_rgb
 from ovps_core.structures.boxes import Box
+from ovps_core.structures.camera import CameraIntrinsics
 from ovps_core.structures.masks import PartMask, PartMasks
+from ovps_core.structures.part3d import Part3D
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
 PART_MASKS = "ovps_ros/msg/PartMasks"

@@ -8,8 +8,10 @@ from scipy.spatial.transform import Rotation
 
 from ovps_core.errors import ImageError
 from ovps_core.language.parser import parse_query
-from ovps_core.pipeline.pose import CameraIntrinsics, Part3D, part_3d, parts_3d
+from ovps_core.pipeline.pose import part_3d, parts_3d
+from ovps_core.structures.camera import CameraIntrinsics
 from ovps_core.structures.masks import Box, PartMask, PartMasks
+from ovps_core.structures.part3d import Part3D
 
 CAMERA = CameraIntrinsics(600.0, 600.0, 319.5, 239.5, 640, 480)
 SEEDS = 30

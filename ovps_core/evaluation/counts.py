@@ -1,4 +1,4 @@
-"""Running counts of a benchmark run: those of the clean protocol and of the released evaluator."""
+"""Counts of a benchmark run, for the clean protocol and for the released evaluator."""
 
 from __future__ import annotations
 

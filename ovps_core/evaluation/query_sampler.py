@@ -1,4 +1,4 @@
-"""Sampler of queries about one rendered scene: parts and objects that it shows, and absent ones."""
+"""Sampler of queries about a rendered scene: parts and objects in the scene, and absent ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ovps_core.language.parser import parse_query
 from ovps_core.structures.query import PartQuery
 
 _SIDE = 224
-"""Side of the pictures that the two limits below refer to; other sizes scale."""
+"""Side of the images to which the next two limits refer, pixels; for other sizes they are scaled."""
 
 VISIBLE = 50
 """Minimum number of visible pixels of a part for a query about it."""
@@ -95,7 +95,7 @@ class Synonyms:
         return cls(*tables)
 
     def draw(self, name: str, part: str, rng: np.random.Generator) -> PartQuery | None:
-        """Draw a query with a synonym for the object or the part; None if there is no synonym."""
+        """Draw a query with a synonym for the object or the part; None if none is known."""
         phrases = [f"{word} of the {name}" for word in self.parts.get(part, ())]
         phrases += [f"{part} of the {word}" for word in self.objects.get(name, ())]
         return parse_query(str(rng.choice(phrases))) if phrases else None

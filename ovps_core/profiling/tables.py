@@ -1,4 +1,4 @@
-"""Results of a measurement as a table, as JSON and as a plot."""
+"""Output of a measurement: table, JSON and plot."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """The table in Markdown, under a line that describes the machine."""
+    """Format the table in Markdown, below a line that describes the machine."""
     return f"{machine()}\n\n{tabulate(rows(results), headers='keys', tablefmt='github')}\n"
 
 
@@ -145,7 +145,7 @@ def _scale(panel: Any, ticks: Sequence[int], heights: Sequence[float]) -> None:
 
 
 def machine() -> str:
-    """Processor, cores, GPU, load and versions in one line."""
+    """Describe processor, cores, load, GPU and versions in one line."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

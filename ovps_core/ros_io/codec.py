@@ -79,7 +79,7 @@ def camera_intrinsics(message: Any) -> CameraIntrinsics:
     """Pinhole camera of a sensor_msgs/CameraInfo.
 
     Raises:
-        ImageError: the camera was never calibrated.
+        CameraError: the camera was never calibrated.
     """
     return CameraIntrinsics.from_matrix(message.k, message.width, message.height)
 
@@ -90,7 +90,7 @@ def nanoseconds(stamp: Any) -> int:
 
 
 def query_value(message: Any) -> PartQuery:
-    """Query of an ovps_ros/PartQuery; where object and part are empty, both are read from the text.
+    """Query of an ovps_ros/PartQuery; if object and part are empty, both are read from the text.
 
     Raises:
         QueryError: the text cannot be read, or a number is out of range.
@@ -148,7 +148,7 @@ class MessageFactory(Protocol):
 
 
 class MessageEncoder:
-    """Writer of values as messages of one library.
+    """Encoder of values as messages of one library.
 
     Args:
         make: constructor of that library's messages. A ``header`` argument of the methods is a

@@ -1,9 +1,9 @@
 """Benchmark protocols, and their two settings: from a model's logits to one label per pixel.
 
 The settings are those of OV-PARTS (Wei et al., NeurIPS 2023). In Oracle-Obj the objects of the item are given,
-and only their parts are predicted. In Pred-All nothing is given: the object maps select the object of a
-pixel, then the part of that object with the highest score is predicted. Maps are resized to the image in groups of classes, so that memory does not
-grow with the vocabulary.
+and only their parts are predicted. In Pred-All nothing is given: the object maps select the object of a pixel,
+then the part of that object with the highest score is predicted. Maps are resized to the image in groups of
+classes, so that memory does not grow with the vocabulary.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Setting(str, Enum):
 class EvaluationProtocol:
     """Choices that change the numbers of a benchmark run.
 
-    By default labels and metrics are those of the papers. Each switch reproduces one behaviour of the released PartCLIPSeg evaluation;
-    see :mod:`ovps_core.evaluation.released`.
+    By default labels and metrics are those of the papers. Each switch reproduces one behaviour of the released
+    PartCLIPSeg evaluation; see :mod:`ovps_core.evaluation.released`.
 
     Attributes:
         title: for headings.

@@ -94,7 +94,7 @@ class Result:
         iou: mean mask IoU with PyTorch fp32.
         memory_mb: memory that preparing the engine and its first frames added, MB: of the process, or on a GPU the
             peak.
-        frames_ms: milliseconds, one row per round, one column per stage; for the peer only the network is measured.
+        frames_ms: milliseconds, one row per round, one column per stage; the peer has only its network.
     """
 
     model: str

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -135,6 +136,7 @@ def model_key(model: PartModel | ModelFile) -> dict[str, str]:
     Weights and configuration are hashed as data; no source code is read. The version of the code is
     :data:`ovps_core.engines.subgraphs.GRAPH_VERSION`. A network and the file that it was loaded from have one key.
     """
+    state: Mapping[str, Any]
     if isinstance(model, ModelFile):
         state, config = model.network_state(), model.info.config
     else:

@@ -29,7 +29,7 @@ from ovps_core.models.interface import PartModel, QueryEncoder
 from ovps_core.pipeline.preprocess import RgbImage, to_pixels
 from ovps_core.structures.query import PartQuery
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Part of the cache key. Raise it when quantising changes: its settings, the layers left in floating point, or the
 images and queries it is calibrated with."""
 log = logging.getLogger(__name__)
@@ -41,8 +41,17 @@ def quantisation_key(calibration: Sequence[RgbImage], precision: str) -> dict[st
         "precision": precision,
         "calibration": calibration_digest(calibration),
         "recipe": str(RECIPE_VERSION),
+        "overflow fix": str(int8_saturates()),
         "nncf": import_nncf().__version__,
     }
+
+
+def int8_saturates() -> bool:
+    """Whether sums of two int8 products can overflow 16 bits on this processor.
+
+    x86 processors before VNNI add pairs of uint8 x int8 products with saturation (``vpmaddubsw``).
+    """
+    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "DEFAULT")
 
 
 def quantise(
@@ -103,11 +112,12 @@ def _quantise_graph(
     """
     nncf, openvino = import_nncf(), import_openvino()
     nncf.set_log_level(logging.ERROR)
-    preset, advanced = nncf.QuantizationPreset.MIXED, None
+    preset, advanced = nncf.QuantizationPreset.MIXED, nncf.AdvancedQuantizationParameters()
     if normalised_inputs:
         preset = nncf.QuantizationPreset.PERFORMANCE
-        no_smoothing = nncf.AdvancedSmoothQuantParameters(matmul=-1)
-        advanced = nncf.AdvancedQuantizationParameters(smooth_quant_alphas=no_smoothing)
+        advanced.smooth_quant_alphas = nncf.AdvancedSmoothQuantParameters(matmul=-1)
+    if int8_saturates():
+        advanced.overflow_fix = nncf.OverflowFix.ENABLE  # half of the range for weights
     with contextlib.redirect_stdout(io.StringIO()):  # a progress bar for each of its steps
         quantised = nncf.quantize(
             graph,

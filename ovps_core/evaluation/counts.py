@@ -75,7 +75,7 @@ class ReleasedCounts:
 
     def metrics(self) -> SettingMetrics:
         """Compute the released metrics under the names of :class:`SettingMetrics`."""
-        vocabulary, names = self.vocabulary, self.vocabulary.pair_names
+        vocabulary, names = self.vocabulary, self.vocabulary.object_part_names
         raw = released_metrics(
             self.confusion, self.boundary, self.setting, names, vocabulary.seen_indices.tolist()
         )

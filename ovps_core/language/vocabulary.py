@@ -73,7 +73,7 @@ class Vocabulary:
         return np.flatnonzero(self.is_seen)
 
     @cached_property
-    def pair_names(self) -> tuple[str, ...]:
+    def object_part_names(self) -> tuple[str, ...]:
         """Phrase of each class, such as "knife handle"."""
         return tuple(f"{name} {part}" for name, part in self.object_parts)
 

@@ -82,7 +82,7 @@ def sweep(
         queries about absent objects and absent parts that got an answer.
     """
     known = set(config.objects)
-    sampler = QuerySampler(scenes.pairs, frozenset(scenes.held_out_pairs))
+    sampler = QuerySampler(scenes.object_parts, frozenset(scenes.held_out_object_parts))
     found: dict[tuple[float, Group], list[tuple[bool, float]]] = {
         (threshold, group): [] for threshold in THRESHOLDS for group in COUNTED
     }

@@ -142,7 +142,7 @@ class SceneCropsModule(L.LightningDataModule):
     @property
     def object_parts(self) -> list[tuple[str, str]]:
         """(object, part) per pixel value from 1 on, of the folder that knows most of them."""
-        return max((crops.scenes.pairs for crops in self.folders), key=len)
+        return max((crops.scenes.object_parts for crops in self.folders), key=len)
 
     def set_crop_size(self, size: int) -> None:
         """Change the side of the training crops from the next batch on.

@@ -1,4 +1,4 @@
-"""The newest frame of every camera. A slow model skips frames instead of building a queue of old ones."""
+"""Store of the newest frame of every camera, so that a slow model skips frames instead of queueing them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LatestFrames:
         self.skipped = 0
 
     def put(self, frame: Frame) -> None:
-        """Keep a frame in place of an older one of the same camera."""
+        """Keep a frame and drop the previous one of the same camera."""
         with self._ready:
             self.skipped += frame.camera in self._frames
             self._frames[frame.camera] = frame

@@ -54,7 +54,7 @@ class TargetFrame:
             Header with the target frame, and the parts in it.
 
         Raises:
-            TransformError: there is no transform at that stamp.
+            TransformError: TF has no transform at that stamp.
         """
         try:
             found = self._buffer.lookup_transform(

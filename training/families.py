@@ -1,12 +1,12 @@
 """Registry of the model families that can be trained; a recipe's ``type`` names one.
 
-A family is a folder and one line in ``FAMILIES``. For a family ``openseed``, say, these are::
+A family is a folder and one line in ``FAMILIES``. For example, a family ``openseed`` would have::
 
     training/openseed/recipe.py      class OpenSeeDRecipe(Recipe), with family = "openseed"
     training/openseed/run.py         def prepare(recipe, sources) -> TrainingRun
     training/config/openseed/*.yaml  recipes, each with `type: openseed`
 
-and here, beside the others::
+and here, after the others::
 
     Family(OpenSeeDRecipe, openseed.prepare),
 

@@ -42,7 +42,7 @@ class CompactTraining(L.LightningModule):
         config: of the network; its backbone starts from ImageNet weights.
         recipe: every number of the run.
         images: the rendered scenes; the schedule sets the size of their crops.
-        timer: tells the time used, on which the schedule depends.
+        timer: measures the training time, on which the schedule depends.
     """
 
     table_objects: Tensor

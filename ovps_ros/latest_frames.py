@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any
+
+from sensor_msgs.msg import CompressedImage, Image
 
 
 @dataclass(frozen=True)
@@ -13,11 +14,11 @@ class Frame:
 
     Attributes:
         camera: name of the camera; "" if there is only one.
-        message: sensor_msgs/Image or CompressedImage.
+        message: the image as it was received.
     """
 
     camera: str
-    message: Any
+    message: Image | CompressedImage
 
 
 class LatestFrames:

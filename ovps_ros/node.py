@@ -211,7 +211,7 @@ class OvpsNode(LifecycleNode):
         self._in_executor(self._deactivate)
 
     def _deactivate(self) -> None:
-        if self._worker is not None:  # not yet deactivated by somebody else
+        if self._worker is not None:  # another request may have deactivated it already
             self.trigger_deactivate()
 
     def _in_executor(self, call: Callable[..., object], *arguments: object) -> None:

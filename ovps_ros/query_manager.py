@@ -167,7 +167,7 @@ class QueryManager:
         return shown or "idle: no queries", values
 
     def set_segmenter(self, segmenter: PartSegmenter | None) -> QueryUpdate:
-        """Encode with another model from now on, None while there is none; wait until this is done.
+        """Set the model that encodes queries, or None if there is no model; wait until the queries are encoded.
 
         All persistent queries count as changed. If the model refuses all of them, none is active.
         """

@@ -61,7 +61,7 @@ def load_recipe(name: Path | str, overrides: Sequence[str] = ()) -> Recipe:
         overrides: ``key=value`` strings; see :func:`training.recipe.read_values`.
 
     Raises:
-        ConfigError: no such file, not YAML, an unknown type, or a key or value that the type has not.
+        ConfigError: the file is missing or not YAML, or its type, a key or a value is wrong.
     """
     path = find_recipe(name)
     values = read_values(path, overrides)

@@ -39,8 +39,8 @@ def resolve(word: str, known: Sequence[str], kind: Kind) -> ClassWeights:
 
     The whole phrase is tried first, then the phrase without its first words ("big red mug"). Each is looked up as
     a known word, as a synonym or group in the lexicon, and in WordNet as a kind of a known word or as one with a
-    similar description. Last, a misspelling is corrected. A word that the lexicon knows as another thing is never
-    taken for a known one.
+    similar description. Last, a misspelling is corrected. A word with another meaning in the lexicon is
+    never resolved to a known one.
 
     Args:
         known: the model's names of that kind, lower case and singular.

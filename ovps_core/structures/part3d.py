@@ -18,7 +18,7 @@ class Part3D:
         id, track_id, query, score: as in the :class:`~ovps_core.structures.masks.PartMask` that was measured.
         pose: float64 [4, 4], part to camera; origin in the part's centre, x along its longest
             extent, z out of the surface to the camera, right-handed.
-        size: float64 [3], extents along x, y, z, metres; along z only what is visible.
+        size: float64 [3], extents along x, y, z, metres; along z only the visible extent.
         depth_coverage: share of the mask's pixels with usable depth, 0..1.
         indices: uint32 [N], row * width + column of those pixels.
     """

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from ovps_core.synthetic.settings import (
     RenderSettings,
     Scene,
 )
+
+if TYPE_CHECKING:
+    from ovps_core.synthetic.renderer import Renderer
 
 
 def _stream(settings: RenderSettings, shard: int, scene: int) -> np.random.Generator:
@@ -99,7 +102,7 @@ def render_shard(settings: RenderSettings, shard: int) -> list[Scene]:
 
 
 def _render_scene(
-    settings: RenderSettings, pool: ObjectPool, renderer: Any, rng: np.random.Generator
+    settings: RenderSettings, pool: ObjectPool, renderer: Renderer, rng: np.random.Generator
 ) -> Scene:
     from ovps_core.synthetic.camera_effects import INDOOR_CAMERA, simulate_camera
     from ovps_core.synthetic.scene import compose_tabletop

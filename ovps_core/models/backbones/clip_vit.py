@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ovps_core.errors import CheckpointError
-from ovps_core.models.backbones.backbone import Backbone, default_layers
+from ovps_core.models.backbones.interface import Backbone, default_layers
 from ovps_core.models.backbones.timm_backbone import TimmBackbone
 
 ClipSpec = str | Mapping[str, Any]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ovps_core.models.backbones.backbone import Backbone, default_layers
+from ovps_core.models.backbones.interface import Backbone, default_layers
 
 
 class TimmBackbone(Backbone):

@@ -9,8 +9,8 @@ from typing import Any
 from open_clip.model import CustomTextCLIP
 from torch import Tensor
 
-from ovps_core.models.backbones.backbone import Backbone
 from ovps_core.models.backbones.clip_vit import ClipSpec, build_clip, clip_backbone
+from ovps_core.models.backbones.interface import Backbone
 from ovps_core.models.backbones.timm_backbone import TimmBackbone
 from ovps_core.models.clipseg.decoder import FilmDecoder, Upsampler, tokens_to_maps
 from ovps_core.models.interface import (

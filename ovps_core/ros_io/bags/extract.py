@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from rosbags.highlevel import AnyReader
 from tqdm import tqdm
 
 from ovps_core.datasets.coco_folder import ANNOTATIONS
@@ -253,7 +254,7 @@ def _millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
     return np.where(steps <= 65535, steps, 0).astype(np.uint16)
 
 
-def _static_transforms(reader: Any) -> list[dict[str, Any]]:
+def _static_transforms(reader: AnyReader) -> list[dict[str, Any]]:
     """Transforms on /tf_static, the last one of each child frame."""
     found: dict[str, dict[str, Any]] = {}
     connections = [c for c in reader.connections if c.topic == "/tf_static"]

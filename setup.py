@@ -29,7 +29,7 @@ def ros_prefix():
 
 
 def _not_a_source(folder, names):
-    """What CMake does not need from a checkout."""
+    """Names in a checkout that CMake does not need, for ``shutil.copytree``."""
     return set(names) - SOURCES if Path(folder) == HERE else {"__pycache__"}
 
 

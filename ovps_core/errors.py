@@ -1,4 +1,4 @@
-"""Errors that a person has to act on. Each says what was given, what was expected and what to do."""
+"""Exceptions of OVPS. Each message names what was given, what was expected and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class OvpsError(Exception):
 
 
 class UsageError(OvpsError, ValueError):
-    """An option or argument is out of range or contradicts another; the message says what is allowed."""
+    """An option or argument is out of range or contradicts another; the message lists the allowed values."""
 
 
 class QueryError(OvpsError, ValueError):
@@ -30,12 +30,12 @@ class ImageError(OvpsError, ValueError):
     """An image array or file cannot be used; the message names its shape, dtype or path."""
 
 
-class CameraError(OvpsError, ValueError):
-    """Intrinsics, depth or frames of a camera do not fit; the message names the field and both values."""
+class CameraError(ImageError):
+    """Intrinsics, depth and colour of a camera do not fit; the message names the field and both values."""
 
 
 class CheckpointError(OvpsError):
-    """Weights are missing, damaged or of another model; the message lists the first wrong keys."""
+    """Weights are missing, damaged or belong to another model; the message lists the first wrong keys."""
 
 
 class ConfigError(OvpsError, ValueError):
@@ -51,7 +51,7 @@ class RecordingError(DatasetError):
 
 
 class BackendError(OvpsError):
-    """An inference engine is absent or cannot run this model; the message says which one can."""
+    """An inference engine is absent or cannot run this model; the message names one that can."""
 
 
 class MissingDependencyError(OvpsError, ImportError):

@@ -1,4 +1,4 @@
-"""The product in one object: part masks from an image and phrases."""
+"""Part segmenter: masks of parts from an image and phrases, with any model on any engine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.query import PartQuery
 
 Queries = str | Iterable[str | PartQuery] | EncodedQueries
-_CACHED_LISTS = 32  # encoded lists of queries that are kept
+_MAX_CACHED_LISTS = 32  # lists of queries whose encoding is cached
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class EncodedImage:
 
 
 class PartSegmenter:
-    """Segments images for queries. Between calls it keeps nothing but caches.
+    """Segmenter of images for queries. Calls are independent; only caches are kept between them.
 
         >>> segmenter = PartSegmenter.from_pretrained("ovps-tiny")
         >>> masks = segmenter.segment("docs/images/table.jpg", ["knife handle", "mug handle"])
@@ -79,7 +79,7 @@ class PartSegmenter:
         self.query_encoder: QueryEncoder = loaded.query_encoder
         self.info: CheckpointInfo = loaded.info
         self.engine = engine
-        self._encode_queries = functools.lru_cache(_CACHED_LISTS)(self._encode_list)
+        self._encode_queries = functools.lru_cache(_MAX_CACHED_LISTS)(self._encode_list)
 
     @classmethod
     def from_pretrained(
@@ -92,14 +92,14 @@ class PartSegmenter:
         calibration: Sequence[RgbImage] = (),
         engine_cache: EngineCache = DEFAULT_CACHE,
     ) -> PartSegmenter:
-        """A segmenter with the weights of a named model or file (see ``ovps models``).
+        """Load a model by name or file (see ``ovps models``).
 
         Args:
             backend, device, precision, calibration: see :func:`ovps_core.engines.make_engine`.
-            engine_cache: folder for engines that must be built, and who is told while one is built.
+            engine_cache: folder of built engines, with a callback for the progress of a build.
 
         Raises:
-            CheckpointError: the weights are missing, damaged or of another model.
+            CheckpointError: the weights are missing, damaged or belong to another model.
             BackendError, UsageError, MissingDependencyError: see :func:`ovps_core.engines.make_engine`.
         """
         loaded = ModelFile(find_weights(name))
@@ -129,7 +129,7 @@ class PartSegmenter:
         return str(self.info)
 
     def encode_queries(self, queries: Queries) -> EncodedQueries:
-        """Parse and encode queries; do it once when they change, not per frame.
+        """Parse and encode queries; call it when they change, not per frame.
 
         Phrases that cannot be parsed, or that the model cannot answer, are in ``refused``; the others are encoded.
 
@@ -166,7 +166,7 @@ class PartSegmenter:
         self.segment_batch([np.zeros((*size, 3), np.uint8)] * batch, queries)
 
     def encode(self, image: RgbImage | str | Path) -> EncodedImage:
-        """Encode an image once; pass the result to :meth:`segment` as often as there are queries.
+        """Encode an image once, to segment it any number of times with :meth:`segment`.
 
         Args:
             image: RGB uint8 [H, W, 3], or a file.
@@ -214,8 +214,8 @@ class PartSegmenter:
         encoded, options = self.encode_queries(queries), options or SegmentOptions()
         maps = self.query_maps(images, encoded, logit(options.mask_threshold))
         return [
-            self._masks(one, encoded, image.shape[0], image.shape[1], options)
-            for image, one in zip(images, maps, strict=True)
+            self._masks(image_maps, encoded, image.shape[0], image.shape[1], options)
+            for image, image_maps in zip(images, maps, strict=True)
         ]
 
     def probabilities(self, image: RgbImage, queries: Queries) -> NDArray[np.float32]:

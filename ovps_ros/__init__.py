@@ -1,4 +1,4 @@
-"""ROS 2 nodes for open-vocabulary part segmentation: messages in and out, nothing else."""
+"""ROS 2 node for open-vocabulary part segmentation; the algorithms are in ovps_core."""
 
 from pkgutil import extend_path
 

@@ -59,7 +59,7 @@ class _Goal:
     timer: Timer | None = None
     consecutive: dict[str, int] = field(default_factory=dict)
     last: FrameResult | None = None
-    result: Any = None
+    result: FindParts.Result | None = None
 
     def masks(self, result: FrameResult) -> PartMasks:
         """Masks of the goal's own queries; ids stay those of ~/labels."""
@@ -73,7 +73,7 @@ class FindPartsServer:
     Args:
         node: the node.
         queries: manager to which goals add their queries.
-        is_active: function that tells whether frames are processed.
+        is_active: function that returns True while frames are processed.
         on_encoded: function called when the queries of a goal are encoded, or could not be.
     """
 

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from std_msgs.msg import Header
 
-from ovps_core.pipeline.pose import CameraIntrinsics, Part3D
 from ovps_core.pipeline.preprocess import RgbImage
+from ovps_core.structures.camera import CameraIntrinsics
 from ovps_core.structures.masks import PartMasks
+from ovps_core.structures.part3d import Part3D
 
 
 @dataclass(frozen=True)

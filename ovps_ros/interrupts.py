@@ -1,4 +1,4 @@
-"""Ctrl-C while a program is still importing its modules."""
+"""Handling of Ctrl-C while a program is still importing its modules."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""The newest frame of every camera. A slow model skips frames instead of building a queue of old ones."""
+"""Store of the newest frame of every camera, so that a slow model skips frames instead of queueing them."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any
+
+from sensor_msgs.msg import CompressedImage, Image
 
 
 @dataclass(frozen=True)
@@ -13,11 +14,11 @@ class Frame:
 
     Attributes:
         camera: name of the camera; "" if there is only one.
-        message: sensor_msgs/Image or CompressedImage.
+        message: the image as it was received.
     """
 
     camera: str
-    message: Any
+    message: Image | CompressedImage
 
 
 class LatestFrames:
@@ -33,7 +34,7 @@ class LatestFrames:
         self.skipped = 0
 
     def put(self, frame: Frame) -> None:
-        """Keep a frame in place of an older one of the same camera."""
+        """Keep a frame and drop the previous one of the same camera."""
         with self._ready:
             self.skipped += frame.camera in self._frames
             self._frames[frame.camera] = frame

@@ -1,4 +1,4 @@
-"""Messages of rclpy: the factory with which the codec writes them."""
+"""Factory of rclpy messages, and the encoder that uses it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def make_message(type_name: str, /, **fields: Any) -> Any:
     """Message of rclpy, of one of the types that the codec writes.
 
     Arrays are appended to the message's own ``array.array`` as one block of memory. Given to the constructor
-    or assigned, rclpy would copy them element by element: 40 ms in place of 1 ms for an image of 1920x1080.
+    or assigned, rclpy would copy them element by element: 40 ms instead of 1 ms for an image of 1920x1080.
     """
     arrays = {name: fields.pop(name) for name in _ARRAYS.get(type_name, ())}
     message = _TYPES[type_name](**fields)
@@ -46,4 +46,4 @@ def make_message(type_name: str, /, **fields: Any) -> Any:
 
 
 message_encoder = MessageEncoder(make_message)
-"""Writer of values as messages of rclpy."""
+"""Encoder of values as messages of rclpy."""

@@ -14,6 +14,7 @@ if __name__ == "__main__":
 
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -210,10 +211,10 @@ class OvpsNode(LifecycleNode):
         self._in_executor(self._deactivate)
 
     def _deactivate(self) -> None:
-        if self._worker is not None:  # not yet deactivated by somebody else
+        if self._worker is not None:  # another request may have deactivated it already
             self.trigger_deactivate()
 
-    def _in_executor(self, call: Any, *arguments: Any) -> None:
+    def _in_executor(self, call: Callable[..., object], *arguments: object) -> None:
         if self.executor is not None:
             self.executor.create_task(call, *arguments)
 
@@ -284,7 +285,7 @@ def _autostart(node: OvpsNode) -> None:
 
 def main() -> None:
     """Run the node until it is interrupted."""
-    sys.exit(run_node("ovps", OvpsNode, _autostart))
+    sys.exit(run_node("ovps", "ovps_ros.node", OvpsNode, _autostart))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from ovps_core.pipeline.drawing import colours, draw_masks
-from ovps_core.pipeline.pose import Part3D
 from ovps_core.ros_io.codec import nanoseconds
+from ovps_core.structures.part3d import Part3D
 from ovps_ros.frame_result import FrameResult, FrameResult3D
 from ovps_ros.messages import message_encoder
 from ovps_ros.msg import PartMasks, Parts3D

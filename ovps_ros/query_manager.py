@@ -1,6 +1,6 @@
 """Active queries and their owners: the persistent queries, and those of running goals.
 
-Phrases are read and encoded in a thread of their own. A long list takes seconds, and neither the callbacks that
+Phrases are parsed and encoded in a separate thread. A long list takes seconds, and neither the callbacks that
 receive images nor the worker that segments them can wait for it.
 """
 
@@ -103,7 +103,7 @@ class _ActiveQueries:
     refused: Refused = ()
 
     def update(self, changed: QueryList) -> QueryUpdate:
-        """Result of a change by which ``changed`` was added."""
+        """Result of a change that added ``changed``."""
         accepted, refused = self._divide(changed)
         return QueryUpdate(self._divide(self.persistent)[0], accepted, refused)
 
@@ -116,7 +116,7 @@ class _ActiveQueries:
 
 @dataclass
 class _PendingText:
-    """Text that waits for the thread. A newer text takes its place in the queue."""
+    """Text that waits for the thread; a newer text replaces it in the queue."""
 
     text: str
 
@@ -167,7 +167,7 @@ class QueryManager:
         return shown or "idle: no queries", values
 
     def set_segmenter(self, segmenter: PartSegmenter | None) -> QueryUpdate:
-        """Encode with another model from now on, None while there is none; wait until this is done.
+        """Set the model that encodes queries, or None if there is no model; wait until the queries are encoded.
 
         All persistent queries count as changed. If the model refuses all of them, none is active.
         """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future as ThreadFuture
-from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
@@ -103,7 +102,7 @@ class QueryServer:
         update.add_done_callback(lambda _: self._in_executor(done.set_result, None))
         await done
         error = update.exception()
-        refused: Any = ()
+        refused: Refused = ()
         if error is None:
             active, refused = update.result().active, update.result().refused
             response.message = f"refused: {describe_refused(refused)}" if refused else ""

@@ -1,4 +1,4 @@
-"""Running one node in this process, from start to Ctrl-C, without a traceback."""
+"""Runner of one node in this process, from start to Ctrl-C, without a traceback."""
 
 from __future__ import annotations
 
@@ -48,12 +48,16 @@ def rclpy_session() -> Iterator[None]:
 
 
 def run_node(
-    name: str, make_node: Callable[[], N], on_start: Callable[[N], None] | None = None
+    name: str,
+    module: str,
+    make_node: Callable[[], N],
+    on_start: Callable[[N], None] | None = None,
 ) -> int:
-    """Run a node until Ctrl-C or SIGTERM, either of which may come at any moment.
+    """Run a node until Ctrl-C or SIGTERM, which may come at any moment.
 
     Args:
         name: name of the program for messages.
+        module: module that ``python -m`` starts, for the help.
         make_node: constructor of the node.
         on_start: function called with the node before it spins.
 
@@ -61,7 +65,7 @@ def run_node(
         The exit code: 0, or 1 if the node could not be made, with the reason on stderr.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
-        print(_HELP.format(module=f"ovps_ros.{'node' if name == 'ovps' else name}"))
+        print(_HELP.format(module=module))
         return 0
     node = None
     try:

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
 from ovps_core.errors import MissingDependencyError, OvpsError
-from ovps_core.pipeline.pose import Part3D
+from ovps_core.structures.part3d import Part3D
 
 
 class TransformError(OvpsError, LookupError):
@@ -54,7 +54,7 @@ class TargetFrame:
             Header with the target frame, and the parts in it.
 
         Raises:
-            TransformError: there is no transform at that stamp.
+            TransformError: TF has no transform at that stamp.
         """
         try:
             found = self._buffer.lookup_transform(

@@ -82,7 +82,7 @@ def picture(tmp_path_factory) -> tuple[Path, tuple[str, str], np.ndarray]:
     index, value = np.unravel_index(np.argmax(areas), (8, 255))
     rgb, parts, _ = scenes.arrays(int(index))
     cv2.imwrite(str(folder / "picture.png"), np.array(rgb)[..., ::-1])
-    return folder / "picture.png", scenes.pairs[int(value)], np.array(parts) == value + 1
+    return folder / "picture.png", scenes.object_parts[int(value)], np.array(parts) == value + 1
 
 
 def test_the_package_under_test_is_the_installed_one(environment, tmp_path):

@@ -1,12 +1,12 @@
 """Registry of the model families that can be trained; a recipe's ``type`` names one.
 
-A family is a folder and one line in ``FAMILIES``. For a family ``openseed``, say, these are::
+A family is a folder and one line in ``FAMILIES``. For example, a family ``openseed`` would have::
 
     training/openseed/recipe.py      class OpenSeeDRecipe(Recipe), with family = "openseed"
     training/openseed/run.py         def prepare(recipe, sources) -> TrainingRun
     training/config/openseed/*.yaml  recipes, each with `type: openseed`
 
-and here, beside the others::
+and here, after the others::
 
     Family(OpenSeeDRecipe, openseed.prepare),
 
@@ -61,7 +61,7 @@ def load_recipe(name: Path | str, overrides: Sequence[str] = ()) -> Recipe:
         overrides: ``key=value`` strings; see :func:`training.recipe.read_values`.
 
     Raises:
-        ConfigError: no such file, not YAML, an unknown type, or a key or value that the type has not.
+        ConfigError: the file is missing or not YAML, or its type, a key or a value is wrong.
     """
     path = find_recipe(name)
     values = read_values(path, overrides)

@@ -49,7 +49,7 @@ class DataRecipe:
     Attributes:
         format: pascal-part-116, ade20k-part-234, partimagenet or coco-folder.
         object: the object whose parts the categories of a COCO file are, if they do not name one.
-        limit: use only the first images, this many; 0 for all.
+        limit: number of images, from the first; 0 for all.
         flip: probability of a horizontal flip; 0 where parts are named left and right.
         min_crop: minimum share of the image's area that a random crop keeps; 1 for no crop.
         colour_jitter: strength of random brightness, contrast and saturation; 0 for none.

@@ -30,7 +30,7 @@ class DataSources:
     """Paths of the data, as given on the command line.
 
     Attributes:
-        train: folders or files to learn from; empty for the family's default place.
+        train: folders or files to learn from; empty for the family's default folder.
         val: folder or file to score on, for families that do not find it beside the training data.
     """
 

@@ -126,7 +126,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train as the parsed arguments say.
+    """Run the command with parsed arguments.
 
     Raises:
         OvpsError: the recipe, the data or the arguments cannot be used.

@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_benchmark(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
     reader = READERS[args.dataset](args.root)
-    gallery = Gallery(reader.vocabulary.pair_names)
+    gallery = Gallery(reader.vocabulary.object_part_names)
     result = evaluate_benchmark(
         reader,
         predictor(segmenter, reader.vocabulary),

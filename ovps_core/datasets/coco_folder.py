@@ -5,7 +5,7 @@
     DIR/annotations.json
     DIR/*.jpg ...          each "file_name" is relative to DIR or to DIR/images
 
-A category has ``object`` and ``part`` in place of ``name``: {"id": 3, "object": "mug", "part": "handle"}.
+A category has ``object`` and ``part`` instead of ``name``: {"id": 3, "object": "mug", "part": "handle"}.
 One of the two may be empty. An annotation has a ``segmentation`` (polygons or run lengths) or a ``mask``:
 the path, relative to DIR, of a PNG whose nonzero pixels show the part.
 
@@ -113,7 +113,9 @@ class CocoFolder:
             by_image[annotation["image_id"]].append(annotation)
         self.images = tuple(
             FolderImage(
-                entry["file_name"], self._place(entry["file_name"]), tuple(by_image[entry["id"]])
+                entry["file_name"],
+                self._image_path(entry["file_name"]),
+                tuple(by_image[entry["id"]]),
             )
             for entry in content["images"]
         )
@@ -145,7 +147,7 @@ class CocoFolder:
             masks[category] = masks[category] | mask if category in masks else mask
         return masks
 
-    def _place(self, file_name: str) -> Path:
+    def _image_path(self, file_name: str) -> Path:
         below = self.directory / "images" / file_name
         return below if below.is_file() else self.directory / file_name
 

@@ -76,7 +76,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        DatasetError: the file is missing or is no JSON.
+        DatasetError: the file is missing or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -153,7 +153,7 @@ def decode_segmentation(
         source: file and annotation, for the message.
 
     Raises:
-        DatasetError: it has another form, or another size than the image.
+        DatasetError: the segmentation has another form, or another size than the image.
     """
     mask = np.zeros((height, width), dtype=bool)
     if not segmentation:

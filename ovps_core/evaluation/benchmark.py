@@ -1,4 +1,4 @@
-"""Evaluation of a model on a benchmark."""
+"""Evaluation of a model on a published benchmark, in one or both settings."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def evaluate_benchmark(
 
     Raises:
         DatasetError: files are missing or malformed, or no item has a part label.
-        UsageError: the model answers with another vocabulary.
+        UsageError: the model's maps belong to another vocabulary.
     """
     vocabulary = reader.vocabulary
     items = reader.evaluation_items()[: limit or None]

@@ -188,5 +188,5 @@ def class_metrics(
             boundary_iou=float(per_class["boundary_iou"][index]),
             pixels=int(pixels[index]),
         )
-        for index, name in enumerate(vocabulary.pair_names)
+        for index, name in enumerate(vocabulary.object_part_names)
     )

@@ -1,4 +1,4 @@
-"""Running counts of a benchmark run: those of the clean protocol and of the released evaluator."""
+"""Counts of a benchmark run, for the clean protocol and for the released evaluator."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class ReleasedCounts:
 
     def metrics(self) -> SettingMetrics:
         """Compute the released metrics under the names of :class:`SettingMetrics`."""
-        vocabulary, names = self.vocabulary, self.vocabulary.pair_names
+        vocabulary, names = self.vocabulary, self.vocabulary.object_part_names
         raw = released_metrics(
             self.confusion, self.boundary, self.setting, names, vocabulary.seen_indices.tolist()
         )

@@ -95,7 +95,7 @@ def evaluate_folder(
         on_answer: called with every answered query.
 
     Raises:
-        DatasetError: there are no photographs, or a photograph or an annotation cannot be read.
+        DatasetError: the folder has no photographs, or a photograph or an annotation cannot be read.
         QueryError: the model refuses every category.
     """
     images = folder.images[: limit or None]
@@ -114,7 +114,7 @@ def evaluate_folder(
         for query, probability in zip(encoded.queries, probabilities, strict=True):
             mask, truth = found.mask_of(query), truths.get(categories[query])
             if truth is not None and not truth.any():
-                continue  # annotated, but smaller than a pixel: present or absent, neither is wrong
+                continue  # an annotation smaller than a pixel counts neither as present nor as absent
             iou = accumulator.add(query, mask, probability, truth)
             if on_answer is not None:
                 on_answer(AnsweredQuery(entry.name, query, iou, image, truth, mask))

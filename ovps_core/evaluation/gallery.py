@@ -1,4 +1,4 @@
-"""HTML page with the best and worst pictures of an evaluation: truth left, answer right."""
+"""HTML page with the best and worst images of an evaluation: ground truth left, prediction right."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Benchmark protocols, and their two settings: from a model's logits to one label per pixel.
 
-The settings are those of OV-PARTS (Wei et al., NeurIPS 2023). Oracle-Obj gives the objects of the item and
-asks for their parts only. Pred-All gives nothing: the object maps decide the object of a pixel, then the
-parts of that object compete. Maps are resized to the image in groups of classes, so that memory does not
-grow with the vocabulary.
+The settings are those of OV-PARTS (Wei et al., NeurIPS 2023). In Oracle-Obj the objects of the item are given,
+and only their parts are predicted. In Pred-All nothing is given: the object maps select the object of a pixel,
+then the part of that object with the highest score is predicted. Maps are resized to the image in groups of
+classes, so that memory does not grow with the vocabulary.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Setting(str, Enum):
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """The choices of a benchmark run that change its numbers.
+    """Choices that change the numbers of a benchmark run.
 
-    The defaults are correct. Each switch reproduces one behaviour of the released PartCLIPSeg evaluation;
-    see :mod:`ovps_core.evaluation.released`.
+    By default labels and metrics are those of the papers. Each switch reproduces one behaviour of the released
+    PartCLIPSeg evaluation; see :mod:`ovps_core.evaluation.released`.
 
     Attributes:
         title: for headings.
@@ -52,7 +52,7 @@ class EvaluationProtocol:
 
 
 CLEAN = EvaluationProtocol("clean protocol")
-"""The protocol of the papers, without the quirks of the released code."""
+"""The protocol of the papers, without the errors of the released code."""
 
 RELEASED = EvaluationProtocol(
     "released evaluation, emulated",

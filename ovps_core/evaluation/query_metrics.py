@@ -1,4 +1,4 @@
-"""Metrics of free queries: masks of parts that are present, no answer for absent ones.
+"""Metrics of queries in free words, about parts that are present and about absent ones.
 
 Memory does not grow with the number of images: a probability map is reduced to one IoU per threshold.
 """

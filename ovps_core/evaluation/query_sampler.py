@@ -1,4 +1,4 @@
-"""Sampler of queries about one rendered scene: parts and objects that it shows, and absent ones."""
+"""Sampler of queries about a rendered scene: parts and objects in the scene, and absent ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ovps_core.language.parser import parse_query
 from ovps_core.structures.query import PartQuery
 
 _SIDE = 224
-"""Side of the pictures that the two limits below refer to; other sizes scale."""
+"""Side of the images to which the next two limits refer, pixels; for other sizes they are scaled."""
 
 VISIBLE = 50
 """Minimum number of visible pixels of a part for a query about it."""
@@ -40,7 +40,7 @@ class Group(Enum):
     SYNONYM_READ = "held-out synonyms that were not refused"
     SYNONYM_READ_KNOWN = "those in known words"
     ABSENT_OBJECT = "object absent"
-    ABSENT_PART = "part that the object has not"
+    ABSENT_PART = "part that the object lacks"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Synonyms:
         return cls(*tables)
 
     def draw(self, name: str, part: str, rng: np.random.Generator) -> PartQuery | None:
-        """Draw a query with a synonym for the object or the part; None if there is no synonym."""
+        """Draw a query with a synonym for the object or the part; None if none is known."""
         phrases = [f"{word} of the {name}" for word in self.parts.get(part, ())]
         phrases += [f"{part} of the {word}" for word in self.objects.get(name, ())]
         return parse_query(str(rng.choice(phrases))) if phrases else None
@@ -109,12 +109,12 @@ class QuerySampler:
     as present nor as absent.
 
     Attributes:
-        pairs: (object, part); pixel value i + 1 of a part map is ``pairs[i]``.
-        held_out: pairs without labels in training.
+        object_parts: (object, part); pixel value i + 1 of a part map is ``object_parts[i]``.
+        held_out: object parts without labels in training.
         synonyms: words for additional queries.
     """
 
-    pairs: Sequence[tuple[str, str]]
+    object_parts: Sequence[tuple[str, str]]
     held_out: frozenset[tuple[str, str]]
     synonyms: Synonyms | None = None
 
@@ -125,23 +125,23 @@ class QuerySampler:
             parts: part map, uint8 [H, W].
             rng: draws absent objects, absent parts and synonyms.
         """
-        counts = np.bincount(parts.ravel(), minlength=len(self.pairs) + 1)
-        shown = [value for value in range(1, len(self.pairs) + 1) if counts[value]]
+        counts = np.bincount(parts.ravel(), minlength=len(self.object_parts) + 1)
+        shown = [value for value in range(1, len(self.object_parts) + 1) if counts[value]]
         return [
             *self._pairs(parts, shown, rng),
             *self._names(parts, shown),
-            *self._absent([self.pairs[value - 1][0] for value in shown], rng),
+            *self._absent([self.object_parts[value - 1][0] for value in shown], rng),
         ]
 
     def _pairs(
         self, parts: NDArray[np.uint8], shown: Sequence[int], rng: np.random.Generator
     ) -> Iterator[SampledQuery]:
         for value in shown:
-            pair, truth = self.pairs[value - 1], parts == value
+            pair, truth = self.object_parts[value - 1], parts == value
             share = np.count_nonzero(truth) / parts.size * _SIDE**2
             if share < VISIBLE:
                 continue
-            siblings = [v for v in shown if self.pairs[v - 1][0] == pair[0]]
+            siblings = [v for v in shown if self.object_parts[v - 1][0] == pair[0]]
             groups = [Group.UNSEEN if pair in self.held_out else Group.SEEN]
             groups += [Group.SMALL] if share < SMALL else []
             yield SampledQuery(
@@ -154,8 +154,8 @@ class QuerySampler:
 
     def _names(self, parts: NDArray[np.uint8], shown: Sequence[int]) -> Iterator[SampledQuery]:
         for column, group in ((0, Group.OBJECT), (1, Group.PART)):
-            for name in dict.fromkeys(self.pairs[value - 1][column] for value in shown):
-                values = [v for v in shown if self.pairs[v - 1][column] == name]
+            for name in dict.fromkeys(self.object_parts[value - 1][column] for value in shown):
+                values = [v for v in shown if self.object_parts[v - 1][column] == name]
                 truth = np.isin(parts, values)
                 if np.count_nonzero(truth) / parts.size * _SIDE**2 < VISIBLE:
                     continue
@@ -169,15 +169,15 @@ class QuerySampler:
     def _absent(self, shown: Sequence[str], rng: np.random.Generator) -> Iterator[SampledQuery]:
         """Yield, for each object shown, queries about an absent object and about a part that it lacks."""
         objects = list(dict.fromkeys(shown))
-        others = sorted({name for name, _ in self.pairs} - set(objects))
+        others = sorted({name for name, _ in self.object_parts} - set(objects))
         for name in rng.choice(others, size=min(len(objects), len(others)), replace=False):
-            part = str(rng.choice([p for o, p in self.pairs if o == name]))
+            part = str(rng.choice([p for o, p in self.object_parts if o == name]))
             pair = PartQuery(f"{name} {part}", object=str(name), part=part)
             for query in (pair, PartQuery(str(name), object=str(name))):
                 yield SampledQuery(query, (Group.ABSENT_OBJECT,))
         for name in objects:
-            own = {p for o, p in self.pairs if o == name}
-            part = str(rng.choice(sorted({p for _, p in self.pairs} - own)))
+            own = {p for o, p in self.object_parts if o == name}
+            part = str(rng.choice(sorted({p for _, p in self.object_parts} - own)))
             yield SampledQuery(
                 PartQuery(f"{name} {part}", object=name, part=part), (Group.ABSENT_PART,)
             )

@@ -151,16 +151,16 @@ def evaluate_rendered(
     Raises:
         DatasetError: a part map has values that the folder does not list.
     """
-    sampler = QuerySampler(scenes.pairs, frozenset(scenes.held_out_pairs), synonyms)
+    sampler = QuerySampler(scenes.object_parts, frozenset(scenes.held_out_object_parts), synonyms)
     scorer = _SceneScorer(segmenter)
     groups: dict[Group, GroupResult] = {}
     total = min(count, len(scenes))
     for index in tqdm(range(total), unit="scene", disable=None):
         rgb, parts = (np.array(array) for array in scenes.arrays(index)[:2])
-        if parts.max() > len(scenes.pairs):
+        if parts.max() > len(scenes.object_parts):
             raise DatasetError(
                 f"{scenes.folder}: the part map of scene {index} has the value {parts.max()}; expected "
-                f"at most {len(scenes.pairs)}, the number of listed pairs."
+                f"at most {len(scenes.object_parts)}, the number of listed object parts."
             )
         sampled = sampler.sample(parts, np.random.default_rng(index))
         for query, group, iou, mask in scorer.score(rgb, sampled, groups):

@@ -116,7 +116,7 @@ def rendered_table(result: RenderedResult, tablefmt: str = "simple") -> str:
         )
         queries = metrics.present + metrics.absent
         rows.append([group.value, queries, *(_percent(100 * share) for share in shares)])
-    headers = ["queries for", "asked", "mean IoU", "by name", "best cut", "P@0.5", "recall"]
+    headers = ["queries for", "count", "mean IoU", "by name", "best cut", "P@0.5", "recall"]
     return tabulate(rows, [*headers, "false alarms"], tablefmt=tablefmt, disable_numparse=True)
 
 
@@ -126,7 +126,7 @@ def pairs_table(result: RenderedResult, tablefmt: str = "simple") -> str:
         [name, "seen" if seen else "unseen", metrics.present, _percent(100 * metrics.mean_iou)]
         for name, seen, metrics in sorted(result.pairs(), key=lambda row: -row[2].mean_iou)
     ]
-    headers = ["pair", "split", "asked", "mean IoU"]
+    headers = ["pair", "split", "count", "mean IoU"]
     return tabulate(rows, headers, tablefmt=tablefmt, disable_numparse=True)
 
 

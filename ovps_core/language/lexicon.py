@@ -42,7 +42,7 @@ class Affordance:
     parts_by_object: Mapping[str, str]
 
     def part_of(self, object_name: str) -> str:
-        """The part of an object, given by its name in the lexicon rather than a synonym."""
+        """The part of an object; ``object_name`` is a name of the lexicon, not a synonym."""
         return self.parts_by_object.get(object_name, self.part)
 
 
@@ -55,7 +55,7 @@ class Lexicon:
         affordances: verb phrase -> the part that it refers to.
         groups: word for several objects -> their names.
         fallbacks: name -> the name to use in a model that does not know it.
-        not_objects: things that are none of the objects, though their names or looks suggest one.
+        not_objects: things that are not objects of the lexicon, although their names or shapes suggest one.
     """
 
     parts: Mapping[str, str]
@@ -68,10 +68,10 @@ class Lexicon:
 
 @functools.cache
 def lexicon() -> Lexicon:
-    """The packaged words, the benchmarks' class lists, and the user's affordances.
+    """Load the packaged words, the benchmarks' class lists, and the user's affordances.
 
     Raises:
-        ConfigError: the user's table of affordances cannot be read; names the file.
+        ConfigError: the user's table of affordances cannot be read; the message names the file.
     """
     words = _packaged("lexicon.yaml")
     parts, objects = _flat(words["parts"]), _flat(words["objects"])
@@ -92,7 +92,7 @@ def lexicon() -> Lexicon:
 
 
 def singular(phrase: str) -> str:
-    """``phrase`` with its last word in the singular; known phrases are returned unchanged."""
+    """Put the last word of ``phrase`` into the singular; known phrases are returned unchanged."""
     known = lexicon()
     if phrase in known.parts or phrase in known.objects:
         return phrase
@@ -122,20 +122,21 @@ _PLURALS = (
 
 
 def _flat(names: Mapping[str, list[str]]) -> dict[str, str]:
-    return {word: name for name, others in names.items() for word in [name, *others]}
+    return {word: name for name, synonyms in names.items() for word in [name, *synonyms]}
 
 
 def _packaged(file: str) -> dict[str, Any]:
     text = (resources.files("ovps_core.language") / "resources" / file).read_text("utf-8")
-    # The loader in C is ten times as fast, and every command reads these tables at its start.
+    # The C loader is ten times faster, and every command reads these tables when it starts.
     content: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return content
 
 
 def _users_affordances() -> dict[str, Any]:
-    named = os.environ.get("OVPS_AFFORDANCES")
-    path = Path(named) if named else Path.home() / ".config" / "ovps" / "affordances.yaml"
-    if not named and not path.is_file():
+    configured = os.environ.get("OVPS_AFFORDANCES")
+    default = Path.home() / ".config" / "ovps" / "affordances.yaml"
+    path = Path(configured) if configured else default
+    if not configured and not path.is_file():
         return {}
     form = "expected lines like `cut: {verbs: [cut with], part: blade, of: {fork: tines}}`"
     try:

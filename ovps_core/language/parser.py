@@ -15,15 +15,15 @@ MAX_LENGTH = 200
 
 
 def parse_queries(text: str | Iterable[str | PartQuery]) -> tuple[PartQuery, ...]:
-    """Queries from a text or a list; texts may hold several, separated by comma, semicolon or newline.
+    """Queries from a text or a list. A text may hold several, separated by comma, semicolon or newline.
 
-    Two names for one thing stay two queries; the same text twice is one.
+    A repeated text gives one query. Synonyms give separate queries.
 
         >>> [(q.object, q.part) for q in parse_queries("knife handle; the mug's rim")]
         [('knife', 'handle'), ('mug', 'rim')]
 
     Raises:
-        QueryError: a text is empty, too long, or holds control characters; quotes it.
+        QueryError: a text is empty, too long, or holds control characters; the message quotes it.
     """
     return tuple(dict.fromkeys(_parsed([text] if isinstance(text, str) else text)))
 
@@ -31,7 +31,7 @@ def parse_queries(text: str | Iterable[str | PartQuery]) -> tuple[PartQuery, ...
 def read_queries(
     items: Iterable[str | PartQuery],
 ) -> tuple[tuple[PartQuery, ...], tuple[RefusedQuery, ...]]:
-    """:func:`parse_queries` that returns phrases which cannot be parsed rather than raising for them.
+    """Parse queries as :func:`parse_queries` does, but collect phrases that cannot be parsed.
 
     Returns:
         The queries, and the refused phrases.
@@ -39,11 +39,11 @@ def read_queries(
     queries: list[PartQuery] = []
     refused: list[RefusedQuery] = []
     for item in items:
-        for one in [item] if isinstance(item, PartQuery) else phrases(item):
+        for phrase in [item] if isinstance(item, PartQuery) else split_phrases(item):
             try:
-                queries += _parsed([one])
+                queries += _parsed([phrase])
             except QueryError as error:
-                refused.append(RefusedQuery(str(one), str(error)))
+                refused.append(RefusedQuery(str(phrase), str(error)))
     return tuple(dict.fromkeys(queries)), tuple(refused)
 
 
@@ -52,17 +52,17 @@ def _parsed(items: Iterable[str | PartQuery]) -> Iterator[PartQuery]:
         if isinstance(item, PartQuery):
             yield item
         else:
-            yield from map(parse_query, phrases(item))
+            yield from map(parse_query, split_phrases(item))
 
 
-def phrases(text: str) -> list[str]:
-    """Phrases of a text, split at comma, semicolon and newline; a text without any is returned as it is."""
+def split_phrases(text: str) -> list[str]:
+    """Split a text at comma, semicolon and newline; the result has at least one phrase, which may be empty."""
     pieces = [piece.strip() for piece in re.split(r"[,;\n]", text)]
     return [piece for piece in pieces if piece] or [text.strip()]
 
 
 def parse_query(text: str, *, threshold: float = 0.0, max_parts: int = 0) -> PartQuery:
-    """Query from one phrase; see :func:`read_phrase` for what is understood.
+    """Query from one phrase; see :func:`read_phrase` for the forms of a phrase.
 
     Args:
         threshold, max_parts: see :class:`~ovps_core.structures.query.PartQuery`.
@@ -78,9 +78,9 @@ def parse_query(text: str, *, threshold: float = 0.0, max_parts: int = 0) -> Par
 
 
 def read_phrase(text: str) -> tuple[str, str]:
-    """(object_name, part_name) named by one phrase; either may be empty, not both.
+    """Return (object_name, part_name) of one phrase; one of them may be empty.
 
-    Understood are "knife handle", "handle of the knife", "the knife's handle", "handle", "knife", and verbs of
+    Accepted forms are "knife handle", "handle of the knife", "the knife's handle", "handle", "knife", and verbs in
     the table of affordances: "cut with the knife", "something to pour from".
 
     Raises:
@@ -90,9 +90,9 @@ def read_phrase(text: str) -> tuple[str, str]:
     by_verb = _affordance(phrase)
     if by_verb is not None:
         return by_verb
-    of = re.match(r"(.+?) (?:of|on|from) (.+)", phrase)
-    if of:
-        return singular(_strip_article(of[2])), singular(_strip_article(of[1]))
+    relation = re.match(r"(.+?) (?:of|on|from) (.+)", phrase)
+    if relation:
+        return singular(_strip_article(relation[2])), singular(_strip_article(relation[1]))
     object_name, part_name = _split_noun_phrase(_strip_article(phrase))
     possessive = re.match(r"(.+?)(?:'s|(?<=s)') (.+)", phrase)
     if possessive and object_name not in lexicon().objects:  # "chef's knife" is a name
@@ -127,7 +127,7 @@ def _strip_article(phrase: str) -> str:
 
 
 def _affordance(phrase: str) -> tuple[str, str] | None:
-    """(object_name, part_name) when the phrase is a verb of the table, alone or with an object."""
+    """(object_name, part_name) of a verb in the table, alone or with an object; None for other phrases."""
     request = re.sub(
         r"^(?:please |(?:find |show me )?(?:something|anything|a thing|where) (?:to |i can |you can |for )|to )+",
         "",
@@ -140,9 +140,9 @@ def _affordance(phrase: str) -> tuple[str, str] | None:
         if request.startswith(f"{verb} "):
             thing = _strip_article(request[len(verb) + 1 :])
             thing = _strip_article(re.sub(r"^(?:with|from) ", "", thing))
-            said = re.match(r"(.+?) (?:by|at) (?:the|its) (.+)", thing)
+            named = re.match(r"(.+?) (?:by|at) (?:the|its) (.+)", thing)
             object_name, part_name = (
-                (said[1], singular(said[2])) if said else _split_noun_phrase(thing)
+                (named[1], singular(named[2])) if named else _split_noun_phrase(thing)
             )
             if object_name and not part_name:
                 canonical = lexicon().objects.get(object_name, object_name)
@@ -162,16 +162,16 @@ def _split_noun_phrase(phrase: str) -> tuple[str, str]:
         tail = " ".join(words[start:])
         if tail in known.parts or singular(tail) in known.parts:
             object_name, part_name = singular(" ".join(words[:start])), singular(tail)
-            # a "kitchen drawer" is a drawer, the door of a "gas oven" is a part
+            # A "kitchen drawer" is a drawer, but a "gas oven door" is a part of an oven.
             kind_of_object = (
-                object_name and part_name in known.objects and not _names_a_thing(object_name)
+                object_name and part_name in known.objects and not _ends_in_object_name(object_name)
             )
             return (phrase, "") if kind_of_object else (object_name, part_name)
     return phrase, ""
 
 
-def _names_a_thing(phrase: str) -> bool:
-    """Whether the phrase ends in the name of an object."""
+def _ends_in_object_name(phrase: str) -> bool:
+    """Return True if the phrase ends in the name of an object."""
     known, words = lexicon(), phrase.split()
     tails = [" ".join(words[start:]) for start in range(len(words))]
     return any(tail in known.objects or tail in known.not_objects for tail in tails)

@@ -1,4 +1,4 @@
-"""Resolver of words: any word to the words that a model knows, by the lexicon, then by word vectors."""
+"""Resolver of words: maps any word to words that a model knows, by the lexicon and by WordNet."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ ClassWeights = tuple[tuple[str, float], ...]
 MIN_SIMILARITY = 0.7
 MIN_MARGIN = 0.05
 MIN_SPELLING_RATIO = 0.88
-MIN_HINT_SIMILARITY = 0.4  # of a word that a refusal names as near
-MAX_HINTS = 5  # words that a refusal lists
-MAX_HYPERNYM_STEPS = 3  # a stein is a beer mug is a mug
+MIN_HINT_SIMILARITY = 0.4  # of words that the message of a refusal suggests
+MAX_HINTS = 5  # words that the message of a refusal suggests
+MAX_HYPERNYM_STEPS = 3  # a "stein" is a "beer mug", which is a "mug"
 
 
 def resolve(word: str, known: Sequence[str], kind: Kind) -> ClassWeights:
-    """The known words that ``word`` means, each with its weight; weights sum to 1.
+    """Find the known words that ``word`` means, each with its weight; weights sum to 1.
 
         >>> resolve("hilt", ["handle", "blade"], "part")
         (('handle', 1.0),)
@@ -39,28 +39,28 @@ def resolve(word: str, known: Sequence[str], kind: Kind) -> ClassWeights:
 
     The whole phrase is tried first, then the phrase without its first words ("big red mug"). Each is looked up as
     a known word, as a synonym or group in the lexicon, and in WordNet as a kind of a known word or as one with a
-    similar description. Last, a misspelling is corrected. A word that the lexicon knows as another thing is never
-    taken for a known one.
+    similar description. Last, a misspelling is corrected. A word with another meaning in the lexicon is
+    never resolved to a known one.
 
     Args:
         known: the model's names of that kind, lower case and singular.
         kind: objects and parts are never mixed: the bowl of a spoon is not a bowl.
 
     Raises:
-        QueryError: no known word is meant; names the nearest.
+        QueryError: no known word is meant; the message names the nearest.
     """
     phrase = singular(re.sub(r"[\s_-]+", " ", word.lower()).strip())
     words = phrase.split()
     tails = [" ".join(words[start:]) for start in range(len(words))] or [""]
     meant: list[str] | None = None
     for tail in tails:
-        meant = _curated(tail, known, kind)
+        meant = _in_lexicon(tail, known, kind)
         if meant is None:
             meant = _in_wordnet(tail, known, kind)
         if meant is not None:
             break
     if meant is None:
-        meant = _misspelt(phrase, known, kind)
+        meant = _correct_spelling(phrase, known, kind)
     if not meant:
         raise QueryError(
             f"no known {kind} is meant by {word!r}{_hint(_nearest(word, known, kind))}"
@@ -73,13 +73,13 @@ def split_object_part(
 ) -> tuple[str, str] | None:
     """(object, part) if ``phrase`` is a known object followed by a known part, else None.
 
-    For phrases that were read as one unknown thing: "door frame" is one part in some vocabularies, and the frame
-    of a door in others. Only the lexicon is used: a pot holder is not the handle of a pot.
+    Use it for phrases that were read as one unknown thing: "door frame" is one part in some vocabularies, and the
+    frame of a door in others. Only the lexicon is used: a pot holder is not the handle of a pot.
     """
     words = singular(phrase).split()
     for cut in range(len(words) - 1, 0, -1):
         object_name, part_name = " ".join(words[:cut]), " ".join(words[cut:])
-        if _curated(object_name, objects, "object") and _curated(part_name, parts, "part"):
+        if _in_lexicon(object_name, objects, "object") and _in_lexicon(part_name, parts, "part"):
             return object_name, part_name
     return None
 
@@ -90,7 +90,7 @@ def explain_refusal(
     parts: Sequence[str],
     object_parts: Sequence[tuple[str, str]],
 ) -> RefusedQuery:
-    """The reason why a model cannot answer ``query``: the word that it does not know, and known words near it.
+    """Explain why a model cannot answer ``query``: the word that it does not know, and known words near it.
 
     Args:
         objects, parts, object_parts: the model's vocabulary; ``object_parts`` as (object, part).
@@ -102,31 +102,31 @@ def explain_refusal(
     known_parts = _meant_by(part_name, parts, "part")
     if object_name and not known_objects:
         nearest = _nearest(object_name, objects, "object")
-        fault = f"no object {object_name!r}{_hint(nearest)}"
+        problem = f"no object {object_name!r}{_hint(nearest)}"
         owners = [name for name, part in object_parts if part in known_parts]
         if owners:
-            fault += f"; it knows {known_parts[0]} of {_listed(owners)}"
+            problem += f"; it knows {known_parts[0]} of {_listed(owners)}"
     elif object_name:
         nearest = [part for name, part in object_parts if name in known_objects]
-        fault = f"no {part_name!r} of {known_objects[0]}, but {_listed(nearest)}"
+        problem = f"no {part_name!r} of {known_objects[0]}, but {_listed(nearest)}"
     else:
         nearest = _nearest(part_name, parts, "part")
-        fault = f"no part {part_name!r}{_hint(nearest)}"
+        problem = f"no part {part_name!r}{_hint(nearest)}"
     reason = (
-        f"{query.text!r}: this model knows {fault}. `ovps models --words` lists all; "
+        f"{query.text!r}: this model knows {problem}. `ovps models --words` lists all; "
         "clipseg-rd64-refined takes any words."
     )
     return RefusedQuery(query.text, reason, tuple(nearest[:MAX_HINTS]))
 
 
 def _object_and_rest(phrase: str, objects: Sequence[str]) -> tuple[str, str]:
-    """A known object that ``phrase`` begins with and the rest, ("knife", "antenna"); else all of it and ""."""
+    """Split a phrase after a known object: ("knife", "antenna"); (``phrase``, "") if it begins with none."""
     words = singular(phrase).split()
     if phrase in lexicon().not_objects or phrase in _wordnet().rows:
-        return phrase, ""  # a "knife block" is no knife
+        return phrase, ""  # a "knife block" is not a knife
     for cut in range(len(words) - 1, 0, -1):
         head = " ".join(words[:cut])
-        if _curated(head, objects, "object"):
+        if _in_lexicon(head, objects, "object"):
             return head, " ".join(words[cut:])
     return phrase, ""
 
@@ -142,25 +142,25 @@ def _names(kind: Kind) -> Mapping[str, str]:
     return lexicon().objects if kind == "object" else lexicon().parts
 
 
-def _curated(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None:
-    """Known words for a phrase of the lexicon; none of them where it means another thing; None if not in it."""
+def _in_lexicon(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None:
+    """Known words for a phrase in the lexicon; [] if it means another thing; None if it is not in the lexicon."""
     if phrase in known:
         return [phrase]
-    names, other = _names(kind), _names("part" if kind == "object" else "object")
+    names, other_kind = _names(kind), _names("part" if kind == "object" else "object")
     if phrase in names:
         meant = [name for name in known if names.get(name, name) == names[phrase]]
-        instead = lexicon().fallbacks.get(names[phrase])
-        return meant or (_curated(instead, known, kind) if instead else [])
+        fallback = lexicon().fallbacks.get(names[phrase])
+        return meant or (_in_lexicon(fallback, known, kind) if fallback else [])
     if kind == "object" and phrase in lexicon().groups:
         group = {names[member] for member in lexicon().groups[phrase]}
         return [name for name in known if names.get(name, name) in group]
-    return [] if phrase in lexicon().not_objects or phrase in other else None
+    return [] if phrase in lexicon().not_objects or phrase in other_kind else None
 
 
 def _in_wordnet(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None:
-    """The known word that WordNet has ``phrase`` as a kind of, or describes alike; [] for a kind of another thing.
+    """The known word of which ``phrase`` is a kind in WordNet, or whose description is similar.
 
-    None where it is neither, or other words come near too.
+    Returns [] for a kind of another thing. Returns None if no word fits, or if several fit about equally well.
     """
     wordnet = _wordnet()
     if phrase not in wordnet.rows:
@@ -178,14 +178,14 @@ def _in_wordnet(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | No
 
 
 def _rivals(known: Sequence[str], kind: Kind) -> dict[str, str]:
-    """WordNet's words that compete for a meaning -> the name each stands for, a known one where there is one.
+    """Words of WordNet that a phrase may mean -> the name of each, which is a known name if there is one.
 
-    Besides the words that the model knows, these are all that it must not take others for.
+    They include words that the model does not know, so that a phrase with such a meaning is refused.
     """
-    names, instead = _names(kind), lexicon().fallbacks
-    standing = {names.get(name, name): name for name in known}
+    names, fallbacks = _names(kind), lexicon().fallbacks
+    known_names = {names.get(name, name): name for name in known}
     rivals = {name: name for name in known} | {
-        word: standing.get(name, standing.get(instead.get(name, ""), name))
+        word: known_names.get(name, known_names.get(fallbacks.get(name, ""), name))
         for word, name in names.items()
         if word not in known
     }
@@ -195,7 +195,7 @@ def _rivals(known: Sequence[str], kind: Kind) -> dict[str, str]:
 
 
 def _ranking(phrase: str, known: Sequence[str], kind: Kind) -> list[tuple[float, str]]:
-    """(cosine, name) of all rivals, best first; of a name's synonyms the nearest counts."""
+    """(cosine, name) of all rivals, best first; a name counts with its nearest synonym."""
     wordnet = _wordnet()
     if phrase not in wordnet.rows:
         return []
@@ -206,13 +206,13 @@ def _ranking(phrase: str, known: Sequence[str], kind: Kind) -> list[tuple[float,
     return sorted(((cosine, name) for name, cosine in best.items()), reverse=True)
 
 
-def _misspelt(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None:
-    """The known word that a long phrase which is no word at all nearly spells."""
+def _correct_spelling(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | None:
+    """The known word that a misspelt phrase of at least 6 letters resembles; None if there is none."""
     if phrase in _wordnet().rows or len(phrase) < 6:
         return None
     names = _names(kind)
     spelt = difflib.get_close_matches(phrase, [*known, *names], n=1, cutoff=MIN_SPELLING_RATIO)
-    return _curated(spelt[0], known, kind) if spelt and spelt[0][0] == phrase[0] else None
+    return _in_lexicon(spelt[0], known, kind) if spelt and spelt[0][0] == phrase[0] else None
 
 
 def _nearest(word: str, known: Sequence[str], kind: Kind) -> list[str]:
@@ -238,11 +238,11 @@ def _listed(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class _WordNet:
-    """Household artefacts in WordNet; see ``training/compact/word_vectors.py``.
+    """Household artefacts in WordNet, as ``training/compact/word_vectors.py`` writes them.
 
     Attributes:
-        rows: word -> row of the meaning that it stands for.
-        kinds: row -> row of what it is a kind of, where that is one of them.
+        rows: word -> row of its meaning.
+        kinds: row -> row of its hypernym, if that has a row.
         vectors: unit vectors float32 [rows, D] of their descriptions.
     """
 

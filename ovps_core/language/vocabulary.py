@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from ovps_core.errors import DatasetError
 
 IGNORE = -1
-"""The label of a pixel without an object or a part, whatever the data set writes there."""
+"""Label of a pixel without an object or a part; the value in the data set's own files may differ."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """Objects, their parts, and the split of the objects into seen and unseen.
 
-    Name lists that a model is given are sorted in Python's string order (upper case first); (object, part)
+    Name lists for a model are sorted in Python's string order (upper case first); (object, part)
     classes keep the order of the data set, because its label maps index them.
 
     Attributes:
@@ -73,7 +73,7 @@ class Vocabulary:
         return np.flatnonzero(self.is_seen)
 
     @cached_property
-    def pair_names(self) -> tuple[str, ...]:
+    def object_part_names(self) -> tuple[str, ...]:
         """Phrase of each class, such as "knife handle"."""
         return tuple(f"{name} {part}" for name, part in self.object_parts)
 
@@ -90,7 +90,7 @@ class Vocabulary:
 
 
 def vocabulary_names() -> tuple[str, ...]:
-    """The vocabularies that come with the package."""
+    """Names of the vocabularies that come with the package."""
     folder = files("ovps_core.language") / "resources" / "vocabularies"
     return tuple(
         sorted(f.name.removesuffix(".json") for f in folder.iterdir() if f.name.endswith(".json"))
@@ -98,10 +98,10 @@ def vocabulary_names() -> tuple[str, ...]:
 
 
 def read_packaged(name: str) -> Mapping[str, Any]:
-    """The packaged file of one vocabulary as it stands.
+    """Read the packaged JSON file of one vocabulary, without changes.
 
     Raises:
-        DatasetError: there is no vocabulary of that name.
+        DatasetError: no vocabulary has that name.
     """
     if name not in vocabulary_names():
         known = ", ".join(vocabulary_names())
@@ -115,10 +115,10 @@ def read_packaged(name: str) -> Mapping[str, Any]:
 
 
 def load_vocabulary(name: str) -> Vocabulary:
-    """A packaged vocabulary, e.g. ``load_vocabulary("pascal_part_116")``.
+    """Load a packaged vocabulary, such as ``load_vocabulary("pascal_part_116")``.
 
     Raises:
-        DatasetError: there is no vocabulary of that name.
+        DatasetError: no vocabulary has that name.
     """
     content = read_packaged(name)
     return Vocabulary(

@@ -1,1 +1,1 @@
-"""Networks: PartCLIPSeg, CLIPSeg, and what they are made of."""
+"""Networks of all model families, the interface that they share, and their query encoders."""

@@ -1,4 +1,4 @@
-"""Table of the model families. A family's code is imported when that family is used."""
+"""Table of the model families; the code of a family is imported when it is used."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ovps_core.models.interface import ModelSpec, PartModel, QueryEncoder
 
 if TYPE_CHECKING:
+    from open_clip import CustomTextCLIP
+
     from ovps_core.models.clipseg.model import CLIPSegConfig
     from ovps_core.models.compact.model import PartFPNConfig
     from ovps_core.models.partclipseg.model import PartCLIPSegConfig
@@ -20,11 +22,11 @@ class Family:
     """A family of models.
 
     Attributes:
-        import_config: returns the frozen dataclass with every number of a network; it has ``from_json`` and
+        import_config: returns the frozen dataclass with the configuration of a network; it has ``from_json`` and
             ``vocabulary``.
-        build: configuration -> network with random weights, and its query encoder.
-        describe: configuration -> specification and query encoder of a network that is not built; None for
-            families whose query encoder has weights.
+        build: makes a network with random weights, and its query encoder, from a configuration.
+        describe: makes the specification and the query encoder from a configuration, without the network; None
+            for families whose query encoder has weights.
     """
 
     import_config: Callable[[], type[Any]]
@@ -43,7 +45,7 @@ def _clipseg_config() -> type[Any]:
     return CLIPSegConfig
 
 
-def _clipseg(config: CLIPSegConfig) -> tuple[PartModel, QueryEncoder]:
+def _build_clipseg(config: CLIPSegConfig) -> tuple[PartModel, QueryEncoder]:
     from ovps_core.models.backbones.clip_vit import build_clip
     from ovps_core.models.clipseg.model import CLIPSeg
     from ovps_core.models.clipseg.query_encoder import PhraseEncoder
@@ -59,7 +61,7 @@ def _partclipseg_config() -> type[Any]:
     return PartCLIPSegConfig
 
 
-def _partclipseg(config: PartCLIPSegConfig) -> tuple[PartModel, QueryEncoder]:
+def _build_partclipseg(config: PartCLIPSegConfig) -> tuple[PartModel, QueryEncoder]:
     from ovps_core.models.backbones.clip_vit import build_clip
     from ovps_core.models.partclipseg.model import PartCLIPSeg
     from ovps_core.models.partclipseg.query_encoder import ObjectPartEncoder
@@ -70,7 +72,7 @@ def _partclipseg(config: PartCLIPSegConfig) -> tuple[PartModel, QueryEncoder]:
     return model, ObjectPartEncoder(text_encoder, model)
 
 
-def _text_encoder(config: CLIPSegConfig, clip: Any) -> TextEncoder:
+def _text_encoder(config: CLIPSegConfig, clip: CustomTextCLIP) -> TextEncoder:
     """The text tower of an open_clip model, with the tokeniser that it was trained with."""
     import open_clip
 
@@ -87,7 +89,7 @@ def _compact_config() -> type[Any]:
     return PartFPNConfig
 
 
-def _compact(config: PartFPNConfig) -> tuple[PartModel, QueryEncoder]:
+def _build_compact(config: PartFPNConfig) -> tuple[PartModel, QueryEncoder]:
     from ovps_core.models.compact.model import PartFPN
 
     return PartFPN(config), _describe_compact(config)[1]
@@ -100,8 +102,8 @@ def _describe_compact(config: PartFPNConfig) -> tuple[ModelSpec, QueryEncoder]:
 
 
 FAMILIES: dict[str, Family] = {
-    "clipseg": Family(_clipseg_config, _clipseg),
-    "partclipseg": Family(_partclipseg_config, _partclipseg),
-    "compact": Family(_compact_config, _compact, _describe_compact),
+    "clipseg": Family(_clipseg_config, _build_clipseg),
+    "partclipseg": Family(_partclipseg_config, _build_partclipseg),
+    "compact": Family(_compact_config, _build_compact, _describe_compact),
 }
 """Families by the name that checkpoints and recipes use."""

@@ -1,8 +1,8 @@
-"""The contract of a model: tensors only. An image is encoded once, then any number of queries is decoded from it.
+"""Interface of all models: an image is encoded once, then any number of queries is decoded from it.
 
-``encode`` sees pixels and runs once per image. ``decode`` sees features and *conditions* (encoded words) and
-answers all queries in one call. A :class:`QueryEncoder` turns words into conditions when a query changes, never
-per frame.
+``encode`` takes pixels and runs once per image. ``decode`` takes features and *conditions* (encoded words) and
+answers all queries in one call. A :class:`QueryEncoder` turns words into conditions when the queries change,
+never per frame.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ovps_core.models.text.tower import TextEncoder
 
 SUBGRAPHS = ("encoder", "part_decoder")
-"""Subgraphs of a model without an object decoder: the image once, parts whenever they are queried."""
+"""Subgraphs of a model without an object decoder; they run once per image, and once per list of queries."""
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,18 @@ class QuantisationSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything that code outside a model family may ask about a model.
+    """Everything that code outside a model family may know about a model.
 
     Attributes:
         preprocessing: conversion of an image into pixels.
         output_stride: pixels per cell of the mask logits.
         condition_dim: D of the conditions.
-        vocabulary: the words it knows; None takes any words.
-        trained_object_parts: (object, part) classes of the training set, for telling seen from new ones.
-        answers_object_parts: it has maps for (object, part) classes; without, every query is one name.
-        safe_in_half_precision: masks in 16 bit are shown to agree with fp32; else ``precision: auto`` stays in
+        vocabulary: words that the model knows; None if it takes any words.
+        trained_object_parts: (object, part) classes of the training set, to tell seen classes from new ones.
+        answers_object_parts: the model has maps for (object, part) classes; otherwise every query is one name.
+        safe_in_half_precision: measured masks in 16 bit agree with fp32; if False, ``precision: auto`` selects
             fp32.
-        detects_objects: it is an :class:`ObjectModel`.
+        detects_objects: the model is an :class:`ObjectModel`.
         subgraphs: names of the graphs that engines export, in the order in which they run.
         quantisation: layers that may run in int8.
     """
@@ -171,7 +171,7 @@ class Conditions:
 
     @classmethod
     def placeholder(cls, condition_dim: int, names: int = 1, object_parts: int = 0) -> Conditions:
-        """Rows of zeros, which every model takes; for compiling and warming up."""
+        """Rows of zeros, to compile a model or to warm it up."""
         index = torch.zeros(object_parts, dtype=torch.int64)
         zeros = torch.zeros(max(names, object_parts), condition_dim)
         return cls(zeros[:names], zeros[:object_parts], index, index)
@@ -229,7 +229,7 @@ class PartLogits:
 
 @dataclass(frozen=True)
 class QueryRows:
-    """The maps that together answer one query.
+    """Maps that together answer one query.
 
     Attributes:
         names: rows of :attr:`PartLogits.names`.
@@ -247,7 +247,7 @@ class EncodedQueries:
     Attributes:
         queries: the queries that the model can answer, in the order given; synonyms stay separate queries.
         conditions: input of the decoder.
-        query_rows: per query the maps that answer it; a pixel must show *all* of them.
+        query_rows: for each query the maps that answer it; the query's mask is where *all* of them are high.
         refused: phrases that the model cannot answer.
     """
 
@@ -257,14 +257,14 @@ class EncodedQueries:
     refused: tuple[RefusedQuery, ...] = ()
 
 
-def require_accepted(accepted: Sequence[Any], refused: Sequence[RefusedQuery]) -> None:
+def require_accepted(accepted: Sequence[object], refused: Sequence[RefusedQuery]) -> None:
     """Raise QueryError with all reasons if every query was refused."""
     if refused and not accepted:
         raise QueryError("\n".join(query.reason for query in refused), refused)
 
 
 class QueryEncoder(ABC):
-    """Words to conditions, for one model.
+    """Encoder of words into conditions for one model.
 
     Attributes:
         text_encoder: the text tower with its cache; None for a closed vocabulary.
@@ -287,17 +287,17 @@ class QueryEncoder(ABC):
             UsageError: the model has no maps for (object, part) classes of any vocabulary.
         """
         raise UsageError(
-            f"the model has no map for the background, so it cannot be asked all names of {vocabulary.name} at "
+            f"the model has no map for the background, so it cannot answer all names of {vocabulary.name} at "
             "once. Use a PartCLIPSeg model, or 'ovps evaluate folder'."
         )
 
 
 class PartModel(nn.Module, ABC):
-    """Base of every network. It sees tensors only: no strings, no files, no choice of device.
+    """Base of every network. It handles tensors only: no strings, no files, no choice of device.
 
     Attributes:
         spec: see :class:`ModelSpec`.
-        config: the family's frozen dataclass with every number of the network.
+        config: configuration of the network, a frozen dataclass of the family.
     """
 
     spec: ModelSpec
@@ -325,7 +325,7 @@ class PartModel(nn.Module, ABC):
         part_index: Tensor,
         object_index: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """The whole frame path on bare tensors, as engines export it; see :class:`Conditions`."""
+        """Encode and decode plain tensors, in the form that engines export; see :class:`Conditions`."""
         conditions = Conditions(names, object_parts, part_index, object_index)
         logits = self.decode(self.encode(pixels), conditions)
         return logits.names, logits.object_parts
@@ -346,13 +346,13 @@ def query_logits(logits: PartLogits, query_rows: Sequence[QueryRows]) -> Tensor:
     """
     batch, _, *size = logits.names.shape
     maps = logits.names.new_empty((batch, len(query_rows), *size))
-    names, object_parts, least = map(as_numpy_view, (logits.names, logits.object_parts, maps))
+    names, object_parts, result = map(as_numpy_view, (logits.names, logits.object_parts, maps))
     minimum: Any = torch.minimum if maps.is_cuda else np.minimum
     for row, rows in enumerate(query_rows):
         first, *others = [names[:, i] for i in rows.names] + [
             object_parts[:, i] for i in rows.object_parts
         ]
-        least[:, row] = first
+        result[:, row] = first
         for other in others:
-            minimum(least[:, row], other, out=least[:, row])
+            minimum(result[:, row], other, out=result[:, row])
     return maps

@@ -12,22 +12,22 @@ from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.query import PartQuery
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_GROUND = (24, 24, 24)
+_LEGEND_BACKGROUND = (24, 24, 24)
 
 
 def colours(count: int) -> list[tuple[int, int, int]]:
-    """``count`` RGB colours that are easy to tell apart; the same on every call."""
+    """Return ``count`` distinct RGB colours; they are the same on every call."""
     golden = 0.618033988749895  # steps of the golden ratio never fall close to an earlier hue
     hues = [(0.58 + i * golden) % 1.0 for i in range(count)]
     return [tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.85, 1.0)) for hue in hues]  # type: ignore[misc]
 
 
 def draw_masks(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImage:
-    """The image with every part tinted and outlined in its query's colour, and a legend in its corner.
+    """Draw every part in the colour of its query, with an outline, and a legend in the corner.
 
     Args:
         image: RGB uint8 [H, W, 3].
-        masks: answer for that image.
+        masks: parts of that image.
         alpha: strength of the tint, 0..1.
 
     Returns:
@@ -41,12 +41,14 @@ def draw_masks(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImag
 
 
 def draw_page(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImage:
-    """:func:`draw_masks` with the legend below the image, RGB uint8 [H + h, W or more, 3]."""
+    """Draw masks as :func:`draw_masks` does, with the legend below the image: RGB uint8 [H + h, W or more, 3]."""
     legend = _legend(masks, max(0.4, image.shape[1] / 1200))
     above, below = _tinted(image, masks, alpha), legend
     width = max(above.shape[1], below.shape[1])
     rows = [
-        cv2.copyMakeBorder(part, 0, 0, 0, width - part.shape[1], cv2.BORDER_CONSTANT, value=_GROUND)
+        cv2.copyMakeBorder(
+            part, 0, 0, 0, width - part.shape[1], cv2.BORDER_CONSTANT, value=_LEGEND_BACKGROUND
+        )
         for part in (above, below)
     ]
     return np.vstack(rows).astype(np.uint8)
@@ -82,10 +84,10 @@ def _legend(masks: PartMasks, scale: float) -> RgbImage:
     pen = max(1, round(scale))
     sizes = [cv2.getTextSize(line, _FONT, scale, pen)[0] for line in lines]
     wide, tall = (max(lengths) for lengths in zip(*sizes, strict=True)) if sizes else (0, 0)
-    legend = np.full((len(lines) * step, step + wide + 12, 3), _GROUND, np.uint8)
+    legend = np.full((len(lines) * step, step + wide + 12, 3), _LEGEND_BACKGROUND, np.uint8)
     for row, (line, query) in enumerate(zip(lines, masks.queries, strict=True)):
         top = row * step
         cv2.rectangle(legend, (4, top + 4), (step - 4, top + step - 4), palette[query], cv2.FILLED)
-        place = (6 + step, top + (step + tall) // 2)
-        cv2.putText(legend, line, place, _FONT, scale, (255, 255, 255), pen, cv2.LINE_AA)
+        origin = (6 + step, top + (step + tall) // 2)
+        cv2.putText(legend, line, origin, _FONT, scale, (255, 255, 255), pen, cv2.LINE_AA)
     return legend

@@ -5,17 +5,16 @@ All coordinates are in the camera's optical frame (REP 103): x right, y down, z 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ovps_core.errors import CameraError
+from ovps_core.structures.camera import CameraIntrinsics
 from ovps_core.structures.masks import PartMask, PartMasks
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.part3d import Part3D
 
 Points = NDArray[np.float64]
 
@@ -26,105 +25,8 @@ _MIN_POINTS = 10
 _MAX_POINTS = 4000
 _MAD_TO_SIGMA = 1.4826  # of a normal distribution
 _OUTLIER_SIGMAS = 4.0
-_MIN_EXTENT = 0.003  # metres; outliers of a flat part are not told apart below a camera's noise
+_MIN_EXTENT = 0.003  # metres; smaller deviations from a flat part are a camera's noise
 _TAIL = 0.02  # share of points left out at each end of an extent
-
-
-@dataclass(frozen=True)
-class CameraIntrinsics:
-    """Pinhole camera without distortion, as ``camera_info`` describes a rectified image.
-
-    Pixel centres lie at integer coordinates.
-
-    Attributes:
-        fx, fy: focal lengths, pixels.
-        cx, cy: principal point, pixels.
-        width, height: size of the image, pixels.
-    """
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    width: int
-    height: int
-
-    @classmethod
-    def from_matrix(cls, matrix: ArrayLike, width: int, height: int) -> CameraIntrinsics:
-        """From K, [3, 3] or the nine numbers of ``CameraInfo.k``.
-
-        Raises:
-            CameraError: not nine numbers, or no focal length: the camera was never calibrated.
-        """
-        values = np.asarray(matrix, dtype=np.float64)
-        if values.size != 9:
-            raise CameraError(f"camera matrix of shape {values.shape}; expected [3, 3]")
-        k = values.reshape(3, 3)
-        if not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
-            raise CameraError(
-                f"camera matrix with focal lengths {k[0, 0]}, {k[1, 1]}; expected positive pixels: "
-                "calibrate the camera, or let its driver publish camera_info"
-            )
-        return cls(k[0, 0], k[1, 1], k[0, 2], k[1, 2], int(width), int(height))
-
-    @property
-    def matrix(self) -> NDArray[np.float64]:
-        """K, float64 [3, 3]."""
-        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1.0]])
-
-    def cloud(self, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Organised point cloud float32 [H, W, 3] of a depth image; NaN where nothing was measured.
-
-        Raises:
-            CameraError: the depth image is not of the camera's size.
-        """
-        self.check_size(depth_m)
-        across, down = _rays(self)
-        depth = np.where(np.isfinite(depth_m) & (depth_m > 0), depth_m, np.float32(np.nan))
-        return np.stack([across * depth, down[:, None] * depth, depth], axis=-1)
-
-    def check_size(self, depth_m: NDArray[np.float32]) -> None:
-        """Raise CameraError unless the depth image is [height, width]."""
-        if depth_m.shape != (self.height, self.width):
-            raise CameraError(
-                f"depth image of shape {depth_m.shape}, camera_info of {self.width}x{self.height}; "
-                "expected depth aligned to the colour image and the colour image's camera_info"
-            )
-
-
-@dataclass(frozen=True)
-class Part3D:
-    """Pose and extents of one part.
-
-    Attributes:
-        id, track_id, query, score: as in the :class:`~ovps_core.structures.masks.PartMask` that was measured.
-        pose: float64 [4, 4], part to camera; origin in the part's centre, x along its longest
-            extent, z out of the surface to the camera, right-handed.
-        size: float64 [3], extents along x, y, z, metres; along z only what is visible.
-        depth_coverage: share of the mask's pixels with usable depth, 0..1.
-        indices: uint32 [N], row * width + column of those pixels.
-    """
-
-    id: int
-    track_id: int
-    query: PartQuery
-    score: float
-    pose: NDArray[np.float64]
-    size: NDArray[np.float64]
-    depth_coverage: float
-    indices: NDArray[np.uint32] = field(repr=False)
-
-    @property
-    def position(self) -> NDArray[np.float64]:
-        """The centre, float64 [3], metres."""
-        return self.pose[:3, 3]
-
-    @property
-    def quaternion(self) -> NDArray[np.float64]:
-        """The rotation, float64 [4] as x, y, z, w with w >= 0."""
-        from scipy.spatial.transform import Rotation
-
-        return Rotation.from_matrix(self.pose[:3, :3]).as_quat(canonical=True)
 
 
 def part_3d(
@@ -184,27 +86,19 @@ def parts_3d(
     return tuple(part for part in found if part is not None)
 
 
-@functools.lru_cache(8)
-def _rays(camera: CameraIntrinsics) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """x/z of every column and y/z of every row."""
-    across = (np.arange(camera.width) - camera.cx) / camera.fx
-    down = (np.arange(camera.height) - camera.cy) / camera.fy
-    return across.astype(np.float32), down.astype(np.float32)
-
-
 def _without_border(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float]:
-    """The mask without its outermost pixels, and the number of pixels removed on each side.
+    """Remove the outermost pixels of a mask; return it and the number of pixels removed on each side.
 
-    At the outline of a part the depth camera mixes its depth with the background's. Pieces that are too thin to
-    lose their outline stay whole. The fitted extents are widened by the removed pixels again.
+    At its outline a part's depth is mixed with that of the background. Regions that are too thin to lose their
+    outline stay whole. The fitted extents are widened by the removed pixels.
     """
     kernel = np.ones((3, 3), np.uint8)
     padded = np.pad(mask.astype(np.uint8), 1)
     core = np.asarray(cv2.erode(padded, kernel), dtype=bool)
     thick = np.asarray(cv2.dilate(core.astype(np.uint8), kernel), dtype=bool)
     thin = padded.astype(bool) & ~thick
-    lacking = 1.5 if np.count_nonzero(core) > np.count_nonzero(thin) else 0.5
-    return (core | thin)[1:-1, 1:-1], lacking
+    removed = 1.5 if np.count_nonzero(core) > np.count_nonzero(thin) else 0.5
+    return (core | thin)[1:-1, 1:-1], removed
 
 
 def _window_points(

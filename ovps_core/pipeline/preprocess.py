@@ -1,4 +1,4 @@
-"""Image files and arrays to the pixels of a network: checked, resized, normalised."""
+"""Preprocessing of image files and arrays: check, resize, normalise."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
 
 def load_image(path: str | Path) -> RgbImage:
-    """Read a file as RGB uint8 [H, W, 3], turned upright by its EXIF orientation.
+    """Read a file as RGB uint8 [H, W, 3], rotated by its EXIF orientation.
 
     Raises:
         ImageError: no such file, or not an image.
@@ -38,10 +38,10 @@ def load_image(path: str | Path) -> RgbImage:
 
 
 def image_paths(folder: str | Path) -> list[Path]:
-    """Paths of all pictures in a folder, sorted by name.
+    """Paths of all images in a folder, sorted by name.
 
     Raises:
-        ImageError: the folder has no pictures.
+        ImageError: the folder has no images.
     """
     paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in _SUFFIXES)
     if not paths:
@@ -59,7 +59,7 @@ def check_image(image: RgbImage) -> None:
 
 
 def to_batch(images: Sequence[RgbImage], preprocessing: Preprocessing) -> Tensor:
-    """:func:`to_pixels` of several images of any sizes: float32 [B, 3, h, w]."""
+    """Convert several images of any sizes as :func:`to_pixels` does, to float32 [B, 3, h, w]."""
     if len(images) == 1:
         return to_pixels(images[0], preprocessing)
     batch = torch.empty(len(images), 3, *preprocessing.size)
@@ -69,9 +69,9 @@ def to_batch(images: Sequence[RgbImage], preprocessing: Preprocessing) -> Tensor
 
 
 def to_pixels(image: RgbImage, preprocessing: Preprocessing) -> Tensor:
-    """RGB uint8 [H, W, 3] -> normalised pixels float32 [1, 3, h, w] on the CPU.
+    """Convert RGB uint8 [H, W, 3] to normalised pixels float32 [1, 3, h, w] on the CPU.
 
-    The filter is antialiased bilinear on 8 bits, as Pillow's ``BILINEAR``.
+    The image is resized with an antialiased bilinear filter in 8 bits, as by Pillow's ``BILINEAR``.
     """
     mean, std = (
         np.asarray(values, dtype=np.float32)[:, None, None] * 255

@@ -14,7 +14,7 @@ from ovps_core.structures.masks import PartMask, PartMasks, boxed_mask_iou
 from ovps_core.structures.query import PartQuery
 
 MEMORY = 5
-"""Frames that a part may be out of sight and keep its id."""
+"""Maximum number of frames without the part after which it keeps its id."""
 _UNLIKELY = 1e6
 
 
@@ -25,7 +25,7 @@ class _Track:
     Attributes:
         id: track id.
         part: the part in the last frame that showed it.
-        shift: (x, y) motion, pixels a frame.
+        shift: (x, y) motion, pixels per frame.
         lost: frames since it was last seen.
     """
 
@@ -38,18 +38,18 @@ class _Track:
     def expected(self) -> Box:
         """The last box, moved by the part's last motion."""
         steps = self.lost + 1
-        roi = self.part.box
-        x = round(roi.x_offset + steps * self.shift[0])
-        y = round(roi.y_offset + steps * self.shift[1])
-        return Box(x, y, roi.width, roi.height)
+        box = self.part.box
+        x = round(box.x_offset + steps * self.shift[0])
+        y = round(box.y_offset + steps * self.shift[1])
+        return Box(x, y, box.width, box.height)
 
 
 class Tracker:
     """Tracker of the parts of one camera; it fills in their ``track_id``.
 
-    Parts of one query in two frames are matched by the largest sum of overlaps (Kuhn, 1955;
-    as SORT, Bewley et al. 2016), each part first moved on by its own motion.  An id is never given
-    twice; a part out of sight for more than :data:`MEMORY` frames comes back as a new one.
+    Parts of one query in two frames are matched so that the sum of their overlaps is largest (Kuhn, 1955;
+    as in SORT, Bewley et al. 2016). Before matching, each part is moved by its last motion. An id is
+    never used twice. A part that was not seen for more than :data:`MEMORY` frames gets a new id.
 
         tracker = Tracker()
         masks = tracker.update(segmenter.segment(image, queries))
@@ -69,7 +69,7 @@ class Tracker:
     def update(self, masks: PartMasks, iou: float | None = None) -> PartMasks:
         """Return the next frame's parts with ``track_id`` filled in.
 
-        Parts of queries that are no longer asked are forgotten.
+        Tracks of queries that are not in ``masks.queries`` are dropped.
 
         Args:
             masks: the next frame's parts.
@@ -79,36 +79,36 @@ class Tracker:
             UsageError: ``iou`` is not within 0..1.
         """
         min_iou = self.iou if iou is None else _checked(iou)
-        asked = dict.fromkeys(_key(query) for query in masks.queries)
-        numbers: dict[int, int] = {}
+        keys = dict.fromkeys(_key(query) for query in masks.queries)
+        track_ids: dict[int, int] = {}
         tracks: dict[tuple[str, str], list[_Track]] = {}
-        for key in asked:
+        for key in keys:
             seen = [part for part in masks.parts if _key(part.query) == key]
-            tracks[key] = list(self._follow(self._tracks.get(key, []), seen, numbers, min_iou))
+            tracks[key] = list(self._follow(self._tracks.get(key, []), seen, track_ids, min_iou))
         self._tracks = tracks
-        parts = tuple(replace(part, track_id=numbers[part.id]) for part in masks.parts)
+        parts = tuple(replace(part, track_id=track_ids[part.id]) for part in masks.parts)
         return replace(masks, parts=parts)
 
     def _follow(
         self,
         tracks: Sequence[_Track],
         seen: Sequence[PartMask],
-        numbers: dict[int, int],
+        track_ids: dict[int, int],
         min_iou: float,
     ) -> Iterator[_Track]:
-        """One query's tracks after this frame; fills ``numbers``: part id to track id."""
+        """Yield the tracks of one query after this frame, and add part id -> track id to ``track_ids``."""
         matches = _match(tracks, seen, min_iou)
         for row, track in enumerate(tracks):
             if row in matches:
                 part = seen[matches[row]]
-                numbers[part.id] = track.id
+                track_ids[part.id] = track.id
                 yield _Track(track.id, part, _motion(track, part))
             elif track.lost < MEMORY:
                 yield replace(track, lost=track.lost + 1)
         for part in seen:
-            if part.id not in numbers:
-                numbers[part.id] = next(self._ids)
-                yield _Track(numbers[part.id], part, (0.0, 0.0))
+            if part.id not in track_ids:
+                track_ids[part.id] = next(self._ids)
+                yield _Track(track_ids[part.id], part, (0.0, 0.0))
 
 
 def _checked(iou: float) -> float:
@@ -118,24 +118,24 @@ def _checked(iou: float) -> float:
 
 
 def _key(query: PartQuery) -> tuple[str, str]:
-    """Key of a query: its object and part, whatever its wording and threshold."""
+    """Key of a query: its object and part, without its text and threshold."""
     return query.object, query.part
 
 
-def _match(tracks: Sequence[_Track], seen: Sequence[PartMask], least: float) -> dict[int, int]:
-    """Matches from row of a track to column of a seen part."""
+def _match(tracks: Sequence[_Track], seen: Sequence[PartMask], min_iou: float) -> dict[int, int]:
+    """Match tracks to parts: index in ``tracks`` -> index in ``seen``."""
     from scipy.optimize import linear_sum_assignment
 
     if not tracks or not seen:
         return {}
     overlaps = np.array([[_overlap(track, part) for part in seen] for track in tracks])
-    fits = overlaps >= max(least, 1e-9)
+    fits = overlaps >= max(min_iou, 1e-9)
     rows, columns = linear_sum_assignment(np.where(fits, -overlaps, _UNLIKELY))
     return {int(r): int(c) for r, c in zip(rows, columns, strict=True) if fits[r, c]}
 
 
 def _overlap(track: _Track, part: PartMask) -> float:
-    """Mask IoU with the track where it was and where it should be by now; the higher of the two."""
+    """Mask IoU with the track at its last or at its expected position, whichever is higher."""
     stayed = boxed_mask_iou(track.part.box, track.part.mask, part.box, part.mask)
     if track.shift == (0.0, 0.0):
         return stayed
@@ -143,7 +143,7 @@ def _overlap(track: _Track, part: PartMask) -> float:
 
 
 def _motion(track: _Track, part: PartMask) -> tuple[float, float]:
-    """Pixels per frame between the boxes' middles, smoothed over two frames."""
+    """Motion of the box's centre, pixels per frame, averaged with the previous motion."""
     old, new = track.part.box, part.box
     frames = track.lost + 1
     x = (new.x_offset - old.x_offset + (new.width - old.width) / 2) / frames

@@ -1,4 +1,4 @@
-"""Interleaved measurement: each case runs once per round, so that a busy machine slows all of them alike."""
+"""Interleaved measurement: each case runs once per round, so that a busy machine slows all cases equally."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ovps_core.structures.numpy_view import as_numpy_view
 STAGES = ("preprocess", "encode", "decode", "postprocess")
 Stage = Callable[[str], AbstractContextManager[Any]]
 """Context manager around a stage of a frame, such as a clock, made from the name of the stage."""
-RANDOM_MASKS = 0.8  # maps of random weights are cut at this quantile of their own values
+RANDOM_MASKS = 0.8  # quantile of the logits of random weights that is the threshold of their masks
 log = logging.getLogger(__name__)
 
 
@@ -94,7 +94,7 @@ class Result:
         iou: mean mask IoU with PyTorch fp32.
         memory_mb: memory that preparing the engine and its first frames added, MB: of the process, or on a GPU the
             peak.
-        frames_ms: milliseconds, one row per round, one column per stage; the peer fills only that of its network.
+        frames_ms: milliseconds, one row per round, one column per stage; the peer has only its network.
     """
 
     model: str
@@ -141,7 +141,7 @@ class Case:
     """An engine with images and queries, ready to run a frame.
 
     Args:
-        result: names the case and takes its measurements.
+        result: names of the case, to which measurements are added.
         loaded: the model.
         engine: runs the model.
         reference: logits from :func:`reference_maps`.
@@ -156,7 +156,7 @@ class Case:
         self.images = camera_images(result.cameras, *result.size)
         self.queries = loaded.query_encoder.encode(queries(result.queries))
         self.options = SegmentOptions(max_parts=1000)
-        # Random weights put whole maps on one side of the threshold; shifted, a fifth of each lies above.
+        # With random weights a whole map may be above or below 0. Shifted, a fifth of its values is above 0.
         random = result.model.startswith(RANDOM)
         level = reference.flatten(2).quantile(RANDOM_MASKS, dim=2)[..., None, None] if random else 0
         self.shift = torch.as_tensor(level, dtype=torch.float32, device=engine.device)
@@ -239,7 +239,7 @@ class PeerCase:
         return logits
 
     def warm_up(self) -> None:
-        """Run one frame and record how far its masks agree with ours."""
+        """Run one frame and record the agreement of its masks with ours."""
         self.result.iou = _mean_iou(self.frame() > self.level, self.reference)
         self.result.frames_ms.clear()
 

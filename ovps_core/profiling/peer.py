@@ -25,7 +25,7 @@ _PAD = 49407  # token id that the tokenizer of Hugging Face pads with
 class HuggingFacePeer:
     """``CLIPSegForImageSegmentation`` as its documentation calls it.
 
-    It takes the image once per prompt, and the prompts as tokens padded to the longest.
+    It encodes the image once per prompt. Prompts are tokens, padded to the longest prompt.
 
     Raises:
         MissingDependencyError: transformers is not installed.
@@ -46,7 +46,7 @@ class HuggingFacePeer:
         self._config = config.to_dict()
 
     def twin(self) -> LoadedModel:
-        """Our CLIPSeg with the weights of the peer."""
+        """Build our CLIPSeg with the weights of the peer."""
         state = dict(self.network.state_dict())
         config = CLIPSegConfig(**clipseg_values(state, self._config))
         info = CheckpointInfo("peer", "clipseg", config)

@@ -1,4 +1,4 @@
-"""Results of a measurement as a table, as JSON and as a plot."""
+"""Output of a measurement: table, JSON and plot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tabulate import tabulate
@@ -17,6 +17,9 @@ from tabulate import tabulate
 from ovps_core.engines.requirements import require_packages
 from ovps_core.profiling.measure import STAGES, Result
 from ovps_core.profiling.peer import HuggingFacePeer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _AXES: dict[str, Callable[[Result], int]] = {
     "queries": lambda r: r.queries,
@@ -59,7 +62,7 @@ def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """The table in Markdown, under a line that describes the machine."""
+    """Format the table in Markdown, below a line that describes the machine."""
     return f"{machine()}\n\n{tabulate(rows(results), headers='keys', tablefmt='github')}\n"
 
 
@@ -106,7 +109,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _draw_panel(panel: Any, results: Sequence[Result], name: str) -> None:
+def _draw_panel(panel: Axes, results: Sequence[Result], name: str) -> None:
     """Draw a line per model and engine over ``name``; other axes are held at their first value."""
     held = {other: value(results[0]) for other, value in _AXES.items() if other != name}
     shown = [r for r in results if all(_AXES[other](r) == value for other, value in held.items())]
@@ -128,7 +131,7 @@ def _draw_panel(panel: Any, results: Sequence[Result], name: str) -> None:
     panel.legend(fontsize=8)
 
 
-def _scale(panel: Any, ticks: Sequence[int], heights: Sequence[float]) -> None:
+def _scale(panel: Axes, ticks: Sequence[int], heights: Sequence[float]) -> None:
     """Scale the axes: x logarithmic; y from zero, or logarithmic if the values span more than a decade."""
     from matplotlib import ticker
 
@@ -145,7 +148,7 @@ def _scale(panel: Any, ticks: Sequence[int], heights: Sequence[float]) -> None:
 
 
 def machine() -> str:
-    """Processor, cores, GPU, load and versions in one line."""
+    """Describe processor, cores, load, GPU and versions in one line."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

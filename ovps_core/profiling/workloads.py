@@ -25,7 +25,7 @@ from ovps_core.structures.query import PartQuery
 
 RANDOM = "random:"
 _LAYERS = (3, 6, 9)
-# Words that the packaged model knows too.
+# The packaged model knows these words too.
 _OBJECTS = (
     "knife fork spoon ladle spatula scissors brush mug pan pot teapot kettle bottle bucket jar bowl"
 )
@@ -66,10 +66,10 @@ RANDOM_MODELS: dict[str, Callable[[], LoadedModel]] = {
 
 
 def open_model(name: str) -> LoadedModel:
-    """Load a model by name or file, or make one of :data:`RANDOM_MODELS`, whose weights are the same every time.
+    """Load a model by name or file, or make one of :data:`RANDOM_MODELS` with reproducible weights.
 
     Raises:
-        CheckpointError: there is no such model, or its weights are not on this machine.
+        CheckpointError: no model has this name, or its weights are not on this machine.
     """
     if not name.startswith(RANDOM):
         return load_model(find_weights(name))

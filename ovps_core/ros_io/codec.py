@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from ovps_core.errors import ImageError
 from ovps_core.language.parser import parse_query
-from ovps_core.pipeline.pose import CameraIntrinsics, Part3D
 from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.ros_io.encodings import compressed_depth_to_m, compressed_to_rgb, to_depth_m, to_rgb
 from ovps_core.structures.boxes import Box
+from ovps_core.structures.camera import CameraIntrinsics
 from ovps_core.structures.masks import PartMask, PartMasks
+from ovps_core.structures.part3d import Part3D
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
 PART_MASKS = "ovps_ros/msg/PartMasks"
@@ -78,7 +79,7 @@ def camera_intrinsics(message: Any) -> CameraIntrinsics:
     """Pinhole camera of a sensor_msgs/CameraInfo.
 
     Raises:
-        ImageError: the camera was never calibrated.
+        CameraError: the camera was never calibrated.
     """
     return CameraIntrinsics.from_matrix(message.k, message.width, message.height)
 
@@ -89,7 +90,7 @@ def nanoseconds(stamp: Any) -> int:
 
 
 def query_value(message: Any) -> PartQuery:
-    """Query of an ovps_ros/PartQuery; where object and part are empty, both are read from the text.
+    """Query of an ovps_ros/PartQuery; if object and part are empty, both are read from the text.
 
     Raises:
         QueryError: the text cannot be read, or a number is out of range.
@@ -147,7 +148,7 @@ class MessageFactory(Protocol):
 
 
 class MessageEncoder:
-    """Writer of values as messages of one library.
+    """Encoder of values as messages of one library.
 
     Args:
         make: constructor of that library's messages. A ``header`` argument of the methods is a

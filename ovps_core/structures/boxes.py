@@ -35,7 +35,7 @@ class Box:
         )
 
     def intersection(self, other: Box) -> Box | None:
-        """The box that both cover; None where they do not overlap."""
+        """Overlap with another box; None if there is none."""
         left = max(self.x_offset, other.x_offset)
         top = max(self.y_offset, other.y_offset)
         right = min(self.x_offset + self.width, other.x_offset + other.width)

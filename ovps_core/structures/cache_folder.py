@@ -1,4 +1,4 @@
-"""Where this machine keeps what can be made again: text embeddings and built engines."""
+"""Folder of cached files, which can be deleted at any time: text embeddings and built engines."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """``$OVPS_CACHE``, else ``~/.cache/ovps``."""
+    """Return the folder: ``$OVPS_CACHE`` if it is set, else ``~/.cache/ovps``."""
     return Path(os.environ.get("OVPS_CACHE") or Path.home() / ".cache" / "ovps")

@@ -1,4 +1,4 @@
-"""Answers of a segmenter: object and part masks cut to their boxes, as frozen values."""
+"""Results of a segmenter: object and part masks cut to their boxes, as frozen values."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PartMask:
         box: tight box in the full image.
         mask: bool [box.height, box.width], True on the part.
         track_id: the same part in other frames; 0 without tracking.
-        object_id: id of the :class:`ObjectMask` that the part belongs to; 0 where no object model ran.
+        object_id: id of the :class:`ObjectMask` that the part belongs to; 0 without an object model.
     """
 
     id: int
@@ -127,7 +127,7 @@ def boxed_mask_iou(
     Only pixels where the boxes overlap are compared, so the cost does not depend on the image size.
 
     Args:
-        box_a, box_b: place of each mask in the full image.
+        box_a, box_b: box of each mask in the full image.
         mask_a, mask_b: bool [box.height, box.width].
     """
     shared = box_a.intersection(box_b)

@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
 
 def as_numpy_view(tensor: Tensor) -> Any:
-    """The tensor's own memory as a NumPy array; the tensor itself if it lies on a GPU.
+    """View a tensor's memory as a NumPy array; a tensor on a GPU is returned unchanged.
 
-    For small computations between two engine calls: after each parallel operation PyTorch's threads spin for
-    milliseconds on cores that the next engine needs (docs/performance.md has the cost). NumPy has no such threads.
+    Use it for small computations between two engine calls. After each parallel operation PyTorch's threads spin
+    for milliseconds on cores that the next engine needs; docs/performance.md has the cost. NumPy has no such
+    threads.
     """
     return tensor if tensor.is_cuda else tensor.detach().numpy()

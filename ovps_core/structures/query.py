@@ -1,4 +1,4 @@
-"""Queries: the parts that a user asks for, and phrases that a model cannot answer."""
+"""Queries for parts, and phrases that a model cannot answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ovps_core.errors import QueryError
 
 @dataclass(frozen=True)
 class PartQuery:
-    """One thing to look for: a part, most often of an object.
+    """One thing to look for: a part, usually of an object.
 
     :func:`ovps_core.language.parser.parse_query` makes one from a phrase.
 

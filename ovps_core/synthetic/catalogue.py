@@ -1,4 +1,4 @@
-"""Table of all object classes, their (object, part) pairs, and the pairs held out of training."""
+"""Table of all object classes, their object parts, and the object parts held out of training."""
 
 from __future__ import annotations
 
@@ -31,19 +31,21 @@ OBJECT_CLASSES: dict[str, ObjectClass] = {
     for c in module.classes()
 }
 
-PAIRS: tuple[tuple[str, str], ...] = tuple(
+OBJECT_PARTS: tuple[tuple[str, str], ...] = tuple(
     (c.name, part)
     for level in ("tabletop", "wild")
     for c in OBJECT_CLASSES.values()
     if c.level == level
     for part in c.parts
 )
-"""All pairs, tabletop ones first: pixel value i + 1 of a part map is PAIRS[i] on both levels."""
+"""All (object, part), tabletop first: pixel value i + 1 of a part map is OBJECT_PARTS[i] on both levels."""
 
-PAIR_ID: dict[tuple[str, str], int] = {pair: i + 1 for i, pair in enumerate(PAIRS)}
-"""Pixel value of each pair in a part map."""
+OBJECT_PART_ID: dict[tuple[str, str], int] = {
+    object_part: i + 1 for i, object_part in enumerate(OBJECT_PARTS)
+}
+"""Pixel value of each object part in a part map."""
 
-HELD_OUT_PAIRS: tuple[tuple[str, str], ...] = (
+HELD_OUT_OBJECT_PARTS: tuple[tuple[str, str], ...] = (
     ("pot", "knob"),
     ("kettle", "handle"),
     ("spatula", "handle"),
@@ -51,7 +53,7 @@ HELD_OUT_PAIRS: tuple[tuple[str, str], ...] = (
     ("bucket", "rim"),
     ("bottle", "neck"),
 )
-"""Pairs without labels in training; their objects and parts occur in other pairs that have them."""
+"""Object parts without labels in training; their objects and their parts have labels in other combinations."""
 
 
 def classes_of(level: Level) -> list[ObjectClass]:
@@ -59,17 +61,17 @@ def classes_of(level: Level) -> list[ObjectClass]:
     return [c for c in OBJECT_CLASSES.values() if level == "wild" or c.level == level]
 
 
-def pairs_of(level: Level) -> list[tuple[str, str]]:
-    """List the (object, part) pairs that part maps of a level may contain."""
+def object_parts_of(level: Level) -> list[tuple[str, str]]:
+    """List the (object, part) that part maps of a level may contain."""
     names = {c.name for c in classes_of(level)}
-    return [pair for pair in PAIRS if pair[0] in names]
+    return [(name, part) for name, part in OBJECT_PARTS if name in names]
 
 
 def object_class(name: str) -> ObjectClass:
     """Look up a class by name.
 
     Raises:
-        DatasetError: there is no class of that name; the message lists the known ones.
+        DatasetError: no class has that name; the message lists the known ones.
     """
     if name not in OBJECT_CLASSES:
         known = ", ".join(sorted(OBJECT_CLASSES))

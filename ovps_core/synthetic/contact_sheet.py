@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ovps_core.synthetic.catalogue import PAIRS
+from ovps_core.synthetic.catalogue import OBJECT_PARTS
 from ovps_core.synthetic.settings import Scene
 
 COLUMNS = 4
@@ -16,7 +16,7 @@ LEGEND_HEIGHT = 74
 MAX_LEGEND_ENTRIES = 18
 
 
-def pair_colours() -> np.ndarray:
+def object_part_colours() -> np.ndarray:
     """Return a colour for each pixel value of a part map, RGB uint8 [256, 3]; 0 is black."""
     colours = np.zeros((256, 3), np.uint8)
     for i in range(1, 256):
@@ -29,7 +29,7 @@ def pair_colours() -> np.ndarray:
 
 def contact_sheet(scenes: Sequence[Scene]) -> np.ndarray:
     """Draw an RGB sheet uint8 [H, W, 3]; each cell is a picture, its part map and a legend."""
-    colours = pair_colours()
+    colours = object_part_colours()
     side = scenes[0].rgb.shape[0]
     cells = []
     for scene in scenes:
@@ -40,7 +40,7 @@ def contact_sheet(scenes: Sequence[Scene]) -> np.ndarray:
             pixels = int((scene.parts == value).sum())
             x, y = 4 + (k % 3) * (2 * side // 3), side + 11 + (k // 3) * 12
             cv2.rectangle(cell, (x, y - 7), (x + 7, y), colours[value].tolist(), -1)
-            text = f"{' '.join(PAIRS[value - 1])} {pixels}"
+            text = f"{' '.join(OBJECT_PARTS[value - 1])} {pixels}"
             cv2.putText(
                 cell, text, (x + 11, y), cv2.FONT_HERSHEY_SIMPLEX, 0.33, (0, 0, 0), 1, cv2.LINE_AA
             )

@@ -9,12 +9,17 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ovps_core.errors import DatasetError
-from ovps_core.synthetic.catalogue import HELD_OUT_PAIRS, PAIR_ID, classes_of, pairs_of
+from ovps_core.synthetic.catalogue import (
+    HELD_OUT_OBJECT_PARTS,
+    OBJECT_PART_ID,
+    classes_of,
+    object_parts_of,
+)
 from ovps_core.synthetic.layout import PlacedItem
 from ovps_core.synthetic.object_pool import ObjectPool, build_object_pool
 from ovps_core.synthetic.objects import clutter
@@ -26,6 +31,9 @@ from ovps_core.synthetic.settings import (
     RenderSettings,
     Scene,
 )
+
+if TYPE_CHECKING:
+    from ovps_core.synthetic.renderer import Renderer
 
 
 def _stream(settings: RenderSettings, shard: int, scene: int) -> np.random.Generator:
@@ -59,7 +67,7 @@ def label_maps(
         Part map uint8 [H, W], object map uint8 [H, W], and each instance's name and pose [4, 4].
     """
     # One row more than geoms: the id -1 of empty pixels reads the last row, which stays 0.
-    pair_of_geom = np.zeros(pool.model.ngeom + 1, np.uint8)
+    object_part_of_geom = np.zeros(pool.model.ngeom + 1, np.uint8)
     instance_of_geom = np.zeros(pool.model.ngeom + 1, np.uint8)
     instances: list[tuple[str, np.ndarray]] = []
     for p in placed:
@@ -67,9 +75,9 @@ def label_maps(
             continue
         instances.append((p.item.object_name, p.pose))
         for part, geom in zip(p.item.parts, p.item.geoms, strict=True):
-            pair_of_geom[geom] = PAIR_ID[(p.item.object_name, part.part)]
+            object_part_of_geom[geom] = OBJECT_PART_ID[(p.item.object_name, part.part)]
             instance_of_geom[geom] = len(instances)
-    return pair_of_geom[geoms], instance_of_geom[geoms], instances
+    return object_part_of_geom[geoms], instance_of_geom[geoms], instances
 
 
 def render_shard(settings: RenderSettings, shard: int) -> list[Scene]:
@@ -94,7 +102,7 @@ def render_shard(settings: RenderSettings, shard: int) -> list[Scene]:
 
 
 def _render_scene(
-    settings: RenderSettings, pool: ObjectPool, renderer: Any, rng: np.random.Generator
+    settings: RenderSettings, pool: ObjectPool, renderer: Renderer, rng: np.random.Generator
 ) -> Scene:
     from ovps_core.synthetic.camera_effects import INDOOR_CAMERA, simulate_camera
     from ovps_core.synthetic.scene import compose_tabletop
@@ -157,7 +165,7 @@ def _write_shard(task: tuple[RenderSettings, str, int]) -> int:
 def generate(out: str | Path, settings: RenderSettings, workers: int = 1) -> Path:
     """Render a folder of scenes; a second call continues an interrupted run.
 
-    The folder holds ``scenes.json`` (settings, pairs, held-out pairs) and the folders
+    The folder holds ``scenes.json`` (settings, object parts, held-out object parts) and the folders
     ``shard_00000``, ``shard_00001``, ... Each shard has rgb.npy uint8 [N, H, W, 3], parts.npy and
     objects.npy uint8 [N, H, W], optionally depth.npy float32 [N, H, W] in metres, and scenes.json
     with intrinsics, camera poses and instances. ``reader.RenderedScenes`` reads it.
@@ -205,8 +213,8 @@ def _write_header(out: Path, settings: RenderSettings) -> None:
         "format": FORMAT,
         "settings": asdict(settings),
         "scenes_per_shard": SCENES_PER_SHARD,
-        "pairs": [list(pair) for pair in pairs_of(settings.level)],
-        "held_out_pairs": [list(pair) for pair in HELD_OUT_PAIRS],
+        "pairs": [list(pair) for pair in object_parts_of(settings.level)],
+        "held_out_pairs": [list(pair) for pair in HELD_OUT_OBJECT_PARTS],
     }
     path = out / "scenes.json"
     if path.exists():
@@ -215,7 +223,7 @@ def _write_header(out: Path, settings: RenderSettings) -> None:
         known = RenderSettings(**found["settings"])
         if replace(known, count=settings.count) != settings or found["pairs"] != header["pairs"]:
             raise DatasetError(
-                f"{out} holds scenes of other settings ({found['settings']}); asked for "
+                f"{out} holds scenes of other settings ({found['settings']}); requested "
                 f"{header['settings']}. Name another folder, or remove this one."
             )
         old = found["settings"]["count"]

@@ -36,7 +36,7 @@ def rotation_about_z(angle: float) -> np.ndarray:
 
 
 def are_disjoint(a: np.ndarray, b: np.ndarray) -> bool:
-    """Tell whether two convex polygons [K, 2] and [M, 2] do not overlap (separating axes)."""
+    """Return True if two convex polygons [K, 2] and [M, 2] do not overlap (separating axis theorem)."""
     for polygon in (a, b):
         edge = np.roll(polygon, -1, axis=0) - polygon
         normal = np.stack([-edge[:, 1], edge[:, 0]])
@@ -49,19 +49,19 @@ def are_disjoint(a: np.ndarray, b: np.ndarray) -> bool:
 def arrange_on_table(
     items: Sequence[PoolItem],
     rng: np.random.Generator,
-    standing: Sequence[PlacedItem] = (),
+    already_placed: Sequence[PlacedItem] = (),
     reach: float = TABLE_REACH,
 ) -> list[PlacedItem]:
-    """Put items on the table beside those that already stand there.
+    """Put items on the table beside those that are already placed.
 
     Each item is pushed from the middle along a random direction until its footprint is free. An
     item that finds no room within ``reach`` metres is left out.
 
     Returns:
-        ``standing`` followed by the items that found room.
+        ``already_placed`` followed by the items that found room.
     """
-    placed = list(standing)
-    taken = [cv2.convexHull(p.points[:, :2].astype(np.float32))[:, 0] for p in placed]
+    placed = list(already_placed)
+    occupied = [cv2.convexHull(p.points[:, :2].astype(np.float32))[:, 0] for p in placed]
     for item in items:
         stable = item.stable_poses[int(rng.integers(len(item.stable_poses)))]
         turn = rotation_about_z(rng.uniform(0, 2 * np.pi))
@@ -74,12 +74,12 @@ def arrange_on_table(
         for distance in np.arange(0.0, reach, 0.012):
             position = middle + step * (distance + (gap if distance else 0.0))
             moved = (outline + position).astype(np.float32)
-            if all(are_disjoint(moved, other) for other in taken):
+            if all(are_disjoint(moved, other) for other in occupied):
                 pose = np.eye(4)
                 pose[:3, :3] = turn @ stable.rotation
                 pose[:3, 3] = (*position, stable.lift)
                 points = stable.points @ turn.T + [*position, 0.0]
                 placed.append(PlacedItem(item, pose, points))
-                taken.append(moved)
+                occupied.append(moved)
                 break
     return placed

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ovps_core.errors import DatasetError, ImageError
+from ovps_core.errors import DatasetError, UsageError
 from ovps_core.synthetic.catalogue import object_class
 from ovps_core.synthetic.layout import PlacedItem, arrange_on_table
 from ovps_core.synthetic.object_pool import build_object_pool
@@ -70,19 +70,20 @@ class LiveScene:
 
         Args:
             objects: keys of ``catalogue.OBJECT_CLASSES``; a name may occur twice.
-            seed: decides shapes, colours, places, lights and the orbit.
+            seed: seed of shapes, colours, positions, lights and the orbit.
             width: of the frames, pixels.
             height: of the frames, pixels.
 
         Raises:
-            DatasetError: an object is unknown, the list is empty, or the table has no room for all.
-            ImageError: the frame has fewer than 16 x 16 pixels.
+            DatasetError: an object is unknown.
+            UsageError: the list is empty, the table has no room for all objects, or the frame has fewer than
+                16 x 16 pixels.
             BackendError: off-screen OpenGL cannot start here.
         """
         if not objects:
-            raise DatasetError("A live scene needs at least one object, such as ['knife', 'mug'].")
+            raise UsageError("A live scene needs at least one object, such as ['knife', 'mug'].")
         if width < 16 or height < 16:
-            raise ImageError(f"A frame needs at least 16x16 pixels; given {width}x{height}.")
+            raise UsageError(f"A frame needs at least 16x16 pixels; given {width}x{height}.")
         classes = [object_class(name) for name in objects]
         self.width, self.height = width, height
         rng = np.random.default_rng([seed, len(objects)])
@@ -105,7 +106,7 @@ class LiveScene:
             if len(placed) == len(self._pool.items):
                 return placed
         names = [item.object_name for item in self._pool.items]
-        raise DatasetError(f"{len(names)} objects do not fit on the table ({names}); name fewer.")
+        raise UsageError(f"{len(names)} objects do not fit on the table ({names}); name fewer.")
 
     def _fit(self, azimuth: float, near: float, far: float = 2.0) -> SceneCamera:
         view = Viewpoint(
@@ -149,7 +150,7 @@ class LiveScene:
             count: number of points.
 
         Raises:
-            DatasetError: the scene has no such object or part; the message names those it has.
+            DatasetError: the scene has no such object or part; the message lists those that it has.
         """
         import trimesh
 

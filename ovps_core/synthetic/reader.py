@@ -17,8 +17,8 @@ class RenderedScenes:
 
     Attributes:
         folder: the folder.
-        pairs: (object, part) names; pixel value i + 1 of a part map is ``pairs[i]``.
-        held_out_pairs: pairs without labels in training.
+        object_parts: (object, part) names; pixel value i + 1 of a part map is ``object_parts[i]``.
+        held_out_object_parts: object parts without labels in training.
         settings: the settings of the render, as in ``settings.RenderSettings``.
     """
 
@@ -42,8 +42,8 @@ class RenderedScenes:
                 "Render the set again."
             )
         self.settings: dict[str, Any] = header["settings"]
-        self.pairs = [(str(o), str(p)) for o, p in header["pairs"]]
-        self.held_out_pairs = [(str(o), str(p)) for o, p in header["held_out_pairs"]]
+        self.object_parts = [(str(o), str(p)) for o, p in header["pairs"]]
+        self.held_out_object_parts = [(str(o), str(p)) for o, p in header["held_out_pairs"]]
         self._per_shard = int(header["scenes_per_shard"])
         self._open: dict[int, dict[str, Any]] = {}
         n_shards = -(-len(self) // self._per_shard)

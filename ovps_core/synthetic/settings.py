@@ -79,7 +79,7 @@ class Scene:
 
     Attributes:
         rgb: uint8 [H, W, 3].
-        parts: uint8 [H, W]; 0 background, i + 1 the pair ``catalogue.PAIRS[i]``.
+        parts: uint8 [H, W]; 0 background, i + 1 is ``catalogue.OBJECT_PARTS[i]``.
         objects: uint8 [H, W]; 0 background, i + 1 the instance ``instances[i]``.
         depth: float32 [H, W] metres along the optical axis, or None if not rendered.
         intrinsics: float64 [3, 3], pixels.
@@ -100,7 +100,7 @@ def require_render_extra() -> None:
     """Check that the packages for rendering are installed.
 
     Raises:
-        MissingDependencyError: some are not; the message has the line that installs them.
+        MissingDependencyError: one is missing; the message has the command that installs them.
     """
     missing = [name for name in ("mujoco", "trimesh", "manifold3d") if find_spec(name) is None]
     if missing:

@@ -39,7 +39,7 @@ def _rotation_between(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _is_stable(points: np.ndarray, centre: np.ndarray) -> bool:
-    """Tell whether the centre of mass lies above the polygon of the lowest points."""
+    """Return True if the centre of mass lies above the polygon of the lowest points."""
     low = points[points[:, 2] < points[:, 2].min() + 6e-4][:, :2].astype(np.float32)
     if len(low) < 3:
         return False

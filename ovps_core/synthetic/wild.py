@@ -127,7 +127,7 @@ def background_files(folder: str) -> tuple[str, ...]:
     """List every picture below a folder, sorted.
 
     Raises:
-        DatasetError: there is none.
+        DatasetError: the folder has no picture.
     """
     names = sorted(
         str(p) for p in Path(folder).rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png")

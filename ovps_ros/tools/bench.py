@@ -66,7 +66,7 @@ class _Sender(Node):
 
     @property
     def node_is_active(self) -> bool:
-        """Whether the node subscribes to images."""
+        """True if the node subscribes to images and queries."""
         subscriptions = self._images.get_subscription_count()
         return bool(subscriptions and self.queries.get_subscription_count())
 

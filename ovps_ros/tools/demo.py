@@ -97,7 +97,7 @@ class DemoMonitor(Node):
 
     @property
     def sees_camera(self) -> bool:
-        """Whether an image has arrived."""
+        """True if an image has arrived."""
         return bool(self._images)
 
     def _on_image(self, message: Image) -> None:

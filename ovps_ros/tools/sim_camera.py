@@ -71,7 +71,7 @@ def rendered_frames(
         count: number of frames.
 
     Raises:
-        OvpsError: an object is unknown, or there is no off-screen OpenGL.
+        OvpsError: an object is unknown, or off-screen OpenGL is not available.
     """
     from ovps_core.synthetic.live import LiveScene
 
@@ -143,12 +143,12 @@ class SimCamera(Node):
             frames = self._render()
             self._film = itertools.cycle(frames + frames[-2:0:-1])  # there and back
         self.create_timer(1 / self._rate, self._publish)
-        self.get_logger().info(f"{len(frames)} pictures at {self._rate:g} Hz")
+        self.get_logger().info(f"{len(frames)} images at {self._rate:g} Hz")
 
     def _render(self) -> list[CameraFrame]:
         names = ("objects", "seed", "width", "height", "frames")
         count = self._value("frames")
-        self.get_logger().info(f"rendering {count} pictures of {', '.join(self._value('objects'))}")
+        self.get_logger().info(f"rendering {count} images of {', '.join(self._value('objects'))}")
         start = time.monotonic()
         frames = list(rendered_frames(*(self._value(name) for name in names)))
         self.get_logger().info(f"rendered in {time.monotonic() - start:.1f} s")
@@ -173,7 +173,7 @@ class SimCamera(Node):
 
 def main() -> None:
     """Run the camera until it is interrupted."""
-    sys.exit(run_node("ovps_sim_camera", SimCamera))
+    sys.exit(run_node("ovps_sim_camera", "ovps_ros.tools.sim_camera", SimCamera))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def scene() -> SimpleNamespace:
     mask[200:220, 100:300] = True
     depth = np.where(mask, 0.6, 0.8).astype(np.float32)
     depth[::9] = np.nan
-    part = as_part(mask, id=2)
+    part = as_part(mask, part_id=2)
     masks = PartMasks(CAMERA.height, CAMERA.width, (part.query,), (part,), "none")
     rgb = np.random.default_rng(0).integers(0, 255, (*mask.shape, 3), dtype=np.uint8)
     header, labels = Header(frame_id="optical"), masks.label_image()

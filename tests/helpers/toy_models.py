@@ -32,13 +32,13 @@ TOY: dict[str, Any] = {
 
 
 def _compact_config() -> PartFPNConfig:
-    from ovps_core.synthetic.catalogue import HELD_OUT_PAIRS, pairs_of
+    from ovps_core.synthetic.catalogue import HELD_OUT_OBJECT_PARTS, object_parts_of
 
-    pairs = pairs_of("tabletop")
+    pairs = object_parts_of("tabletop")
     return PartFPNConfig(
         objects=tuple(dict.fromkeys(name for name, _ in pairs)),
         parts=tuple(sorted({part for _, part in pairs})),
-        object_parts=tuple(pair for pair in pairs if pair not in HELD_OUT_PAIRS),
+        object_parts=tuple(pair for pair in pairs if pair not in HELD_OUT_OBJECT_PARTS),
         size=(64, 96),
         trunk="test_efficientnet",
         dim=16,

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
 
 from ovps_core.language.parser import parse_query
-from ovps_core.pipeline.pose import Part3D
+from ovps_core.structures.part3d import Part3D
 from ovps_ros.transforms import frame_name
 
 

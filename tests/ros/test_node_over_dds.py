@@ -23,10 +23,10 @@ from rclpy.task import Future
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import String
 
-from ovps_core.pipeline.pose import CameraIntrinsics
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.ros_io.codec import masks_value
 from ovps_core.segmenter import PartSegmenter
+from ovps_core.structures.camera import CameraIntrinsics
 
 pytestmark = pytest.mark.ros
 OPTIONS = SegmentOptions(score_threshold=0.0, mask_threshold=0.495)

@@ -74,7 +74,7 @@ class SubsampledConv2d(nn.Module):
 
 
 def subsample_convolutions(backbone: nn.Module) -> None:
-    """Freeze the layers of an EfficientNet that cost most and change least, and subsample their strides.
+    """Freeze the slowest layers of an EfficientNet, which training changes little, and subsample their strides.
 
     Frozen are the depthwise filters and all layers up to the map at stride 4. This triples the images per
     second on a CPU. The network's values and the names of its weights stay the same.

@@ -60,7 +60,7 @@ def scene_folders(
 
 
 def build_release(out: Path, recipe: CompactRecipe, settings: ReleaseSettings) -> Path:
-    """Do what is left of rendering and training, then calibrate and pack.
+    """Render scenes, train, calibrate and pack; steps that are done already are skipped.
 
     Args:
         out: folder for scenes, the run's checkpoints and the weights.

@@ -82,19 +82,19 @@ def sweep(
         queries about absent objects and absent parts that got an answer.
     """
     known = set(config.objects)
-    sampler = QuerySampler(scenes.pairs, frozenset(scenes.held_out_pairs))
+    sampler = QuerySampler(scenes.object_parts, frozenset(scenes.held_out_object_parts))
     found: dict[tuple[float, Group], list[tuple[bool, float]]] = {
         (threshold, group): [] for threshold in THRESHOLDS for group in COUNTED
     }
     for index in tqdm(range(min(count, len(scenes))), desc="calibrating", unit="scene"):
         rgb, parts, _ = (np.array(array) for array in scenes.arrays(index))
-        asked = [
-            (question, group)
-            for question in sampler.sample(parts, np.random.default_rng(index))
+        sampled = [
+            (sample, group)
+            for sample in sampler.sample(parts, np.random.default_rng(index))
             for group in COUNTED
-            if group in question.groups and question.query.object in known
+            if group in sample.groups and sample.query.object in known
         ]
-        queries = list(dict.fromkeys(question.query for question, _ in asked))
+        queries = list(dict.fromkeys(sample.query for sample, _ in sampled))
         if not queries:
             continue
         encoded = segmenter.encode_queries(queries)
@@ -104,8 +104,8 @@ def sweep(
                 score_threshold=0.0, mask_threshold=threshold, max_parts=10_000
             )
             result = part_masks(maps, encoded.queries, parts.shape[0], parts.shape[1], options, "")
-            for question, group in asked:
-                mask, truth = result.mask_of(question.query), question.truth
+            for sample, group in sampled:
+                mask, truth = result.mask_of(sample.query), sample.truth
                 iou = mask_iou(mask, truth) if truth is not None else 0.0
                 found[threshold, group].append((bool(mask.any()), iou))
     means = {key: np.mean(values, axis=0) for key, values in found.items()}

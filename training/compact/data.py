@@ -1,4 +1,4 @@
-"""Rendered scenes as training batches, with random crops, turns, mirrors and lighting."""
+"""Rendered scenes as training batches, with random crops, rotations, mirroring and lighting."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class LabelTable:
 
 
 class SceneCrops(Dataset[Sample]):
-    """Data set of RGB uint8 [3, S, S] and object-part ids int64 [S, S], at random scale, turn and mirror.
+    """Data set of RGB uint8 [3, S, S] and object-part ids int64 [S, S], with random scale, rotation and mirroring.
 
     Args:
         scenes: a folder of rendered scenes.
@@ -117,7 +117,7 @@ class SceneCropsModule(L.LightningDataModule):
         val: folder to score on; at most ``MAX_VAL_SCENES`` of it are used.
         size: side of the training crops at first, pixels.
         batch: scenes per step.
-        limit: use only the first training scenes, this many; 0 for all.
+        limit: number of training scenes, from the first; 0 for all.
         augment: crop, turn and mirror training scenes at random.
     """
 
@@ -141,8 +141,8 @@ class SceneCropsModule(L.LightningDataModule):
 
     @property
     def object_parts(self) -> list[tuple[str, str]]:
-        """(object, part) per pixel value from 1 on, of the folder that knows most of them."""
-        return max((crops.scenes.pairs for crops in self.folders), key=len)
+        """(object, part) per pixel value from 1 on, of the folder with the most of them."""
+        return max((crops.scenes.object_parts for crops in self.folders), key=len)
 
     def set_crop_size(self, size: int) -> None:
         """Change the side of the training crops from the next batch on.

@@ -15,7 +15,7 @@ from torch import Tensor
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.dice import dice_loss
 from ovps_core.models.compact.model import PartFPN, PartFPNConfig
-from ovps_core.synthetic.catalogue import HELD_OUT_PAIRS, pairs_of
+from ovps_core.synthetic.catalogue import HELD_OUT_OBJECT_PARTS, object_parts_of
 from training.compact.backbone import imagenet_weights, subsample_convolutions
 from training.compact.data import LabelTable, SceneCropsModule, relight
 from training.compact.recipe import CompactRecipe
@@ -26,11 +26,11 @@ Batch = tuple[Tensor, Tensor]
 
 def network_config(recipe: CompactRecipe) -> PartFPNConfig:
     """A network for all words of the recipe's level, its object-parts without those held out."""
-    object_parts = pairs_of(recipe.data.level)
+    object_parts = object_parts_of(recipe.data.level)
     return PartFPNConfig(
         objects=tuple(dict.fromkeys(object_name for object_name, _ in object_parts)),
         parts=tuple(sorted({part_name for _, part_name in object_parts})),
-        object_parts=tuple(each for each in object_parts if each not in HELD_OUT_PAIRS),
+        object_parts=tuple(each for each in object_parts if each not in HELD_OUT_OBJECT_PARTS),
         trunk=recipe.model.backbone,
     )
 
@@ -42,7 +42,7 @@ class CompactTraining(L.LightningModule):
         config: of the network; its backbone starts from ImageNet weights.
         recipe: every number of the run.
         images: the rendered scenes; the schedule sets the size of their crops.
-        timer: tells the time used, on which the schedule depends.
+        timer: measures the training time, on which the schedule depends.
     """
 
     table_objects: Tensor

@@ -30,7 +30,7 @@ class DataRecipe:
 
     Attributes:
         level: the level of rendered scenes whose words the model knows; "wild" includes the tabletop's.
-        limit: use only the first scenes, this many; 0 for all.
+        limit: number of scenes, from the first; 0 for all.
         augment: crop, turn and mirror scenes at random.
     """
 

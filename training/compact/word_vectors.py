@@ -35,7 +35,7 @@ class Synset:
     Attributes:
         words: the words with this meaning, the most frequent first.
         hypernyms: offsets of the more general meanings.
-        artifact: whether it is an artefact.
+        artifact: True for an artefact.
         gloss: its definition.
     """
 
@@ -67,7 +67,7 @@ def read_synsets(folder: Path) -> dict[str, Synset]:
 def describe(folder: Path) -> tuple[dict[str, int], list[str], list[int]]:
     """(row of each word, one line of text per row, row of its hypernym or NO_HYPERNYM).
 
-    Only household artefacts have rows. A word stands for its most frequent sense that is one.
+    Only household artefacts have rows. A word has the row of its most frequent sense that is one.
     """
     synsets = read_synsets(folder)
 

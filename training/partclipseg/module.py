@@ -149,7 +149,7 @@ class PartCLIPSegTraining(L.LightningModule):
         }
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count intersections and areas, for the highest map per pixel and for each map by itself."""
+        """Count intersections and areas, for the highest map per pixel and for each map separately."""
         losses, logits = self.losses(batch)
         self.log("score/loss", losses.total, batch_size=len(batch[0]))
         maps = logits.object_parts

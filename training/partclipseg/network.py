@@ -8,7 +8,8 @@ from ovps_core.checkpoints import find_weights, load_model
 from ovps_core.checkpoints.file import full_state, load_full_state
 from ovps_core.errors import CheckpointError
 from ovps_core.language.vocabulary import Vocabulary
-from ovps_core.models.backbones.clip_vit import Backbone, pretrained_clip
+from ovps_core.models.backbones.clip_vit import clip_backbone, pretrained_clip
+from ovps_core.models.backbones.timm_backbone import TimmBackbone
 from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
 from ovps_core.models.families import FAMILIES
 from ovps_core.models.partclipseg.corrections import Corrections
@@ -44,9 +45,11 @@ def build_network(
         towers = pretrained_clip(recipe.clip, recipe.pretrained)
         query_encoder.text_encoder.tower.load_state_dict(towers.text.state_dict())
         if not recipe.backbone:
-            model.backbone.load_state_dict(Backbone(towers.visual, recipe.out_indices).state_dict())
+            model.backbone.load_state_dict(
+                clip_backbone(towers.visual, recipe.out_indices).state_dict()
+            )
     if recipe.backbone and recipe.backbone_pretrained:
-        tower = Backbone.from_timm(recipe.backbone, recipe.out_indices, pretrained=True)
+        tower = TimmBackbone.from_name(recipe.backbone, recipe.out_indices, pretrained=True)
         model.backbone.load_state_dict(tower.state_dict())
     return model, query_encoder
 

@@ -1,4 +1,4 @@
-"""Pictures of a trained PartCLIPSeg: photographs, true parts, predicted parts."""
+"""Plot of a trained PartCLIPSeg: photographs, true parts, predicted parts."""
 
 from __future__ import annotations
 

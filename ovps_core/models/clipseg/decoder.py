@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -45,19 +44,19 @@ class Block(nn.Module):
         """Tokens float [M, N, dim] -> the same shape."""
         query, key, value = self._heads(tokens)
         mixed = F.scaled_dot_product_attention(query, key, value)
-        return self._close(tokens, mixed)
+        return self._mlp_and_norms(tokens, mixed)
 
     def with_attention(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens as from :meth:`forward`, and softmaxed attention float [M, heads, N, N], rows are queries."""
         query, key, value = self._heads(tokens)
         scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
         attention = scores.softmax(dim=-1)
-        return self._close(tokens, attention @ value), attention
+        return self._mlp_and_norms(tokens, attention @ value), attention
 
     def _heads(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return split_heads(tokens, self.qkv.weight, self.qkv.bias, self.heads)
 
-    def _close(self, tokens: Tensor, mixed: Tensor) -> Tensor:
+    def _mlp_and_norms(self, tokens: Tensor, mixed: Tensor) -> Tensor:
         tokens = self.norm1(tokens + self.out(merge_heads(mixed)))
         return self.norm2(tokens + self.mlp(tokens))
 
@@ -95,29 +94,29 @@ class Upsampler(nn.Sequential):
             if isinstance(layer, nn.ConvTranspose2d):
                 if not sides:
                     hidden = hidden.flatten(2).transpose(1, 2)  # [M, h * w, channels]
-                hidden = _step(layer, hidden)
+                hidden = _upsample_step(layer, hidden)
                 sides.append(layer.stride[0])
             else:
                 hidden = layer(hidden)
-        # [M, h * w * step^2 ..., 1], a pixel's own places within it last: rows with rows, columns with columns
-        places = [height, width, *(side for side in sides for _ in range(2))]
-        moved = hidden.reshape(-1, *places)
+        # Each step made a block of pixels from one: [M, h, w, step, step, ...]. Bring rows and columns together.
+        extents = [height, width, *(side for side in sides for _ in range(2))]
+        moved = hidden.reshape(-1, *extents)
         moved = moved.permute(0, *range(1, moved.dim(), 2), *range(2, moved.dim(), 2))
         stride = math.prod(sides)
         return moved.reshape(*maps.shape[:2], stride * height, stride * width)
 
 
-def _step(layer: nn.ConvTranspose2d, tokens: Tensor) -> Tensor:
-    """Tokens float [M, N, in] -> float [M, N * step * step, out], the pixels of a token in a row."""
+def _upsample_step(layer: nn.ConvTranspose2d, tokens: Tensor) -> Tensor:
+    """Tokens float [M, N, in] -> float [M, N * step * step, out]; the pixels of a token are consecutive."""
     weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)  # [step * step * out, in]
-    assert layer.bias is not None  # made so above
+    assert layer.bias is not None  # Upsampler makes layers with a bias
     bias = layer.bias.repeat(layer.stride[0] ** 2)
     outputs = F.linear(tokens, weight, bias)
     return outputs.unflatten(2, (-1, layer.out_channels)).flatten(1, 2)
 
 
 class FilmDecoder(nn.Module):
-    """Decoder of every image with every condition.
+    """Decoder that combines every image with every condition.
 
     Args:
         widths: channels of the encoder layers, shallow to deep; the deepest enters first, with the condition.
@@ -174,20 +173,3 @@ class FilmDecoder(nn.Module):
 def tokens_to_maps(tokens: Tensor, grid: tuple[int, int], prefix: int) -> Tensor:
     """Tokens float [B, C, prefix + h * w, dim] -> maps float [B, C, dim, h, w]; prefix tokens are dropped."""
     return tokens[:, :, prefix:].transpose(2, 3).unflatten(3, grid)
-
-
-class VisualAdapter(nn.Module):
-    """PartCLIPSeg's adapter on CLIP's tokens: ``0.8 x + 0.2 ReLU(W2 ReLU(W1 x))``.
-
-    The bottleneck is a quarter as wide as the tokens; there are no biases.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.down = nn.Linear(dim, dim // 4, bias=False)
-        self.up = nn.Linear(dim // 4, dim, bias=False)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens float [..., dim] -> the same shape."""
-        adapted = torch.relu(self.up(torch.relu(self.down(tokens))))
-        return 0.8 * tokens + 0.2 * adapted

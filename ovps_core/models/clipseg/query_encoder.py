@@ -1,4 +1,4 @@
-"""Queries for CLIPSeg: each phrase is one text embedding."""
+"""Query encoder of CLIPSeg: each phrase is one text embedding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ovps_core.structures.query import PartQuery
 
 
 class PhraseEncoder(QueryEncoder):
-    """One condition per query: its object and part as one phrase. Any words are accepted.
+    """Encoder with one condition per query: object and part as one phrase. Any words are accepted.
 
     Args:
         text_encoder: the text tower of the CLIP model.

@@ -1,4 +1,4 @@
-"""Image-level prior over objects: a picture shows few objects, and neighbouring pixels show the same one."""
+"""Image-level prior over objects: an image shows few objects, and neighbouring pixels show the same one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def normalise_to(weights: Tensor, total: Tensor | float) -> Tensor:
 
 
 def refine_with_image_prior(objects: Tensor, *, strength: float, radius: int) -> Tensor:
-    """Weigh each pixel's object probabilities by the objects of the picture and of the neighbourhood.
+    """Weight each pixel's object probabilities by how common the objects are in the image and around the pixel.
 
-    Two steps of expectation maximisation for the unknown class priors of a picture (Saerens et al., "Adjusting the
+    Two steps of expectation maximisation for the unknown class priors of an image (Saerens et al., "Adjusting the
     outputs of a classifier to new a priori probabilities", Neural Computation 2002). The background keeps its
     share.
 

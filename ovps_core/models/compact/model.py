@@ -3,7 +3,7 @@
 It follows PartCLIPSeg's construction (parts shared between objects, objects as context, classes composed of both,
 a background) without its text-conditioned decoder. Every pixel gets a softmax over objects, one over generalised
 parts and one over the (object, part) classes of the training set, each with a background. A query selects rows of
-them, so each further query costs one multiplication.
+these maps, so each additional query costs one multiplication.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _RENAMED = {  # fields of headers that version 0.1.0 wrote
 
 @dataclass(frozen=True)
 class PartFPNConfig:
-    """Every number of a compact model.
+    """Configuration of a compact model.
 
     Attributes:
         objects, parts: known words, in the order of the softmaxes.
@@ -50,7 +50,7 @@ class PartFPNConfig:
         size: (height, width) of the network's input, pixels; multiples of 32.
         trunk: a timm network with feature maps at strides 4, 8, 16 and 32.
         dim: channels of the merged map at stride 4.
-        flip_tta: average with the answer for the mirrored image; doubles the work.
+        flip_tta: average with the prediction for the mirrored image (test-time augmentation); doubles the work.
         prior_strength: exponent of the image-level object prior (:func:`refine_with_image_prior`); 0 switches it
             off.
         prior_radius: radius of the neighbourhood in that prior, cells of stride 4.
@@ -74,7 +74,7 @@ class PartFPNConfig:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PartFPNConfig:
-        """From the header of a checkpoint, where tuples have become lists."""
+        """Read the header of a checkpoint, in which tuples are lists."""
         fields: dict[str, Any] = {
             _RENAMED.get(name, name): tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
@@ -89,7 +89,7 @@ class PartFPNConfig:
 
     @property
     def spec(self) -> ModelSpec:
-        """Specification of the network, which need not be built for it."""
+        """Specification of the network; the network is not built."""
         return ModelSpec(
             preprocessing=Preprocessing(size=self.size, mean=(0.5,) * 3, std=(0.5,) * 3),
             output_stride=4,
@@ -120,7 +120,7 @@ class PartFPN(PartModel):
 
     def __init__(self, config: PartFPNConfig) -> None:
         super().__init__()
-        import timm  # takes longer than an image, and exported graphs run without it
+        import timm  # slow to import, and not needed to run exported graphs
 
         self.config = config
         self.spec = config.spec

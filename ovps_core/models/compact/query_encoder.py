@@ -1,4 +1,4 @@
-"""Queries for a closed vocabulary: each word becomes a distribution over the known words, or is refused."""
+"""Query encoder for a closed vocabulary: each word becomes weights of known words, or is refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ovps_core.structures.query import PartQuery, RefusedQuery
 
 T = TypeVar("T")
 ClassName = tuple[Kind, str]
-"""A word, and whether it names an object or a part."""
+"""Kind of a word, and the word."""
 
 
 class VocabularyEncoder(QueryEncoder):
@@ -56,33 +56,33 @@ class VocabularyEncoder(QueryEncoder):
                     explain_refusal(query, known.objects, known.parts, known.object_parts)
                 )
         require_accepted(accepted, refused)
-        asked = [tuple(words) for _, words in accepted]
-        weights = {name: meant for _, words in accepted for name, meant in words.items()}
-        rows = [self._name_condition(kind, meant) for (kind, _), meant in weights.items()]
+        words_of_queries = [tuple(words) for _, words in accepted]
+        weights = {name: weight for _, words in accepted for name, weight in words.items()}
+        rows = [self._name_condition(kind, weight) for (kind, _), weight in weights.items()]
         names = _numbered(weights)
-        classes = _numbered(one for one in asked if len(one) == 2)
-        indices = [[names[name] for name in one] for one in classes]
+        classes = _numbered(words for words in words_of_queries if len(words) == 2)
+        indices = [[names[word] for word in words] for words in classes]
         composed = [self._class_condition(rows[part], rows[name]) for part, name in indices]
         part_index, object_index = torch.tensor(indices, dtype=torch.int64).reshape(-1, 2).unbind(1)
-        none = torch.zeros(0, self.condition_dim)
+        empty = torch.zeros(0, self.condition_dim)
         conditions = Conditions(
-            names=torch.stack(rows) if rows else none,
-            object_parts=torch.stack(composed) if composed else none,
+            names=torch.stack(rows) if rows else empty,
+            object_parts=torch.stack(composed) if composed else empty,
             part_index=part_index,
             object_index=object_index,
         )
         query_rows = tuple(
-            QueryRows(object_parts=(classes[one],))
-            if len(one) == 2
-            else QueryRows(names=(names[one[0]],))
-            for one in asked
+            QueryRows(object_parts=(classes[words],))
+            if len(words) == 2
+            else QueryRows(names=(names[words[0]],))
+            for words in words_of_queries
         )
         return EncodedQueries(
             tuple(query for query, _ in accepted), conditions, query_rows, tuple(refused)
         )
 
     def _class_weights(self, query: PartQuery) -> dict[ClassName, ClassWeights]:
-        """The known words that each word of a query means, part first.
+        """Known words for each word of a query, part first.
 
         Raises:
             QueryError: a word is not known.
@@ -131,4 +131,4 @@ class VocabularyEncoder(QueryEncoder):
 
 def _numbered(items: Iterable[T]) -> dict[T, int]:
     """The distinct items, each with its position in order of first occurrence."""
-    return {item: place for place, item in enumerate(dict.fromkeys(items))}
+    return {item: position for position, item in enumerate(dict.fromkeys(items))}

@@ -28,5 +28,5 @@ class Corrections:
 
     @classmethod
     def released(cls) -> Corrections:
-        """What the published checkpoints were trained and tested with."""
+        """Return the settings with which the published checkpoints were trained and tested."""
         return cls(False, False, False, False, False)

@@ -15,18 +15,19 @@ import torch
 from open_clip.model import CustomTextCLIP
 from torch import Tensor, nn
 
-from ovps_core.models.clipseg.decoder import FiLM, Upsampler, VisualAdapter, tokens_to_maps
+from ovps_core.models.clipseg.decoder import FiLM, Upsampler, tokens_to_maps
 from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig, clipseg_fields
 from ovps_core.models.interface import Conditions, Features, ObjectPredictions, PartLogits
+from ovps_core.models.partclipseg.adapter import VisualAdapter
 from ovps_core.models.partclipseg.corrections import Corrections
 
 
 @dataclass(frozen=True)
 class PartCLIPSegConfig(CLIPSegConfig):
-    """Every number of a PartCLIPSeg.
+    """Configuration of a PartCLIPSeg.
 
     Attributes:
-        corrections: where this model differs from the released one.
+        corrections: differences of this model from the released one.
         trained_object_parts: the (object, part) classes that the weights were trained on, in their order.
     """
 
@@ -35,7 +36,7 @@ class PartCLIPSegConfig(CLIPSegConfig):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PartCLIPSegConfig:
-        """From the header of a checkpoint, where tuples have become lists."""
+        """Read the header of a checkpoint, in which tuples are lists."""
         fields = clipseg_fields(values)
         trained = fields.pop("trained_pairs", None) or fields.get("trained_object_parts", ())
         fields["trained_object_parts"] = tuple((name, part) for name, part in trained)

@@ -1,4 +1,4 @@
-"""Queries for PartCLIPSeg: parts and objects as names, and (object, part) classes composed of both."""
+"""Query encoder of PartCLIPSeg: parts and objects as names, and (object, part) classes composed of both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ovps_core.structures.query import PartQuery
 
 
 class ObjectPartEncoder(QueryEncoder):
-    """A part of an object is answered by its class, inside the map of its object; other queries by one name.
+    """Encoder that answers a part of an object by its class, inside the object's map, and other queries by a name.
 
     Args:
         text_encoder: the text tower of the CLIP model.
@@ -76,7 +76,7 @@ class ObjectPartEncoder(QueryEncoder):
         )
 
     def _prompt_of_object(self, object_name: str) -> str:
-        """The word whose embedding stands for an object in an (object, part) class.
+        """The word whose embedding represents an object in an (object, part) class.
 
         By an index slip, a released checkpoint was trained with the *part* prompt at the object's position in its
         vocabulary (:attr:`Corrections.object_prompt`). An object outside the vocabulary keeps its own name.

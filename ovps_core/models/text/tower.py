@@ -22,12 +22,12 @@ T = TypeVar("T")
 class EmbeddingCache:
     """Text embeddings by (text, model digest), in memory and in one SQLite file.
 
-    Bounded: the least recently used rows go first. Several processes may share the file; one that is locked,
-    damaged or not writable costs a new encoding, never an error.
+    The size is bounded: the least recently used rows are removed first. Several processes may share the file. If
+    it is locked, damaged or not writable, texts are encoded again; that is never an error.
 
     Args:
-        digest: of the weights that made the embeddings; other weights never see them.
-        path: the file; None keeps to memory.
+        digest: digest of the weights that made the embeddings; other weights do not read them.
+        path: the file; None keeps embeddings in memory only.
         limit: maximum number of embeddings, in memory and in the file each.
     """
 
@@ -72,7 +72,7 @@ class EmbeddingCache:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.closing(sqlite3.connect(self.path, timeout=2.0)) as file, file:
-                file.execute("PRAGMA synchronous = OFF")  # waiting for the disk took 50 ms a text
+                file.execute("PRAGMA synchronous = OFF")  # waiting for the disk took 50 ms per text
                 file.execute(
                     "CREATE TABLE IF NOT EXISTS embeddings (key TEXT PRIMARY KEY, vector BLOB, used REAL)"
                 )

@@ -1,1 +1,1 @@
-"""Logits to masks: connected components, instances, panoptic maps."""
+"""Postprocessing of logits into masks."""

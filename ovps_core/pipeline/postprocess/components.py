@@ -44,24 +44,25 @@ def part_masks(
     options: SegmentOptions,
     model: str,
 ) -> PartMasks:
-    """Cut every query's map into connected components.
+    """Divide every query's map into connected components, one per part.
 
     Args:
-        logits: float32 [Q, h, w], one map a query.
+        logits: float32 [Q, h, w], one map per query.
         queries: the Q queries.
         height, width: of the full image, pixels.
         options: thresholds.
-        model: name and digest, passed on.
+        model: name and digest of the weights, for the result.
     """
     found: list[tuple[float, Box, NDArray[np.bool_], PartQuery]] = []
     for query, coarse in zip(queries, logits, strict=True):
-        least = query.threshold or options.score_threshold
+        min_score = query.threshold or options.score_threshold
+        # Once max_parts are found, a further part must be better than the worst of them.
         full = found and len(found) == options.max_parts
-        above = found[-1][0] if full else -math.inf  # a full answer takes only what is better
-        components = _Components.from_logits(coarse, height, width, options, max(least, above))
+        worst = found[-1][0] if full else -math.inf
+        components = _Components.from_logits(coarse, height, width, options, max(min_score, worst))
         if components is None:
             continue
-        wanted = (components.scores >= least) & (components.scores > above)
+        wanted = (components.scores >= min_score) & (components.scores > worst)
         best = np.argsort(-components.scores[wanted], kind="stable")[: query.max_parts or None]
         chosen = np.flatnonzero(wanted)[best[: options.max_parts]]
         found += [(*components.cut(label), query) for label in chosen]
@@ -76,12 +77,12 @@ def part_masks(
 
 @dataclass(frozen=True)
 class _Components:
-    """Connected components of one map, scored in one pass over its pixels; no mask is cut yet.
+    """Connected components of one map with their scores; :meth:`cut` makes their masks.
 
     Attributes:
-        scores: float64 [n], mean probability of each label; -1 where nothing is to be cut (small pieces, and
-            label 0, which is the ground).
-        labels: int32 [h, w] of the window in which pieces lie.
+        scores: float64 [n], mean probability of each label; -1 for components that are too small, and for
+            label 0, the background.
+        labels: int32 [h, w], label of each pixel of the window that contains all components.
         boxes: int32 [n, 4], left, top, width, height in the window.
         corner: (x, y) of the window in the full image.
     """
@@ -98,10 +99,10 @@ class _Components:
         height: int,
         width: int,
         options: SegmentOptions,
-        least: float,
+        min_score: float,
     ) -> _Components | None:
-        """Components of a map float32 [h, w]; None if none can be large enough or score ``least``."""
-        if _sigmoid(coarse.max()) < least:  # a mean is not above the best
+        """Components of a map float32 [h, w]; None if none can be large enough or reach ``min_score``."""
+        if _sigmoid(coarse.max()) < min_score:  # a mean is at most the maximum
             return None
         threshold = logit(options.mask_threshold)
         rows, columns = _region(coarse, height, width, threshold)
@@ -109,7 +110,7 @@ class _Components:
             return None
         fine = sample_bilinear(coarse, height, width, rows, columns)
         above = fine > threshold
-        # Of OpenCV's algorithms this one counts areas fastest where there are thousands of specks.
+        # This algorithm of OpenCV is the fastest if there are thousands of small components.
         count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
             above.view(np.uint8), 8, cv2.CV_32S, cv2.CCL_BBDT
         )
@@ -129,7 +130,7 @@ class _Components:
         )
 
     def cut(self, label: int) -> tuple[float, Box, NDArray[np.bool_]]:
-        """Score, box in the full image and mask of one piece."""
+        """Score, box in the full image and mask of one component."""
         left, top, width, height = (int(value) for value in self.boxes[label])
         mask = self.labels[top : top + height, left : left + width] == label
         box = Box(self.corner[0] + left, self.corner[1] + top, width, height)
@@ -139,7 +140,7 @@ class _Components:
 def _region(
     coarse: NDArray[np.float32], height: int, width: int, threshold: float
 ) -> tuple[slice, slice]:
-    """Rows and columns of the full image outside which no sample can be above ``threshold``."""
+    """Rows and columns of the full image that contain all samples above ``threshold``."""
     above = coarse > threshold
     spans = []
     for axis, full in ((1, height), (0, width)):
@@ -157,9 +158,9 @@ def _region(
 def sample_bilinear(
     coarse: NDArray[np.float32], height: int, width: int, rows: slice, columns: slice
 ) -> NDArray[np.float32]:
-    """A window of ``coarse`` [h, w] resized to [height, width], half-pixel centres, edges repeated.
+    """Resize ``coarse`` [h, w] to [height, width] and return a window of it.
 
-    It equals ``torch.nn.functional.interpolate(..., mode="bilinear", align_corners=False)`` cut to the window.
+    The result equals a window of ``torch.nn.functional.interpolate(..., mode="bilinear", align_corners=False)``.
     """
     down, up = _periods(rows, coarse.shape[0], height)
     across, along = _periods(columns, coarse.shape[1], width)
@@ -174,10 +175,10 @@ def sample_bilinear(
 
 
 def _periods(window: slice, coarse: int, full: int) -> tuple[slice, slice]:
-    """The coarse and the fine samples that give ``window`` and more, each resized to the other in whole numbers.
+    """Ranges of coarse and fine samples that contain ``window`` and have the same scale as the full sizes.
 
-    Coarse and fine samples meet again after a period; a cut between periods is resized as in the whole, but for
-    the samples next to it, which is why one more is taken on either side.
+    The positions of coarse and fine samples coincide once per period. A range of whole periods is therefore
+    resized as in the full image, except next to its ends, so one more period is taken on either side.
     """
     count = math.gcd(coarse, full)
     period = full // count

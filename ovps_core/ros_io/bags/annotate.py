@@ -116,7 +116,7 @@ class _Recorder:
         }
 
     def add(self, frame: BagFrame) -> None:
-        """Segment one frame and write the result, or count why not."""
+        """Segment one frame and write the result, or count the reason for leaving it out."""
         try:
             image = image_rgb(frame.image)
         except ImageError as error:
@@ -154,7 +154,7 @@ class _Recorder:
 
 
 def _storage(bag: Path) -> StoragePlugin:
-    """Storage format of the recording, because the machine it came from can read that one."""
+    """Storage format of the recording; the machine that it came from can read this format."""
     files = bag.iterdir() if bag.is_dir() else [bag]
     sqlite = any(".db3" in file.name for file in files)
     return StoragePlugin.SQLITE3 if sqlite else StoragePlugin.MCAP

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from rosbags.highlevel import AnyReader
 from tqdm import tqdm
 
 from ovps_core.datasets.coco_folder import ANNOTATIONS
@@ -27,6 +28,7 @@ from ovps_core.ros_io.bags.reading import (
     open_bag,
 )
 from ovps_core.ros_io.codec import image_depth, image_rgb, masks_value
+from ovps_core.structures.masks import PartMask
 
 MANIFEST = "manifest.json"
 _SUFFIXES = {b"\xff\xd8": "jpg", b"\x89P": "png"}
@@ -133,12 +135,12 @@ class _Writer:
     _last: NDArray[np.uint8] | None = None
 
     def add(self, frame: BagFrame) -> None:
-        """Write one frame, or count why it was left out."""
+        """Write one frame, or count the reason for leaving it out."""
         try:
             if self.options.min_motion > 0 and not self._has_moved(frame):
                 self.drops["too little motion"] += 1
                 return
-            suffix, data, height, width = _picture(frame.image)
+            suffix, data, height, width = _encoded_image(frame.image)
             depth = None
             if frame.depth is not None:
                 depth = _millimetres(image_depth(frame.depth, self.options.depth_scale))
@@ -170,12 +172,12 @@ class _Writer:
         for part in () if masks is None else masks.parts:
             self._annotate(entry["id"], part, height, width)
 
-    def _annotate(self, image: int, part: Any, height: int, width: int) -> None:
+    def _annotate(self, image_id: int, part: PartMask, height: int, width: int) -> None:
         box = part.box
         self.coco["annotations"].append(
             {
                 "id": len(self.coco["annotations"]) + 1,
-                "image_id": image,
+                "image_id": image_id,
                 "category_id": self._category(part.query.object, part.query.part),
                 "bbox": [box.x_offset, box.y_offset, box.width, box.height],
                 "area": part.area,
@@ -229,7 +231,7 @@ def motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
     return float(np.quantile(steps, 0.9))
 
 
-def _picture(message: Any) -> tuple[str, bytes, int, int]:
+def _encoded_image(message: Any) -> tuple[str, bytes, int, int]:
     """Encode a colour image as (file suffix, file content, height, width)."""
     if message.__msgtype__ != COMPRESSED:
         rgb = image_rgb(message)
@@ -237,8 +239,8 @@ def _picture(message: Any) -> tuple[str, bytes, int, int]:
     data = bytes(message.data)
     suffix = _SUFFIXES.get(data[:2])
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            width, height = picture.size
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
     except (OSError, UnidentifiedImageError):
         suffix = None
     if suffix is None:
@@ -252,18 +254,18 @@ def _millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
     return np.where(steps <= 65535, steps, 0).astype(np.uint16)
 
 
-def _static_transforms(reader: Any) -> list[dict[str, Any]]:
+def _static_transforms(reader: AnyReader) -> list[dict[str, Any]]:
     """Transforms on /tf_static, the last one of each child frame."""
     found: dict[str, dict[str, Any]] = {}
     connections = [c for c in reader.connections if c.topic == "/tf_static"]
     for connection, _, raw in reader.messages(connections=connections) if connections else ():
-        for one in reader.deserialize(raw, connection.msgtype).transforms:
-            shift, turn = one.transform.translation, one.transform.rotation
-            found[one.child_frame_id] = {
-                "parent": one.header.frame_id,
-                "child": one.child_frame_id,
-                "translation": [shift.x, shift.y, shift.z],
-                "rotation_xyzw": [turn.x, turn.y, turn.z, turn.w],
+        for stamped in reader.deserialize(raw, connection.msgtype).transforms:
+            translation, rotation = stamped.transform.translation, stamped.transform.rotation
+            found[stamped.child_frame_id] = {
+                "parent": stamped.header.frame_id,
+                "child": stamped.child_frame_id,
+                "translation": [translation.x, translation.y, translation.z],
+                "rotation_xyzw": [rotation.x, rotation.y, rotation.z, rotation.w],
             }
     return list(found.values())
 

@@ -1,4 +1,4 @@
-"""The package's own messages for rosbags: definitions from msg/*.msg, and values turned into them."""
+"""Messages of ovps_ros for rosbags: their definitions from msg/*.msg, and an encoder of values."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def definitions_folder() -> Path:
     """Folder of the .msg files: in the source tree, a sourced ROS workspace, or this Python's prefix.
 
     Raises:
-        MissingDependencyError: the files are in none of these places.
+        MissingDependencyError: none of these folders has the files.
     """
     prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
     shares = [Path(p) / "share/ovps_ros/msg" for p in (*prefixes, sysconfig.get_path("data")) if p]
-    places = [Path(__file__).parents[3] / "msg", *shares]
-    for place in places:
-        if (place / "PartMasks.msg").is_file():
-            return place
+    folders = [Path(__file__).parents[3] / "msg", *shares]
+    for folder in folders:
+        if (folder / "PartMasks.msg").is_file():
+            return folder
     raise MissingDependencyError(
-        f"no message definitions in {', '.join(map(str, places))}; "
+        f"no message definitions in {', '.join(map(str, folders))}; "
         "install the package again, or source the workspace it was built in"
     )
 
 
 @functools.cache
 def typestore() -> Typestore:
-    """Types of the standard messages and of ovps_ros; made once, because rosbags generates code for every type."""
+    """Types of the standard messages and of ovps_ros; cached, because rosbags generates code for every type."""
     store = get_typestore(Stores.ROS2_JAZZY)
     types: dict[Any, Any] = {}
     for file in sorted(definitions_folder().glob("*.msg")):
@@ -50,4 +50,4 @@ def make_message(type_name: str, /, **fields: Any) -> Any:
 
 
 message_encoder = MessageEncoder(make_message)
-"""Writer of values as messages of rosbags."""
+"""Encoder of values as messages of rosbags."""

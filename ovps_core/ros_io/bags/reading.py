@@ -84,20 +84,20 @@ class _Nearest:
     """Search for the message nearest to a stamp.
 
     Args:
-        stamps: of all messages of a topic, in the order recorded, nanoseconds.
+        stamps: stamps of all messages of a topic, in the order recorded, nanoseconds.
     """
 
     def __init__(self, stamps: list[int]) -> None:
         self._order = np.argsort(np.array(stamps, np.int64), kind="stable")
         self._sorted = np.array(stamps, np.int64)[self._order]
 
-    def to(self, stamp: int) -> tuple[int, float]:
-        """Find (number of the nearest message, difference in nanoseconds); (-1, inf) if there is none."""
+    def find(self, stamp: int) -> tuple[int, float]:
+        """Return (number of the nearest message, difference in nanoseconds); (-1, inf) if there is none."""
         if not len(self._sorted):
             return -1, math.inf
-        place = int(np.searchsorted(self._sorted, stamp))
-        around = range(max(0, place - 1), min(place + 1, len(self._sorted)))
-        best = min(around, key=lambda i: abs(int(self._sorted[i]) - stamp))
+        position = int(np.searchsorted(self._sorted, stamp))
+        candidates = range(max(0, position - 1), min(position + 1, len(self._sorted)))
+        best = min(candidates, key=lambda i: abs(int(self._sorted[i]) - stamp))
         return int(self._order[best]), abs(int(self._sorted[best]) - stamp)
 
 
@@ -128,8 +128,8 @@ class BagFrames:
     """Iterable over the frames of a recording, in the order recorded.
 
     Messages are matched by header.stamp, never by record time: the nearest depth and masks within
-    ``slop_s``, the nearest camera_info at any distance. Memory does not grow with the recording: of messages
-    that no waiting frame needs, only the stamps are kept.
+    ``slop_s``, the nearest camera_info at any distance. Memory does not grow with the recording: only the stamps
+    are kept of messages that no waiting frame needs.
 
     Args:
         reader: an open recording.
@@ -177,21 +177,21 @@ class BagFrames:
             held[item] = recorded
             if item[0] == "image":
                 waiting.append(item[1])
-            while waiting and all(one in held for one in self._matches[waiting[0]].items()):
+            while waiting and all(key in held for key in self._matches[waiting[0]].items()):
                 items = self._matches[waiting.popleft()].items()
                 frame = self._frame({role: held[role, number] for role, number in items})
                 uses.subtract(items)
-                for one in items:
-                    if not uses[one]:
-                        del held[one]
+                for key in items:
+                    if not uses[key]:
+                        del held[key]
                 if frame is not None:
                     yield frame
 
     def _frame(self, recorded: dict[str, _Recorded]) -> BagFrame | None:
         messages: dict[str, Any] = dict.fromkeys(_TYPES)
-        for role, one in recorded.items():
+        for role, message in recorded.items():
             try:
-                messages[role] = self._reader.deserialize(one.raw, one.type_name)
+                messages[role] = self._reader.deserialize(message.raw, message.type_name)
             except (AnyReaderError, ValueError, IndexError, struct.error, AssertionError):
                 self.drops[f"damaged {role} message"] += 1
                 return None
@@ -221,7 +221,7 @@ class BagFrames:
             seen.add(stamp)
             match = {"image": number}
             for role, nearest in others.items():
-                found, apart = nearest.to(stamp)
+                found, apart = nearest.find(stamp)
                 if apart <= slop or (role == "info" and found >= 0):
                     match[role] = found
             absent = sorted(required - set(match))
@@ -235,7 +235,7 @@ def only_image_topic(reader: AnyReader) -> str:
     """Find the only topic of colour images in a recording.
 
     Raises:
-        RecordingError: there is no such topic, or more than one; the message names them.
+        RecordingError: there is none, or more than one; the message names them.
     """
     names = sorted({c.topic for c in reader.connections if c.msgtype in _TYPES["image"]})
     colour = [name for name in names if "depth" not in name.lower()]
@@ -251,11 +251,11 @@ def _find(reader: AnyReader, role: str, topic: str) -> list[Any]:
     found = [connection for connection in reader.connections if connection.topic == topic]
     if found and all(connection.msgtype in _TYPES[role] for connection in found):
         return found
-    there = sorted({f"{c.topic} ({c.msgtype})" for c in reader.connections})
+    available = sorted({f"{c.topic} ({c.msgtype})" for c in reader.connections})
     problem = f"of type {found[0].msgtype}" if found else "not in the recording"
     raise RecordingError(
         f"--{role} {topic} is {problem}; expected {' or '.join(_TYPES[role])}. "
-        f"The recording has: {', '.join(there) or 'nothing'}"
+        f"The recording has: {', '.join(available) or 'nothing'}"
     )
 
 

@@ -84,7 +84,7 @@ def test_ade_has_an_item_for_each_instance_and_unseen_ones_of_training_images(tm
     write_ade(tmp_path)
     reader = ADE20KPart234(tmp_path)
     items = [item.read() for item in reader.evaluation_items()]
-    names = reader.vocabulary.pair_names
+    names = reader.vocabulary.object_part_names
     shown = [{names[row] for row in np.unique(item.parts) if row != IGNORE} for item in items]
     assert shown == [{"chair back"}, {"chair seat"}, {"bench seat"}]
     (training,) = [item.read() for item in reader.training_items()]
@@ -286,7 +286,7 @@ def write_samples(samples: Path, root: Path) -> None:
 def test_real_photographs_are_measured(tmp_path):
     write_samples(Path(os.environ["OVPS_SAMPLES"]), tmp_path)
     reader = PascalPart116(tmp_path)
-    gallery = Gallery(reader.vocabulary.pair_names)
+    gallery = Gallery(reader.vocabulary.object_part_names)
     moved = knowing(reader, lambda labels: np.roll(labels, (4, 4), axis=(0, 1)))
     result = evaluate_benchmark(
         reader, moved, model="truth, 4 pixels away", on_item=gallery.add_item

@@ -14,7 +14,7 @@ from ovps_core.evaluation.query_sampler import SMALL, VISIBLE, Group, QuerySampl
 from ovps_core.evaluation.rendered import evaluate_rendered
 from ovps_core.models.interface import Conditions, EncodedQueries
 from ovps_core.segmenter import PartSegmenter
-from ovps_core.synthetic.catalogue import HELD_OUT_PAIRS
+from ovps_core.synthetic.catalogue import HELD_OUT_OBJECT_PARTS
 from ovps_core.synthetic.reader import RenderedScenes
 
 pytest.importorskip("mujoco")
@@ -74,7 +74,7 @@ class Knowing:
         part = "handle" if query.part in self.hears else query.part
         return [
             value
-            for value, pair in enumerate(self.scenes.pairs, start=1)
+            for value, pair in enumerate(self.scenes.object_parts, start=1)
             if query.object in ("", pair[0]) and part in ("", pair[1])
         ]
 
@@ -99,7 +99,8 @@ def test_a_model_that_knows_everything_gets_everything(scenes):
         assert 0.0 < result.groups[group].metrics().mean_iou < 0.9
     pairs = {name: seen for name, seen, _ in result.pairs()}
     assert all(
-        seen == (tuple(name.rsplit(" ", 1)) not in HELD_OUT_PAIRS) for name, seen in pairs.items()
+        seen == (tuple(name.rsplit(" ", 1)) not in HELD_OUT_OBJECT_PARTS)
+        for name, seen in pairs.items()
     )
 
 

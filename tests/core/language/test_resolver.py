@@ -18,10 +18,10 @@ from ovps_core.language.parser import parse_query
 from ovps_core.language.resolver import resolve, split_object_part
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.query import PartQuery
-from ovps_core.synthetic.catalogue import OBJECT_CLASSES, PAIRS
+from ovps_core.synthetic.catalogue import OBJECT_CLASSES, OBJECT_PARTS
 
 OBJECTS = sorted(OBJECT_CLASSES)
-PARTS = sorted({part for _, part in PAIRS})
+PARTS = sorted({part for _, part in OBJECT_PARTS})
 KNOWN = {"object": OBJECTS, "part": PARTS}
 CUTLERY = ("knife", "fork", "spoon")
 

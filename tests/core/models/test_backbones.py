@@ -7,7 +7,7 @@ import torch
 from helpers.toy_models import TOY_CLIP, build
 
 from ovps_core.language.parser import parse_queries
-from ovps_core.models.backbones.clip_vit import Backbone, build_clip
+from ovps_core.models.backbones.clip_vit import build_clip, clip_backbone
 from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
 
 CLIP_TOWERS = ["PE-Core-T-16-384", "MobileCLIP2-S0", "MobileCLIP2-B"]
@@ -32,7 +32,7 @@ def test_timm_towers(name: str) -> None:
 @pytest.mark.parametrize("name", CLIP_TOWERS)
 @torch.no_grad()
 def test_clip_towers(name: str) -> None:
-    backbone = Backbone(build_clip(name).visual).eval()
+    backbone = clip_backbone(build_clip(name).visual).eval()
     assert len(backbone.out_indices) == len(backbone.widths) == 3
     for height, width in ((128, 128), (128, 192)):
         rows, columns = backbone.grid(height, width)
@@ -50,5 +50,5 @@ def test_sizes_come_from_the_tower(
     name: str, stride: int, width: int, taps: tuple[int, ...]
 ) -> None:
     with torch.device("meta"):
-        backbone = Backbone(build_clip(name).visual)
+        backbone = clip_backbone(build_clip(name).visual)
     assert (backbone.stride, backbone.widths, backbone.out_indices) == (stride, (width,) * 3, taps)

@@ -8,8 +8,10 @@ from scipy.spatial.transform import Rotation
 
 from ovps_core.errors import ImageError
 from ovps_core.language.parser import parse_query
-from ovps_core.pipeline.pose import CameraIntrinsics, Part3D, part_3d, parts_3d
+from ovps_core.pipeline.pose import part_3d, parts_3d
+from ovps_core.structures.camera import CameraIntrinsics
 from ovps_core.structures.masks import Box, PartMask, PartMasks
+from ovps_core.structures.part3d import Part3D
 
 CAMERA = CameraIntrinsics(600.0, 600.0, 319.5, 239.5, 640, 480)
 SEEDS = 30
@@ -117,7 +119,7 @@ def rod() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_axes_size_and_indices(rod: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     depth, _, centre = rod
-    mask = as_part(depth > 0, id=3)
+    mask = as_part(depth > 0, part_id=3)
     part = part_3d(mask, depth, CAMERA)
     assert part is not None
     assert (part.id, part.track_id, part.query, part.score) == (3, 4, mask.query, mask.score)
@@ -167,7 +169,7 @@ def test_thin_part(thickness: int) -> None:
 
 
 def test_parts_keep_their_order_and_ids(rod: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    depth, handle = rod[0], as_part(rod[0] > 0, id=1)
+    depth, handle = rod[0], as_part(rod[0] > 0, part_id=1)
     nothing = np.zeros_like(handle.mask)
     nothing[0, 0] = True
     empty = PartMask(2, handle.query, 0.5, handle.box, nothing)

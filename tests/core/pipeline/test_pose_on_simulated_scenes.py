@@ -12,7 +12,9 @@ from tabulate import tabulate
 
 from ovps_core import PartSegmenter
 from ovps_core.errors import CheckpointError
-from ovps_core.pipeline.pose import CameraIntrinsics, Part3D, part_3d
+from ovps_core.pipeline.pose import part_3d
+from ovps_core.structures.camera import CameraIntrinsics
+from ovps_core.structures.part3d import Part3D
 
 pytest.importorskip("mujoco")
 pytest.importorskip("trimesh")

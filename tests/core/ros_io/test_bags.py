@@ -15,8 +15,9 @@ from ovps_core import PartSegmenter, SegmentOptions
 from ovps_core.cli import main
 from ovps_core.datasets.coco_folder import CocoFolder, ObjectPart
 from ovps_core.errors import DatasetError
-from ovps_core.pipeline.pose import CameraIntrinsics, parts_3d
+from ovps_core.pipeline.pose import parts_3d
 from ovps_core.pipeline.tracking import Tracker
+from ovps_core.structures.camera import CameraIntrinsics
 
 pytest.importorskip("rosbags")
 

@@ -10,10 +10,10 @@ import pytest
 
 from ovps_core.errors import BackendError, DatasetError
 from ovps_core.synthetic.catalogue import (
-    HELD_OUT_PAIRS,
+    HELD_OUT_OBJECT_PARTS,
     OBJECT_CLASSES,
     classes_of,
-    pairs_of,
+    object_parts_of,
 )
 from ovps_core.synthetic.object_class import TEST_BAND, ShapeRng
 
@@ -41,10 +41,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_the_tabletop_vocabulary_shares_parts_between_objects() -> None:
-    pairs = pairs_of("tabletop")
+    pairs = object_parts_of("tabletop")
     assert len({o for o, _ in pairs}) >= 16
     assert len({p for _, p in pairs}) >= 14
-    for name, part in HELD_OUT_PAIRS:
+    for name, part in HELD_OUT_OBJECT_PARTS:
         assert any(o == name and p != part for o, p in pairs)
         assert any(p == part and o != name for o, p in pairs)
 
@@ -89,12 +89,12 @@ def test_labels_agree_with_instances_and_depth(folder) -> None:
     from ovps_core.synthetic.reader import RenderedScenes
 
     scenes = RenderedScenes(folder)
-    assert len(scenes) == 70 and scenes.pairs == pairs_of("tabletop")
+    assert len(scenes) == 70 and scenes.object_parts == object_parts_of("tabletop")
     for i in range(0, 70, 5):
         scene = scenes[i]
         np.testing.assert_array_equal(scene.parts > 0, scene.objects > 0)
         for value in np.unique(scene.parts[scene.parts > 0]):
-            name, _ = scenes.pairs[value - 1]
+            name, _ = scenes.object_parts[value - 1]
             numbers = np.unique(scene.objects[scene.parts == value])
             assert {scene.instances[n - 1][0] for n in numbers} == {name}
         # A labelled pixel's 3D point lies near the object that it is labelled with.
@@ -161,10 +161,10 @@ def test_every_class_of_a_level_can_rest_on_the_table() -> None:
 
 
 def test_the_wild_vocabulary_is_wide_and_keeps_the_tabletop_pixel_values() -> None:
-    pairs = pairs_of("wild")
+    pairs = object_parts_of("wild")
     assert len({o for o, _ in pairs}) >= 40
     assert len({p for _, p in pairs}) >= 25
-    assert pairs[: len(pairs_of("tabletop"))] == pairs_of("tabletop")
+    assert pairs[: len(object_parts_of("tabletop"))] == object_parts_of("tabletop")
     assert len(pairs) <= 255
 
 

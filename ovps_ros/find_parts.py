@@ -213,6 +213,7 @@ class FindPartsServer:
     async def _execute(self, handle: ServerGoalHandle) -> Any:
         goal = self._goals[_key(handle)]
         await goal.done
+        assert goal.result is not None  # set before the goal is done
         with self._lock:
             del self._goals[_key(handle)]
         if goal.timer is not None:

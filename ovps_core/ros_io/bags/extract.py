@@ -259,7 +259,8 @@ def _static_transforms(reader: AnyReader) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     connections = [c for c in reader.connections if c.topic == "/tf_static"]
     for connection, _, raw in reader.messages(connections=connections) if connections else ():
-        for stamped in reader.deserialize(raw, connection.msgtype).transforms:
+        message: Any = reader.deserialize(raw, connection.msgtype)
+        for stamped in message.transforms:
             translation, rotation = stamped.transform.translation, stamped.transform.rotation
             found[stamped.child_frame_id] = {
                 "parent": stamped.header.frame_id,

@@ -26,7 +26,7 @@ from rclpy.serialization import serialize_message
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engines import EngineCache
-from ovps_core.engines.openvino.calibration import read_calibration
+from ovps_core.engines.calibration import read_calibration
 from ovps_core.segmenter import PartSegmenter
 from ovps_ros import parameters
 from ovps_ros.cameras import CameraStream

@@ -1,4 +1,4 @@
-"""What tests share: the parity fixtures, and a robot beside a running node."""
+"""Shared fixtures: recorded outputs of the originals, and a robot beside a running node."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def check_fit(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) ->
     """Check that ``state`` has exactly the tensors of the family and configuration of ``info``.
 
     Raises:
-        CheckpointError: it has not; lists the first missing, unexpected and reshaped ones.
+        CheckpointError: it does not; lists the first missing, unexpected and reshaped tensors.
     """
     with torch.device("meta"):  # shapes only: no second copy of the weights
         model, query_encoder = FAMILIES[info.model].build(info.config)

@@ -11,7 +11,7 @@ _FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 
 
 def is_hub_name(name: str) -> bool:
-    """Return whether ``name`` reads as a Hugging Face repository and is no file or folder here."""
+    """Return whether ``name`` reads as a Hugging Face repository and is not a local file or folder."""
     return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and not Path(name).exists()
 
 

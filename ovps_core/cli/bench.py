@@ -12,7 +12,7 @@ from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.cli import CommandModule
 from ovps_core.cli.options import add_calibrate_option
 from ovps_core.cli.plugins import load_plugin
-from ovps_core.engines.openvino.calibration import read_calibration
+from ovps_core.engines.calibration import read_calibration
 from ovps_core.errors import MissingDependencyError
 from ovps_core.profiling.workloads import RANDOM_MODELS
 

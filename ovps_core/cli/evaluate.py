@@ -207,8 +207,8 @@ def _run_rendered(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         scenes = RenderedScenes(args.scenes)
         if scenes.settings["level"] != args.level:
             raise UsageError(
-                f"{args.scenes} holds {scenes.settings['level']} scenes; asked for {args.level}. "
-                f"Say --level {scenes.settings['level']}."
+                f"{args.scenes} holds {scenes.settings['level']} scenes, not {args.level}. "
+                f"Use --level {scenes.settings['level']}."
             )
     gallery = Gallery()
     result = evaluate_rendered(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engines import EngineCache
-from ovps_core.engines.openvino.calibration import read_calibration
+from ovps_core.engines.calibration import read_calibration
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.segmenter import PartSegmenter
 

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     """Segment one picture, write the files, print the parts.
 
     Raises:
-        UsageError: the output is no .png or .jpg, or cannot be written.
+        UsageError: the output does not end in .png or .jpg, or cannot be written.
         ImageError: the picture cannot be read.
     """
     if args.output and args.output.suffix.lower() not in _SUFFIXES:

@@ -35,7 +35,7 @@ class GraphEngine(Engine, Generic[Graph]):
     Args:
         model: the network, or its file; the weights are copied into the graphs.
         precision: see :attr:`Engine.precision`.
-        engine_cache: folder of the exported graphs, and who is told while they are built.
+        engine_cache: folder of the exported graphs, and the callback for progress while they are built.
     """
 
     reuses_outputs = False

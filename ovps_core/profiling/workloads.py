@@ -12,8 +12,8 @@ import torch
 
 from ovps_core.checkpoints import CheckpointInfo, LoadedModel, find_weights, load_model
 from ovps_core.engines import make_engine
+from ovps_core.engines.calibration import calibration_images
 from ovps_core.engines.interface import Engine
-from ovps_core.engines.openvino.calibration import calibration_images
 from ovps_core.errors import CheckpointError
 from ovps_core.models.clipseg.model import CLIPSegConfig
 from ovps_core.models.compact.model import PartFPNConfig

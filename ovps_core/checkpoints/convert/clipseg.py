@@ -63,7 +63,7 @@ def convert_original_decoder(weights: ReleasedWeights) -> tuple[CheckpointInfo, 
 def clipseg_values(state: StateDict, config: Mapping[str, Any]) -> dict[str, Any]:
     """Read the fields of :class:`CLIPSegConfig` from tensors under Hugging Face's names.
 
-    What the tensors do not tell (numbers of heads, image size) comes from ``config``, a Hugging Face
+    The numbers of heads and the image size do not show in the tensors; they come from ``config``, a Hugging Face
     configuration. If it is not there either, CLIP's own values are used: 64 channels per head, 352 pixels.
 
     Raises:

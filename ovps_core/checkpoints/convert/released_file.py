@@ -46,7 +46,7 @@ def read_state(source: Path) -> StateDict:
     Pickled files go through PyTorch's restricted unpickler, which builds tensors and plain containers only.
 
     Raises:
-        CheckpointError: no such file, a damaged one, or a pickle that asks for more.
+        CheckpointError: the file is missing or damaged, or its pickle holds objects other than tensors.
     """
     path = _weights_file(source)
     if path.suffix == ".safetensors":

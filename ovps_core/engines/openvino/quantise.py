@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovps_core.engines.chunking import graph_inputs
-from ovps_core.engines.low_precision import inference_copy
-from ovps_core.engines.openvino.calibration import (
+from ovps_core.engines.calibration import (
     OBJECT_PARTS,
     calibration_digest,
     calibration_images,
 )
+from ovps_core.engines.chunking import graph_inputs
+from ovps_core.engines.low_precision import inference_copy
 from ovps_core.engines.openvino.graph import QuantisationRoles
 from ovps_core.engines.openvino.packages import import_nncf, import_openvino
 from ovps_core.engines.subgraphs import subgraph_named
@@ -47,7 +47,7 @@ def quantisation_key(calibration: Sequence[RgbImage], precision: str) -> dict[st
 
 
 def int8_saturates() -> bool:
-    """Whether sums of two int8 products can overflow 16 bits on this processor.
+    """Return whether sums of two int8 products can overflow 16 bits on this processor.
 
     x86 processors before VNNI add pairs of uint8 x int8 products with saturation (``vpmaddubsw``).
     """

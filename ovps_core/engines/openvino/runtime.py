@@ -172,7 +172,7 @@ def export_ir(
 
 
 def has_bf16() -> bool:
-    """Whether this processor multiplies in bf16 (avx512_bf16 or AMX), as OpenVINO sees it.
+    """Return whether this processor multiplies in bf16 (avx512_bf16 or AMX), as OpenVINO sees it.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ovps_core.engines.openvino.calibration import calibration_images, read_calibration
+from ovps_core.engines.calibration import calibration_images, read_calibration
 from ovps_core.errors import ImageError
 
 

@@ -12,8 +12,8 @@ from helpers.toy_models import encoder_of, toy_clipseg, toy_compact, toy_partcli
 from torch import Tensor
 
 from ovps_core.engines import make_engine
+from ovps_core.engines.calibration import calibration_images
 from ovps_core.engines.interface import Engine, EngineShape
-from ovps_core.engines.openvino.calibration import calibration_images
 from ovps_core.errors import BackendError, MissingDependencyError
 from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.interface import Conditions, PartLogits, PartModel

@@ -1,4 +1,4 @@
-"""What surrounds the network on a GPU gives what the CPU gives; its logic runs here without one."""
+"""Preprocessing and postprocessing on a GPU equal those on the CPU; their logic runs here without a GPU."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from ovps_core.engines.calibration import calibration_images
 from ovps_core.engines.chunking import pad_to_bucket, round_up_to_bucket, split
 from ovps_core.engines.cuda.postprocess import occupied_maps
 from ovps_core.engines.cuda.preprocess import resize_and_normalise, to_pixels_cuda
-from ovps_core.engines.openvino.calibration import calibration_images
 from ovps_core.models.interface import Conditions, Preprocessing
 from ovps_core.pipeline.postprocess.components import SegmentOptions, part_masks
 from ovps_core.pipeline.preprocess import to_pixels

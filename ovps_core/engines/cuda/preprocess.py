@@ -60,8 +60,7 @@ def resize_and_normalise(image: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 @functools.cache
 def _triton_works() -> bool:
-    """Return whether a kernel can be built here; Triton comes with PyTorch, the C compiler that it needs does
-    not."""
+    """Return whether a kernel can be built: Triton comes with PyTorch, but the C compiler it needs does not."""
     if not importlib.util.find_spec("triton"):
         return False
     smallest = torch.zeros(1, 1, 3, dtype=torch.uint8, device="cuda")

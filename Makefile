@@ -15,8 +15,9 @@ MESSAGES := $(wildcard msg/*.msg srv/*.srv action/*.action)
 demo: $(INSTALLED)
 	$(BIN)/python -m ovps_ros.tools.demo --out out/demo
 
+# Several processes share the cores; threads of PyTorch that spin between operations would slow all of them.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

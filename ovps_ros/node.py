@@ -170,9 +170,16 @@ class OvpsNode(LifecycleNode):
 
     def _set_activity(self, name: str) -> None:
         """Show a step of configuring in the ``model`` diagnostic."""
+        self._end_if_shut_down()
         self._activity = Activity(name)
 
+    def _end_if_shut_down(self) -> None:
+        """End a long configure between two of its steps once Ctrl-C or SIGTERM has come."""
+        if not self.context.ok():
+            raise KeyboardInterrupt
+
     def _on_engine_progress(self, detail: str) -> None:
+        self._end_if_shut_down()
         activity = self._activity
         if activity is None or activity.name != "building engine":
             activity = Activity("building engine")

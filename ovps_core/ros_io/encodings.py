@@ -70,7 +70,9 @@ def to_rgb(
         )
     size, channels, code = _COLOUR[encoding]
     if encoding.startswith(("yuv", "uyvy", "yuyv")) and width % 2:
-        raise ImageError(f"{encoding} image {width} pixels wide; pixels come in pairs, expected an even width")
+        raise ImageError(
+            f"{encoding} image {width} pixels wide; pixels come in pairs, expected an even width"
+        )
     rows = _rows(data, height, width, encoding, size, channels, step, is_bigendian)
     if size == 2:
         rows = np.asarray(cv2.convertScaleAbs(rows, alpha=255 / 65535), dtype=np.uint8)

@@ -116,7 +116,7 @@ def mask_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
         0.5
     """
     union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 1.0
+    return float(np.count_nonzero(a & b) / union) if union else 1.0
 
 
 def boxed_mask_iou(
@@ -144,4 +144,4 @@ def boxed_mask_iou(
         crops.append(mask[moved.slices])
     common = np.count_nonzero(crops[0] & crops[1])
     union = np.count_nonzero(mask_a) + np.count_nonzero(mask_b) - common
-    return common / union if union else 0.0
+    return float(common / union) if union else 0.0

@@ -27,8 +27,15 @@ def object_part_colours() -> np.ndarray:
     return colours
 
 
-def contact_sheet(scenes: Sequence[Scene]) -> np.ndarray:
-    """Draw an RGB sheet uint8 [H, W, 3]; each cell is a picture, its part map and a legend."""
+def contact_sheet(
+    scenes: Sequence[Scene], object_parts: Sequence[tuple[str, str]] = OBJECT_PARTS
+) -> np.ndarray:
+    """Draw an RGB sheet uint8 [H, W, 3]; each cell is a picture, its part map and a legend.
+
+    Args:
+        scenes: all of one size.
+        object_parts: the (object, part) of pixel value i + 1 is ``object_parts[i]``.
+    """
     colours = object_part_colours()
     side = scenes[0].rgb.shape[0]
     cells = []
@@ -40,7 +47,7 @@ def contact_sheet(scenes: Sequence[Scene]) -> np.ndarray:
             pixels = int((scene.parts == value).sum())
             x, y = 4 + (k % 3) * (2 * side // 3), side + 11 + (k // 3) * 12
             cv2.rectangle(cell, (x, y - 7), (x + 7, y), colours[value].tolist(), -1)
-            text = f"{' '.join(OBJECT_PARTS[value - 1])} {pixels}"
+            text = f"{' '.join(object_parts[value - 1])} {pixels}"
             cv2.putText(
                 cell, text, (x + 11, y), cv2.FONT_HERSHEY_SIMPLEX, 0.33, (0, 0, 0), 1, cv2.LINE_AA
             )

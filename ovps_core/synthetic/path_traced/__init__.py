@@ -1,1 +1,1 @@
-"""Path-traced scenes of tabletops and rooms, drawn by Blender's Cycles: a second look beside MuJoCo's."""
+"""Path-traced scenes of tabletops and rooms, rendered with Blender's Cycles."""

@@ -1,4 +1,4 @@
-"""Drawing a composition with Blender's Cycles: linear radiance, exact labels, metric depth."""
+"""Rendering of a composition with Blender's Cycles: linear radiance, exact labels, metric depth."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOUNCES = {
 
 
 class CyclesScene:
-    """One composition as Blender's current scene; draws labels and depth first, then radiance.
+    """One composition as Blender's current scene. Call :meth:`labels` first, then :meth:`radiance`.
 
     Args:
         object_part_id: (object, part) -> pixel value of a part map; others are 0.
@@ -56,24 +56,24 @@ class CyclesScene:
         self._camera = _add_camera(self._scene, composition.camera)
         if rng.random() < 0.35:
             self._camera.dof.focus_distance = composition.focus
-            # Of a full-frame camera of the same view; robots' small sensors blur less.
+            # f-number of a full-frame camera with the same view; small sensors blur less.
             self._fstop = float(np.exp(rng.uniform(np.log(5.0), np.log(22.0))))
         else:
             self._fstop = 0.0
 
     def labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Labels and depth at the centre of every pixel.
+        """Render labels and depth at the centre of every pixel.
 
         Returns:
             Part map and object map, uint8 [H, W]; depth float32 [H, W] in metres along the
-            optical axis, 0 where nothing is.
+            optical axis, 0 on empty pixels.
         """
         scene = self._scene
         self._camera.dof.use_dof = False
         scene.cycles.samples = 1
         scene.cycles.max_bounces = 0
         scene.cycles.use_denoising = False
-        # One path through each pixel's centre: no edge is mixed of two labels.
+        # One path through each pixel's centre, so that no edge mixes two labels.
         scene.cycles.pixel_filter_type = "BOX"
         scene.cycles.filter_width = 0.01
         scene.use_nodes = True
@@ -87,7 +87,7 @@ class CyclesScene:
         )  # fmt: skip
 
     def radiance(self) -> np.ndarray:
-        """Linear light, float32 [H, W, 3], path-traced and denoised."""
+        """Render linear radiance, float32 [H, W, 3], path-traced and denoised."""
         scene = self._scene
         scene.cycles.samples = self._settings.samples
         scene.cycles.use_denoising = True
@@ -104,7 +104,7 @@ class CyclesScene:
         """Render and read back float32 [H, W, 4]; ``depth`` is the bits of a channel."""
         import bpy
 
-        # Blender gives pixels only through files; memory where the system has a folder for it.
+        # Blender returns float pixels only through files; /dev/shm keeps them in memory.
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         with tempfile.TemporaryDirectory(dir=memory) as folder:
             path = str(Path(folder) / "picture.exr")
@@ -122,7 +122,7 @@ class CyclesScene:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Blender's line per sample out of standard output, which its C++ code writes to."""
+    """Hide the progress lines that Blender's C++ code writes to standard output."""
     sys.stdout.flush()
     kept = os.dup(1)
     with open(os.devnull, "wb") as nothing:
@@ -157,7 +157,7 @@ def _configure(scene: Any, settings: PathTraceSettings, threads: int) -> None:
 
 
 def _route_labels(scene: Any) -> None:
-    """Object index, material index and depth as the three channels of a composited picture."""
+    """Route object index, material index and depth to the three channels of the composited picture."""
     scene.use_nodes = True
     tree = scene.node_tree
     tree.nodes.clear()
@@ -188,7 +188,7 @@ def _add_camera(scene: Any, camera: SceneCamera) -> Any:
 def _add_model(
     model: ObjectModel, pose: np.ndarray, before: int, object_part_id: dict[tuple[str, str], int]
 ) -> None:
-    """One model; the pass index of its meshes counts the labelled objects on from ``before``."""
+    """Add one model; the pass indices of its meshes continue after ``before`` labelled objects."""
     import bpy
     from mathutils import Matrix
 
@@ -211,7 +211,7 @@ def _add_model(
 
 
 def _mesh(surface: Surface) -> Any:
-    """A Blender mesh with smooth shading, a material slot per part and texture corners."""
+    """Make a Blender mesh with smooth shading, a material index per face and texture coordinates."""
     import bpy
 
     mesh = bpy.data.meshes.new("surface")

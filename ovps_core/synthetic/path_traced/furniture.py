@@ -1,4 +1,4 @@
-"""Textured furniture with doors, drawers and handles: fitted kitchens, painted cabinets, a wardrobe, a fridge."""
+"""Textured furniture with doors, drawers and handles: kitchens, cabinets, a wardrobe, a fridge."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from ovps_core.synthetic.path_traced.object_models import (
     Surface,
     random_finish,
 )
-from ovps_core.synthetic.path_traced.scans import read_obj
+from ovps_core.synthetic.path_traced.scans import read_obj, require_file
 from ovps_core.synthetic.settings import Split
 from ovps_core.synthetic.stable_poses import stable_poses
 
 _FRONT = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-"""Turns a front towards -y, as all sources have it once z is up, to our front towards -x."""
+"""Rotation from a front towards -y, as in all sources with z up, to a front towards -x."""
+
+# Rotation from y up to z up.
 _Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 # Turns of the bar handle: lying across a drawer, and from there upright along a door.
 _ACROSS = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
@@ -31,14 +33,18 @@ Finishes = dict[str, Finish]
 
 
 def names(split: Split) -> tuple[str, ...]:
-    """The furniture that scenes of a split may show; no piece is in two splits."""
+    """List the furniture that scenes of a split may show; training and test share no piece."""
     if split == "test":
         return ("painted_wooden_cabinet", "painted_wooden_cabinet_02", "wardrobe")
     return ("kitchen", "kitchen", "kitchen", "fridge")
 
 
 def build_furniture(folder: str, name: str, rng: np.random.Generator) -> ObjectModel:
-    """One piece of furniture from the scans below ``folder``, or a row of kitchen modules."""
+    """Build one piece of furniture, or a row of kitchen modules, from the files below ``folder``.
+
+    Raises:
+        DatasetError: a file of the piece is missing.
+    """
     build: dict[str, Callable[[Path, Finishes, np.random.Generator], list[Surface]]] = {
         "kitchen": _kitchen,
         "fridge": _fridge,
@@ -67,7 +73,7 @@ def _part(
     part: str, owner: str, number: int, finish: Finish, vertices: np.ndarray, faces: np.ndarray,
     corner_uv: np.ndarray | None = None,
 ) -> Surface:  # fmt: skip
-    """A surface of one part; vertices come with z up and the front towards -y."""
+    """Make a surface of one part; ``vertices`` have z up and the front towards -y."""
     return Surface(
         parts=(part,), finishes=(finish,), vertices=vertices @ _FRONT.T, faces=faces,
         face_parts=np.zeros(len(faces), np.int64), corner_uv=corner_uv, crease=30.0,
@@ -84,7 +90,8 @@ def _box(low: ArrayLike, high: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=32)
 def _piece(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Vertices [V, 3], faces [F, 3] and texture corners [F, 3, 2] of an .obj or .npz."""
+    """Read vertices [V, 3], faces [F, 3] and texture coordinates [F, 3, 2] of an .obj or .npz."""
+    require_file(Path(path))
     if path.endswith(".npz"):
         with np.load(path) as stored:
             uv = stored["uv"][stored["uv_faces"] if "uv_faces" in stored else stored["faces"]]
@@ -94,7 +101,7 @@ def _piece(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 
 
 def _kitchen(folder: Path, finishes: Finishes, rng: np.random.Generator) -> list[Surface]:
-    """Two to four base modules of 0.6 m with doors or drawers, a worktop, wall cabinets above."""
+    """Build one to four base modules of 0.6 m with a worktop, sometimes with wall cabinets."""
     assets = folder / "kitchen/props/kitchen/assets"
     count = int(rng.integers(1, 5))
     surfaces: list[Surface] = []
@@ -132,7 +139,7 @@ def _kitchen(folder: Path, finishes: Finishes, rng: np.random.Generator) -> list
 
 
 def _wall_cabinets(assets: Path, finishes: Finishes, count: int, number: int) -> list[Surface]:
-    """Cabinets with two doors each, hung above the worktop."""
+    """Build cabinets with two doors each above the worktop."""
     surfaces = []
     for k in range(count):
         at = np.array([0.6 * k, 0.0, 1.466])
@@ -150,7 +157,7 @@ def _wall_cabinets(assets: Path, finishes: Finishes, count: int, number: int) ->
 def _panel(
     part: str, owner: str, number: int, finishes: Finishes, path: Path, at: np.ndarray
 ) -> Surface:
-    """A door or drawer front."""
+    """Build a door or a drawer front."""
     vertices, faces, _ = _piece(str(path))
     return _part(part, owner, number, finishes["front"], vertices @ _Z_UP.T + at, faces)
 
@@ -158,7 +165,7 @@ def _panel(
 def _handle(
     owner: str, number: int, finishes: Finishes, assets: Path, at: np.ndarray, upright: bool
 ) -> Surface:
-    """A bar handle, along a drawer or upright on a door."""
+    """Build a bar handle, along a drawer or upright on a door."""
     vertices, faces, _ = _piece(str(assets / "drawer_handle.obj"))
     vertices = vertices @ _ACROSS.T
     if upright:
@@ -167,7 +174,7 @@ def _handle(
 
 
 def connected(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """The number of the connected piece that each face belongs to, int64 [F]."""
+    """Number the connected pieces of a mesh; return the piece of each face, int64 [F]."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -182,7 +189,7 @@ def connected(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def _by_piece(
     vertices: np.ndarray, faces: np.ndarray, name: Callable[[np.ndarray], str]
 ) -> np.ndarray:
-    """A part name for each face, str [F]; ``name`` sees the points of a connected piece [N, 3]."""
+    """Name the part of each face, str [F]; ``name`` maps the points [N, 3] of a piece to a part."""
     pieces = connected(vertices, faces)
     found = np.empty(len(faces), dtype=object)
     for piece in np.unique(pieces):
@@ -194,7 +201,7 @@ def _split(
     path: Path, texture: str, owner: str, number: int, finishes: Finishes, textured: bool,
     turn: np.ndarray, name: Callable[[np.ndarray], str],
 ) -> list[Surface]:  # fmt: skip
-    """The pieces of a mesh as one surface per part."""
+    """Split a mesh into one surface per part."""
     vertices, faces, uv = _piece(str(path))
     vertices = vertices @ turn.T
     parts = _by_piece(vertices, faces, name)
@@ -213,7 +220,7 @@ def _split(
 def _painted_cabinet(
     name: str,
 ) -> Callable[[Path, Finishes, np.random.Generator], list[Surface]]:
-    """A painted cabinet of Poly Haven: its body, doors and drawers are meshes of their own."""
+    """Return a builder of a painted Poly Haven cabinet, whose body, doors and drawers are meshes."""
 
     def build(folder: Path, finishes: Finishes, rng: np.random.Generator) -> list[Surface]:
         base = folder / "cabinets" / name
@@ -240,7 +247,7 @@ def _painted_cabinet(
 
 
 def _wardrobe(folder: Path, finishes: Finishes, rng: np.random.Generator) -> list[Surface]:
-    """A wardrobe with four doors and knobs."""
+    """Build a wardrobe with four doors and knobs."""
 
     def name(points: np.ndarray) -> str:
         if np.ptp(points, axis=0).max() < 0.06:
@@ -254,7 +261,7 @@ def _wardrobe(folder: Path, finishes: Finishes, rng: np.random.Generator) -> lis
 
 
 def _fridge(folder: Path, finishes: Finishes, rng: np.random.Generator) -> list[Surface]:
-    """A fridge with two doors and two long handles."""
+    """Build a fridge with two doors and two long handles."""
 
     def name(points: np.ndarray) -> str:
         if points[:, 1].max() > -0.2:

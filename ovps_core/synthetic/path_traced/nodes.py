@@ -1,4 +1,4 @@
-"""Short words for Blender's shader graphs: add a node, set and link its inputs, mix, ramp, bump."""
+"""Builder of Blender shader graphs: nodes with linked inputs, noise, colour ramps, bump maps."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ Colour = tuple[float, float, float]
 
 
 def to_linear(srgb: Any) -> tuple[float, ...]:
-    """SRGB values in [0, 1] as linear ones."""
+    """Convert sRGB values in [0, 1] to linear ones."""
     value = np.asarray(srgb, np.float64)
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     return tuple(float(v) for v in linear)
 
 
 def rgba(srgb: Colour) -> tuple[float, ...]:
-    """A linear colour with alpha 1 for a socket, from sRGB values in [0, 1]."""
+    """Convert sRGB values in [0, 1] to a linear colour with alpha 1."""
     return (*to_linear(srgb), 1.0)
 
 
 class Graph:
-    """The shader graph of one material or world."""
+    """Shader graph of one material or world."""
 
     def __init__(self, owner: Any) -> None:
         owner.use_nodes = True
@@ -30,7 +30,7 @@ class Graph:
         self.tree.nodes.clear()
 
     def add(self, kind: str, inputs: dict[Any, Any] | None = None, **attributes: Any) -> Any:
-        """A node of Blender's type ``kind``; sockets among ``inputs`` are linked, other values set."""
+        """Add a node of Blender's type ``kind``; link the sockets among ``inputs``, set other values."""
         node = self.tree.nodes.new(kind)
         for name, value in attributes.items():
             setattr(node, name, value)
@@ -43,7 +43,7 @@ class Graph:
         return node
 
     def coordinates(self, rng: np.random.Generator, stretch: Colour = (1, 1, 1)) -> Any:
-        """Object coordinates in metres, moved at random, turned about z and stretched."""
+        """Add object coordinates in metres, randomly moved and turned about z, then stretched."""
         source = self.add("ShaderNodeTexCoord").outputs["Object"]
         mapping = self.add(
             "ShaderNodeMapping",
@@ -57,7 +57,7 @@ class Graph:
         return mapping.outputs["Vector"]
 
     def noise(self, vector: Any, scale: float, detail: float = 2.0, distortion: float = 0.0) -> Any:
-        """Smooth noise in [0, 1] around 0.5; ``scale`` is bumps per metre."""
+        """Add smooth noise in [0, 1] around 0.5; ``scale`` is bumps per metre."""
         node = self.add(
             "ShaderNodeTexNoise",
             {"Vector": vector, "Scale": scale, "Detail": detail, "Distortion": distortion},
@@ -65,7 +65,7 @@ class Graph:
         return node.outputs["Fac"]
 
     def ramp(self, factor: Any, *stops: tuple[float, Colour]) -> Any:
-        """Colour by factor: (position, sRGB colour) stops in rising order."""
+        """Add a colour ramp; ``stops`` are (position, sRGB colour) in ascending order."""
         node = self.add("ShaderNodeValToRGB", {"Fac": factor})
         elements = node.color_ramp.elements
         while len(elements) < len(stops):
@@ -76,7 +76,7 @@ class Graph:
         return node.outputs["Color"]
 
     def between(self, factor: Any, low: float, high: float) -> Any:
-        """The factor mapped from [0.25, 0.75], where noise lives, to [low, high]."""
+        """Map a factor from [0.25, 0.75], the usual range of noise, to [low, high]."""
         node = self.add(
             "ShaderNodeMapRange",
             {
@@ -87,12 +87,12 @@ class Graph:
         return node.outputs["Result"]
 
     def mix(self, factor: Any, a: Any, b: Any, blend: str = "MIX") -> Any:
-        """Two linear colours mixed."""
+        """Mix two linear colours."""
         node = self.add("ShaderNodeMixRGB", {0: factor, 1: a, 2: b}, blend_type=blend)
         return node.outputs[0]
 
     def bump(self, height: Any, millimetres: float, strength: float = 1.0) -> Any:
-        """A normal that pretends the surface rises by ``millimetres`` where height goes 0 to 1."""
+        """Add a bump map; height 1 lies ``millimetres`` above height 0."""
         node = self.add(
             "ShaderNodeBump",
             {"Height": height, "Distance": millimetres * 1e-3, "Strength": strength},
@@ -100,15 +100,15 @@ class Graph:
         return node.outputs["Normal"]
 
     def picture(self, image: Any, vector: Any = None, extension: str = "REPEAT") -> Any:
-        """The colour of a picture at texture coordinates (the mesh's own when None)."""
+        """Look up a picture at texture coordinates; None means those of the mesh."""
         inputs = {} if vector is None else {"Vector": vector}
         node = self.add("ShaderNodeTexImage", inputs, image=image, extension=extension)
         return node.outputs["Color"]
 
     def principled(self, inputs: dict[str, Any]) -> Any:
-        """The principled surface."""
+        """Add a principled surface shader."""
         return self.add("ShaderNodeBsdfPrincipled", inputs).outputs[0]
 
     def surface(self, shader: Any, output: str = "ShaderNodeOutputMaterial") -> None:
-        """Make the shader what the material or world shows."""
+        """Connect the shader to the output of the material or world."""
         self.add(output, {"Surface": shader})

@@ -1,4 +1,4 @@
-"""Painted table tops and floors: wood, planks, stone, laminate, cloth, checks, tiles, speckles."""
+"""Procedural patterns of table tops and floors: wood, planks, stone, laminate, cloth, tiles."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ovps_core.synthetic.path_traced.shading import darker
 def paint(
     graph: Graph, pattern: str, wood: Colour, plain: Colour, large: bool, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Inputs of a principled surface that shows the pattern.
+    """Return the inputs of a principled surface that shows the pattern.
 
     Args:
         wood, plain: sRGB colours for woods and for everything else.
-        large: planks and tiles of a floor, not of a table.
+        large: sizes of planks and tiles as on a floor, not on a table.
     """
     vector = graph.coordinates(rng)
     if pattern == "wood":
@@ -51,7 +51,7 @@ def paint(
 
 
 def _wood(graph: Graph, colour: Colour, rng: np.random.Generator) -> dict[str, Any]:
-    """One board: long grain over slow rings."""
+    """Make one wooden board with grain and annual rings."""
     slow = graph.noise(
         graph.coordinates(rng, (1.0, 9.0, 9.0)), float(rng.uniform(0.8, 2.2)), 3.0, 1.5
     )
@@ -74,7 +74,7 @@ def _bricks(
     graph: Graph, colour: Colour, height: float, width: float, gap: float, grain: bool,
     rng: np.random.Generator,
 ) -> dict[str, Any]:  # fmt: skip
-    """Rows of planks or tiles with gaps; sizes in metres."""
+    """Make rows of planks or tiles with gaps; sizes in metres."""
     bricks = graph.add(
         "ShaderNodeTexBrick",
         {
@@ -98,7 +98,7 @@ def _bricks(
 
 
 def _cloth(graph: Graph, colour: Colour, checked: bool, rng: np.random.Generator) -> dict[str, Any]:
-    """Woven cloth, plain or checked."""
+    """Make woven cloth, plain or checked."""
     threads = graph.noise(graph.coordinates(rng, (500.0, 500.0, 500.0)), 1.0, 1.0)
     folds = graph.noise(graph.coordinates(rng), float(rng.uniform(3, 8)), 2.0)
     other = colorsys.hsv_to_rgb(*rng.uniform((0, 0.2, 0.3), (1, 0.8, 0.9)))

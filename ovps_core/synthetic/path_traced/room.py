@@ -1,4 +1,4 @@
-"""The surroundings of the objects: table or floor, walls, things far behind, lamps, light from all around."""
+"""Surroundings of the objects: table, floor, walls, distant boxes, lamps, environment light."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from ovps_core.synthetic.path_traced.shading import darker
 from ovps_core.synthetic.settings import Split
 
 FLOOR_BELOW_TABLE = 0.74
+"""Height of the table's top above the floor, metres."""
+
 PATTERNS = ("wood", "planks", "stone", "laminate", "cloth", "checks", "tiles", "speckled")
 
 
 @lru_cache(maxsize=8)
 def pictures(folder: str, split: Split) -> tuple[str, ...]:
-    """The pictures below a folder that a split may use: every fifth is the test's alone."""
+    """List the pictures below a folder that a split may use; every fifth is for the test only."""
     if not folder:
         return ()
     names = sorted(
@@ -42,7 +44,7 @@ def build_room(scene: Composition, settings: PathTraceSettings, rng: np.random.G
     if scene.wall is not None or rng.random() < 0.65:
         _add_walls(scene, ground, textures, rng)
     if not scene.large:
-        _add_far_things(scene, ground, rng)
+        _add_distant_boxes(scene, ground, rng)
     _add_lamps(scene, rng)
     _light_world(pictures(settings.photos, settings.split), rng)
 
@@ -63,12 +65,12 @@ def _add_box(name: str, size: Any, centre: Any, material: Any, yaw: float = 0.0)
 
 
 def _add_table(scene: Composition, textures: tuple[str, ...], rng: np.random.Generator) -> None:
-    """A table top with legs; the objects stay on it."""
+    """Add a table with legs that is large enough for the objects."""
     points = np.vstack([p.points for p in scene.placed])[:, :2]
     middle = (points.max(0) + points.min(0)) / 2
     reach = np.ptp(points, axis=0) / 2 + 0.05
     half = np.maximum(rng.uniform((0.35, 0.3), (1.0, 0.7)), reach)
-    # Off centre, yet with room for everything: a table's edge is often in the picture.
+    # Off centre, but large enough for all objects, so that the table's edge is often in the picture.
     middle = middle + rng.uniform(-1, 1, 2) * (half - reach)
     thick = float(rng.uniform(0.018, 0.045))
     top = _covering(textures, rng, floor=False)
@@ -84,13 +86,13 @@ def _add_table(scene: Composition, textures: tuple[str, ...], rng: np.random.Gen
 def _add_walls(
     scene: Composition, ground: float, textures: tuple[str, ...], rng: np.random.Generator
 ) -> None:
-    """One to three walls behind and beside what the camera sees; large fronts stand against one."""
+    """Add one to three walls behind and beside the objects; objects with a front stand against one."""
     material = _covering(textures, rng, floor=False, wall=True)
     ahead = scene.camera.pose[:3, 2]
     if scene.wall is not None:
         facing, distance = 0.0, scene.wall
     else:
-        # Mostly square to the table, behind what is looked at.
+        # Mostly perpendicular to the view, behind the objects.
         facing = float(np.arctan2(ahead[1], ahead[0])) + float(rng.normal(0, 0.35))
         reach = max(float(np.abs(p.points[:, :2]).max()) for p in scene.placed)
         distance = reach * 1.5 + float(rng.uniform(0.15, 2.2))
@@ -104,7 +106,7 @@ def _add_walls(
 
 
 def _add_frame(yaw: float, away: float, ground: float, rng: np.random.Generator) -> None:
-    """A framed picture or a notice board on a wall."""
+    """Add a framed picture or a notice board on a wall."""
     width, height = rng.uniform(0.2, 0.8, 2)
     along = float(rng.uniform(-1.2, 1.2))
     direction, side = np.array([np.cos(yaw), np.sin(yaw)]), np.array([-np.sin(yaw), np.cos(yaw)])
@@ -113,8 +115,8 @@ def _add_frame(yaw: float, away: float, ground: float, rng: np.random.Generator)
     _add_box("picture", (0.02, width, height), centre, _blotches(rng), yaw)
 
 
-def _add_far_things(scene: Composition, ground: float, rng: np.random.Generator) -> None:
-    """Unnamed furniture-like boxes on the floor behind the table."""
+def _add_distant_boxes(scene: Composition, ground: float, rng: np.random.Generator) -> None:
+    """Add unlabelled boxes of furniture size on the floor behind the table."""
     ahead = scene.camera.pose[:3, 2]
     facing = float(np.arctan2(ahead[1], ahead[0]))
     for _ in range(int(rng.integers(0, 4))):
@@ -128,7 +130,7 @@ def _add_far_things(scene: Composition, ground: float, rng: np.random.Generator)
 
 
 def _add_lamps(scene: Composition, rng: np.random.Generator) -> None:
-    """One to three area lights above and beside, and the sun through a window now and then."""
+    """Add one to three area lights above and beside the objects, and sometimes the sun."""
     import bpy
 
     target = np.mean([p.points.mean(0) for p in scene.placed], axis=0)
@@ -160,7 +162,7 @@ def _add_lamps(scene: Composition, rng: np.random.Generator) -> None:
 
 
 def _aim(lamp: Any, eye: np.ndarray, target: np.ndarray) -> None:
-    """Place a lamp, which shines along its -z, so that it shines on the target."""
+    """Place a lamp at ``eye`` and turn it to the target; lamps shine along their -z axis."""
     import bpy
     from mathutils import Vector
 
@@ -170,13 +172,13 @@ def _aim(lamp: Any, eye: np.ndarray, target: np.ndarray) -> None:
 
 
 def _lamp_colour(rng: np.random.Generator) -> Colour:
-    """A linear colour between a warm bulb and a cool sky, its green at 1."""
+    """Draw a linear colour between a warm bulb and a cool sky; its green is 1."""
     warmth = float(rng.uniform(-0.15, 0.35))
     return (1.0 + 0.6 * warmth, 1.0, 1.0 - 0.9 * warmth)
 
 
 def _light_world(photos: tuple[str, ...], rng: np.random.Generator) -> None:
-    """Light from all around: a blurred photograph or painted gradient, and bright windows in it."""
+    """Set the environment light: a blurred photograph or a gradient, with bright rectangles as windows."""
     import bpy
 
     height, width = 128, 256
@@ -187,7 +189,7 @@ def _light_world(photos: tuple[str, ...], rng: np.random.Generator) -> None:
             raise DatasetError(f"{photo} cannot be read as a picture; take it out of the folder.")
         small = cv2.resize(pixels[..., ::-1], (width // 2, height), interpolation=cv2.INTER_AREA)
         linear: Any = (small.astype(np.float32) / 255) ** 2.2
-        # Mirrored, so that left meets right; blurred, so that no object of it can be recognised.
+        # Mirrored, so that both ends match; blurred, so that no object can be recognised.
         linear = np.concatenate([linear, linear[:, ::-1]], axis=1)
         linear = cv2.GaussianBlur(linear, (0, 0), float(rng.uniform(2.5, 6.0)))
     else:
@@ -207,7 +209,7 @@ def _light_world(photos: tuple[str, ...], rng: np.random.Generator) -> None:
     image.pixels.foreach_set(rows.ravel())
     world = bpy.data.worlds.new("room")
     bpy.context.scene.world = world
-    # Left to itself, Cycles maps a generated picture far finer than it is, which takes seconds.
+    # By default Cycles samples a generated picture far more finely, which takes seconds.
     world.cycles.sampling_method = "MANUAL"
     world.cycles.sample_map_resolution = height
     graph = Graph(world)
@@ -224,7 +226,7 @@ def _wood_colour(rng: np.random.Generator) -> Colour:
 
 
 def _wall_colour(rng: np.random.Generator) -> Colour:
-    """A wall's colour: mostly white to beige or grey, dark or coloured now and then."""
+    """Draw a wall's colour: mostly white, beige or grey, sometimes dark or coloured."""
     pick = rng.random()
     if pick < 0.6:
         return colorsys.hsv_to_rgb(
@@ -247,7 +249,7 @@ def _plain(colour: Colour, roughness: float) -> Any:
 
 
 def _blotches(rng: np.random.Generator) -> Any:
-    """Coloured patches with sharp borders, like a print."""
+    """Make a material of coloured patches with sharp borders, like a print."""
     import bpy
 
     material = bpy.data.materials.new("print")
@@ -263,7 +265,7 @@ def _blotches(rng: np.random.Generator) -> Any:
 def _covering(
     textures: tuple[str, ...], rng: np.random.Generator, floor: bool, wall: bool = False
 ) -> Any:
-    """The material of a table top, floor or wall: a picture now and then, else a pattern."""
+    """Make the material of a table top, floor or wall from a picture or a procedural pattern."""
     import bpy
 
     from ovps_core.synthetic.path_traced.patterns import paint
@@ -298,7 +300,7 @@ def _covering(
 
 
 def _upright(graph: Graph, metres: float) -> Any:
-    """Texture coordinates (y, z) of a wall, one repeat per ``metres``."""
+    """Make texture coordinates (y, z) of a wall, with one repeat per ``metres``."""
     axes = graph.add(
         "ShaderNodeSeparateXYZ", {0: graph.add("ShaderNodeTexCoord").outputs["Object"]}
     )

@@ -147,6 +147,7 @@ def load_scan(folder: str, name: str) -> Scan:
             uv = stored.get("uv", None)
             uv_faces = stored.get("uv_faces", faces)
     else:
+        require_file(obj)
         vertices, faces, uv, uv_faces = read_obj(obj)
     texture = next((str(base / f"texture.{e}") for e in ("jpg", "png")
                     if (base / f"texture.{e}").is_file()), "")  # fmt: skip
@@ -162,6 +163,18 @@ def load_scan(folder: str, name: str) -> Scan:
     )
     faces = welded.reshape(-1)[faces]
     return Scan(name, owner, parts, vertices[first], faces, corner_uv, face_parts, texture)
+
+
+def require_file(path: Path) -> None:
+    """Check that a file of the scans exists.
+
+    Raises:
+        DatasetError: it does not.
+    """
+    if not path.is_file():
+        raise DatasetError(
+            f"{path} is missing. docs/rendered_scenes.md lists the subfolders that --scans needs."
+        )
 
 
 def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:

@@ -1,4 +1,4 @@
-"""A camera's steps from linear light to a picture: exposure, white balance, mosaic, noise, tone, JPEG."""
+"""Simulated camera sensor: exposure, white balance, Bayer mosaic, noise, tone curve, JPEG."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import numpy as np
 
 
 def photograph_linear(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The picture, uint8 [H, W, 3], that a camera with automatic exposure takes of linear light.
+    """Convert linear light to a picture uint8 [H, W, 3] as a camera with automatic exposure does.
 
     Args:
         light: float32 [H, W, 3], any unit.
+        rng: draws every effect.
     """
     light = np.maximum(np.nan_to_num(light, posinf=1e4), 0.0).astype(np.float32)
     level = float(np.exp(np.log(light.mean(-1) + 1e-4).mean()))
     bright = float(np.percentile(light.mean(-1), 98))
     key = 0.2 * 2 ** rng.uniform(-0.7, 0.7)
-    # As bright as the key, unless that would wash out the brightest hundredths too much.
+    # Mean brightness reaches the key value unless the brightest 2 % would exceed 3 times white.
     gain = min(key / level, 3.0 / max(bright, 1e-4))
     balance = np.array([rng.uniform(0.88, 1.12), 1.0, rng.uniform(0.88, 1.12)])
     x = light * (gain * balance).astype(np.float32)
@@ -29,7 +30,7 @@ def photograph_linear(light: np.ndarray, rng: np.random.Generator) -> np.ndarray
     if rng.random() < 0.5:
         x = _demosaic(x)
     if rng.random() < 0.5:
-        # Cameras sharpen what lens and mosaic have softened.
+        # Cameras sharpen the blur of lens and mosaic.
         x = x + (x - cv2.GaussianBlur(x, (0, 0), 1.0)) * float(rng.uniform(0.2, 0.8))
     picture = _tone(np.clip(x, 0, 4), rng)
     if rng.random() < 0.5:
@@ -40,13 +41,13 @@ def photograph_linear(light: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 
 def _falloff(shape: tuple[int, int], strength: float) -> np.ndarray:
-    """A lens's loss of light towards the corners, float32 [H, W, 1]."""
+    """Return a lens's vignetting, float32 [H, W, 1]."""
     y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in shape)
     return 1.0 - np.float32(strength) * (y[:, None, None] ** 2 + x[None, :, None] ** 2) / 2
 
 
 def _demosaic(x: np.ndarray) -> np.ndarray:
-    """One colour per pixel as behind a Bayer filter, the others interpolated."""
+    """Keep one colour per pixel, as behind a Bayer filter, and interpolate the others."""
     top = 4.0
     raw = np.empty(x.shape[:2], np.float32)
     for dy, dx, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
@@ -56,7 +57,7 @@ def _demosaic(x: np.ndarray) -> np.ndarray:
 
 
 def _tone(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shoulder, sRGB curve, contrast and saturation; uint8 [H, W, 3]."""
+    """Apply highlight compression, sRGB curve, contrast and saturation; return uint8 [H, W, 3]."""
     knee = float(rng.uniform(0.5, 0.9))
     over = np.maximum(x - knee, 0)
     x = np.where(x > knee, knee + (1 - knee) * over / (over + (1 - knee)), x)

@@ -1,4 +1,4 @@
-"""Cycles materials for the kinds of things that objects are made of."""
+"""Cycles materials for each kind of ``materials.MATERIAL_KINDS``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _METAL = {"steel": 1.0, "iron": 0.85, "brass": 1.0, "zinc": 1.0}
 
 
 def add_material(finish: Finish, name: str, label: int, size: float) -> Any:
-    """A Blender material of that finish.
+    """Add a Blender material for a finish.
 
     Args:
         label: its pass index, which the label picture shows.
@@ -38,7 +38,7 @@ def add_material(finish: Finish, name: str, label: int, size: float) -> Any:
 
 
 def darker(colour: Colour, factor: float) -> Colour:
-    """The sRGB colour times a factor, cut to [0, 1]."""
+    """Multiply an sRGB colour by a factor and clip it to [0, 1]."""
     return tuple(float(np.clip(c * factor, 0, 1)) for c in colour)  # type: ignore[return-value]
 
 
@@ -68,7 +68,7 @@ def _shader(graph: Graph, finish: Finish, rng: np.random.Generator, size: float)
 
 
 def _scanned_colour(graph: Graph, finish: Finish) -> Any:
-    """The scan's picture with its hue, saturation and value shifted."""
+    """Shift hue, saturation and value of the scan's texture."""
     import bpy
 
     colour = graph.picture(bpy.data.images.load(finish.texture, check_existing=True))
@@ -81,7 +81,7 @@ def _scanned_colour(graph: Graph, finish: Finish) -> Any:
 
 
 def _glass(graph: Graph, colour: Colour, roughness: float) -> Any:
-    """Glass whose shadow is light: refracted light is not traced to lamps, so it is let through."""
+    """Make glass; shadow rays pass through it, because refracted light is not traced to lamps."""
     tint = tuple(1.0 - 0.6 * (1.0 - c) for c in rgba(colour)[:3])
     clear = graph.principled(
         {
@@ -97,7 +97,7 @@ def _glass(graph: Graph, colour: Colour, roughness: float) -> Any:
 
 
 def _fibres(graph: Graph, finish: Finish, inputs: dict[str, Any], rng: np.random.Generator) -> None:
-    """Wood grain, cloth weave or bristles: noise drawn out along one direction."""
+    """Add wood grain, cloth weave or bristles: noise that is stretched along one direction."""
     if finish.kind == "wood":
         along = graph.coordinates(rng, (6.0, 60.0, 60.0))
         grain = graph.noise(along, float(rng.uniform(0.8, 2.0)), 4.0, float(rng.uniform(0, 1.5)))
@@ -127,7 +127,7 @@ def _metal(
     roughness: float,
     rng: np.random.Generator,
 ) -> None:
-    """Uneven polish; brushed now and then; cast iron is grainy."""
+    """Add uneven polish, brushing lines, or the grain of cast iron."""
     smears = graph.noise(vector, float(rng.uniform(15, 60)), 3.0)
     inputs["Roughness"] = graph.between(smears, max(0.05, roughness * 0.75), roughness * 1.25)
     if finish.kind == "iron":
@@ -145,7 +145,7 @@ def _glazed(
     vector: Any,
     rng: np.random.Generator,
 ) -> None:
-    """Plastic, rubber, paint, ceramic, enamel: plain, sometimes speckled or grained, often coated."""
+    """Add speckles, grain or a clear coat to plastic, rubber, paint, ceramic and enamel."""
     if finish.kind in ("ceramic", "enamel") and rng.random() < 0.3:
         dots = graph.noise(vector, float(rng.uniform(250, 700)), 1.0)
         inputs["Base Color"] = graph.ramp(
@@ -162,7 +162,7 @@ def _glazed(
 
 
 def _printed(graph: Graph, base: Any, size: float, rng: np.random.Generator) -> Any:
-    """A band or a label with lines like text around the object's z axis, over the base colour."""
+    """Print a band or a label with text-like lines around the object's z axis."""
     position = graph.add("ShaderNodeTexCoord").outputs["Generated"]
     axes = graph.add("ShaderNodeSeparateXYZ", {0: position})
     bottom, top = sorted(rng.uniform(0.1, 0.9, 2))

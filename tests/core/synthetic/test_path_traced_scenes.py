@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ovps_core.errors import DatasetError
-from ovps_core.synthetic.path_traced.scans import CLUTTER, TEST_ONLY, is_shown, read_obj
+from ovps_core.errors import DatasetError, MissingDependencyError
+from ovps_core.synthetic.path_traced import settings as settings_module
+from ovps_core.synthetic.path_traced.__main__ import main
+from ovps_core.synthetic.path_traced.scans import (
+    CLUTTER,
+    TEST_ONLY,
+    is_shown,
+    load_scan,
+    read_obj,
+)
 from ovps_core.synthetic.path_traced.sensor import photograph_linear
 from ovps_core.synthetic.path_traced.settings import PathTraceSettings
 from ovps_core.synthetic.reader import RenderedScenes
@@ -33,6 +43,30 @@ def test_a_quad_of_an_obj_becomes_two_triangles(tmp_path: Path) -> None:
     assert vertices.shape == (4, 3)
     assert faces.tolist() == [[0, 1, 2], [0, 2, 3]]
     assert uv is not None and uv_faces.tolist() == [[0, 1, 1], [0, 1, 0]]
+
+
+def test_missing_files_and_packages_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DatasetError, match=r"frypan.*is missing"):
+        load_scan(str(tmp_path), "google_scanned/frypan")
+    monkeypatch.setattr(settings_module, "find_spec", lambda name: None if name == "bpy" else name)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'ovps\[pathtrace\]'"):
+        settings_module.require_path_tracer()
+    assert main(["--out", str(tmp_path / "set"), "--count", "1"]) == 1
+    assert "bpy" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+
+
+def test_nothing_imports_blender_or_meshes_before_a_scene_is_made() -> None:
+    code = (
+        "import pkgutil, sys, importlib, ovps_core.synthetic.path_traced as package\n"
+        "for module in pkgutil.iter_modules(package.__path__):\n"
+        "    importlib.import_module(f'{package.__name__}.{module.name}')\n"
+        "print([name for name in ('bpy', 'mujoco', 'trimesh') if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("brightness", [1e-3, 1.0, 1e3])

@@ -121,7 +121,7 @@ def test_a_few_pictures_are_learned_by_heart_and_a_run_goes_on(mugs: Path, tmp_p
     assert cv2.imread(str(run / "curves.png")) is not None
     assert cv2.imread(str(run / "answers.png")) is not None
 
-    model, info = load_model(run / "model.safetensors")
+    model, _, info = load_model(run / "model.safetensors")
     assert isinstance(model, PartCLIPSeg)
     assert info.config == model.config
     assert model.config.trained_object_parts == (("mug", "body"), ("mug", "round handle"))

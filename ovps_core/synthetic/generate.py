@@ -192,7 +192,7 @@ def generate(out: str | Path, settings: RenderSettings, workers: int = 1) -> Pat
     """
     out = Path(out)
     object_parts = object_parts_of(settings.level)
-    write_folder(out, settings, object_parts, _write_shard, workers, label=settings.level)
+    write_folder(out, settings, object_parts, _write_shard, workers)
     return out
 
 
@@ -202,7 +202,6 @@ def write_folder(
     object_parts: Sequence[tuple[str, str]],
     write_shard: Callable[[tuple[SettingsT, str, int]], int],
     workers: int,
-    label: str,
 ) -> None:
     """Write a folder's header and its missing shards.
 
@@ -213,7 +212,6 @@ def write_folder(
         write_shard: module-level function of (settings, folder, shard number) that renders and
             saves one shard and returns its number of scenes.
         workers: number of processes.
-        label: text of the progress bar.
 
     Raises:
         DatasetError: the folder holds scenes of other settings.
@@ -232,7 +230,7 @@ def write_folder(
     done = settings.count - sum(
         min(SCENES_PER_SHARD, settings.count - s * SCENES_PER_SHARD) for s in missing
     )
-    with tqdm(total=settings.count, initial=done, unit="scene", desc=label) as bar:
+    with tqdm(total=settings.count, initial=done, unit="scene", desc=settings.level) as bar:
         if workers <= 1:
             for task in tasks:
                 bar.update(write_shard(task))

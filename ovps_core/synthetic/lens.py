@@ -114,4 +114,5 @@ def _tone_map(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _compress(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     quality = int(rng.triangular(35, 85, 97))
     _, code = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+    decoded = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
+    return decoded[..., ::-1]

@@ -226,7 +226,8 @@ def _add_object(spec: Any, name: str, parts: tuple[PartMesh, ...]) -> None:
     body = spec.worldbody.add_body(name=name, mocap=True)
     textured = [part.mesh for part in parts if part.material == OWN_TEXTURE]
     if textured:  # the parts of one object share its texture
-        add_texture(spec, name, np.asarray(textured[0].visual.material.image), cube=False)
+        visual: Any = textured[0].visual
+        add_texture(spec, name, np.asarray(visual.material.image), cube=False)
         _add_material(spec, name, name, 0.2, 0.3, 1.0)
     for k, part in enumerate(parts):
         has_texture = part.material == OWN_TEXTURE
@@ -250,7 +251,8 @@ def _add_object(spec: Any, name: str, parts: tuple[PartMesh, ...]) -> None:
 
 def _texture_arrays(part: PartMesh) -> dict[str, np.ndarray]:
     """Return the normals and texture coordinates of a part as arguments of ``add_mesh``."""
-    uv = part.mesh.visual.uv * [1, -1] + [0, 1]  # MuJoCo's origin is at the top left
+    visual: Any = part.mesh.visual
+    uv = visual.uv * [1, -1] + [0, 1]  # MuJoCo's origin is at the top left
     return {
         "usernormal": part.mesh.vertex_normals.astype(np.float32).ravel(),
         "usertexcoord": uv.astype(np.float32).ravel(),

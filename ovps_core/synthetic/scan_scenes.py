@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,7 @@ class ScanSettings:
         size: side of the square pictures, pixels.
         surfaces: folder of textures; see ``backdrops.Backdrops``.
         photos: folder of photographs; see ``backdrops.Backdrops``.
+        level: always "scans"; names the kind of scenes in the folder's header.
 
     Raises:
         DatasetError: a value is out of range.
@@ -76,6 +77,7 @@ class ScanSettings:
     size: int = 224
     surfaces: str = ""
     photos: str = ""
+    level: str = field(default="scans", init=False)
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -304,7 +306,7 @@ def generate_scan_scenes(out: Path, settings: ScanSettings, workers: int = 1) ->
         BackendError: off-screen OpenGL cannot start here.
         DatasetError: the folder holds scenes of other settings, or an input folder nothing usable.
     """
-    write_folder(out, settings, SCAN_OBJECT_PARTS, _write_shard, workers, label="scans")
+    write_folder(out, settings, SCAN_OBJECT_PARTS, _write_shard, workers)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,6 +22,13 @@ from ovps_core.errors import DatasetError
 from ovps_core.synthetic.catalogue import OBJECT_CLASSES, OBJECT_PARTS
 from ovps_core.synthetic.object_class import OWN_TEXTURE, ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.objects.clutter import CLUTTER
+from ovps_core.synthetic.path_traced.scans import (
+    BROKEN,
+    RENAMED_PARTS,
+    TEST_ONLY,
+    Y_UP,
+)
+from ovps_core.synthetic.path_traced.scans import CLUTTER as KNOWN_CLUTTER
 from ovps_core.synthetic.settings import Split
 
 UNSURE = "?"
@@ -69,7 +76,8 @@ def find_scans(root: str | Path) -> list[Scan]:
     A scan is a folder beside a ``parts.json`` that holds ``textured.npz`` (vertices float [V, 3]
     metres, faces int [F, 3], uv float [V, 2]) or ``textured.obj``. ``parts.json`` maps the names of
     these folders to ``{"object": ..., "parts": [...], "split": "train" or "test"}``. Parts need
-    ``face_parts.npy`` uint8 [F]. A scan without an entry is clutter.
+    ``face_parts.npy`` uint8 [F]. A scan without an entry is UNSURE. The split is "train" without a
+    value, and "test" for those in ``path_traced.scans.TEST_ONLY``; those in BROKEN are left out.
 
     Raises:
         DatasetError: there is no scan, or an entry cannot be read.
@@ -85,7 +93,8 @@ def find_scans(root: str | Path) -> list[Scan]:
             path.parent for file in _MESH_FILES for path in table.parent.glob(f"*/{file}")
         }:
             name = folder.relative_to(root).as_posix()
-            found.append(_scan(name, folder, entries.get(folder.name, {})))
+            if name not in BROKEN:
+                found.append(_scan(name, folder, entries.get(folder.name, {})))
     if not found:
         raise DatasetError(
             f"{str(root)!r} holds no scans; expected SET/parts.json and SET/NAME/textured.npz or "
@@ -95,17 +104,17 @@ def find_scans(root: str | Path) -> list[Scan]:
 
 
 def _scan(name: str, folder: Path, entry: dict[str, Any]) -> Scan:
-    parts = tuple(entry.get("parts", ()))
-    # Without labels nobody chose a split: a quarter of these scans is held out.
-    default = "test" if not parts and sum(name.encode()) % 4 == 0 else "train"
-    split = entry.get("split", default)
+    renamed = RENAMED_PARTS.get(name, {})
+    parts = tuple(renamed.get(part, part) for part in entry.get("parts", ()))
+    split = entry.get("split", "test" if name in TEST_ONLY else "train")
+    object_name = entry.get("object", CLUTTER if name in KNOWN_CLUTTER else UNSURE)
     if split not in ("train", "test"):
         raise DatasetError(
             f"parts.json gives {name!r} the split {split!r}; expected 'train' or 'test'."
         )
     if parts and not (folder / "face_parts.npy").is_file():
         raise DatasetError(f"{folder} has parts in parts.json but no face_parts.npy.")
-    return Scan(name, folder, entry.get("object", CLUTTER), parts, split == "test")
+    return Scan(name, folder, object_name, parts, split == "test")
 
 
 def scan_classes(root: str | Path, split: Split) -> list[ObjectClass]:
@@ -173,6 +182,8 @@ def split_parts(
         DatasetError: the labels do not fit the mesh.
     """
     vertices, faces, uv = load_mesh(scan.folder)
+    if scan.name in Y_UP:
+        vertices = vertices[:, [0, 2, 1]] * [1, -1, 1]
     vertices = vertices * stretch
     vertices = vertices - np.array([*vertices.mean(0)[:2], vertices[:, 2].min()])
     normals = smooth_normals(vertices, faces)

@@ -27,7 +27,7 @@ from ovps_core.synthetic.scans import (
 
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
-    """Write scans: a mug with two parts, an unsure one, and a box without an entry."""
+    """Write scans: a mug with two parts, clutter, and a cup without an entry."""
     root = tmp_path / "scans"
     for name, height in (("my_mug", 0.1), ("my_cup", 0.08), ("my_box", 0.06)):
         folder = root / "mine" / name
@@ -44,7 +44,7 @@ def scans(tmp_path: Path) -> Path:
     np.save(root / "mine/my_mug/face_parts.npy", np.where(right, 1, 2).astype(np.uint8))
     entries = {
         "my_mug": {"object": "mug", "parts": ["handle", "body"]},
-        "my_cup": {"object": "?", "split": "train"},
+        "my_box": {"object": ""},
     }
     (root / "mine/parts.json").write_text(json.dumps(entries))
     return root

@@ -6,10 +6,10 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from ovps_core.synthetic.settings import (
 
 if TYPE_CHECKING:
     from ovps_core.synthetic.renderer import Renderer
+    from ovps_core.synthetic.scan_scenes import ScanSettings
+
+SettingsT = TypeVar("SettingsT", "RenderSettings", "ScanSettings")
 
 
 def _stream(settings: RenderSettings, shard: int, scene: int) -> np.random.Generator:
@@ -137,18 +140,18 @@ def _render_scene(
     return Scene(rgb, parts, objects, depth, intrinsics, camera.pose, tuple(instances))
 
 
-def _write_shard(task: tuple[RenderSettings, str, int]) -> int:
-    settings, out, shard = task
-    scenes = render_shard(settings, shard)
-    final = Path(out) / f"shard_{shard:05d}"
+def save_shard(folder: str | Path, shard: int, scenes: Sequence[Scene]) -> int:
+    """Write the scenes of one shard below ``folder``; return their number."""
+    final = Path(folder) / f"shard_{shard:05d}"
     partial = final.with_name(final.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     np.save(partial / "rgb.npy", np.stack([s.rgb for s in scenes]))
     np.save(partial / "parts.npy", np.stack([s.parts for s in scenes]))
     np.save(partial / "objects.npy", np.stack([s.objects for s in scenes]))
-    if settings.depth:
-        np.save(partial / "depth.npy", np.stack([s.depth for s in scenes if s.depth is not None]))
+    depth = [s.depth for s in scenes if s.depth is not None]
+    if depth:
+        np.save(partial / "depth.npy", np.stack(depth))
     records = [
         {
             "intrinsics": s.intrinsics.tolist(),
@@ -160,6 +163,11 @@ def _write_shard(task: tuple[RenderSettings, str, int]) -> int:
     (partial / "scenes.json").write_text(json.dumps(records))
     os.replace(partial, final)
     return len(scenes)
+
+
+def _write_shard(task: tuple[RenderSettings, str, int]) -> int:
+    settings, out, shard = task
+    return save_shard(out, shard, render_shard(settings, shard))
 
 
 def generate(out: str | Path, settings: RenderSettings, workers: int = 1) -> Path:
@@ -182,53 +190,80 @@ def generate(out: str | Path, settings: RenderSettings, workers: int = 1) -> Pat
         DatasetError: the folder holds scenes of other settings.
         BackendError: off-screen OpenGL cannot start here.
     """
+    out = Path(out)
+    object_parts = object_parts_of(settings.level)
+    write_folder(out, settings, object_parts, _write_shard, workers)
+    return out
+
+
+def write_folder(
+    out: Path,
+    settings: SettingsT,
+    object_parts: Sequence[tuple[str, str]],
+    write_shard: Callable[[tuple[SettingsT, str, int]], int],
+    workers: int,
+) -> None:
+    """Write a folder's header and its missing shards.
+
+    Args:
+        out: the folder, created if needed.
+        settings: decide the pixels.
+        object_parts: pixel value i + 1 of a part map is ``object_parts[i]``.
+        write_shard: module-level function of (settings, folder, shard number) that renders and
+            saves one shard and returns its number of scenes.
+        workers: number of processes.
+
+    Raises:
+        DatasetError: the folder holds scenes of other settings.
+        BackendError: off-screen OpenGL cannot start here.
+    """
     from tqdm import tqdm
 
     from ovps_core.synthetic.renderer import choose_backend
 
     choose_backend()
-    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    _write_header(out, settings)
+    _write_header(out, asdict(settings), object_parts)
     shards = range(-(-settings.count // SCENES_PER_SHARD))
     missing = [s for s in shards if not (out / f"shard_{s:05d}").exists()]
     tasks = [(settings, str(out), s) for s in missing]
     done = settings.count - sum(
         min(SCENES_PER_SHARD, settings.count - s * SCENES_PER_SHARD) for s in missing
     )
-    with tqdm(total=settings.count, initial=done, unit="scene", desc=f"{settings.level}") as bar:
+    with tqdm(total=settings.count, initial=done, unit="scene", desc=settings.level) as bar:
         if workers <= 1:
             for task in tasks:
-                bar.update(_write_shard(task))
+                bar.update(write_shard(task))
         else:
             # Spawned, because an OpenGL context does not survive a fork.
             with multiprocessing.get_context("spawn").Pool(workers) as pool:
-                for written in pool.imap_unordered(_write_shard, tasks):
+                for written in pool.imap_unordered(write_shard, tasks):
                     bar.update(written)
-    return out
 
 
-def _write_header(out: Path, settings: RenderSettings) -> None:
+def _write_header(
+    out: Path, settings: dict[str, Any], object_parts: Sequence[tuple[str, str]]
+) -> None:
     header: dict[str, Any] = {
         "format": FORMAT,
-        "settings": asdict(settings),
+        "settings": settings,
         "scenes_per_shard": SCENES_PER_SHARD,
-        "pairs": [list(pair) for pair in object_parts_of(settings.level)],
-        "held_out_pairs": [list(pair) for pair in HELD_OUT_OBJECT_PARTS],
+        "pairs": [list(object_part) for object_part in object_parts],
+        "held_out_pairs": [list(object_part) for object_part in HELD_OUT_OBJECT_PARTS],
     }
     path = out / "scenes.json"
     if path.exists():
         found = json.loads(path.read_text())
         # A longer run continues a shorter one when its last shard was full.
-        known = RenderSettings(**found["settings"])
-        if replace(known, count=settings.count) != settings or found["pairs"] != header["pairs"]:
+        known = {**found["settings"], "count": settings["count"]}
+        if known != settings or found["pairs"] != header["pairs"]:
             raise DatasetError(
                 f"{out} holds scenes of other settings ({found['settings']}); requested "
-                f"{header['settings']}. Name another folder, or remove this one."
+                f"{settings}. Name another folder, or remove this one."
             )
         old = found["settings"]["count"]
-        if settings.count > old and old % SCENES_PER_SHARD:
+        if settings["count"] > old and old % SCENES_PER_SHARD:
             shutil.rmtree(out / f"shard_{old // SCENES_PER_SHARD:05d}", ignore_errors=True)
-        if settings.count < old:
+        if settings["count"] < old:
             return
     path.write_text(json.dumps(header, indent=1))

@@ -19,6 +19,9 @@ TEST_BAND = (0.45, 0.60)
 _BANDS = {"val": (0.45, 0.525), "test": (0.525, 0.60)}
 T = TypeVar("T")
 
+OWN_TEXTURE = "own"
+"""Material of a part whose mesh has its own texture."""
+
 
 @dataclass(frozen=True)
 class PartMesh:
@@ -27,7 +30,7 @@ class PartMesh:
     Attributes:
         part: name of the part, such as "handle".
         mesh: closed surface in the object's frame, metres, z up.
-        material: a key of ``materials.MATERIAL_KINDS``.
+        material: a key of ``materials.MATERIAL_KINDS``, or OWN_TEXTURE.
         colour_group: letter; parts of one object with the same letter and material share a colour.
     """
 

@@ -14,7 +14,7 @@ from ovps_core.synthetic.materials import (
     object_textures,
     table_textures,
 )
-from ovps_core.synthetic.object_class import ObjectClass, PartMesh, ShapeRng
+from ovps_core.synthetic.object_class import OWN_TEXTURE, ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.settings import Split
 from ovps_core.synthetic.stable_poses import StablePose, stable_poses
 
@@ -83,6 +83,7 @@ def build_object_pool(
     width: int,
     height: int,
     samples: int = 4,
+    table_pictures: Sequence[np.ndarray] = (),
 ) -> ObjectPool:
     """Draw one member of each class and compile them into one model.
 
@@ -93,12 +94,13 @@ def build_object_pool(
         width: of the pictures, pixels.
         height: of the pictures, pixels.
         samples: antialiasing samples per pixel of RGB; 0 halves the rendering time.
+        table_pictures: more table tops after the painted ones, each uint8 [H, W, 3].
     """
     import mujoco
 
     spec = mujoco.MjSpec()
     _set_visuals(spec, width, height, samples)
-    kinds, tables = _add_materials(spec, rng)
+    kinds, tables = _add_materials(spec, rng, table_pictures)
     _add_world(spec, tables[0])
     drawn = [(c, tuple(c.build(ShapeRng(rng, split)))) for c in classes]
     for i, (_, parts) in enumerate(drawn):
@@ -176,23 +178,28 @@ def _add_world(spec: Any, material: str) -> None:
         )
 
 
-def _add_materials(spec: Any, rng: np.random.Generator) -> tuple[dict[str, list[str]], list[str]]:
-    """Add textures and materials; return their names per material kind, and those of tables."""
+def _add_material(
+    spec: Any, name: str, texture: str, specular: float, shininess: float, repeat: float
+) -> None:
     import mujoco
 
-    role = int(mujoco.mjtTextureRole.mjTEXROLE_RGB)
+    slots = [""] * int(mujoco.mjtTextureRole.mjNTEXROLE)
+    slots[int(mujoco.mjtTextureRole.mjTEXROLE_RGB)] = texture
+    spec.add_material(
+        name=name,
+        textures=slots,
+        specular=specular,
+        shininess=shininess,
+        texrepeat=[repeat, repeat],
+        rgba=[1, 1, 1, 1],
+    )
 
-    def material(name: str, texture: str, specular: float, shininess: float, repeat: float) -> None:
-        slots = [""] * int(mujoco.mjtTextureRole.mjNTEXROLE)
-        slots[role] = texture
-        spec.add_material(
-            name=name,
-            textures=slots,
-            specular=specular,
-            shininess=shininess,
-            texrepeat=[repeat, repeat],
-            rgba=[1, 1, 1, 1],
-        )
+
+def _add_materials(
+    spec: Any, rng: np.random.Generator, table_pictures: Sequence[np.ndarray]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Add textures and materials; return their names per material kind, and those of tables."""
+    import mujoco
 
     for name, image in object_textures(rng).items():
         add_texture(spec, name, image, cube=True)
@@ -200,12 +207,13 @@ def _add_materials(spec: Any, rng: np.random.Generator) -> tuple[dict[str, list[
     for kind, look in MATERIAL_KINDS.items():
         kinds[kind] = [f"{kind}_{i}" for i in range(len(look.textures))]
         for name, texture in zip(kinds[kind], look.textures, strict=True):
-            material(name, texture, look.specular, look.shininess, 1.0)
+            _add_material(spec, name, texture, look.specular, look.shininess, 1.0)
     tables = []
-    for i, image in enumerate(table_textures(rng)):
-        add_texture(spec, f"table{i}", image, cube=False)
-        tables.append(f"table{i}")
-        material(f"table{i}", f"table{i}", rng.uniform(0.0, 0.25), 0.3, rng.uniform(1.0, 3.0))
+    for i, image in enumerate([*table_textures(rng), *table_pictures]):
+        name = f"table{i}"
+        add_texture(spec, name, image, cube=False)
+        tables.append(name)
+        _add_material(spec, name, name, rng.uniform(0.0, 0.25), 0.3, rng.uniform(1.0, 3.0))
     sky = np.linspace(0.95, 0.45, 64)[:, None] * np.ones((64, 64)) * 255
     add_texture(spec, "sky", np.repeat(sky.astype(np.uint8)[..., None], 3, -1), cube=True)
     spec.textures[-1].type = mujoco.mjtTexture.mjTEXTURE_SKYBOX
@@ -216,12 +224,19 @@ def _add_object(spec: Any, name: str, parts: tuple[PartMesh, ...]) -> None:
     import mujoco
 
     body = spec.worldbody.add_body(name=name, mocap=True)
+    textured = [part.mesh for part in parts if part.material == OWN_TEXTURE]
+    if textured:  # the parts of one object share its texture
+        visual: Any = textured[0].visual
+        add_texture(spec, name, np.asarray(visual.material.image), cube=False)
+        _add_material(spec, name, name, 0.2, 0.3, 1.0)
     for k, part in enumerate(parts):
+        has_texture = part.material == OWN_TEXTURE
         spec.add_mesh(
             name=f"{name}_{k}",
             uservert=part.mesh.vertices.astype(np.float32).ravel(),
             userface=part.mesh.faces.astype(np.int32).ravel(),
             inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
+            **(_texture_arrays(part) if has_texture else {}),
         )
         body.add_geom(
             name=f"{name}_{k}",
@@ -230,4 +245,15 @@ def _add_object(spec: Any, name: str, parts: tuple[PartMesh, ...]) -> None:
             contype=0,
             conaffinity=0,
             group=HIDDEN_GROUP,
+            **({"material": name} if has_texture else {}),
         )
+
+
+def _texture_arrays(part: PartMesh) -> dict[str, np.ndarray]:
+    """Return the normals and texture coordinates of a part as arguments of ``add_mesh``."""
+    visual: Any = part.mesh.visual
+    uv = visual.uv * [1, -1] + [0, 1]  # MuJoCo's origin is at the top left
+    return {
+        "usernormal": part.mesh.vertex_normals.astype(np.float32).ravel(),
+        "usertexcoord": uv.astype(np.float32).ravel(),
+    }

@@ -8,6 +8,7 @@ import numpy as np
 
 from ovps_core.synthetic.layout import PlacedItem, arrange_on_table
 from ovps_core.synthetic.materials import draw_colour, draw_table_colour
+from ovps_core.synthetic.object_class import OWN_TEXTURE
 from ovps_core.synthetic.object_pool import CAMERA_BODY, HIDDEN_GROUP, SHOWN_GROUP, ObjectPool
 from ovps_core.synthetic.objects.clutter import CLUTTER
 from ovps_core.synthetic.viewpoint import SceneCamera, Viewpoint, fit_camera, sample_azimuth
@@ -43,7 +44,8 @@ def assign_materials(
 ) -> None:
     """Draw materials and colours of the table and of the placed objects.
 
-    Parts of one object with the same colour group and material kind get the same ones.
+    Parts of one object with the same colour group and material kind get the same ones. Parts with
+    a texture of their own keep it.
     """
     model = pool.model
     for geom in (pool.table_geom, pool.floor_geom):
@@ -53,6 +55,8 @@ def assign_materials(
     for p in placed:
         chosen: dict[tuple[str, str], tuple[int, tuple[float, ...]]] = {}
         for part, geom in zip(p.item.parts, p.item.geoms, strict=True):
+            if part.material == OWN_TEXTURE:
+                continue
             key = (part.colour_group, part.material)
             if key not in chosen:
                 options = pool.materials[part.material]

@@ -74,8 +74,9 @@ def stable_poses(
     Args:
         vertices: [V, 3] surface points of the object, metres.
         poses: each "as_built" (as modelled), "settled" (the stable pose nearest to that), "lying"
-            (settled after a random roll about x), "side" (tipped over), or "upside_down".
-        rng: draws rolls and tipping directions.
+            (settled after a random roll about x), "side" (tipped over), "upside_down", or "dropped"
+            (settled after any turn).
+        rng: draws rolls, turns and tipping directions.
     """
     from scipy.spatial import ConvexHull
 
@@ -104,5 +105,7 @@ def _down_direction(pose: str, rng: np.random.Generator) -> np.ndarray:
         return np.array([0.0, np.sin(roll), -np.cos(roll)])
     if pose == "upside_down":
         return np.array([0.0, 0.0, 1.0])
+    if pose == "dropped":
+        return rng.standard_normal(3)
     angle = rng.uniform(0, 2 * np.pi)
     return np.array([np.cos(angle), np.sin(angle), 0.0])

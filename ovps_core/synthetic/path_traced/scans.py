@@ -62,10 +62,11 @@ CLUTTER = tuple(
 )  # fmt: skip
 """Unlabelled scans beside the labelled objects; no query names a part of them."""
 
-# Models with y up; all others have z up.
-_Y_UP = frozenset(f"kitchen/split/bigym_{name}" for name in ("mug", "pan", "saucepan", "spatula"))
-# Corrections of wrong part labels in the source: given name -> correct name.
-_RENAMED = {"kitchen/split/bigym_mug": {"rim": "body"}}
+Y_UP = frozenset(f"kitchen/split/bigym_{name}" for name in ("mug", "pan", "saucepan", "spatula"))
+"""Models with y up; all others have z up."""
+
+RENAMED_PARTS = {"kitchen/split/bigym_mug": {"rim": "body"}}
+"""Corrections of wrong part labels in the source: given name -> correct name."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def labelled_scans(folder: str) -> dict[str, tuple[str, tuple[str, ...]]]:
         for name, entry in json.loads(table.read_text()).items():
             full = f"{group}/{name}"
             if entry["object"] in OBJECT_CLASSES and full not in BROKEN:
-                renamed = _RENAMED.get(full, {})
+                renamed = RENAMED_PARTS.get(full, {})
                 parts = tuple(renamed.get(p, p) for p in entry["parts"])
                 found[full] = (entry["object"], parts)
     if not found:
@@ -156,7 +157,7 @@ def load_scan(folder: str, name: str) -> Scan:
     owner, parts = labelled_scans(folder).get(name, ("", ()))
     known = labels.is_file() and parts
     face_parts = np.load(labels) if known else np.zeros(len(faces), np.uint8)
-    if name in _Y_UP:
+    if name in Y_UP:
         vertices = np.stack([vertices[:, 0], -vertices[:, 2], vertices[:, 1]], -1)
     _, first, welded = np.unique(
         np.round(vertices, 6), axis=0, return_index=True, return_inverse=True

@@ -8,13 +8,17 @@ import pytest
 import timm
 import torch
 
+from ovps_core.language.vocabulary import IGNORE
+from ovps_core.models.compact.model import PartFPNConfig
 from ovps_core.pipeline.postprocess.components import logit
 from ovps_core.segmenter import PartSegmenter
+from ovps_core.synthetic.backdrops import IGNORED
 
 pytest.importorskip("lightning")
 from training.compact import build_release
 from training.compact.backbone import BACKBONE, PACKAGE, imagenet_weights, subsample_convolutions
 from training.compact.calibrate import calibrate
+from training.compact.data import LabelTable
 
 
 def test_a_lightened_trunk_sees_the_same_and_learns_on_a_channel_mix_only() -> None:
@@ -73,3 +77,10 @@ def test_one_command_renders_trains_packs_and_goes_on(
     weights.unlink()
     build_release.main([*given, "--calibrate-on", "8"])  # nothing left to render or to train
     assert weights.exists()
+
+
+def test_pixels_of_unknown_content_do_not_count() -> None:
+    config = PartFPNConfig(("mug",), ("handle",), (("mug", "handle"),))
+    table = LabelTable.from_config(config, [("mug", "handle"), ("valve", "stem")])
+    assert table.objects[[0, 1, 2, IGNORED]].tolist() == [0, 1, 0, IGNORE]
+    assert table.parts[IGNORED] == table.object_parts[IGNORED] == IGNORE

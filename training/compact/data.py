@@ -16,6 +16,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.models.compact.model import PartFPNConfig
+from ovps_core.synthetic.backdrops import IGNORED
 from ovps_core.synthetic.reader import RenderedScenes
 
 VAL_SIZE = 192
@@ -31,7 +32,7 @@ class LabelTable:
     """Classes of the three softmaxes for each object-part id of rendered scenes; 0 is background.
 
     Attributes:
-        objects: int64 [256], class of the object.
+        objects: int64 [256], class of the object; IGNORE for pixels of unknown content.
         parts: int64 [256], class of the part; IGNORE for an object-part that is held out.
         object_parts: int64 [256], class of the object-part; IGNORE for one that is held out.
     """
@@ -47,6 +48,7 @@ class LabelTable:
         Objects that the network does not know are background.
         """
         classes = np.zeros((3, 256), dtype=np.int64)
+        classes[:, IGNORED] = IGNORE
         for value, (object_name, part_name) in enumerate(rendered, start=1):
             if object_name not in config.objects:
                 continue

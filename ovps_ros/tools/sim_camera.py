@@ -143,7 +143,7 @@ class SimCamera(Node):
             frames = self._render()
             self._film = itertools.cycle(frames + frames[-2:0:-1])  # there and back
         self.create_timer(1 / self._rate, self._publish)
-        self.get_logger().info(f"{len(frames)} images at {self._rate:g} Hz")
+        self.get_logger().info(f"{len(frames)} pictures at {self._rate:g} Hz")
 
     def _render(self) -> list[CameraFrame]:
         names = ("objects", "seed", "width", "height", "frames")

@@ -16,7 +16,7 @@ from ovps_core.engines.calibration import calibration_images
 from ovps_core.engines.interface import Engine, EngineShape
 from ovps_core.errors import BackendError, MissingDependencyError
 from ovps_core.models.compact.model import PartFPN
-from ovps_core.models.interface import Conditions, PartLogits, PartModel
+from ovps_core.models.interface import Conditions, PartLogits, PartModel, QueryEncoder
 from ovps_core.models.partclipseg.model import PartCLIPSeg
 from ovps_core.pipeline.preprocess import to_batch
 from ovps_core.profiling.workloads import queries, with_norm_statistics
@@ -87,14 +87,16 @@ def pixels(model: PartModel, batch: int) -> Tensor:
     return to_batch(images, model.spec.preprocessing)
 
 
-def conditions(model: PartModel, count: int) -> Conditions:
+def conditions(
+    model: PartModel, count: int, query_encoder: QueryEncoder | None = None
+) -> Conditions:
     """``count`` names, and as many pairs of them where the model has pairs; the same words every time."""
     random = torch.Generator().manual_seed(count)
     if isinstance(model, PartFPN):  # its words are fixed: rows are one-hot
         known = torch.eye(model.spec.condition_dim)
         parts, objects = torch.randint(0, count, (2, count), generator=random)
         return Conditions(known[:count], known[-count:], parts, objects)
-    text_encoder = encoder_of(model).text_encoder
+    text_encoder = (query_encoder or encoder_of(model)).text_encoder
     assert text_encoder is not None
     names = text_encoder.embed([query.text for query in queries(count)])
     if not isinstance(model, PartCLIPSeg):

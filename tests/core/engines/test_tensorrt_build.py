@@ -92,7 +92,11 @@ def test_full_size_builds_in_16_bit_and_the_graph_keeps_the_masks(make, tmp_path
     assert seen, "the build says how it advances"
     assert report.capabilities == CARDS
 
-    images, asked = scene(loaded) if make is packaged else (pixels(model, 1), conditions(model, 4))
+    images, asked = (
+        scene(loaded)
+        if make is packaged
+        else (pixels(model, 1), conditions(model, 4, loaded.query_encoder))
+    )
     with torch.inference_mode():
         expected = model(images, *asked.tensors())
     runner = session(onnx)

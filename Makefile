@@ -7,17 +7,19 @@ SUFFIX := $(patsubst %,-%,$(filter-out jazzy,$(ROS)))
 VENV := .venv$(SUFFIX)
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-EXTRAS := render,train,bags,onnx,openvino,tensorrt-rtx,bench,dev
+EXTRAS := render,torch,train,evaluate,bags,onnx,openvino,tensorrt-rtx,transformers,bench,completion,dev
 MESSAGES := $(wildcard msg/*.msg srv/*.srv action/*.action)
 
 .PHONY: demo test check clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m ovps_ros.tools.demo --out out/demo
+	$(BIN)/python -m ovps_ros.tools.demo --recorded --out out/demo-recorded
 
 # Several processes share the cores; threads of PyTorch that spin between operations would slow all of them.
+# The tests of a file share engines, scenes and nodes, so they stay in one worker.
 test: $(INSTALLED)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

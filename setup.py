@@ -19,13 +19,15 @@ SHARED = (".so", ".msg", ".srv", ".action", ".idl", ".json", ".xml", ".py", ".ya
 
 
 def ros_prefix():
-    """The prefix that holds the rosidl generators, or None."""
-    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
-    prefixes += [sys.prefix]
-    prefixes += [str(Path(path).parents[2]) for path in sys.path if path.endswith("-packages")]
-    return next(
-        (p for p in prefixes if p and (Path(p) / "share/rosidl_default_generators").is_dir()), None
-    )
+    """The prefix of ROS wheels that hold the rosidl generators, or None.
+
+    A ROS installation, which has a setup.bash to source, builds the messages with colcon: pip then installs the
+    library alone.
+    """
+    prefixes = [Path(sys.prefix)]
+    prefixes += [Path(path).parents[2] for path in sys.path if path.endswith("-packages")]
+    found = (p for p in prefixes if (p / "share/rosidl_default_generators").is_dir())
+    return next((str(p) for p in found if not (p / "setup.bash").exists()), None)
 
 
 def _not_a_source(folder, names):

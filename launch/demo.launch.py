@@ -6,11 +6,20 @@ from launch_ros.actions import Node
 
 from ovps_ros.launch_helpers import declare_arguments, include_ovps
 
-ARGUMENTS = {"queries": ("knife handle, mug handle", "Parts to look for.")}
+ARGUMENTS = {
+    "queries": ("knife handle, mug handle", "Parts to look for."),
+    "namespace": ("", "Namespace of camera and node."),
+}
 
 
 def generate_launch_description():
     """Describe the launch; `ros2 launch --show-args` lists the arguments."""
-    camera = Node(package="ovps_ros", executable="ovps_sim_camera", output="screen")
-    node = include_ovps(queries=LaunchConfiguration("queries"), use_depth="true")
+    value = LaunchConfiguration
+    camera = Node(
+        package="ovps_ros",
+        executable="ovps_sim_camera",
+        namespace=value("namespace"),
+        output="screen",
+    )
+    node = include_ovps(queries=value("queries"), namespace=value("namespace"), use_depth="true")
     return LaunchDescription([*declare_arguments(ARGUMENTS), node, camera])

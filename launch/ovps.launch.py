@@ -1,33 +1,36 @@
-"""Start the node; arguments remap its inputs and set its queries."""
-
-from typing import List
+"""Start the node; arguments remap its inputs and set its parameters, if they are given."""
 
 from launch import LaunchDescription
-from launch.actions import SetEnvironmentVariable
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
+from launch.actions import OpaqueFunction
 
-from ovps_ros.launch_helpers import SHARE, declare_arguments
+from ovps_ros.launch_helpers import declare_arguments, start_node
 
 ARGUMENTS = {
     "image": ("image", "Topic of the colour image."),
     "depth": ("depth", "Topic of the depth image, aligned to colour."),
     "camera_info": ("camera_info", "Topic of the colour image's camera_info."),
+    "params_file": ("", "File with parameters; empty for config/ovps.yaml of this package."),
+    # These override the file, but only if they are given.
     "queries": ("", "Parts to look for, such as 'knife handle, mug rim'."),
-    "model": ("", "Name of a model or a file; empty for the packaged model."),
-    "use_depth": ("false", "Subscribe to depth and publish parts in 3D."),
-    "image_transport": ("raw", "Transport of colour images: raw or compressed."),
-    "params_file": (
-        PathJoinSubstitution([SHARE, "config", "ovps.yaml"]),
-        "File with more parameters.",
+    "model": ("", "Name of a model or a file; the packaged model if nobody sets it."),
+    "object_model": (
+        "",
+        "Objects: own, topic, or name or file of an object model; see docs/query.md.",
     ),
+    "use_depth": ("", "true to subscribe to depth and publish parts in 3D."),
+    "image_transport": ("", "Transport of colour images: raw or compressed."),
+    "autostart": ("", "false to leave configure and activate to a lifecycle manager."),
+    "use_sim_time": ("", "true to use the time of /clock."),
     "namespace": ("", "Namespace of the node."),
-    "autostart": ("true", "Configure and activate at start."),
-    "use_sim_time": ("false", "Use the time of /clock."),
     "fastdds_profile": (
-        PathJoinSubstitution([SHARE, "config", "fastdds.xml"]),
-        "Fast DDS profile for large images; the camera needs the same one.",
+        "",
+        "Fast DDS profile for large images; the camera needs the same one. Empty for that of the environment, or "
+        "else of this package.",
+    ),
+    "venv": (
+        "",
+        "Folder of the virtual environment with the Python packages; empty for the active one, or else the folder "
+        "venv of the workspace.",
     ),
     "log_level": ("info", "Log level: debug, info, warn or error."),
 }
@@ -35,23 +38,4 @@ ARGUMENTS = {
 
 def generate_launch_description():
     """Describe the launch; `ros2 launch --show-args` lists the arguments."""
-    value = LaunchConfiguration
-    texts = {n: ParameterValue(value(n), value_type=str) for n in ("model", "image_transport")}
-    queries = ParameterValue(['["', value("queries"), '"]'], value_type=List[str])
-    flags = {
-        n: ParameterValue(value(n), value_type=bool)
-        for n in ("use_depth", "autostart", "use_sim_time")
-    }
-    node = Node(
-        package="ovps_ros",
-        executable="ovps_node",
-        name="ovps",
-        namespace=value("namespace"),
-        parameters=[value("params_file"), {"queries": queries}, texts, flags],
-        remappings=[(name, value(name)) for name in ("image", "depth", "camera_info")],
-        arguments=["--ros-args", "--log-level", value("log_level")],
-        output="screen",
-    )
-    variables = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"  # Fast DDS 2, 3
-    profiles = [SetEnvironmentVariable(name, value("fastdds_profile")) for name in variables]
-    return LaunchDescription([*declare_arguments(ARGUMENTS), *profiles, node])
+    return LaunchDescription([*declare_arguments(ARGUMENTS), OpaqueFunction(function=start_node)])

@@ -7,20 +7,26 @@ from launch_ros.substitutions import FindPackageShare
 
 from ovps_ros.launch_helpers import declare_arguments, include_ovps
 
-ARGUMENTS = {"queries": ("", "Parts to look for, such as 'mug handle'.")}
+ARGUMENTS = {
+    "queries": ("", "Parts to look for, such as 'mug handle'."),
+    "namespace": ("", "Namespace of the node; the driver keeps its own."),
+}
 
 
 def generate_launch_description():
     """Describe the launch; `ros2 launch --show-args` lists the arguments."""
+    value = LaunchConfiguration
     driver = IncludeLaunchDescription(
         PathJoinSubstitution([FindPackageShare("realsense2_camera"), "launch", "rs_launch.py"]),
         launch_arguments=[("align_depth.enable", "true"), ("enable_sync", "true")],
     )
     node = include_ovps(
-        queries=LaunchConfiguration("queries"),
+        queries=value("queries"),
+        namespace=value("namespace"),
         image="/camera/camera/color/image_raw",
         depth="/camera/camera/aligned_depth_to_color/image_raw",
         camera_info="/camera/camera/color/camera_info",
         use_depth="true",
     )
-    return LaunchDescription([*declare_arguments(ARGUMENTS), node, driver])
+    # The driver comes first: if it is not installed, the launch ends before the node is started.
+    return LaunchDescription([*declare_arguments(ARGUMENTS), driver, node])

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ovps_core.language.parser import parse_queries, parse_query
+    from ovps_core.object_segmenter import ObjectSegmenter
     from ovps_core.pipeline.postprocess.components import SegmentOptions
     from ovps_core.segmenter import PartSegmenter
     from ovps_core.structures.boxes import Box
-    from ovps_core.structures.masks import ObjectMask, PartMask, PartMasks
+    from ovps_core.structures.masks import ObjectMask, ObjectMasks, PartMask, PartMasks
     from ovps_core.structures.query import PartQuery, RefusedQuery
 
 _MODULES = {
     "Box": "structures.boxes",
     "ObjectMask": "structures.masks",
+    "ObjectMasks": "structures.masks",
+    "ObjectSegmenter": "object_segmenter",
     "PartMask": "structures.masks",
     "PartMasks": "structures.masks",
     "PartQuery": "structures.query",
@@ -33,6 +36,8 @@ _MODULES = {
 __all__ = [
     "Box",
     "ObjectMask",
+    "ObjectMasks",
+    "ObjectSegmenter",
     "PartMask",
     "PartMasks",
     "PartQuery",

@@ -34,6 +34,14 @@ class CameraError(ImageError):
     """Intrinsics, depth and colour of a camera do not fit; the message names the field and both values."""
 
 
+class CameraInfoError(CameraError):
+    """A camera_info cannot be used for an image: it is not calibrated, or it describes another camera or size."""
+
+
+class DepthFrameError(CameraError):
+    """Depth was measured in another frame than the colour image, and cannot be registered to it."""
+
+
 class CheckpointError(OvpsError):
     """Weights are missing, damaged or belong to another model; the message lists the first wrong keys."""
 
@@ -50,8 +58,16 @@ class RecordingError(DatasetError):
     """A recording (bag) or one of its topics cannot be read or written; the message names both."""
 
 
+class OutputError(OvpsError):
+    """A file cannot be written; the message names it and the reason, such as a full disk."""
+
+
 class BackendError(OvpsError):
     """An inference engine is absent or cannot run this model; the message names one that can."""
+
+
+class DeviceMemoryError(OvpsError, MemoryError):
+    """The device has no memory for a frame; the message is the runtime's own."""
 
 
 class MissingDependencyError(OvpsError, ImportError):

@@ -5,59 +5,50 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.checkpoints import CheckpointInfo, LoadedModel, ModelFile, find_weights
+from ovps_core.checkpoints import CheckpointInfo, LoadedModel, ModelFile, open_model
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engines import DEFAULT_CACHE, EngineCache, make_engine
-from ovps_core.engines.cuda.postprocess import occupied_maps
 from ovps_core.engines.interface import Engine, EngineShape
-from ovps_core.errors import QueryError
+from ovps_core.errors import QueryError, UsageError
 from ovps_core.language.parser import read_queries
+from ovps_core.language.selection import Selectors
 from ovps_core.models.interface import (
     Conditions,
     EncodedQueries,
-    Features,
     ModelSpec,
-    PartLogits,
-    PartModel,
     QueryEncoder,
     QueryRows,
-    query_logits,
     require_accepted,
 )
-from ovps_core.models.text.tower import EmbeddingCache
+from ovps_core.objects.object_parts import ObjectOptions, ObjectParts
+from ovps_core.objects.object_sources import OWN, DetectedObjects, ObjectSource, OwnInstances
+from ovps_core.objects.part_evidence import PartEvidence
+from ovps_core.objects.request_reader import RequestReader
+from ovps_core.pipeline.encoded_image import EncodedImage
 from ovps_core.pipeline.postprocess.components import (
     SegmentOptions,
     full_size,
     logit,
     part_masks,
 )
-from ovps_core.pipeline.preprocess import RgbImage, check_image, load_image
-from ovps_core.structures.cache_folder import cache_folder
-from ovps_core.structures.masks import PartMasks
-from ovps_core.structures.query import PartQuery
+from ovps_core.pipeline.postprocess.peaks import Peak, find_peaks
+from ovps_core.pipeline.preprocess import RgbImage, check_image
+from ovps_core.structures.image_files import load_image
+from ovps_core.structures.masks import ObjectMask, PartMasks
+from ovps_core.structures.query import PartQuery, RefusedQuery
+
+if TYPE_CHECKING:
+    from ovps_core.models.network import PartModel
 
 Queries = str | Iterable[str | PartQuery] | EncodedQueries
 _MAX_CACHED_LISTS = 32  # lists of queries whose encoding is cached
-
-
-@dataclass(frozen=True)
-class EncodedImage:
-    """An image that was encoded once and can be queried any number of times.
-
-    Attributes:
-        features: features of the image, on the engine's device; they stay valid.
-        height, width: size of the image, pixels.
-    """
-
-    features: Features
-    height: int
-    width: int
 
 
 class PartSegmenter:
@@ -65,20 +56,40 @@ class PartSegmenter:
 
         >>> segmenter = PartSegmenter.from_pretrained("ovps-tiny")
         >>> masks = segmenter.segment("docs/images/table.jpg", ["knife handle", "mug handle"])
-        >>> [part.query.part for part in masks.parts]
-        ['handle', 'handle']
+        >>> sorted({part.query.text for part in masks.parts})
+        ['knife handle', 'mug handle']
 
     Args:
         loaded: network, query encoder and header of the weights.
         engine: runs the network.
+        objects: source of object instances, so that every part belongs to one; "own" takes the model's own maps.
+            None looks for parts everywhere.
+        object_options: options of the search within objects.
+        depth: depth comes with the images, so that "nearest" can be answered
+            (:func:`~ovps_core.pipeline.objects.choose_by_depth`).
     """
 
-    def __init__(self, loaded: LoadedModel | ModelFile, engine: Engine) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel | ModelFile,
+        engine: Engine,
+        objects: ObjectSource | Literal["own"] | None = None,
+        object_options: ObjectOptions | None = None,
+        depth: bool = False,
+    ) -> None:
         self._loaded = loaded
         self.spec: ModelSpec = loaded.spec
         self.query_encoder: QueryEncoder = loaded.query_encoder
         self.info: CheckpointInfo = loaded.info
         self.engine = engine
+        self._reader = RequestReader(
+            self.query_encoder, self.spec, Selectors(objects is not None, depth)
+        )
+        evidence = PartEvidence(self.query_encoder, self.spec, self.encode, self._maps_of)
+        self._objects: ObjectParts | None = None
+        if objects is not None:
+            source = OwnInstances(evidence) if isinstance(objects, str) else objects
+            self._objects = ObjectParts(source, evidence, object_options or ObjectOptions())
         self._encode_queries = functools.lru_cache(_MAX_CACHED_LISTS)(self._encode_list)
 
     @classmethod
@@ -91,22 +102,26 @@ class PartSegmenter:
         precision: str = "auto",
         calibration: Sequence[RgbImage] = (),
         engine_cache: EngineCache = DEFAULT_CACHE,
+        objects: str | Path | None = None,
+        object_options: ObjectOptions | None = None,
+        depth: bool = False,
     ) -> PartSegmenter:
         """Load a model by name or file (see ``ovps models``).
 
         Args:
             backend, device, precision, calibration: see :func:`ovps_core.engines.make_engine`.
             engine_cache: folder of built engines, with a callback for the progress of a build.
+            objects: "own" for the model's own instances, or name or file of an object model (see ``ovps models``);
+                None or "" looks for parts everywhere.
+            object_options, depth: see the class.
 
         Raises:
             CheckpointError: the weights are missing, damaged or belong to another model.
             BackendError, UsageError, MissingDependencyError: see :func:`ovps_core.engines.make_engine`.
         """
-        loaded = ModelFile(find_weights(name))
+        loaded = open_model(name)
         if loaded.query_encoder.text_encoder is not None:
-            loaded.query_encoder.text_encoder.cache = EmbeddingCache(
-                loaded.info.digest, cache_folder() / "text.sqlite"
-            )
+            loaded.query_encoder.text_encoder.keep_embeddings(loaded.info.digest)
         engine = make_engine(
             loaded,
             backend=backend,
@@ -116,7 +131,10 @@ class PartSegmenter:
             query_encoder=loaded.query_encoder,
             engine_cache=engine_cache,
         )
-        return cls(loaded, engine)
+        source: ObjectSource | Literal["own"] | None = None
+        if objects:
+            source = "own" if str(objects) == OWN else DetectedObjects.load(objects, device)
+        return cls(loaded, engine, source, object_options, depth)
 
     @property
     def model(self) -> PartModel:
@@ -125,8 +143,19 @@ class PartSegmenter:
 
     @property
     def name(self) -> str:
-        """Name and digest of the weights."""
-        return str(self.info)
+        """Name and digest of the weights, and of those of the object model."""
+        names = (str(self.info), self._objects.source.name if self._objects else "")
+        return " + ".join(filter(None, names))
+
+    @property
+    def runs_on(self) -> str:
+        """Name of the engine."""
+        return self.engine.name
+
+    @property
+    def finds_objects(self) -> bool:
+        """True if every part belongs to an object."""
+        return self._objects is not None
 
     def encode_queries(self, queries: Queries) -> EncodedQueries:
         """Parse and encode queries; call it when they change, not per frame.
@@ -145,7 +174,9 @@ class PartSegmenter:
         return self._encode_queries(items)
 
     def _encode_list(self, items: tuple[str | PartQuery, ...]) -> EncodedQueries:
-        accepted, refused = read_queries(items)
+        queries, refused = read_queries(items)
+        accepted, not_read = self._reader.read(queries)
+        refused = (*refused, *not_read)
         require_accepted(accepted, refused)
         try:
             encoded = self.query_encoder.encode(accepted)
@@ -153,6 +184,14 @@ class PartSegmenter:
             require_accepted((), (*refused, *error.refused))
             raise
         return replace(encoded, refused=(*refused, *encoded.refused))
+
+    def read(
+        self, queries: Sequence[PartQuery]
+    ) -> tuple[tuple[PartQuery, ...], tuple[RefusedQuery, ...]]:
+        """Divide queries into those that can be answered and the others; fast, no network runs."""
+        accepted, refused = self._reader.read(queries)
+        known, unknown = self.query_encoder.read(accepted)
+        return known, (*refused, *unknown)
 
     def warm_up(self, *, batch: int = 1) -> None:
         """Compile and allocate for ``batch`` images, and run every stage once, before the first frame."""
@@ -163,7 +202,8 @@ class PartSegmenter:
             Conditions.placeholder(self.spec.condition_dim),
             (QueryRows(names=(0,)),),
         )
-        self.segment_batch([np.zeros((*size, 3), np.uint8)] * batch, queries)
+        for maps in self.query_maps([np.zeros((*size, 3), np.uint8)] * batch, queries):
+            self._masks(maps, queries, *size, SegmentOptions())
 
     def encode(self, image: RgbImage | str | Path) -> EncodedImage:
         """Encode an image once, to segment it any number of times with :meth:`segment`.
@@ -178,13 +218,16 @@ class PartSegmenter:
             image = load_image(image)
         check_image(image)
         pixels = self.engine.preprocess([image], self.spec.preprocessing)
-        return EncodedImage(self.engine.encode_image(pixels), *image.shape[:2])
+        height, width = image.shape[:2]
+        return EncodedImage(self.engine.encode_image(pixels), height, width, image)
 
     def segment(
         self,
         image: RgbImage | str | Path | EncodedImage,
         queries: Queries,
         options: SegmentOptions | None = None,
+        *,
+        objects: Sequence[ObjectMask] | None = None,
     ) -> PartMasks:
         """Find parts in one image.
 
@@ -192,26 +235,42 @@ class PartSegmenter:
             image: RGB uint8 [H, W, 3], a file, or the result of :meth:`encode`.
             queries: a text, a list of texts or :class:`PartQuery`, or the result of :meth:`encode_queries`.
             options: thresholds.
+            objects: objects of this image that the caller knows, such as
+                :func:`~ovps_core.pipeline.objects.objects_from_boxes`, in place of the segmenter's source.
 
         Raises:
             ImageError: not an image.
             QueryError: see :meth:`encode_queries`.
+            UsageError: ``objects`` are given to a segmenter without a source of objects.
         """
         if not isinstance(image, EncodedImage):
             image = load_image(image) if isinstance(image, str | Path) else image
-            return self.segment_batch([image], queries, options)[0]
+            return self.segment_batch([image], queries, options, objects=[objects])[0]
         encoded, options = self.encode_queries(queries), options or SegmentOptions()
-        maps = np.zeros((1, 0, 1, 1), dtype=np.float32)
-        if encoded.queries:
-            logits = self.engine.decode_image(image.features, encoded.conditions)
-            maps = self._host_maps(logits, encoded, logit(options.mask_threshold))
-        return self._masks(maps[0], encoded, image.height, image.width, options)
+        if self._objects is not None:
+            return self._masks_of_objects(image, encoded, options, objects)
+        _refuse_objects(objects)
+        maps = self._maps_of(image, encoded, logit(options.mask_threshold))
+        return self._masks(maps, encoded, image.height, image.width, options)
 
     def segment_batch(
-        self, images: Sequence[RgbImage], queries: Queries, options: SegmentOptions | None = None
+        self,
+        images: Sequence[RgbImage],
+        queries: Queries,
+        options: SegmentOptions | None = None,
+        *,
+        objects: Sequence[Sequence[ObjectMask] | None] | None = None,
     ) -> list[PartMasks]:
-        """:meth:`segment` of several images, of any sizes, in one pass of the network."""
+        """:meth:`segment` of several images, of any sizes; without objects in one pass of the network."""
         encoded, options = self.encode_queries(queries), options or SegmentOptions()
+        given = objects or [None] * len(images)
+        if self._objects is not None:
+            return [
+                self._masks_of_objects(image, encoded, options, known)
+                for image, known in zip(images, given, strict=True)
+            ]
+        for known in given:
+            _refuse_objects(known)
         maps = self.query_maps(images, encoded, logit(options.mask_threshold))
         return [
             self._masks(image_maps, encoded, image.shape[0], image.shape[1], options)
@@ -222,6 +281,18 @@ class PartSegmenter:
         """Probability per query and pixel, float32 [Q, H, W]."""
         maps = self.query_maps([image], self.encode_queries(queries))
         return full_size(maps, *image.shape[:2])[0]
+
+    def find_peaks(self, image: EncodedImage, queries: Sequence[PartQuery]) -> tuple[Peak, ...]:
+        """The most probable pixel of each query, also where it is below every threshold.
+
+        Args:
+            image: the result of :meth:`encode`.
+            queries: queries that the model answers.
+        """
+        encoded = self.encode_queries(queries)
+        logits = self.engine.decode_image(image.features, encoded.conditions)
+        maps = self.engine.host_maps(logits, encoded, -math.inf)
+        return find_peaks(maps[0], image.height, image.width)
 
     def query_maps(
         self, images: Sequence[RgbImage], queries: EncodedQueries, threshold: float = -math.inf
@@ -236,13 +307,48 @@ class PartSegmenter:
         if not queries.queries or not images:
             return np.zeros((len(images), len(queries.queries), 1, 1), dtype=np.float32)
         pixels = self.engine.preprocess(images, self.spec.preprocessing)
-        return self._host_maps(self.engine.run(pixels, queries.conditions), queries, threshold)
+        logits = self.engine.run(pixels, queries.conditions)
+        return self.engine.host_maps(logits, queries, threshold)
 
-    def _host_maps(
-        self, logits: PartLogits, queries: EncodedQueries, threshold: float
+    def _maps_of(
+        self, image: EncodedImage, queries: EncodedQueries, threshold: float = -math.inf
     ) -> NDArray[np.float32]:
-        maps = query_logits(logits, queries.query_rows)
-        return occupied_maps(maps, threshold) if maps.is_cuda else maps.numpy()
+        """Mask logits of an encoded image, float32 [Q, h, w]; see :meth:`query_maps`."""
+        if not queries.queries:
+            return np.zeros((0, 1, 1), dtype=np.float32)
+        logits = self.engine.decode_image(image.features, queries.conditions)
+        return self.engine.host_maps(logits, queries, threshold)[0]
+
+    def _masks_of_objects(
+        self,
+        image: RgbImage | EncodedImage,
+        queries: EncodedQueries,
+        options: SegmentOptions,
+        objects: Sequence[ObjectMask] | None,
+    ) -> PartMasks:
+        """Parts of objects; queries about no known object are answered from the whole image."""
+        assert self._objects is not None
+        rgb = image.rgb if isinstance(image, EncodedImage) else image
+        check_image(rgb)
+        height, width = rgb.shape[:2]
+        found = self._objects.find(rgb, queries, options, objects)
+        parts = list(found.parts)
+        anywhere = [not self._objects.answers(query) for query in queries.queries]
+        if any(anywhere):
+            whole = image if isinstance(image, EncodedImage) else self.encode(rgb)
+            maps = self._maps_of(whole, queries, logit(options.mask_threshold))[anywhere]
+            rest = [query for query, alone in zip(queries.queries, anywhere, strict=True) if alone]
+            parts += part_masks(maps, rest, height, width, options, self.name).parts
+        best = sorted(parts, key=lambda part: -part.score)[: options.max_parts]
+        return PartMasks(
+            height,
+            width,
+            queries.queries,
+            tuple(replace(part, id=i) for i, part in enumerate(best, start=1)),
+            self.name,
+            queries.refused,
+            found.objects,
+        )
 
     def _masks(
         self,
@@ -254,3 +360,10 @@ class PartSegmenter:
     ) -> PartMasks:
         masks = part_masks(maps, queries.queries, height, width, options, self.name)
         return replace(masks, refused=queries.refused)
+
+
+def _refuse_objects(objects: Sequence[ObjectMask] | None) -> None:
+    if objects is not None:
+        raise UsageError(
+            "objects are given to a segmenter that does not use them; load it with objects=, such as objects='own'"
+        )

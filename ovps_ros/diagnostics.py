@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from rclpy.node import Node
 
 OK, WARN, ERROR = (
     bytes([level]) if isinstance(level, int) else level
@@ -45,8 +44,24 @@ class Fault(str, Enum):
         "configure",
         "the model is missing or damaged, or a parameter is invalid; the node stays unconfigured",
     )
+    CLOCK = "clock", "use_sim_time is set and /clock stands still or is not sent"
+    PUBLISHERS = "publishers", "two or more publishers on one input: their messages would be mixed"
+    OBJECTS = "objects", "with object_model topic: no objects for an image; it has no parts"
     DEPTH = "depth", "depth is missing, unreadable or of another size; only ~/parts_3d is not sent"
+    DEPTH_FRAME = (
+        "depth frame",
+        "depth of another frame than colour, which cannot be registered; ~/parts_3d is not sent",
+    )
+    DEPTH_RANGE = (
+        "depth range",
+        "parts outside of depth_range, or depth in another unit; they are left out of ~/parts_3d",
+    )
     DEPTH_COVERAGE = "depth coverage", "parts with too little depth are left out of ~/parts_3d"
+    CAMERA_INFO = (
+        "camera_info",
+        "missing, not calibrated, of another camera or size, or unclear whether for a raw or a rectified image; "
+        "~/parts_3d is not sent",
+    )
     TRANSFORM = "transform", "no transform at the image's stamp; ~/parts_3d is not sent"
     MEMORY = (
         "memory",
@@ -226,37 +241,4 @@ def status(
     pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     return DiagnosticStatus(
         name=name, level=level, message=message, hardware_id=hardware, values=pairs
-    )
-
-
-def why_no_image(node: Node, topic: str, reliability: str) -> tuple[str, str]:
-    """Explain why no image arrives on a topic.
-
-    Args:
-        node: the subscriber.
-        topic: full name of the topic.
-        reliability: QoS reliability of the subscription.
-
-    Returns:
-        (cause, advice).
-    """
-    publishers = node.get_publishers_info_by_topic(topic)
-    if not publishers:
-        return (
-            f"no publisher on {topic}",
-            "start the camera, or remap: --ros-args -r image:=/camera/color/image_raw",
-        )
-    offers = sorted({info.qos_profile.reliability.name for info in publishers})
-    types = sorted({info.topic_type for info in publishers})
-    message = (
-        f"{len(publishers)} publisher(s) on {topic} offer {types} {', '.join(offers)}; "
-        f"requested {reliability}"
-    )
-    if reliability == "RELIABLE" and "BEST_EFFORT" in offers:
-        return message, f"set qos_overrides.{topic}.subscription.reliability to best_effort"
-    return (
-        message,
-        "large images over best effort need the Fast DDS profile of this package: set "
-        "FASTRTPS_DEFAULT_PROFILES_FILE (FASTDDS_DEFAULT_PROFILES_FILE since Kilted) to config/fastdds.xml for "
-        "camera and node",
     )

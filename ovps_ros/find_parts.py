@@ -137,10 +137,11 @@ class FindPartsServer:
         self._report(update)
         with self._lock:
             if isinstance(error, QueryError):
-                self._finish(goal, Result.NOT_FOUND, str(error))
+                goal.refused = error.refused
+                self._finish(goal, Result.BAD_QUERY, str(error))
             elif error is not None:
                 message = f"the queries could not be encoded: {type(error).__name__}: {error}"
-                self._finish(goal, Result.NOT_FOUND, message)
+                self._finish(goal, Result.FAILED, message)
             else:
                 goal.queries, goal.refused = update.result().accepted, update.result().refused
 
@@ -148,9 +149,10 @@ class FindPartsServer:
         """Count a frame that shows all parts; finish the goal after enough of them in a row."""
         goal.last = result
         request = goal.handle.request
-        found = {part.query for part in result.masks.parts}
+        found = self._sure(goal, result)
         if request.want_3d:
-            found = {part.query for part in result.in_3d.parts} if result.in_3d else set()
+            in_space = {part.query for part in result.in_3d.parts} if result.in_3d else set()
+            found &= in_space
         complete = found.issuperset(goal.queries)
         consecutive = goal.consecutive.get(result.camera, 0) + 1 if complete else 0
         goal.consecutive[result.camera] = consecutive
@@ -160,19 +162,30 @@ class FindPartsServer:
         seen = message_encoder.masks(goal.masks(result), result.header)
         goal.handle.publish_feedback(FindParts.Feedback(seen=seen))
 
+    @staticmethod
+    def _sure(goal: _Goal, result: FrameResult) -> set[PartQuery]:
+        """Queries with a part whose margin is as large as the goal wants it."""
+        least = goal.handle.request.min_margin
+        return {part.query for part in result.masks.parts if least <= 0 or part.margin >= least}
+
     def _on_timeout(self, goal: _Goal) -> None:
         with self._lock:
             if not goal.queries:
                 message = "the queries were not encoded in time: set a longer timeout"
-                self._finish(goal, Result.NOT_FOUND, message)
+                self._finish(goal, Result.FAILED, message)
                 return
             if goal.last is None:
                 self._finish(goal, Result.NO_IMAGE, "no image arrived in time: see /diagnostics")
                 return
             found = {part.query for part in goal.last.masks.parts}
             missing = [query.text for query in goal.queries if query not in found]
+            sure = self._sure(goal, goal.last)
+            unsure = [query.text for query in goal.queries if query not in sure]
             if missing:
                 self._finish(goal, Result.NOT_FOUND, f"not in view: {', '.join(missing)}")
+            elif unsure:
+                message = f"seen, but another answer was almost as good: {', '.join(unsure)}"
+                self._finish(goal, Result.NOT_SURE, message)
             elif goal.handle.request.want_3d:
                 self._finish(goal, Result.NO_DEPTH, "seen, but without depth: see /diagnostics")
             else:
@@ -195,9 +208,14 @@ class FindPartsServer:
     def _finish(self, goal: _Goal, status: int, message: str) -> None:
         if goal.result is not None:
             return
-        if goal.refused:
+        if goal.refused and status != Result.BAD_QUERY:
             message += f"; refused: {describe_refused(goal.refused)}"
-        goal.result = Result(status=status, message=message)
+        goal.result = Result(
+            status=status,
+            message=message,
+            queries=[message_encoder.query(query) for query in goal.queries],
+            refused=[message_encoder.refused(query) for query in goal.refused],
+        )
         if goal.last is not None:
             masks, in_3d = goal.masks(goal.last), goal.last.in_3d
             goal.result.masks = message_encoder.masks(masks, goal.last.header)

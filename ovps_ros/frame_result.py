@@ -23,12 +23,14 @@ class FrameResult3D:
         depth_m: depth in metres, float32 [H, W], NaN where nothing was measured.
         camera: intrinsics of the colour image.
         parts: those with enough depth.
+        chosen: the parts of the image, of queries that choose by depth only those that they choose.
     """
 
     header: Header
     depth_m: NDArray[np.float32] = field(repr=False)
     camera: CameraIntrinsics
     parts: tuple[Part3D, ...]
+    chosen: PartMasks = field(repr=False)
 
 
 @dataclass(frozen=True)

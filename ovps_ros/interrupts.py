@@ -1,4 +1,4 @@
-"""Handling of Ctrl-C while a program is still importing its modules."""
+"""Handling of Ctrl-C around imports, and of what it leaves behind."""
 
 from __future__ import annotations
 
@@ -13,3 +13,12 @@ def end_quietly_on_interrupt() -> None:
     module imports nothing else, so that the call comes early.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def forget_interrupt() -> None:
+    """Let the program end with its own exit code after a KeyboardInterrupt was caught.
+
+    CPython remembers an interrupt that leaves the ``exec`` of a string, such as the one in which ``dataclasses``
+    makes methods. The process then ends by SIGINT although the exception was caught. The next ``exec`` clears it.
+    """
+    exec("")

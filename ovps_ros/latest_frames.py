@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import dataclass
 
 from sensor_msgs.msg import CompressedImage, Image
@@ -25,18 +26,18 @@ class LatestFrames:
     """Store of the newest frame per camera; written by callbacks, read by one worker.
 
     Attributes:
-        skipped: number of frames that were replaced before the worker took them.
+        skipped: number of frames of each camera that were replaced before the worker took them.
     """
 
     def __init__(self) -> None:
         self._frames: dict[str, Frame] = {}
         self._ready = threading.Condition()
-        self.skipped = 0
+        self.skipped: Counter[str] = Counter()
 
     def put(self, frame: Frame) -> None:
         """Keep a frame and drop the previous one of the same camera."""
         with self._ready:
-            self.skipped += frame.camera in self._frames
+            self.skipped[frame.camera] += frame.camera in self._frames
             self._frames[frame.camera] = frame
             self._ready.notify()
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    LogInfo,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.substitutions import PathJoinSubstitution
+from launch_ros.actions import LifecycleNode
 from launch_ros.substitutions import FindPackageShare
+
+from ovps_ros.launch_arguments import parameters_file, profile_variables, python_of_venv
 
 SHARE = FindPackageShare("ovps_ros")
 
@@ -28,3 +38,37 @@ def declare_arguments(arguments: Mapping[str, tuple[Any, str]]) -> list[DeclareL
         DeclareLaunchArgument(name, default_value=default, description=description)
         for name, (default, description) in arguments.items()
     ]
+
+
+def start_node(context: Any) -> list[Any]:
+    """Start the node with the arguments of ovps.launch.py; an OpaqueFunction calls this."""
+    given: Mapping[str, str] = context.launch_configurations
+    share = SHARE.perform(context)
+    files = [given["params_file"] or f"{share}/config/ovps.yaml"]
+    try:
+        own = parameters_file(given)
+        python = python_of_venv(given["venv"], share)
+    except ValueError as error:
+        return stop(str(error))
+    if own:  # behind the other file, whose values it overrides
+        with tempfile.NamedTemporaryFile("w", prefix="ovps_", suffix=".yaml", delete=False) as file:
+            file.write(own)
+        files.append(file.name)
+    variables = profile_variables(given["fastdds_profile"], f"{share}/config/fastdds.xml")
+    node = LifecycleNode(
+        package="ovps_ros",
+        executable="ovps_node",
+        name="ovps",
+        prefix=python,
+        namespace=given["namespace"],
+        parameters=files,
+        remappings=[(name, given[name]) for name in ("image", "depth", "camera_info")],
+        arguments=["--ros-args", "--log-level", given["log_level"]],
+        output="screen",
+    )
+    return [*(SetEnvironmentVariable(*pair) for pair in variables.items()), node]
+
+
+def stop(reason: str) -> list[Any]:
+    """Actions that end the launch with a reason."""
+    return [LogInfo(msg=reason), Shutdown(reason=reason)]

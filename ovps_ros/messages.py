@@ -10,7 +10,16 @@ from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from ovps_core.ros_io.codec import PART_MASKS, PARTS_3D, MessageEncoder
-from ovps_ros.msg import Part3D, PartMask, PartMasks, PartQuery, Parts3D, RefusedQuery
+from ovps_ros.msg import (
+    ObjectMask,
+    Part3D,
+    PartMask,
+    PartMasks,
+    PartQuery,
+    Parts3D,
+    ReadAs,
+    RefusedQuery,
+)
 
 _TYPES: dict[str, Any] = {
     "builtin_interfaces/msg/Duration": Duration,
@@ -19,9 +28,11 @@ _TYPES: dict[str, Any] = {
     "geometry_msgs/msg/Pose": Pose,
     "geometry_msgs/msg/Quaternion": Quaternion,
     "geometry_msgs/msg/Vector3": Vector3,
+    "ovps_ros/msg/ObjectMask": ObjectMask,
     "ovps_ros/msg/Part3D": Part3D,
     "ovps_ros/msg/PartMask": PartMask,
     "ovps_ros/msg/PartQuery": PartQuery,
+    "ovps_ros/msg/ReadAs": ReadAs,
     "ovps_ros/msg/RefusedQuery": RefusedQuery,
     "sensor_msgs/msg/Image": Image,
     "sensor_msgs/msg/RegionOfInterest": RegionOfInterest,

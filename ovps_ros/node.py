@@ -15,21 +15,28 @@ if __name__ == "__main__":
 import functools
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
 
-from ovps_core.checkpoints.registry import DEFAULT_MODEL
+from ovps_core.checkpoints.registry import DEFAULT_MODEL, check_model_name
 from ovps_core.engines import EngineCache
 from ovps_core.engines.calibration import read_calibration
+from ovps_core.errors import CheckpointError
+from ovps_core.objects.object_sources import OWN
+from ovps_core.ros_io.bridge import find_bridge
+from ovps_core.ros_io.recorded import RecordedSegmenter, check_recorded, is_recorded
 from ovps_core.segmenter import PartSegmenter
+from ovps_core.structures.cache_folder import expand_home
 from ovps_ros import parameters
 from ovps_ros.cameras import CameraStream
+from ovps_ros.clock_watch import ClockWatch
+from ovps_ros.depth_stage import DepthStage
 from ovps_ros.diagnostics import (
     ERROR,
     OK,
@@ -41,6 +48,7 @@ from ovps_ros.diagnostics import (
     status,
 )
 from ovps_ros.find_parts import FindPartsServer
+from ovps_ros.invalid_transitions import answer_invalid_transitions
 from ovps_ros.latest_frames import Frame, LatestFrames
 from ovps_ros.msg import PartMasks, Parts3D
 from ovps_ros.parameters import ParameterError, Settings
@@ -48,7 +56,7 @@ from ovps_ros.pipeline import Pipeline, Worker
 from ovps_ros.query_manager import QueryManager, describe_refused, read_phrases
 from ovps_ros.query_server import QueryServer, describe_error
 from ovps_ros.run_node import run_node
-from ovps_ros.transforms import PartFrames, TargetFrame
+from ovps_ros.transforms import PartFrames, TargetFrame, Transforms
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -60,10 +68,13 @@ class OvpsNode(LifecycleNode):
         super().__init__("ovps", **node_arguments)
         self._faults = FaultReporter(self._log)
         self._settings = parameters.declare(self)
+        for warning in parameters.misspelt(self):
+            self.get_logger().warning(warning)
         self._frames = LatestFrames()
         self._queries = QueryManager()
         self._cameras: dict[str, CameraStream] = {}
         self._pipeline: Pipeline | None = None
+        self._transforms = Transforms(self)
         self._part_frames: PartFrames | None = None
         self._worker: Worker | None = None
         self._activity: Activity | None = None
@@ -75,8 +86,12 @@ class OvpsNode(LifecycleNode):
             self._query_server.report_problems,
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
-        self.create_timer(1.0, self._publish_diagnostics)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on while /clock stands
+        self.create_timer(1.0, self._publish_diagnostics, clock=steady)
+        self.create_timer(0.5, self._subscribe_latched, clock=steady)
+        self._clock_watch = ClockWatch(self, self._faults)
         self.add_on_set_parameters_callback(self._on_parameters)
+        answer_invalid_transitions(self)
         self._query_server.set_queries(read_phrases(self._settings.queries))
 
     # Lifecycle
@@ -141,32 +156,48 @@ class OvpsNode(LifecycleNode):
 
     def _load(self, settings: Settings) -> None:
         name = settings.model or DEFAULT_MODEL
+        if name.startswith("~"):
+            name = str(expand_home(name))
         self._set_activity(f"loading {name}")
+        bridge_problem = find_bridge().problem
+        if bridge_problem:
+            text = f"{bridge_problem}. Images are converted without it, with equal results"
+            self.get_logger().warning(text, once=True)
         self.get_logger().info(f"loading {name}")
-        target = TargetFrame(self, settings.target_frame) if settings.target_frame else None
+        target = None
+        if settings.target_frame:
+            target = TargetFrame(self._transforms, settings.target_frame)
         self._part_frames = PartFrames(self) if settings.publish_tf else None
-        cache = Path(settings.engine_cache).expanduser() if settings.engine_cache else None
-        segmenter = PartSegmenter.from_pretrained(
-            name,
-            backend=settings.backend,
-            device=settings.device,
-            precision=settings.precision,
-            calibration=read_calibration(settings.calibration),
-            engine_cache=EngineCache(cache, self._on_engine_progress),
-        )
-        self._set_activity(f"warming up {segmenter.engine.name}")
+        cache = expand_home(settings.engine_cache) if settings.engine_cache else None
+        segmenter: PartSegmenter | RecordedSegmenter
+        if is_recorded(name):
+            segmenter = RecordedSegmenter(name)
+        else:
+            segmenter = PartSegmenter.from_pretrained(
+                name,
+                backend=settings.backend,
+                device=settings.device,
+                precision=settings.precision,
+                calibration=read_calibration(settings.calibration),
+                engine_cache=EngineCache(cache, self._on_engine_progress),
+                objects=settings.object_source,
+                object_options=settings.object_options,
+                depth=settings.use_depth,
+            )
+        self._set_activity(f"warming up {segmenter.runs_on}")
         names = settings.cameras or [""]
         segmenter.warm_up(batch=len(names))
         self._set_activity("encoding the queries")
         self._query_server.announce(self._queries.set_segmenter(segmenter))
-        self._cameras = {
-            camera: CameraStream(self, camera, self._frames, self._faults, lambda: self._settings)
-            for camera in names
-        }
-        self._pipeline = Pipeline(segmenter, self._cameras, self._faults, target)
+        for camera in names:  # one by one: those made before a failure are removed again
+            self._cameras[camera] = CameraStream(
+                self, camera, self._frames, self._faults, lambda: self._settings
+            )
+        depth = DepthStage(self._faults, self._transforms, target)
+        self._pipeline = Pipeline(segmenter, self._cameras, self._faults, depth)
         for message in (PartMasks(), Parts3D()):
             serialize_message(message)  # the first one of a type loads its type support: 40 ms
-        self.get_logger().info(f"{segmenter.name} on {segmenter.engine.name}")
+        self.get_logger().info(f"{segmenter.name} on {segmenter.runs_on}")
 
     def _set_activity(self, name: str) -> None:
         """Show a step of configuring in the ``model`` diagnostic."""
@@ -199,6 +230,9 @@ class OvpsNode(LifecycleNode):
         for camera in self._cameras.values():
             camera.destroy()
         self._cameras = {}
+        self._transforms.close()
+        if self._part_frames is not None:
+            self._part_frames.close()
         self._pipeline = self._part_frames = None
 
     # Frames, in the worker's thread
@@ -230,12 +264,18 @@ class OvpsNode(LifecycleNode):
     def _on_parameters(self, changed: list[Parameter]) -> SetParametersResult:
         try:
             settings = self._settings.changed(changed)
-        except ParameterError as error:
+            if settings.model != self._settings.model:
+                check = check_recorded if is_recorded(settings.model) else check_model_name
+                check(settings.model or DEFAULT_MODEL)
+            if settings.object_source not in ("", OWN, self._settings.object_source):
+                check_model_name(settings.object_source)
+        except (ParameterError, CheckpointError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         if any(parameter.name == "queries" for parameter in changed):
             queries = read_phrases(settings.queries)
-            if queries.refused and not queries.queries:
-                reason = describe_refused(queries.refused)
+            refused = self._queries.check(queries)
+            if refused and len(refused) == len(queries.queries) + len(queries.refused):
+                reason = describe_refused(refused)
                 return SetParametersResult(successful=False, reason=reason)
             self._query_server.set_queries(queries)
         self._settings = settings
@@ -251,6 +291,10 @@ class OvpsNode(LifecycleNode):
             self.get_logger().error(text)
         else:
             self.get_logger().warning(text)
+
+    def _subscribe_latched(self) -> None:
+        for camera in list(self._cameras.values()):
+            camera.subscribe_latched()
 
     def _publish_diagnostics(self) -> None:
         try:
@@ -271,14 +315,16 @@ class OvpsNode(LifecycleNode):
             level, state = WARN, str(self._activity)
         queries, counts = self._queries.state()
         array = DiagnosticArray()
+        self._clock_watch.check()
         array.header.stamp = self.get_clock().now().to_msg()
         array.status = [
             add(f"{name}: model", level, state, values={"model": model}),
             add(f"{name}: queries", OK, queries, values=counts),
         ]
         for camera in self._cameras.values():
+            camera.check_publishers()
             level, message, values = camera.state()
-            values["skipped for newer ones"] = str(self._frames.skipped)
+            values["skipped for newer ones"] = str(self._frames.skipped[camera.name])
             title = f"{name}: images" + (f" {camera.name}" if camera.name else "")
             array.status.append(add(title, level, message, values=values))
         array.status += self._faults.statuses(name, model)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import ParameterUninitializedException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from ovps_core.errors import OvpsError
+from ovps_core.objects.object_parts import ObjectOptions
+from ovps_core.objects.object_sources import OWN
 from ovps_core.pipeline.postprocess.components import SegmentOptions
+from ovps_core.ros_io.camera_info import AUTO, IMAGE_GEOMETRIES
+from ovps_core.ros_io.depth_frames import DepthOptions
 
+OBJECTS_OF_TOPIC = "topic"
+"""Value of ``object_model`` for objects that another node finds."""
+_CAMERA = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 IMMEDIATELY, AT_CONFIGURE, AT_START = "immediately", "at configure", "at start"
-"""When a changed parameter takes effect."""
+"""Time at which a changed parameter takes effect."""
 
 
 class ParameterError(OvpsError):
@@ -51,7 +61,8 @@ class Settings:
     )
     model: str = _parameter(
         "",
-        "Name of a model (see `ovps models`) or a file; empty for the packaged model.",
+        "Name of a model (see `ovps models`) or a file; empty for the packaged model; recorded:PATH answers from "
+        "a recording of PartMasks.",
         takes_effect=AT_CONFIGURE,
     )
     backend: str = _parameter(
@@ -79,6 +90,31 @@ class Settings:
         "one camera with input image and output ~/masks.",
         takes_effect=AT_CONFIGURE,
     )
+    object_model: str = _parameter(
+        "",
+        "Find objects first, so that every part belongs to one: own for the model's own instances, topic for "
+        "those of the topic `objects`, or name or file of an object model. Empty for parts alone.",
+        takes_effect=AT_CONFIGURE,
+    )
+    max_objects: int = _parameter(
+        12,
+        "Maximum number of objects per image; each costs one pass of the model.",
+        takes_effect=AT_CONFIGURE,
+        low=1,
+        high=255,
+    )
+    object_crops: bool = _parameter(
+        True,
+        "Look at the crop of each object at full resolution; false looks at the whole image once, which is faster "
+        "and misses small parts.",
+        takes_effect=AT_CONFIGURE,
+    )
+    object_timeout: float = _parameter(
+        0.2,
+        "Maximum wait for the objects of an image, with object_model topic, seconds.",
+        low=0.0,
+        high=2.0,
+    )
     score_threshold: float = _parameter(0.5, "Minimum score of a part.", low=0.0, high=1.0)
     mask_threshold: float = _parameter(
         0.5, "Minimum probability of a pixel of a part.", low=0.0, high=1.0
@@ -101,6 +137,19 @@ class Settings:
         False,
         "Subscribe to depth and camera_info, and publish parts in 3D.",
         takes_effect=AT_CONFIGURE,
+    )
+    depth_transport: str = _parameter(
+        "raw", "Transport of depth images: raw or compressedDepth.", takes_effect=AT_CONFIGURE
+    )
+    image_geometry: str = _parameter(
+        AUTO,
+        "Whether colour images are raw (distorted) or rectified; auto asks the topic's name. "
+        "Poses need it. See docs/robot.md.",
+    )
+    check_frames: bool = _parameter(
+        True,
+        "Compare the frame_id of colour, depth and camera_info. Set to false only if a driver sends aligned depth "
+        "with another frame_id.",
     )
     sync_slop: float = _parameter(
         0.02, "Maximum difference of the stamps of colour and depth, seconds.", low=0.0, high=1.0
@@ -148,6 +197,14 @@ class Settings:
             raise ParameterError(
                 f"image_transport is {self.image_transport!r}; expected raw or compressed"
             )
+        if self.depth_transport not in ("raw", "compressedDepth"):
+            raise ParameterError(
+                f"depth_transport is {self.depth_transport!r}; expected raw or compressedDepth"
+            )
+        if self.image_geometry not in IMAGE_GEOMETRIES:
+            raise ParameterError(
+                f"image_geometry is {self.image_geometry!r}; expected {', '.join(IMAGE_GEOMETRIES)}"
+            )
         near_far = list(self.depth_range)
         if len(near_far) != 2 or not 0 <= near_far[0] < near_far[1]:
             raise ParameterError(
@@ -155,12 +212,39 @@ class Settings:
             )
         if len(set(self.cameras)) != len(self.cameras):
             raise ParameterError(f"cameras {self.cameras} repeat a name; expected different names")
+        for name in filter(None, self.cameras):
+            if not _CAMERA.fullmatch(name):
+                raise ParameterError(
+                    f"cameras has {name!r}; expected the names of topics, such as left or arm/wrist: letters, "
+                    "digits and _, no space and no slash at the ends"
+                )
 
     @property
     def options(self) -> SegmentOptions:
         """Thresholds for the segmenter."""
         return SegmentOptions(
             self.score_threshold, self.mask_threshold, self.max_parts, self.min_area
+        )
+
+    @property
+    def object_options(self) -> ObjectOptions:
+        """Options of the search within objects."""
+        return ObjectOptions(crops=self.object_crops, max_objects=self.max_objects)
+
+    @property
+    def object_source(self) -> str:
+        """Source of objects for the segmenter; those of a topic are given with each image."""
+        return OWN if self.object_model == OBJECTS_OF_TOPIC else self.object_model
+
+    @property
+    def depth_options(self) -> DepthOptions:
+        """Options for depth."""
+        return DepthOptions(
+            self.depth_scale,
+            (self.depth_range[0], self.depth_range[1]),
+            self.min_depth_coverage,
+            self.image_geometry,
+            self.check_frames,
         )
 
     def changed(self, parameters: Iterable[Parameter]) -> Settings:
@@ -209,8 +293,37 @@ def declare(node: Node) -> Settings:
     """
     defaults = Settings()
     for f in fields(Settings):
-        node.declare_parameter(f.name, _typed(getattr(defaults, f.name)), _descriptor(f.metadata))
+        default = _typed(getattr(defaults, f.name))
+        node.declare_parameter(f.name, default, _descriptor(f.metadata))
+        if _is_unset(node, f.name):
+            node.set_parameters([Parameter(f.name, value=default)])
     return read(node)
+
+
+def misspelt(node: Node) -> list[str]:
+    """Warnings for values that the node was started with under a name close to that of a parameter.
+
+    Other unknown names may be meant for other nodes that share the file.
+    """
+    known = [f.name for f in fields(Settings)]
+    given = getattr(node, "_parameter_overrides", {})  # rclpy has no public name for it
+    warnings = []
+    for name in sorted(set(given) - set(known)):
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if close:
+            warnings.append(
+                f"no parameter is called {name!r}; its value is not used. Is {close[0]!r} meant?"
+            )
+    return warnings
+
+
+def _is_unset(node: Node, name: str) -> bool:
+    """Return True for an empty list at start ("queries: []"), of which rcl gives no type and no value."""
+    try:
+        node.get_parameter(name)
+    except ParameterUninitializedException:
+        return True
+    return False
 
 
 def read(node: Node) -> Settings:

@@ -6,23 +6,20 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
-from std_msgs.msg import Header
-
-from ovps_core.errors import CameraError, ImageError
+from ovps_core.errors import DeviceMemoryError, ImageError, QueryError
 from ovps_core.models.interface import EncodedQueries
-from ovps_core.pipeline.pose import parts_3d
+from ovps_core.pipeline.objects import without_chosen_by_depth
 from ovps_core.pipeline.preprocess import RgbImage
-from ovps_core.ros_io.codec import camera_intrinsics, image_depth, image_rgb, nanoseconds
+from ovps_core.ros_io.codec import image_rgb, masks_value, nanoseconds
+from ovps_core.ros_io.recorded import RecordedSegmenter
 from ovps_core.segmenter import PartSegmenter
-from ovps_core.structures.masks import PartMasks
+from ovps_core.structures.masks import ObjectMask, PartMasks
 from ovps_ros.cameras import CameraStream
-from ovps_ros.depth_sync import DepthBuffer
+from ovps_ros.depth_stage import DepthStage
 from ovps_ros.diagnostics import ERROR, WARN, Fault, FaultReporter
-from ovps_ros.frame_result import FrameResult, FrameResult3D
+from ovps_ros.frame_result import FrameResult
 from ovps_ros.latest_frames import Frame, LatestFrames
 from ovps_ros.parameters import Settings
-from ovps_ros.transforms import TargetFrame, TransformError
 
 _MAX_MEMORY_FAILURES = 3  # frames in a row
 
@@ -34,20 +31,20 @@ class Pipeline:
         segmenter: the model.
         cameras: cameras by name, with their trackers and depth buffers.
         faults: reporter for problems with a frame.
-        target_frame: frame of the parts' poses; None leaves them in the optical frame.
+        depth: stage that adds depth to the masks of a frame.
     """
 
     def __init__(
         self,
-        segmenter: PartSegmenter,
+        segmenter: PartSegmenter | RecordedSegmenter,
         cameras: Mapping[str, CameraStream],
         faults: FaultReporter,
-        target_frame: TargetFrame | None,
+        depth: DepthStage,
     ) -> None:
         self.segmenter = segmenter
         self._cameras = cameras
         self._faults = faults
-        self._target_frame = target_frame
+        self._depth = depth
 
     def process(
         self, frames: Sequence[Frame], queries: EncodedQueries, settings: Settings
@@ -67,17 +64,31 @@ class Pipeline:
         """
         readable = [(frame, rgb) for frame in frames if (rgb := self._read(frame)) is not None]
         for frame, _ in readable:
-            depth = self._cameras[frame.camera].depth
-            if depth is not None:  # newer ones would push it out while the model runs
-                depth.reserve(nanoseconds(frame.message.header.stamp))
+            camera = self._cameras[frame.camera]
+            for buffer in filter(None, (camera.depth, camera.objects)):
+                # newer ones would push it out while the model runs
+                buffer.reserve(nanoseconds(frame.message.header.stamp))
         images = [rgb for _, rgb in readable]
         if not images:
             return []
-        masks = self.segmenter.segment_batch(images, queries, settings.options)
+        masks = self._segment(images, readable, queries, settings)
         return [
             self._finish(frame, rgb, one, settings)
             for (frame, rgb), one in zip(readable, masks, strict=True)
         ]
+
+    def _segment(
+        self,
+        images: Sequence[RgbImage],
+        frames: Sequence[tuple[Frame, RgbImage]],
+        queries: EncodedQueries,
+        settings: Settings,
+    ) -> list[PartMasks]:
+        if not isinstance(self.segmenter, RecordedSegmenter):
+            objects = [self._known_objects(frame, settings) for frame, _ in frames]
+            return self.segmenter.segment_batch(images, queries, settings.options, objects=objects)
+        stamps = [nanoseconds(frame.message.header.stamp) for frame, _ in frames]
+        return self.segmenter.segment_frames(images, stamps, queries, settings.options)
 
     def _read(self, frame: Frame) -> RgbImage | None:
         message = frame.message
@@ -94,61 +105,40 @@ class Pipeline:
             )
             return None
 
+    def _known_objects(self, frame: Frame, settings: Settings) -> tuple[ObjectMask, ...] | None:
+        """Objects that another node finds in a frame; None if the segmenter looks for them itself."""
+        camera = self._cameras[frame.camera]
+        if camera.objects is None:
+            return None
+        stamp = nanoseconds(frame.message.header.stamp)
+        found, reason = camera.objects.take_nearest(
+            stamp, settings.sync_slop, settings.object_timeout
+        )
+        if found is None:
+            hint = "remap objects to the topic of the detector, and raise object_timeout to its latency"
+            if camera.objects.is_empty:
+                cause, hint = camera.explain_silence("objects")
+                reason += f": {cause}"
+            self._faults.report(Fault.OBJECTS, WARN, reason, hint, kind="missing")
+            return ()
+        try:
+            return masks_value(found).objects
+        except (ImageError, QueryError) as error:
+            self._faults.report(Fault.OBJECTS, ERROR, str(error), kind="damaged")
+            return ()
+
     def _finish(
         self, frame: Frame, rgb: RgbImage, masks: PartMasks, settings: Settings
     ) -> FrameResult:
         camera, header = self._cameras[frame.camera], frame.message.header
         if settings.tracking:
-            masks = camera.tracker.update(masks, settings.track_iou)
+            stamp_s = nanoseconds(header.stamp) / 1e9
+            masks = camera.tracker.update(masks, settings.track_iou, stamp_s=stamp_s)
         in_3d = None
         if camera.depth is not None:
-            in_3d = self._add_depth(camera.depth, header, masks, settings)
+            in_3d = self._depth.add(camera, header, masks, settings)
+            masks = in_3d.chosen if in_3d else without_chosen_by_depth(masks)
         return FrameResult(frame.camera, header, rgb, masks, in_3d)
-
-    def _add_depth(
-        self, buffer: DepthBuffer, header: Header, masks: PartMasks, settings: Settings
-    ) -> FrameResult3D | None:
-        """Parts in 3D, or None with a fault. May wait for depth and for the transform, see :meth:`process`."""
-        message, reason = buffer.take_nearest(nanoseconds(header.stamp), settings.sync_slop)
-        if message is None or buffer.info is None:
-            self._faults.report(
-                Fault.DEPTH,
-                WARN,
-                reason or "no camera_info has arrived",
-                "remap depth and camera_info; raise sync_slop for a camera that is not synchronised",
-                kind="missing",
-            )
-            return None
-        try:
-            depth_m = image_depth(message, settings.depth_scale)
-            camera = camera_intrinsics(buffer.info)
-            if depth_m.shape != (masks.height, masks.width):
-                raise CameraError(
-                    f"depth of {depth_m.shape[1]}x{depth_m.shape[0]}, colour of "
-                    f"{masks.width}x{masks.height}; expected depth aligned to colour"
-                )
-            near_far = settings.depth_range[0], settings.depth_range[1]
-            parts = parts_3d(masks, depth_m, camera, near_far, settings.min_depth_coverage)
-            if self._target_frame is not None:
-                header, parts = self._target_frame.transform(header, parts, settings.tf_timeout)
-        except TransformError as error:
-            hint = "check that TF contains the camera's frame, and that the clocks are synchronised"
-            self._faults.report(Fault.TRANSFORM, WARN, str(error), hint)
-            return None
-        except (CameraError, ImageError) as error:
-            hint = "configure the driver for depth registered to colour (RealSense: align_depth.enable)"
-            self._faults.report(Fault.DEPTH, ERROR, str(error), hint, kind=message.encoding)
-            return None
-        missing = len(masks.parts) - len(parts)
-        if missing:
-            self._faults.report(
-                Fault.DEPTH_COVERAGE,
-                WARN,
-                f"{missing} of {len(masks.parts)} parts have depth on less than "
-                f"{settings.min_depth_coverage:.0%} of their pixels",
-                "for thin or shiny parts lower min_depth_coverage, or move the camera closer",
-            )
-        return FrameResult3D(header, depth_m, camera, parts)
 
 
 class Worker(threading.Thread):
@@ -183,11 +173,10 @@ class Worker(threading.Thread):
             try:
                 self._process(frames)
                 failures = 0
-            except torch.OutOfMemoryError as error:
+            except DeviceMemoryError as error:
                 failures += 1
                 hint = "use a smaller model, precision fp16, fewer queries or fewer cameras"
-                self._faults.report(Fault.MEMORY, ERROR, str(error).split(". ")[0], hint)
-                torch.cuda.empty_cache()
+                self._faults.report(Fault.MEMORY, ERROR, str(error), hint)
                 if failures == _MAX_MEMORY_FAILURES:
                     self._on_repeated_failure()
             except Exception as error:  # one bad frame must not end the worker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from geometry_msgs.msg import Point, Vector3
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from ovps_core.pipeline.drawing import colours, draw_masks
 from ovps_core.ros_io.codec import nanoseconds
+from ovps_core.structures.image_files import encode_image
 from ovps_core.structures.part3d import Part3D
 from ovps_ros.frame_result import FrameResult, FrameResult3D
 from ovps_ros.messages import message_encoder
@@ -109,9 +109,8 @@ class FramePublishers:
         if self._wanted("overlay"):
             self._publishers["overlay"].publish(message_encoder.image(drawn, result.header))
         if self._wanted("overlay/compressed"):
-            _, jpeg = cv2.imencode(".jpg", drawn[..., ::-1])
             message = CompressedImage(header=result.header, format="rgb8; jpeg compressed bgr8")
-            message.data.frombytes(jpeg.tobytes())
+            message.data.frombytes(encode_image(drawn, ".jpg"))
             self._publishers["overlay/compressed"].publish(message)
 
 

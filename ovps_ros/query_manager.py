@@ -17,6 +17,7 @@ from ovps_core.errors import QueryError
 from ovps_core.language.parser import read_queries
 from ovps_core.models.interface import EncodedQueries
 from ovps_core.ros_io.codec import query_value
+from ovps_core.ros_io.recorded import RecordedSegmenter
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
@@ -77,11 +78,13 @@ class QueryUpdate:
         active: persistent queries after the change.
         accepted: queries of this change that the model answers.
         refused: phrases of this change that it does not answer.
+        has_model: a model has read the queries; otherwise only the parser has, and no query is answered yet.
     """
 
     active: Queries
     accepted: Queries = ()
     refused: Refused = ()
+    has_model: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,24 +95,27 @@ class _ActiveQueries:
         persistent: persistent queries as they were given; another model may answer those refused by this one.
         goals: queries of each running goal.
         encoded: queries of all owners, encoded; None if there is nothing to encode, or no model.
-        answered: queries of all owners that the model answers; without a model, all that can be read.
+        answered: queries of all owners that the model answers, each with those that say how it was read;
+            without a model, all that can be parsed.
         refused: phrases of all owners that are not answered.
+        has_model: there is a model.
     """
 
     persistent: QueryList = QueryList()
     goals: Mapping[Hashable, QueryList] = field(default_factory=dict)
     encoded: EncodedQueries | None = None
-    answered: frozenset[PartQuery] = frozenset()
+    answered: Mapping[PartQuery, Queries] = field(default_factory=dict)
     refused: Refused = ()
+    has_model: bool = False
 
     def update(self, changed: QueryList) -> QueryUpdate:
         """Result of a change that added ``changed``."""
         accepted, refused = self._divide(changed)
-        return QueryUpdate(self._divide(self.persistent)[0], accepted, refused)
+        return QueryUpdate(self._divide(self.persistent)[0], accepted, refused, self.has_model)
 
     def _divide(self, queries: QueryList) -> tuple[Queries, Refused]:
         """Queries that are answered, and phrases that are not."""
-        accepted = tuple(query for query in queries.queries if query in self.answered)
+        accepted = tuple(read for query in queries.queries for read in self.answered.get(query, ()))
         others = {query.text for query in queries.queries} - {query.text for query in accepted}
         return accepted, (*queries.refused, *(q for q in self.refused if q.text in others))
 
@@ -132,7 +138,7 @@ class QueryManager:
 
     def __init__(self) -> None:
         self._state = _ActiveQueries()
-        self._segmenter: PartSegmenter | None = None
+        self._segmenter: PartSegmenter | RecordedSegmenter | None = None
         self._pending: _PendingText | None = None
         self._pending_lock = threading.Lock()
         self._closing = threading.Event()
@@ -162,11 +168,21 @@ class QueryManager:
         shown = ", ".join(query.text for query in queries[:_MAX_SHOWN])
         values = {
             "count": str(len(queries)),
+            "read as": ", ".join(
+                f"{query.text}: {query.read_as}" for query in queries[:_MAX_SHOWN] if query.read_as
+            ),
             "refused": ", ".join(query.text for query in refused[:_MAX_SHOWN]),
         }
         return shown or "idle: no queries", values
 
-    def set_segmenter(self, segmenter: PartSegmenter | None) -> QueryUpdate:
+    def check(self, queries: QueryList) -> Refused:
+        """Phrases of a list that would be refused now; nothing is changed and no network runs."""
+        segmenter = self._segmenter
+        if segmenter is None:
+            return queries.refused
+        return (*queries.refused, *segmenter.read(queries.queries)[1])
+
+    def set_segmenter(self, segmenter: PartSegmenter | RecordedSegmenter | None) -> QueryUpdate:
         """Set the model that encodes queries, or None if there is no model; wait until the queries are encoded.
 
         All persistent queries count as changed. If the model refuses all of them, none is active.
@@ -277,4 +293,9 @@ class QueryManager:
                 encoded = replace(encoded, refused=refused)
             except QueryError as error:  # the model answers none of them
                 answered, refused = (), (*refused, *error.refused)
-        return _ActiveQueries(persistent, goals, encoded, frozenset(answered), refused)
+        has_model = self._segmenter is not None
+        by_query: dict[PartQuery, Queries] = {}
+        for query in answered:  # one phrase may give several queries
+            given = query.given or query
+            by_query[given] = (*by_query.get(given, ()), query)
+        return _ActiveQueries(persistent, goals, encoded, by_query, refused, has_model)

@@ -25,6 +25,7 @@ from ovps_ros.query_manager import (
 from ovps_ros.srv import SetQueries
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_NOT_CHECKED = "kept, but not checked: no model is loaded; configure the node first"
 _HINT = "write phrases such as 'knife handle' or 'rim of the mug'"
 
 
@@ -66,24 +67,24 @@ class QueryServer:
         self._manager.replace(lambda: queries).add_done_callback(self._on_queries_encoded)
 
     def announce(self, update: QueryUpdate) -> None:
-        """Publish the active queries, and report those refused."""
+        """Publish the active queries, and report those refused; without a model none is active."""
         self._faults.clear(Fault.QUERY)
         self._faults.clear(Fault.ENCODING)
-        if self._node.context.ok():
+        if self._node.context.ok() and update.has_model:
             text = "\n".join(query.text for query in update.active)
             self._active.publish(String(data=text))
-        self._report_refused(update.refused)
+        self._report_refused(update)
 
     def report_problems(self, update: ThreadFuture[QueryUpdate]) -> None:
         """Report the phrases that a change refused, or why it failed."""
         error = update.exception()
         if error is None:
-            self._report_refused(update.result().refused)
+            self._report_refused(update.result())
         elif isinstance(error, QueryError):
-            hint = f"the queries before stay active; {_HINT}"
+            hint = f"{self._left_active()}; {_HINT}"
             self._faults.report(Fault.QUERY, WARN, str(error), hint, kind=str(error))
         else:
-            kind, hint = type(error).__name__, "the queries before stay active"
+            kind, hint = type(error).__name__, self._left_active()
             self._faults.report(Fault.ENCODING, ERROR, describe_error(error), hint, kind=kind)
 
     def _on_query(self, message: String) -> None:
@@ -104,8 +105,11 @@ class QueryServer:
         error = update.exception()
         refused: Refused = ()
         if error is None:
-            active, refused = update.result().active, update.result().refused
+            result = update.result()
+            active, refused = result.active if result.has_model else (), result.refused
             response.message = f"refused: {describe_refused(refused)}" if refused else ""
+            if result.accepted and not result.has_model:
+                response.message = "; ".join(filter(None, (response.message, _NOT_CHECKED)))
         else:
             active = self._manager.persistent
             refused = error.refused if isinstance(error, QueryError) else ()
@@ -122,7 +126,14 @@ class QueryServer:
         else:
             self.report_problems(update)
 
-    def _report_refused(self, refused: Refused) -> None:
-        if refused:
-            reasons, hint = describe_refused(refused), f"the others are active; {_HINT}"
-            self._faults.report(Fault.QUERY, WARN, reasons, hint, kind=reasons)
+    def _left_active(self) -> str:
+        """The persistent queries after a change that failed, for a hint."""
+        return (
+            "the queries before stay active" if self._manager.persistent else "no query is active"
+        )
+
+    def _report_refused(self, update: QueryUpdate) -> None:
+        if update.refused:
+            reasons = describe_refused(update.refused)
+            active = "the others are active" if update.accepted else self._left_active()
+            self._faults.report(Fault.QUERY, WARN, reasons, f"{active}; {_HINT}", kind=reasons)

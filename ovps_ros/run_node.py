@@ -14,7 +14,8 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from ovps_core.errors import OvpsError
+from ovps_core.errors import OvpsError, UsageError
+from ovps_ros.interrupts import forget_interrupt
 
 N = TypeVar("N", bound=Node)
 
@@ -38,7 +39,13 @@ def rclpy_session() -> Iterator[None]:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
-    rclpy.init()
+    try:
+        rclpy.init()
+    except Exception as error:  # RCLError is private; its first sentence is the cause
+        if interrupted:
+            raise KeyboardInterrupt from error
+        cause = str(error).split(", at ")[0]
+        raise UsageError(f"ROS cannot start with these arguments: {cause}") from error
     try:
         yield
     except Exception as error:
@@ -69,24 +76,24 @@ def run_node(
         return 0
     node = None
     try:
-        with rclpy_session():
-            executor = SingleThreadedExecutor()  # fails after a signal, so it is made first
-            node = make_node()
-            if on_start is not None:
-                on_start(node)
-            executor.add_node(node)
-            executor.spin()
+        try:
+            with rclpy_session():
+                executor = SingleThreadedExecutor()  # fails after a signal, so it is made first
+                node = make_node()
+                if on_start is not None:
+                    on_start(node)
+                executor.add_node(node)
+                executor.spin()
+        finally:
+            # A second Ctrl-C must not interrupt the cleanup.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            if node is not None:
+                node.destroy_node()
+            with contextlib.suppress(RuntimeError):  # the signal handler may be shutting it down
+                rclpy.try_shutdown()
     except KeyboardInterrupt:
-        pass
+        forget_interrupt()
     except (OvpsError, ParameterException) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
-    finally:
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # a second Ctrl-C must not interrupt the cleanup
-        if node is not None:
-            node.destroy_node()
-        with contextlib.suppress(RuntimeError):  # the signal handler may be shutting it down
-            rclpy.try_shutdown()
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -12,25 +13,23 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ovps_core.datasets.ade20k_part import ADE20KPart234
-from ovps_core.datasets.benchmark_reader import BenchmarkReader, LabelledImage
-from ovps_core.datasets.coco_folder import CocoFolder, FolderImage
-from ovps_core.datasets.partimagenet import PartImageNet
-from ovps_core.datasets.pascal_part import PascalPart116
+from ovps_core.datasets.benchmark_reader import LabelledImage
+from ovps_core.datasets.coco_check import FolderImage
+from ovps_core.datasets.coco_folder import CocoFolder
+from ovps_core.datasets.coco_problems import list_problems
+from ovps_core.datasets.part_benchmarks import PART_BENCHMARKS
 from ovps_core.errors import DatasetError
+from ovps_core.language.mirrored_names import mirrored_rows
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
 from ovps_core.models.interface import Preprocessing
 from training.recipe import DataRecipe
-
-_BENCHMARKS: dict[str, Callable[[Path | None], BenchmarkReader]] = {
-    "pascal-part-116": PascalPart116,
-    "ade20k-part-234": ADE20KPart234,
-    "partimagenet": PartImageNet,
-}
+from training.rendered import open_rendered, open_rendered_to_score
+from training.shards import Shards, ShardStream
+from training.stream import Place, stream_loader
 
 Read = Callable[[], LabelledImage]
 Sample = tuple[Tensor, Tensor, Tensor]
@@ -44,12 +43,16 @@ class TrainingData:
     Attributes:
         vocabulary: label maps hold positions in its ``object_parts`` and ``objects_with_parts``.
         train: one reader per image.
-        val: one reader per image to score on; empty for benchmarks, which have a protocol of their own.
+        val: one reader per image to score on; may be empty.
+        shards: packed images to train on, in place of ``train``.
+        val_vocabulary: label maps of ``val`` hold positions in it; None for ``vocabulary``.
     """
 
     vocabulary: Vocabulary
     train: tuple[Read, ...]
     val: tuple[Read, ...]
+    shards: Shards | None = None
+    val_vocabulary: Vocabulary | None = None
 
 
 def open_data(recipe: DataRecipe, path: Path | None) -> TrainingData:
@@ -57,29 +60,77 @@ def open_data(recipe: DataRecipe, path: Path | None) -> TrainingData:
 
     Args:
         recipe: format and number of images.
-        path: the folder that holds a benchmark's folder, or a COCO file or folder. The ``val.json`` or
-            ``test.json`` beside a COCO ``train.json`` is scored on.
+        path: the folder that holds a benchmark's folder, a COCO file or folder, or a folder of rendered scenes.
+            The ``val.json`` or ``test.json`` beside a COCO ``train.json``, and the folder ``val`` beside a folder
+            ``train`` of rendered scenes, are scored on.
 
     Raises:
         DatasetError: images or labels are missing, or no category is a part of an object.
     """
     limit = recipe.limit or None
-    if recipe.format in _BENCHMARKS:
-        reader = _BENCHMARKS[recipe.format](path)
+    benchmark = PART_BENCHMARKS.get(recipe.format.replace("-", "_"))
+    if benchmark is not None:
+        reader = benchmark(path)
         items = reader.training_items()
-        return TrainingData(reader.vocabulary.seen(), tuple(i.read for i in items[:limit]), ())
+        vocabulary = reader.vocabulary
+        scored = reader.evaluation_items()[: recipe.val_limit] if recipe.val_limit else ()
+        return TrainingData(
+            vocabulary.seen(),
+            tuple(i.read for i in items[:limit]),
+            tuple(i.read for i in scored),
+            val_vocabulary=vocabulary if scored else None,
+        )
     if path is None:
-        raise DatasetError("a COCO data set needs its file or folder: --data DIR/train.json")
-    folder = CocoFolder(path, object_name=recipe.object)
+        raise DatasetError(
+            "a data set needs its file or folder: --data DIR/train.json, or a folder of rendered scenes"
+        )
+    if recipe.format == "shards":
+        shards = Shards.open(path)
+        return TrainingData(shards.vocabulary, (), (), shards)
+    if recipe.format == "rendered":
+        train, seen = open_rendered(path, recipe.objects)
+        beside = path.with_name("val")
+        if path.name != "train" or not beside.is_dir():
+            return TrainingData(seen, tuple(train[:limit]), ())
+        shown, everything = open_rendered_to_score(beside, trained=seen)
+        return TrainingData(seen, tuple(train[:limit]), tuple(shown), val_vocabulary=everything)
+    folder = _open_coco(recipe, path)
     vocabulary = _vocabulary_of(folder)
     candidates = [path.with_name(name) for name in ("val.json", "test.json")]
-    beside = [file for file in candidates if path.name == "train.json" and file.is_file()]
-    val = CocoFolder(beside[0], object_name=recipe.object) if beside else None
+    found = [file for file in candidates if path.name == "train.json" and file.is_file()]
+    val = _open_coco(recipe, found[0]) if found else None
     return TrainingData(
         vocabulary,
         tuple(partial(read_coco, folder, image, vocabulary) for image in folder.images[:limit]),
         tuple(partial(read_coco, val, image, vocabulary) for image in val.images) if val else (),
     )
+
+
+def _open_coco(recipe: DataRecipe, path: Path) -> CocoFolder:
+    """A COCO folder whose every image can be read; says what was left out.
+
+    An image with a broken annotation is left out whole: its pixels would be learned as background.
+    """
+    folder = CocoFolder(
+        path,
+        object_name=recipe.object,
+        skip_broken=recipe.skip_broken,
+        pseudo_labels=recipe.pseudo_labels,
+    )
+    folder.leave_out_damaged()
+    intact = tuple(image for image in folder.images if image.is_intact)
+    if folder.problems:
+        print(
+            f"{path}: {len(folder.problems)} problems, {len(intact)} images left to use\n"
+            f"{list_problems(folder.problems)}",
+            file=sys.stderr,
+        )
+    if not intact:
+        raise DatasetError(
+            f"{path} has no image that can be used; expected one without broken annotations"
+        )
+    folder.images = intact
+    return folder
 
 
 def read_coco(folder: CocoFolder, image: FolderImage, vocabulary: Vocabulary) -> LabelledImage:
@@ -122,6 +173,7 @@ class PartImages(Dataset[Sample]):
         preprocessing: size and normalisation of the network.
         rgb: False swaps red and blue, as the released training does.
         unshifted: False resizes through a shortest edge of 800 (longest at most 1333), as released.
+        vocabulary: of the labels; nothing is flipped without it.
     """
 
     def __init__(
@@ -132,11 +184,12 @@ class PartImages(Dataset[Sample]):
         *,
         rgb: bool = True,
         unshifted: bool = True,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         self.reads = reads
         self.skip_empty = recipe is not None
         self.rgb = rgb
-        self.augment = _transforms(recipe, preprocessing.size, unshifted)
+        self.augment = _transforms(recipe, preprocessing.size, unshifted, vocabulary)
         self.normalise = v2.Compose(
             [
                 v2.ToDtype(torch.float32, scale=True),
@@ -154,6 +207,10 @@ class PartImages(Dataset[Sample]):
             if sample.has_parts:
                 break
             sample = self.reads[int(torch.randint(len(self.reads), ()))]()
+        return self.convert(sample)
+
+    def convert(self, sample: LabelledImage) -> Sample:
+        """Augment and normalise one image."""
         image = tv_tensors.Image(torch.from_numpy(sample.image).permute(2, 0, 1))
         labels = tv_tensors.Mask(torch.from_numpy(np.stack([sample.parts, sample.objects])))
         image, labels = self.augment(image, labels)
@@ -162,7 +219,45 @@ class PartImages(Dataset[Sample]):
         return pixels.as_subclass(Tensor), object_parts, objects
 
 
-def _transforms(recipe: DataRecipe | None, size: tuple[int, int], unshifted: bool) -> v2.Transform:
+class NamedFlip(torch.nn.Module):
+    """Random horizontal flip of a picture and its labels, in which left parts become right ones.
+
+    Args:
+        probability: of a flip.
+        vocabulary: of the labels. What has no name in a mirror loses its label.
+    """
+
+    def __init__(self, probability: float, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.probability = probability
+        objects = [(name,) for name in vocabulary.objects_with_parts]
+        self.object_parts = _mirrored_labels(vocabulary.object_parts)
+        self.objects = _mirrored_labels(objects)
+
+    def forward(
+        self, image: tv_tensors.Image, labels: tv_tensors.Mask
+    ) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+        """Picture [3, H, W] and labels [2, H, W] of object-parts and objects, flipped or not."""
+        if torch.rand(()) >= self.probability:
+            return image, labels
+        flipped = v2.functional.horizontal_flip(labels)
+        parts, objects = flipped.as_subclass(Tensor).long()
+        named = torch.stack([self.object_parts[parts], self.objects[objects]])
+        return v2.functional.horizontal_flip(image), tv_tensors.Mask(named.to(labels.dtype))
+
+
+def _mirrored_labels(names: Sequence[tuple[str, ...]]) -> Tensor:
+    """The label that each one becomes in a mirror, int64 [N + 1]; the last is that of IGNORE."""
+    rows = [*mirrored_rows(names), None]
+    return torch.tensor([IGNORE if row is None else row for row in rows])
+
+
+def _transforms(
+    recipe: DataRecipe | None,
+    size: tuple[int, int],
+    unshifted: bool,
+    vocabulary: Vocabulary | None,
+) -> v2.Transform:
     """Random augmentation of a recipe, or None's plain resize, to ``size``."""
     steps: list[torch.nn.Module] = []
     if not unshifted:
@@ -173,8 +268,14 @@ def _transforms(recipe: DataRecipe | None, size: tuple[int, int], unshifted: boo
         steps.append(v2.Resize(size, antialias=True))
     if recipe is not None:
         jitter = recipe.colour_jitter
-        steps.append(v2.RandomHorizontalFlip(recipe.flip))
+        if vocabulary is not None:
+            steps.append(NamedFlip(recipe.flip, vocabulary))
         steps.append(v2.ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter))
+        if recipe.blur:
+            steps.append(v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.5))], recipe.blur))
+        if recipe.noise:
+            steps.append(v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True))
+            steps.append(v2.GaussianNoise(sigma=recipe.noise))
     return v2.Compose(steps)
 
 
@@ -186,7 +287,7 @@ class PartImagesModule(L.LightningDataModule):
         recipe: augmentation, workers and cache.
         preprocessing: size and normalisation of the network.
         batch: images per step and device.
-        steps: optimiser steps of the run.
+        seed: of the order and the augmentation.
         score_on: "val" or "train".
         rgb: see :class:`PartImages`.
         unshifted: see :class:`PartImages`.
@@ -199,30 +300,40 @@ class PartImagesModule(L.LightningDataModule):
         preprocessing: Preprocessing,
         *,
         batch: int,
-        steps: int,
+        seed: int,
         score_on: Literal["val", "train"],
         rgb: bool,
         unshifted: bool,
     ) -> None:
         super().__init__()
-        self.batch, self.steps, self.workers = batch, steps, recipe.workers
+        self.batch, self.seed, self.workers = batch, seed, recipe.workers
+        self.shards = data.shards
         cached: list[Read] = [lru_cache(maxsize=1)(read) for read in data.train[: recipe.cache]]
         train = (*cached, *data.train[recipe.cache :])
-        self.train_images = PartImages(train, recipe, preprocessing, rgb=rgb, unshifted=unshifted)
+        self.train_images = PartImages(
+            train,
+            recipe,
+            preprocessing,
+            rgb=rgb,
+            unshifted=unshifted,
+            vocabulary=data.vocabulary,
+        )
         scored = train if score_on == "train" else data.val
         self.score_images = PartImages(scored, None, preprocessing)
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Loader of as many images as the run has steps for, so that a run is a single epoch."""
-        count = self.steps * self.batch
-        return DataLoader(
+        """Endless loader of the training images."""
+        place = Place.of(self.trainer, self.seed)
+        if self.shards is not None:
+            stream = ShardStream(self.shards, self.train_images.convert, place)
+            return stream.loader(self.batch, num_workers=self.workers)
+        return stream_loader(
             self.train_images,
-            batch_size=self.batch,
-            sampler=RandomSampler(self.train_images, num_samples=count),
+            self.batch,
+            place,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
-            drop_last=True,
         )
 
     def val_dataloader(self) -> DataLoader[Sample]:

@@ -1,14 +1,10 @@
 """Registry of the model families that can be trained; a recipe's ``type`` names one.
 
-A family is a folder and one line in ``FAMILIES``. For example, a family ``openseed`` would have::
+A family is a folder and one line in ``FAMILIES``, as this one::
 
     training/openseed/recipe.py      class OpenSeeDRecipe(Recipe), with family = "openseed"
     training/openseed/run.py         def prepare(recipe, sources) -> TrainingRun
     training/config/openseed/*.yaml  recipes, each with `type: openseed`
-
-and here, after the others::
-
-    Family(OpenSeeDRecipe, openseed.prepare),
 
 The parser, the trainer with its loggers and checkpoints, resuming and the command line are shared.
 """
@@ -21,9 +17,13 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import training.compact.run as compact
+import training.openseed.run as openseed
+import training.partcatseg.run as partcatseg
 import training.partclipseg.run as partclipseg
 from ovps_core.errors import ConfigError
 from training.compact.recipe import CompactRecipe
+from training.openseed.recipe import OpenSeeDRecipe
+from training.partcatseg.recipe import CATSegRecipe, PartCATSegRecipe
 from training.partclipseg.recipe import PartCLIPSegRecipe
 from training.recipe import Recipe, build_recipe, find_recipe, read_values
 from training.run import DataSources, TrainingRun
@@ -49,6 +49,9 @@ FAMILIES: dict[str, Family[Any]] = {
     for family in (
         Family(CompactRecipe, compact.prepare),
         Family(PartCLIPSegRecipe, partclipseg.prepare),
+        Family(CATSegRecipe, partcatseg.prepare),
+        Family(PartCATSegRecipe, partcatseg.prepare),
+        Family(OpenSeeDRecipe, openseed.prepare),
     )
 }
 

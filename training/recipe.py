@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,26 +20,71 @@ RECIPES = Path(__file__).parent / "config"
 PRESETS = "presets"
 """Key of a field's metadata: values that YAML may give by name, such as ``corrections: released``."""
 
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""Errors of YAML's parser: ValueError for bytes that are no text and for dates that do not exist."""
+
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 @dataclass(frozen=True)
-class Recipe(ABC):
+class OptimRecipe:
+    """Optimiser keys of every family; each family has defaults and further keys of its own.
+
+    Attributes:
+        batch: images per step and device.
+        lr: learning rate of AdamW.
+        weight_decay: weight decay of AdamW; normalisations, biases and embeddings never decay.
+        clip_norm: maximum norm of the whole gradient; 0 for no limit.
+        precision: 32-true, bf16-mixed or 16-mixed.
+        ema_decay: decay per step of a moving average of the weights; 0 for none.
+        score_every: steps between scores on the images to score on; 0 for the end only.
+        seed: seed of all random numbers.
+    """
+
+    batch: int = 8
+    lr: float = 1e-4
+    weight_decay: float = 1e-4
+    clip_norm: float = 0.01
+    precision: Precision = "bf16-mixed"
+    ema_decay: float = 0.0
+    score_every: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class StepOptimRecipe(OptimRecipe):
+    """Optimiser keys of a run that ends after a number of steps.
+
+    Attributes:
+        steps: optimiser steps.
+        accumulate: batches whose gradients are summed up for one step.
+        warmup: steps of linear rise to ``lr``.
+    """
+
+    steps: int = 20_000
+    accumulate: int = 1
+    warmup: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
     """Every number of a training run. Each family subclasses it with typed sections of its own.
 
     Attributes:
         family: class attribute, the ``type`` that a recipe file names.
         name: name of the run's folder; the recipe file's name unless the file gives another.
+        optim: optimiser and schedule.
     """
 
     family: ClassVar[str]
 
     name: str
+    optim: OptimRecipe
 
     @property
-    @abstractmethod
     def seed(self) -> int:
         """Seed of all random numbers of the run."""
+        return self.optim.seed
 
 
 @dataclass(frozen=True)
@@ -47,26 +92,53 @@ class DataRecipe:
     """Labelled photographs to learn from, and how they are augmented.
 
     Attributes:
-        format: pascal-part-116, ade20k-part-234, partimagenet or coco-folder.
+        format: pascal-part-116, ade20k-part-234, partimagenet, coco-folder, rendered, or shards, which
+            `ovps data pack` writes.
         object: the object whose parts the categories of a COCO file are, if they do not name one.
+        objects: the objects of rendered scenes to learn, all others are background; empty for all.
+        skip_broken: leave out images of a COCO file that are broken or have a broken annotation.
+        pseudo_labels: learn from annotations that a model made, too.
         limit: number of images, from the first; 0 for all.
-        flip: probability of a horizontal flip; 0 where parts are named left and right.
+        val_limit: number of a benchmark's evaluation images to score on during training, by seen and unseen
+            names; 0 for none. The best weights by this score are then chosen on images that they are judged by.
+        flip: probability of a horizontal flip, which also swaps the names "left ..." and "right ...".
         min_crop: minimum share of the image's area that a random crop keeps; 1 for no crop.
         colour_jitter: strength of random brightness, contrast and saturation; 0 for none.
+        blur: probability of a Gaussian blur.
+        noise: standard deviation of Gaussian noise, for values in 0..1.
         workers: processes that read images.
         cache: number of images that stay decoded in memory, in every worker.
     """
 
-    format: Literal["pascal-part-116", "ade20k-part-234", "partimagenet", "coco-folder"] = (
-        "coco-folder"
-    )
+    format: Literal[
+        "pascal-part-116", "ade20k-part-234", "partimagenet", "coco-folder", "rendered", "shards"
+    ] = "coco-folder"
     object: str = ""
+    objects: tuple[str, ...] = ()
+    skip_broken: bool = False
+    pseudo_labels: bool = False
     limit: int = 0
+    val_limit: int = 0
     flip: float = 0.5
     min_crop: float = 0.5
     colour_jitter: float = 0.2
+    blur: float = 0.0
+    noise: float = 0.0
     workers: int = 2
     cache: int = 0
+
+
+def check_pretrained_clip(clip: str | dict[str, Any], pretrained: str) -> None:
+    """Check that only an open_clip model by name starts from open_clip's weights.
+
+    Raises:
+        ConfigError: ``pretrained`` names weights, and ``clip`` is a configuration.
+    """
+    if pretrained and not isinstance(clip, str):
+        raise ConfigError(
+            "`pretrained` names weights of an open_clip model, but `clip` is a configuration; "
+            "set `pretrained: ''`, or `clip` to a model's name"
+        )
 
 
 def find_recipe(name: Path | str) -> Path:
@@ -92,7 +164,8 @@ def read_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Args:
         path: the file.
         overrides: ``key=value`` strings that replace or add single values. Dots separate sections
-            (``optim.steps=100``); values are YAML.
+            (``optim.steps=100``); values are YAML. Nothing after ``=`` is the empty text, since a shell takes the
+            quotes of ``model.guidance=""`` away.
 
     Raises:
         ConfigError: no such file, not YAML, or an override that is not ``key=value``.
@@ -101,7 +174,7 @@ def read_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} should hold keys such as type, model, data and optim")
@@ -141,8 +214,8 @@ def _override(content: dict[str, Any], override: str) -> None:
         if not isinstance(content, dict):
             raise ConfigError(f"{override!r}: {section} holds a value, not keys")
     try:
-        content[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        content[last] = yaml.safe_load(text) if text else ""
+    except _NOT_YAML as error:
         raise ConfigError(f"{override!r}: the value is not YAML: {error}") from error
 
 
@@ -179,9 +252,14 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         return value
     if kind is float:
         try:
-            return float(value)  # YAML reads 1e-4 as text
-        except (TypeError, ValueError):
-            raise ConfigError(f"{where} should be a number, got {value!r}") from None
+            number = (
+                math.nan if isinstance(value, bool) else float(value)
+            )  # YAML reads 1e-4 as text
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise ConfigError(f"{where} should be a number, got {value!r}")
+        return _not_negative(number, where)
     if origin is tuple and isinstance(value, list):
         kinds = [choices[0]] * len(value) if choices[1:] == (...,) else list(choices)
         if len(kinds) != len(value):
@@ -193,4 +271,11 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
         names = " or ".join(k.__name__ for k in allowed)
         raise ConfigError(f"{where} should be {names}, got {value!r}")
-    return value
+    return _not_negative(value, where) if isinstance(value, int) else value
+
+
+def _not_negative(number: float, where: str) -> float:
+    """``number``; no count, rate, weight or share of a recipe is below 0."""
+    if number < 0:
+        raise ConfigError(f"{where} should not be negative, got {number!r}")
+    return number

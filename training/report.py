@@ -27,12 +27,31 @@ def read_curves(metrics: Path) -> dict[str, Curve]:
     return {name: (np.array(steps), np.array(values)) for name, (steps, values) in curves.items()}
 
 
+def set_aside_curves(metrics: Path) -> dict[str, Curve]:
+    """The curves before a run is resumed. Their file is renamed, since the logger would overwrite it."""
+    earlier = sorted(metrics.parent.glob("before_*.csv"))
+    if metrics.is_file():
+        aside = metrics.with_name(f"before_{len(earlier):04d}.csv")
+        metrics.replace(aside)
+        earlier.append(aside)
+    curves: dict[str, Curve] = {}
+    for file in earlier:
+        curves = join_curves(curves, read_curves(file))
+    return curves
+
+
 def join_curves(earlier: Mapping[str, Curve], later: Mapping[str, Curve]) -> dict[str, Curve]:
-    """Curves of a resumed run behind the curves from before it."""
+    """Curves of a resumed run behind the curves from before it.
+
+    Steps after the checkpoint that were lost with the earlier run are dropped: the later one made them again.
+    """
     nothing: Curve = (np.zeros(0), np.zeros(0))
     joined = {}
     for name in {**earlier, **later}:
         before, after = earlier.get(name, nothing), later.get(name, nothing)
+        if len(after[0]):
+            kept = before[0] < after[0][0]
+            before = before[0][kept], before[1][kept]
         joined[name] = (
             np.concatenate([before[0], after[0]]),
             np.concatenate([before[1], after[1]]),

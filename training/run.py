@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import (
     Callback,
     EMAWeightAveraging,
     LearningRateMonitor,
-    ModelCheckpoint,
+    Timer,
     TQDMProgressBar,
 )
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ovps_core.checkpoints import CheckpointInfo
 from ovps_core.errors import UsageError
-from training.recipe import Precision
+from training.best_weights import BEST, BestWeights
+from training.last_checkpoint import LastCheckpoint
+from training.recipe import Precision, StepOptimRecipe
+from training.stream import StepSeeds
+
+LAST = "last.ckpt"
+"""Checkpoint in a run's folder from which the run can be resumed."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +66,9 @@ class TrainerSettings:
         precision: Lightning's precision.
         clip_norm: maximum norm of the whole gradient; 0 for no limit.
         ema_decay: decay per step of an exponential moving average of the weights; 0 for none.
-        checkpoint_every: steps or time between checkpoints.
+        checkpoint_every: time between checkpoints; the first one comes after a minute.
         log_every: steps between logged values.
+        accumulate: batches whose gradients are summed up for one step.
         score_every: steps between scores on the validation images.
         find_unused_parameters: with several GPUs, allow parameters that get no gradient.
     """
@@ -67,10 +77,59 @@ class TrainerSettings:
     precision: Precision
     clip_norm: float
     ema_decay: float
-    checkpoint_every: int | timedelta
+    checkpoint_every: timedelta
     log_every: int
     score_every: int
     find_unused_parameters: bool = False
+    accumulate: int = 1
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a run is spread over machines; it has no influence on what is learned.
+
+    Attributes:
+        devices: processes on this machine, one for each GPU; 0 for all GPUs, or one process on a CPU.
+        nodes: machines; torchrun or SLURM starts the command on each.
+        checkpoint_every: time between checkpoints; None for the recipe's.
+    """
+
+    devices: int = 0
+    nodes: int = 1
+    checkpoint_every: timedelta | None = None
+
+    @property
+    def is_distributed(self) -> bool:
+        """The run has more than one process."""
+        return self.nodes * (self.devices or max(1, torch.cuda.device_count())) > 1
+
+
+def settings_by_steps(optim: StepOptimRecipe) -> TrainerSettings:
+    """Settings of a trainer that ends after ``optim.steps``; a batch may leave parameters without a gradient."""
+    return TrainerSettings(
+        max_steps=optim.steps,
+        precision=optim.precision,
+        clip_norm=optim.clip_norm,
+        ema_decay=optim.ema_decay,
+        checkpoint_every=timedelta(minutes=5),
+        log_every=min(10, optim.steps),
+        score_every=min(optim.score_every or optim.steps, optim.steps),
+        find_unused_parameters=True,
+        accumulate=optim.accumulate,
+    )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A training sample for the eye.
+
+    Attributes:
+        rgb: uint8 [H, W, 3].
+        labels: int64 [H, W]; negative without a label.
+    """
+
+    rgb: NDArray[np.uint8]
+    labels: NDArray[np.int64]
 
 
 class TrainingRun(ABC):
@@ -83,7 +142,14 @@ class TrainingRun(ABC):
         scored_on: "val" or "train", the images to score on; empty if there are none.
         curves: logged names that the plot shows, the total loss first.
         callbacks: callbacks of the family, in addition to those of every run.
+
+    Attributes:
+        best_by: names of scores that tell the best weights; the first one that is logged decides.
+        scored_finally: labelled pictures for a final evaluation of the weights file; None for none.
     """
+
+    best_by: tuple[str, ...] = ("score/harmonic_miou", "score/part_miou")
+    scored_finally: Path | None = None
 
     def __init__(
         self,
@@ -106,42 +172,51 @@ class TrainingRun(ABC):
     def result(self) -> tuple[dict[str, Tensor], CheckpointInfo]:
         """The trained tensors, on any device, and the header of their weights file."""
 
+    def shown(self) -> Iterator[Shown]:
+        """Training samples as the network sees them.
+
+        Raises:
+            UsageError: this family cannot show its samples.
+        """
+        raise UsageError("samples of this type of recipe cannot be shown")
+
     def draw(self, path: Path) -> None:  # noqa: B027 - a family may have nothing to draw
         """Draw predictions beside the ground truth into the PNG ``path``; nothing by default."""
 
 
-def make_trainer(run: TrainingRun, folder: Path, *callbacks: Callback) -> L.Trainer:
+def make_trainer(
+    run: TrainingRun, folder: Path, seed: int, launch: Launch, *callbacks: Callback
+) -> L.Trainer:
     """The trainer of a run: loggers and checkpoints in ``folder``, ``last.ckpt`` to resume from."""
     settings = run.settings
-    every = settings.checkpoint_every
-    checkpoint = ModelCheckpoint(
-        folder,
-        save_last=True,
-        save_top_k=0,
-        every_n_train_steps=every if isinstance(every, int) else None,
-        train_time_interval=every if isinstance(every, timedelta) else None,
-        enable_version_counter=False,
-    )
+    every = launch.checkpoint_every
+    best = [BestWeights(folder / BEST, run.best_by, run.result)] if run.scored_on else []
     all_callbacks = [
         *run.callbacks,
         *callbacks,
-        checkpoint,
+        *best,  # before the averaging, which takes its weights out at the end of a validation
+        StepSeeds(seed),
+        LastCheckpoint(folder / LAST, settings.checkpoint_every if every is None else every),
         LearningRateMonitor("step"),
         _Progress(refresh_rate=10),
     ]
     if settings.ema_decay:
         all_callbacks.append(EMAWeightAveraging(decay=settings.ema_decay))
-    several = torch.cuda.device_count() > 1 and settings.find_unused_parameters
+    unused = "ddp_find_unused_parameters_true" if settings.find_unused_parameters else "ddp"
     return L.Trainer(
         max_epochs=-1,
         max_steps=settings.max_steps,
-        strategy="ddp_find_unused_parameters_true" if several else "auto",
+        accumulate_grad_batches=settings.accumulate,
+        devices=launch.devices or "auto",
+        num_nodes=launch.nodes,
+        strategy=unused if launch.is_distributed else "auto",
+        use_distributed_sampler=False,  # the stream of samples knows the processes
         precision=settings.precision,
         gradient_clip_val=settings.clip_norm or None,
         callbacks=all_callbacks,
         logger=[
             TensorBoardLogger(folder, name="", version="tensorboard"),
-            CSVLogger(folder, name="", version="csv"),
+            CSVLogger(folder, name="", version="csv", flush_logs_every_n_steps=settings.log_every),
         ],
         log_every_n_steps=settings.log_every,
         check_val_every_n_epoch=None,
@@ -180,10 +255,20 @@ class LastScore(Callback):
 
 
 class _Progress(TQDMProgressBar):
-    """Lightning's progress bar without the logger's version number."""
+    """Lightning's progress bar over the whole run, without the logger's version number."""
 
     def get_metrics(
         self, trainer: L.Trainer, pl_module: L.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
         items = super().get_metrics(trainer, pl_module)
-        return {name: value for name, value in items.items() if name != "v_num"}
+        items = {name: value for name, value in items.items() if name != "v_num"}
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Timer) and callback.time_remaining() is not None:
+                items["minutes left"] = round(float(callback.time_remaining() or 0) / 60, 1)
+        return items
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """All batches of the run, so that the bar says when it ends; infinite if the clock ends it."""
+        steps = self.trainer.max_steps
+        return steps * self.trainer.accumulate_grad_batches if steps > 0 else float("inf")

@@ -1,102 +1,31 @@
 """Train a model from a recipe: ``python -m training.train RECIPE --data PATH``.
 
-The recipe's ``type`` selects the model family; see :mod:`training.families`.
+The recipe's ``type`` selects the model family; see :mod:`training.families`. ``--help`` answers without PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
-import lightning as L
-import torch
-import yaml
-
-from ovps_core.checkpoints import save_model
 from ovps_core.errors import OvpsError, UsageError
-from training.families import FAMILIES, load_recipe
-from training.recipe import RECIPES, Recipe, as_dict
-from training.report import Curve, first_and_last, join_curves, plot_curves, read_curves
-from training.run import DataSources, LastScore, TrainingRun, make_trainer
-
-LAST = "last.ckpt"
-"""Checkpoint in a run's folder from which the run can be resumed."""
-
-
-def train(
-    recipe: Recipe, sources: DataSources, folder: Path, *, resume: bool = False
-) -> dict[str, float]:
-    """Train one model; the weights are written to ``folder/model.safetensors``.
-
-    Args:
-        recipe: every number of the run.
-        sources: the data.
-        folder: the run's folder: weights, recipe, curves, logs and checkpoints.
-        resume: continue from the folder's last checkpoint.
-
-    Returns:
-        The last scores by name; empty if there is no image to score on, or no step was left to train.
-
-    Raises:
-        UsageError: there is nothing to resume, or the family takes other sources.
-        DatasetError: data are missing or malformed.
-        CheckpointError: the weights to start from are missing or damaged.
-    """
-    last = folder / LAST
-    if resume and not last.is_file():
-        raise UsageError(f"nothing to resume: {last} does not exist; leave out --resume")
-    L.seed_everything(recipe.seed, workers=True, verbose=False)
-    prepared = FAMILIES[recipe.family].prepare(recipe, sources)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False))
-    last_score = LastScore()
-    trainer = make_trainer(prepared, folder, last_score)
-    metrics = folder / "csv" / "metrics.csv"
-    # Read before training, because the logger overwrites the file.
-    earlier = read_curves(metrics) if resume and metrics.is_file() else {}
-    trainer.fit(
-        prepared.module, prepared.images, ckpt_path=last if resume else None, weights_only=True
-    )
-    if prepared.scored_on and last_score.outdated:
-        trainer.validate(prepared.module, prepared.images, verbose=False)
-    scores = {
-        name: float(value)
-        for name, value in trainer.callback_metrics.items()
-        if name.startswith("score/")
-    }
-    if trainer.is_global_zero:
-        later = read_curves(metrics) if metrics.is_file() else {}
-        _write_results(prepared, folder, scores, join_curves(earlier, later))
-    return scores
-
-
-def _write_results(
-    prepared: TrainingRun, folder: Path, scores: Mapping[str, float], curves: Mapping[str, Curve]
-) -> None:
-    """Write weights, curves and pictures to the run's folder and print a summary."""
-    tensors, info = prepared.result()
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    info = save_model(folder / "model.safetensors", state, info)
-    shown = {name: curves[name] for name in prepared.curves if name in curves}
-    if shown:
-        plot_curves(shown, folder / "curves.png")
-    for name, curve in shown.items():
-        if name.startswith("loss/"):
-            first, last = first_and_last(curve)
-            print(f"{name:<18} first {first:.4f}  last {last:.4f}")
-    for name, value in scores.items():
-        print(f"{name:<28} {value:.4f}  (on the {prepared.scored_on} images)")
-    prepared.draw(folder / "answers.png")
-    print(f"{info} in {folder}")
+from ovps_core.structures.requirements import require_packages
+from training import PACKAGES
+from training.new_objects import RECIPE as OBJECTS_RECIPE
+from training.new_objects import add_object_options, is_data, object_overrides
+from training.recipe import RECIPES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments, for this module's own parser or for a subcommand."""
     names = ", ".join(path.stem for path in sorted(RECIPES.glob("*/*.yaml")))
     parser.add_argument(
-        "recipe", nargs="?", help=f"a YAML file, or the name of one of: {names.replace('%', '%%')}"
+        "recipe",
+        nargs="*",
+        help=f"a YAML file, or the name of one of: {names.replace('%', '%%')}; with --from also the data",
     )
     parser.add_argument("--config", metavar="RECIPE", help="the recipe, given as an option")
     parser.add_argument(
@@ -106,14 +35,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PATH",
         help="partclipseg: the folder that holds the benchmark's folder (default $DETECTRON2_DATASETS, "
-        "else ./datasets), or a COCO file such as DIR/train.json; compact: folders of rendered scenes",
+        "else ./datasets), or a COCO file such as DIR/train.json; partcatseg, catseg: the same, or a folder of "
+        "rendered scenes; openseed: COCO instance or panoptic files; "
+        "compact: folders of rendered scenes",
     )
     parser.add_argument(
-        "--val", type=Path, metavar="PATH", help="compact: rendered scenes of the split val"
+        "--val",
+        type=Path,
+        metavar="PATH",
+        help="compact: rendered scenes of the split val, scored during training, or labelled pictures, "
+        "scored at the end; openseed: a COCO file",
     )
     parser.add_argument(
         "--out", "--output", type=Path, default=Path("runs"), help="the run's folder is OUT/NAME"
     )
+    parser.add_argument(
+        "--devices",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes on this machine; 0 for one on each GPU, or one on the CPU",
+    )
+    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="machines")
+    parser.add_argument(
+        "--checkpoint-minutes",
+        type=float,
+        metavar="M",
+        help="time between checkpoints to resume from; 5 minutes without it",
+    )
+    add_object_options(parser)
     parser.add_argument("--resume", action="store_true", help="continue from OUT/NAME/last.ckpt")
     parser.add_argument(
         "--set",
@@ -131,15 +81,37 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         OvpsError: the recipe, the data or the arguments cannot be used.
     """
-    name = args.recipe or args.config
-    if not name or (args.recipe and args.config):
-        raise UsageError("give one recipe: a YAML file, or the name of one (see --help)")
-    recipe = load_recipe(name, args.set)
+    require_packages(*PACKAGES, extra="train")
+    import torch
+
+    from training.families import load_recipe
+    from training.run import DataSources, Launch
+    from training.train_model import train_model
+
+    name, data = _recipe_and_data(args)
+    overrides = object_overrides(args, data)
+    if args.objects:
+        overrides.append(f"name={'-'.join(args.objects).replace(' ', '-')}")
+    recipe = load_recipe(name, [*overrides, *args.set])
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")
-    sources = DataSources(tuple(args.data), args.val)
-    train(recipe, sources, args.out / recipe.name, resume=args.resume)
+    sources = DataSources(tuple(data), args.val)
+    every = args.checkpoint_minutes
+    launch = Launch(args.devices, args.nodes, None if every is None else timedelta(minutes=every))
+    train_model(recipe, sources, args.out / recipe.name, resume=args.resume, launch=launch)
     return 0
+
+
+def _recipe_and_data(args: argparse.Namespace) -> tuple[str, list[Path]]:
+    """The recipe, and all data; with ``--from`` the data may stand without ``--data``, and a recipe is at hand."""
+    given = [*args.recipe, *([args.config] if args.config else [])]
+    data = [Path(word) for word in given if args.start and is_data(Path(word))]
+    recipes = [word for word in given if Path(word) not in data]
+    if args.start and not recipes:
+        recipes = [OBJECTS_RECIPE]
+    if len(recipes) != 1:
+        raise UsageError("give one recipe: a YAML file, or the name of one (see --help)")
+    return recipes[0], [*data, *args.data]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -147,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.train",
         description="Train a model from a recipe. Weights, curves and pictures go to OUT/NAME.",
-        epilog="Every key of a recipe is described in training/FAMILY/recipe.py. "
+        epilog="Every key of a recipe is described in training/recipe.py and training/FAMILY/recipe.py. "
         "Watch a run with: tensorboard --logdir OUT.",
     )
     add_arguments(parser)

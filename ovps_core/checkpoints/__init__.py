@@ -8,6 +8,7 @@ from ovps_core.checkpoints.file import (
     read_info,
     save_model,
 )
+from ovps_core.checkpoints.model_folder import open_model
 from ovps_core.checkpoints.registry import find_weights, known_models
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "find_weights",
     "known_models",
     "load_model",
+    "open_model",
     "read_info",
     "save_model",
 ]

@@ -7,16 +7,21 @@ import json
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
+from ovps_core.checkpoints.stand_ins import refuse_stand_in
 from ovps_core.errors import CheckpointError
 from ovps_core.models.families import FAMILIES
-from ovps_core.models.interface import ModelSpec, PartModel, QueryEncoder
+from ovps_core.models.interface import ModelSpec, QueryEncoder
+from ovps_core.structures.requirements import require_packages
+from ovps_core.structures.whole_files import unfinished
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ovps_core.models.network import PartModel
 
 _HEADER = "ovps"
 _TEXT_PREFIX = "text."
@@ -65,7 +70,12 @@ def save_model(path: Path, state: dict[str, Tensor], info: CheckpointInfo) -> Ch
 
     Returns:
         ``info`` with the digest of what was written.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
+    from safetensors.torch import save_file
+
     header = {
         "name": info.name,
         "model": info.model,
@@ -73,10 +83,11 @@ def save_model(path: Path, state: dict[str, Tensor], info: CheckpointInfo) -> Ch
         "source": info.source,
     }
     metadata = {_HEADER: json.dumps({**header, "config": asdict(info.config)})}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    save_file(state, unfinished, metadata=metadata)
-    unfinished.replace(path)
+    with unfinished(path) as beside:
+        try:
+            save_file(state, beside, metadata=metadata)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
     return replace(info, digest=sha256(path))
 
 
@@ -84,35 +95,50 @@ def read_info(path: Path) -> CheckpointInfo:
     """Read the header of the file at ``path``; its weights are hashed, not loaded.
 
     Raises:
-        CheckpointError: no such file, not safetensors, or not written by ``ovps convert``.
+        CheckpointError: no such file, cut, not safetensors, or not written by ``ovps convert``.
     """
     if not path.is_file():
         raise CheckpointError(
             f"no weights at {path}; `ovps models` lists the names and files there are"
         )
+    refuse_stand_in(path)
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is cut, damaged or no safetensors file: {error}") from error
     if _HEADER not in metadata:
         raise CheckpointError(
             f"{path} has weights but no OVPS configuration; make it one with `ovps convert {path} DST`"
         )
-    header = json.loads(metadata[_HEADER])
-    family = header.pop("model")
+    try:
+        header = json.loads(metadata[_HEADER])
+        family, values = str(header.pop("model")), header.pop("config")
+        texts = {key: str(header[key]) for key in ("name", "licence", "source") if key in header}
+        name = texts.pop("name")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path} has a damaged OVPS configuration: {error}") from error
     family = _RENAMED.get(family, family)
     if family not in FAMILIES:
         raise CheckpointError(
             f"{path} holds a {family!r}; this version knows {', '.join(FAMILIES)}"
         )
     try:
-        config = FAMILIES[family].config.from_json(header.pop("config"))
-    except (TypeError, KeyError) as error:
+        config = FAMILIES[family].config.from_json(values)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{path} was made for another version of the model {family!r} ({error}); make it again"
         ) from error
-    return CheckpointInfo(model=family, config=config, digest=sha256(path), **header)
+    return CheckpointInfo(name, family, config, digest=sha256(path), **texts)
+
+
+def has_our_header(path: Path) -> bool:
+    """Return whether there is a file that :func:`save_model` wrote."""
+    try:
+        with safe_open(path, "np") as file:
+            return _HEADER in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return False
 
 
 class ModelFile:
@@ -168,6 +194,7 @@ class ModelFile:
         return describe(self.info.config)
 
     def _state(self) -> dict[str, Tensor]:
+        require_packages("torch", extra="torch")
         with safe_open(self.path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
 
@@ -192,6 +219,7 @@ def build_model(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) 
     Raises:
         CheckpointError: the tensors do not fit; lists the first missing, unexpected and reshaped ones.
     """
+    require_packages("torch", extra="torch")
     model, query_encoder = FAMILIES[info.model].build(info.config)
     _check_tensors(state, full_state(model, query_encoder), type(model).__name__, origin)
     load_full_state(model, query_encoder, state)
@@ -235,6 +263,8 @@ def check_fit(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) ->
     Raises:
         CheckpointError: it does not; lists the first missing, unexpected and reshaped tensors.
     """
+    import torch
+
     with torch.device("meta"):  # shapes only: no second copy of the weights
         model, query_encoder = FAMILIES[info.model].build(info.config)
         expected = full_state(model, query_encoder)

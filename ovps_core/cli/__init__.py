@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib.metadata import version
+from types import FrameType
 from typing import Any, NamedTuple, Protocol, cast
 
 from ovps_core.errors import OvpsError
 
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # exit status of a program that SIGINT or SIGPIPE ends
+_OF_EXTRA_TORCH = ("torch", "timm", "open_clip", "huggingface_hub")
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Command(NamedTuple):
@@ -30,6 +36,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "segment": Command("segment", "find parts in a picture by name"),
+    "detect": Command("detect", "find objects in a picture by name"),
     "models": Command("list_models", "list the models that have a name, and their files"),
     "convert": Command("convert", "convert released weights into an OVPS file"),
     "bench": Command("bench", "measure the speed of each engine here, and compare their masks"),
@@ -40,7 +47,13 @@ COMMANDS = {
         "evaluate", "score a model on a benchmark or on your own labelled pictures"
     ),
     "bag": Command("bag", "make a data set from a recording, or find parts in one"),
+    "annotate": Command(
+        "annotate", "write a model's masks for pictures, recordings, or a data set of boxes"
+    ),
+    "data": Command("data", "show training pictures as a network sees them, or pack them"),
+    "label": Command("label", "let people label a data set, or correct its masks"),
     "train": Command("train", "train a model from a recipe"),
+    "completion": Command("completion", "print a script that completes `ovps` in a shell"),
 }
 
 
@@ -82,8 +95,8 @@ class _Parser(argparse.ArgumentParser):
         )
 
 
-def parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """Make the argument parser; only the chosen subcommand is imported and has its arguments."""
+def parser(*chosen: str | None) -> argparse.ArgumentParser:
+    """Make the argument parser; only the chosen subcommands are imported and have their arguments."""
     top = _Parser(
         prog="ovps",
         description="Open-vocabulary part segmentation: find the parts of objects that words name.",
@@ -93,7 +106,7 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
     for name, command in COMMANDS.items():
         description = command.help[0].upper() + command.help[1:] + "."
         subparser = subparsers.add_parser(name, help=command.help, description=description)
-        if name == chosen:
+        if name in chosen:
             _import(name).add_arguments(subparser)
     return top
 
@@ -101,11 +114,14 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
-    An :class:`OvpsError` is printed as one line on stderr. If the reader of stdout is gone (``| head``), the
-    command ends without a word.
+    An :class:`OvpsError` is printed as one line on stderr, a file that cannot be written too. If the reader of
+    stdout is gone (``| head``), the command ends without a word.
     """
+    # PyTorch's threads would spin otherwise; it reads this when it loads
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = sys.argv[1:] if arguments is None else list(arguments)
     chosen = next((word for word in words if word in COMMANDS), None)
+    _handle_interrupts(chosen)
     try:
         args = parser(chosen).parse_args(words)
         logging.basicConfig(
@@ -118,8 +134,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OvpsError as error:
         print(f"ovps {chosen}: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if error.name not in _OF_EXTRA_TORCH:
+            raise
+        advice = f'needs {error.name}, which is not installed: pip install "ovps[torch]"'
+        print(f"ovps {chosen}: {advice}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
+        print(f"ovps {chosen}: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return _BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        _drop_output()
+        place = error.filename or "the output"
+        print(f"ovps {chosen}: cannot write {place}: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _handle_interrupts(command: str | None) -> None:
+    """Make Ctrl-C a KeyboardInterrupt, except during an import: there the program ends at once.
+
+    A library that is being imported may swallow the exception or abort on it.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if not _is_importing(frame):
+            raise KeyboardInterrupt
+        os.write(sys.stderr.fileno(), f"ovps {command}: interrupted\n".encode())
+        os._exit(_INTERRUPTED)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, interrupt)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _drop_output() -> None:
+    """Send what is left in the buffer of stdout nowhere, so that the interpreter ends without an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from tabulate import tabulate
 
-from ovps_core.cli.options import add_model_options, add_threshold_options, open_segmenter
+from ovps_core.cli.options import add_model_options, add_threshold_options, at_least, open_segmenter
 from ovps_core.errors import MissingDependencyError, UsageError
 from ovps_core.pipeline.postprocess.components import SegmentOptions
+from ovps_core.structures.query import RefusedQuery
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_out(extract, "folder to write")
     kept = extract.add_mutually_exclusive_group()
-    kept.add_argument("--every", type=int, default=1, metavar="N", help="keep every Nth image")
+    kept.add_argument(
+        "--every", type=at_least(1), default=1, metavar="N", help="keep every Nth image"
+    )
     kept.add_argument(
         "--min-motion",
-        type=float,
+        type=at_least(0, float),
         default=0.0,
         metavar="PX",
         help="keep an image only after this much motion since the last one kept, pixels",
@@ -42,25 +46,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help='parts to find: "knife handle, rim of the mug"',
     )
+    annotate.add_argument(
+        "--depth-info",
+        metavar="T",
+        default="",
+        help="topic of the depth camera's camera_info, for depth that is not aligned; needs /tf_static",
+    )
+    annotate.add_argument(
+        "--image-geometry",
+        choices=("auto", "raw", "rectified"),
+        default="auto",
+        help="whether the images are rectified (default: auto, by the topic's name)",
+    )
+    annotate.add_argument(
+        "--ignore-frames",
+        action="store_true",
+        help="depth is aligned and camera_info fits, although their frame_id is another one",
+    )
     _add_out(annotate, "recording to write")
     add_threshold_options(annotate)
     add_model_options(annotate)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Extract or annotate; print the counts."""
+    """Extract or annotate; print the counts. The status is 1 if a phrase is refused."""
     if importlib.util.find_spec("rosbags") is None:
         raise MissingDependencyError("recordings are read with rosbags: pip install 'ovps[bags]'")
-    counts = _extract(args) if args.action == "extract" else _annotate(args)
+    refused: tuple[RefusedQuery, ...] = ()
+    if args.action == "extract":
+        counts = _extract(args)
+    else:
+        counts, refused = _annotate(args)
     print(tabulate(counts.items(), headers=(str(args.out), "")))
-    return 0
+    for query in refused:
+        print(f"ovps bag: {query.text!r} is not looked for: {query.reason}", file=sys.stderr)
+    return 1 if refused else 0
 
 
 def _extract(args: argparse.Namespace) -> Mapping[str, int]:
     from ovps_core.ros_io.bags import BagTopics, ExtractOptions, extract
 
-    if args.every < 1:
-        raise UsageError(f"--every {args.every}; expected 1 or more")
     topics = BagTopics(_image_topic(args), args.depth, args.info, args.masks)
     options = ExtractOptions(args.every, args.min_motion, args.slop, args.depth_scale)
     manifest = extract(args.bag, topics, args.out, options)
@@ -68,15 +93,25 @@ def _extract(args: argparse.Namespace) -> Mapping[str, int]:
     return {**kept, **manifest["dropped"]}
 
 
-def _annotate(args: argparse.Namespace) -> Mapping[str, int]:
+def _annotate(
+    args: argparse.Namespace,
+) -> tuple[Mapping[str, int], tuple[RefusedQuery, ...]]:
     from ovps_core.ros_io.bags import AnnotateOptions, BagTopics, annotate
+    from ovps_core.ros_io.depth_frames import DepthOptions
 
     if bool(args.depth) != bool(args.info):
         raise UsageError("parts in space need both --depth and --info; one of them is missing")
-    topics = BagTopics(_image_topic(args), args.depth, args.info)
+    topics = BagTopics(_image_topic(args), args.depth, args.info, depth_info=args.depth_info)
     segment = SegmentOptions(args.score_threshold, args.mask_threshold)
-    options = AnnotateOptions(segment, slop_s=args.slop, depth_scale=args.depth_scale)
-    return annotate(args.bag, topics, args.out, open_segmenter(args), args.queries, options)
+    depth = DepthOptions(
+        args.depth_scale,
+        image_geometry=args.image_geometry,
+        check_frames=not args.ignore_frames,
+    )
+    options = AnnotateOptions(segment, slop_s=args.slop, depth=depth)
+    segmenter = open_segmenter(args)
+    queries = segmenter.encode_queries(args.queries)
+    return annotate(args.bag, topics, args.out, segmenter, queries, options), queries.refused
 
 
 def _add_topics(parser: argparse.ArgumentParser) -> None:
@@ -90,12 +125,15 @@ def _add_topics(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, metavar="T", default="", help=description)
     parser.add_argument(
         "--slop",
-        type=float,
+        type=at_least(0, float),
         default=0.02,
         help="maximum difference between stamps of one frame, seconds",
     )
     parser.add_argument(
-        "--depth-scale", type=float, default=0.001, help="metres per unit of 16-bit depth"
+        "--depth-scale",
+        type=at_least(1e-9, float),
+        default=0.001,
+        help="metres per unit of 16-bit depth",
     )
 
 

@@ -6,15 +6,14 @@ import argparse
 import contextlib
 from pathlib import Path
 
-import torch
-
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.cli import CommandModule
-from ovps_core.cli.options import add_calibrate_option
+from ovps_core.cli.options import add_calibrate_option, add_short_side_option, at_least
 from ovps_core.cli.plugins import load_plugin
 from ovps_core.engines.calibration import read_calibration
 from ovps_core.errors import MissingDependencyError
-from ovps_core.profiling.workloads import RANDOM_MODELS
+from ovps_core.profiling import busy
+from ovps_core.structures.requirements import require_packages
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models",
         nargs="+",
         default=[DEFAULT_MODEL],
-        help=f"names from `ovps models`, files, or {', '.join(RANDOM_MODELS)} (random weights)",
+        help="names from `ovps models`, files, or random:NAME (random weights; a wrong NAME lists them)",
     )
     parser.add_argument(
         "--engines",
@@ -32,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="backend or backend:precision",
     )
     parser.add_argument(
-        "--queries", nargs="+", type=int, default=[1, 4, 16], help="numbers of queries"
+        "--queries", nargs="+", type=at_least(1), default=[1, 4, 16], help="numbers of queries"
     )
     parser.add_argument(
         "--sizes",
@@ -42,14 +41,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sizes of the pictures, as 640x480",
     )
     parser.add_argument(
-        "--cameras", nargs="+", type=int, default=[1], help="numbers of pictures in one call"
+        "--cameras",
+        nargs="+",
+        type=at_least(1),
+        default=[1],
+        help="numbers of pictures in one call",
     )
     parser.add_argument(
-        "--repeats", type=int, default=10, help="number of rounds; every case runs once per round"
+        "--repeats",
+        type=at_least(1),
+        default=10,
+        help="number of rounds; every case runs once per round",
     )
     parser.add_argument(
-        "--threads", type=int, default=0, help="number of PyTorch's threads; 0 for its own choice"
+        "--threads",
+        type=at_least(0),
+        default=0,
+        help="number of PyTorch's threads; 0 for its own choice",
     )
+    add_short_side_option(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument(
         "--peer",
@@ -60,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, help="write bench.md, bench.json, bench.png into this folder"
     )
-    _add_ros(parser)
+    _add_others(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,6 +81,11 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.what == "ros":
         return _ros().run(args)
+    if args.what == "busy":
+        return busy.run(args)
+    require_packages("torch", extra="bench")
+    import torch
+
     from ovps_core.profiling.measure import Sweep, measure
     from ovps_core.profiling.tables import markdown, require_plots, write
 
@@ -89,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
         peer=args.peer,
         device=args.device,
         calibration=read_calibration(args.calibrate),
+        short_side=args.short_side,
     )
     results = measure(sweep)
     print(markdown(results))
@@ -97,9 +113,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_ros(parser: argparse.ArgumentParser) -> None:
-    """Declare ``ovps bench ros``, with the arguments of the ROS package if that is installed."""
-    subparsers = parser.add_subparsers(dest="what", metavar="[ros]")
+def _add_others(parser: argparse.ArgumentParser) -> None:
+    """Declare ``ovps bench busy``, and ``ovps bench ros`` with its arguments if the ROS package is installed."""
+    subparsers = parser.add_subparsers(dest="what", metavar="[busy|ros]")
+    beside = subparsers.add_parser("busy", help="measure frames beside busy processes instead")
+    busy.add_arguments(beside)
     ros = subparsers.add_parser("ros", help="measure the node over DDS instead")
     with contextlib.suppress(MissingDependencyError):
         _ros().add_arguments(ros)

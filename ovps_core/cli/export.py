@@ -1,46 +1,72 @@
-"""``ovps export MODEL --to onnx|openvino|tensorrt``: a graph to deploy without this package."""
+"""``ovps export MODEL --to onnx|openvino|tensorrt|graphs``: graphs without this package, or without PyTorch."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from ovps_core.checkpoints.registry import find_weights
+from ovps_core.cli.options import at_least
 from ovps_core.engines.interface import MAX_QUERIES
-from ovps_core.engines.subgraphs import OPSETS, export_onnx
-from ovps_core.errors import UsageError
-from ovps_core.models.interface import PartModel
-from ovps_core.profiling.workloads import open_model
+from ovps_core.errors import BackendError, UsageError
+from ovps_core.structures.whole_files import write_json, write_whole
 
+if TYPE_CHECKING:
+    from ovps_core.models.network import PartModel
+
+_PARTS = {"logits": "a pixel belongs to the queried part if the sigmoid is above 0.5"}
+_OBJECTS = {
+    "boxes": "float32 [1, N, 4], centre x, centre y, width, height, in 0..1 of the pixels",
+    "scores": "float32 [1, N, names], 0..1; most of the N objects have low scores for every name",
+    "mask_logits": "float32 [1, N, h, w]; a pixel belongs to the object if the sigmoid is above 0.5",
+}
 _SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".plan"}
+_GRAPHS = "graphs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps export``."""
     parser.add_argument("model", help="a name from `ovps models`, or a file")
-    parser.add_argument("--to", choices=list(_SUFFIX), default="onnx", help="format to write")
     parser.add_argument(
-        "--out", type=Path, help="file to write; by default the model's name in this folder"
+        "--to",
+        choices=[*_SUFFIX, _GRAPHS],
+        default="onnx",
+        help="format to write; graphs: the weights and their graphs for a robot without PyTorch",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="file to write, with graphs a folder; by default the model's name in this folder",
     )
     parser.add_argument(
         "--precision",
-        choices=["auto", *OPSETS],
+        choices=["auto", "fp32", "fp16"],
         default="auto",
-        help="auto: fp16 for tensorrt, else fp32",
+        help="auto: fp16 for tensorrt if the model is known to keep its masks, else fp32",
+    )
+    parser.add_argument(
+        "--size",
+        type=_size,
+        metavar="864x640",
+        help="width and height of the pixels; by default those of the model. A model of objects takes multiples "
+        "of 32, into which pictures are resized and padded at the right and bottom",
     )
     parser.add_argument(
         "--max-queries",
-        type=int,
+        type=at_least(1),
         default=MAX_QUERIES,
         help="tensorrt: maximum number of names or object parts",
     )
     parser.add_argument(
-        "--max-batch", type=int, default=8, help="tensorrt: maximum number of images in one call"
+        "--max-batch",
+        type=at_least(1),
+        default=8,
+        help="tensorrt: maximum number of images in one call",
     )
     parser.add_argument(
         "--capabilities",
@@ -52,48 +78,77 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export one graph: pixels and conditions in, logits out."""
+    """Export one graph, pixels and conditions in, logits out; or the graphs beside a weights file."""
+    if args.to == _GRAPHS:
+        return _write_graphs(args)
     path = args.out or Path(Path(args.model).stem.replace(":", "-") + _SUFFIX[args.to])
     _check(args, path)
+    from ovps_core.engines.subgraphs import export_onnx
+    from ovps_core.profiling.workloads import open_model
+
     model = open_model(args.model).model
-    precision = (
-        args.precision if args.precision != "auto" else "fp16" if args.to == "tensorrt" else "fp32"
-    )
+    if not model.spec.subgraphs:
+        raise BackendError(
+            f"{args.model} has no graph that can be exported; it runs in PyTorch only"
+        )
+    size = args.size or model.spec.preprocessing.size
+    if model.spec.canvas is not None and any(side % model.spec.canvas.stride for side in size):
+        raise UsageError(f"--size: {args.model} takes multiples of {model.spec.canvas.stride}")
+    graph = "detector" if model.spec.detects_objects else "full"
+    half = args.to == "tensorrt" and model.spec.safe_in_half_precision
+    precision = args.precision if args.precision != "auto" else "fp16" if half else "fp32"
     if args.to == "onnx":
-        export_onnx(model, path, precision=precision)
+        export_onnx(model, path, precision=precision, subgraph=graph, size=size)
     elif args.to == "openvino":
         from ovps_core.engines.openvino.runtime import export_ir
 
-        export_ir(model, path)
+        export_ir(model, path, subgraph=graph, size=size)
     else:
-        from ovps_core.engines.tensorrt.build import Profile, build_plan
-
-        profile = Profile((1, 1, args.max_batch), (1, min(4, args.max_queries), args.max_queries))
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            tqdm(unit="step", leave=False, disable=None) as bar,
-        ):
-
-            def progress(phase: str, done: int, steps: int) -> None:
-                bar.set_description(phase)
-                bar.total, bar.n = steps, done
-                bar.refresh()
-
+        with tempfile.TemporaryDirectory() as folder:
             onnx = Path(folder) / "graph.onnx"
-            export_onnx(model, onnx, precision=precision)
-            plan, report = build_plan(
-                onnx, profile=profile, capabilities=args.capabilities, progress=progress
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(plan)
-        path.with_suffix(".build.json").write_text(json.dumps(asdict(report), indent=1))
+            export_onnx(model, onnx, precision=precision, subgraph=graph, size=size)
+            _write_plan(args, onnx, path)
     description = path.with_suffix(".json")
-    description.write_text(json.dumps(_description(model), indent=1))
+    write_json(description, _description(model, size))
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; its inputs are described in {description}")
     return 0
 
 
-def _description(model: PartModel) -> dict[str, Any]:
+def _write_plan(args: argparse.Namespace, onnx: Path, path: Path) -> None:
+    """Build TensorRT's plan of an ONNX graph; the report of the build is written beside it."""
+    from ovps_core.engines.tensorrt.build import Profile, build_plan
+
+    profile = Profile((1, 1, args.max_batch), (1, min(4, args.max_queries), args.max_queries))
+    with tqdm(unit="step", leave=False, disable=None) as bar:
+
+        def progress(phase: str, done: int, steps: int) -> None:
+            bar.set_description(phase)
+            bar.total, bar.n = steps, done
+            bar.refresh()
+
+        plan, report = build_plan(
+            onnx, profile=profile, capabilities=args.capabilities, progress=progress
+        )
+    write_whole(path, plan)
+    write_json(path.with_suffix(".build.json"), asdict(report))
+
+
+def _write_graphs(args: argparse.Namespace) -> int:
+    from ovps_core.engines.graph_files import write_graphs
+
+    if args.precision not in ("auto", "fp32") or args.capabilities:
+        raise UsageError(
+            "--to graphs writes fp32 graphs and takes no --precision or --capabilities"
+        )
+    weights = find_weights(args.model)
+    graphs = write_graphs(weights, args.out or Path())
+    size = sum(file.stat().st_size for file in graphs.iterdir())
+    copied = graphs.with_suffix(".safetensors")
+    print(f"{graphs}: {size / 1e6:.1f} MB; take {copied} with it and name that as the model")
+    return 0
+
+
+def _description(model: PartModel, size: tuple[int, int]) -> dict[str, Any]:
     """Description of the graph's inputs and outputs, for people who run it without this package."""
     known: dict[str, Any] = {}
     if model.spec.vocabulary is not None:
@@ -101,10 +156,19 @@ def _description(model: PartModel) -> dict[str, Any]:
     return {
         "pixels": "float32 [batch, 3, height, width], RGB, scaled to 0..1, less mean, over std",
         **asdict(model.spec.preprocessing),
-        "logits": "a pixel belongs to the queried part if the sigmoid is above 0.5",
+        "size": size,
+        **(_OBJECTS if model.spec.detects_objects else _PARTS),
         "condition_dim": model.spec.condition_dim,
         **known,
     }
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Read "WIDTHxHEIGHT" as (height, width), as the type of an argument."""
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text} is no size such as 864x640")
+    return int(height), int(width)
 
 
 def _check(args: argparse.Namespace, path: Path) -> None:
@@ -122,6 +186,3 @@ def _check(args: argparse.Namespace, path: Path) -> None:
         )
     if args.to != "tensorrt" and args.capabilities:
         raise UsageError(f"--capabilities are for --to tensorrt, not {args.to}")
-    for name, count in (("--max-queries", args.max_queries), ("--max-batch", args.max_batch)):
-        if count < 1:
-            raise UsageError(f"{name} {count}: expected 1 or more")

@@ -6,8 +6,8 @@ import argparse
 
 from tabulate import tabulate
 
-from ovps_core.checkpoints import find_weights, known_models
-from ovps_core.checkpoints.file import read_info, sha256
+from ovps_core.checkpoints import known_models, open_model
+from ovps_core.checkpoints.file import sha256
 from ovps_core.checkpoints.registry import DEFAULT_MODEL, models_folder
 
 
@@ -31,14 +31,16 @@ def run(args: argparse.Namespace) -> int:
         return 0
     rows = []
     for model in known_models():
-        there = model.path.is_file()
+        files = model.files()
         row = {
             "model": model.name,
             "for": model.use,
             "licence": model.licence,
-            "on disk": f"{model.path.stat().st_size / 1e6:.0f} MB" if there else "-",
-            "sha256": sha256(model.path)[:12] if there else "",
-            "how to get": "" if there else model.how_to_get().split(":")[0].split(",")[0],
+            "on disk": f"{sum(file.stat().st_size for file in files) / 1e6:.0f} MB"
+            if files
+            else "-",
+            "sha256": sha256(files[0])[:12] if len(files) == 1 else "",
+            "how to get": "" if files else model.how_to_get().split(":")[0].split(",")[0],
         }
         rows.append(row | ({"path": str(model.path)} if args.paths else {}))
     print(tabulate(rows, headers="keys"))
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 def _words(name: str) -> str:
     """A table of the objects and parts that a model knows; models with a text encoder take any words."""
     on_hub = any(model.name == name and model.hub for model in known_models())
-    known = None if on_hub else read_info(find_weights(name)).config.vocabulary
+    known = None if on_hub else open_model(name).info.config.vocabulary
     if known is None:
         return f"{name} takes any words."
     rows = [

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from ovps_core.checkpoints.registry import DEFAULT_MODEL
+from ovps_core.checkpoints.registry import DEFAULT_MODEL, DEFAULT_OBJECT_MODEL
 from ovps_core.engines import EngineCache
 from ovps_core.engines.calibration import read_calibration
 from ovps_core.pipeline.postprocess.components import SegmentOptions
@@ -16,16 +18,53 @@ from ovps_core.segmenter import PartSegmenter
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options for the model and its engine."""
     parser.add_argument(
-        "--model", default=DEFAULT_MODEL, help="a name from `ovps models`, or a file"
+        "--model",
+        default=DEFAULT_MODEL,
+        help="a name from `ovps models`, a file, or a folder copied from the hub",
     )
+    add_engine_options(parser)
+    add_calibrate_option(parser)
+
+
+def add_engine_options(parser: argparse.ArgumentParser, backend: str = "auto") -> None:
+    """Declare the options for the engine; ``backend`` is the default."""
     parser.add_argument(
         "--backend",
-        default="auto",
+        default=backend,
         help="engine: auto, torch, compiled, openvino, onnxruntime or tensorrt",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16, mixed or int8")
-    add_calibrate_option(parser)
+
+
+def add_object_model_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options for an object model, its engine and the size of its input."""
+    parser.add_argument(
+        "--model", default=DEFAULT_OBJECT_MODEL, help="a name from `ovps models`, or a file"
+    )
+    add_engine_options(parser, backend="torch")
+    add_short_side_option(parser)
+
+
+def add_short_side_option(parser: argparse._ActionsContainer) -> None:
+    """Declare the option for the size of an object model's input."""
+    parser.add_argument(
+        "--short-side",
+        type=at_least(1),
+        metavar="PIXELS",
+        help="short side to which an object model resizes pictures, its own without it; smaller is faster",
+    )
+
+
+def add_object_option(parser: argparse.ArgumentParser) -> None:
+    """Declare the option for objects, of which every part is then a part."""
+    parser.add_argument(
+        "--objects",
+        default="",
+        metavar="MODEL",
+        help="find objects first, and the parts of each: 'own' for the model's own instances, or an object model "
+        "such as openseed-swint; then 'left mug handle' and 'handle of each knife' can be answered",
+    )
 
 
 def add_calibrate_option(parser: argparse.ArgumentParser) -> None:
@@ -44,19 +83,32 @@ def add_threshold_options(parser: argparse.ArgumentParser) -> None:
     defaults = SegmentOptions()
     parser.add_argument(
         "--score-threshold",
-        type=_probability,
+        type=probability,
         default=defaults.score_threshold,
         help="minimum score of a part",
     )
     parser.add_argument(
         "--mask-threshold",
-        type=_probability,
+        type=probability,
         default=defaults.mask_threshold,
         help="minimum probability of a pixel",
     )
 
 
-def _probability(text: str) -> float:
+def at_least(least: float, kind: type[float] = int) -> Callable[[str], float]:
+    """Type of an option that is a finite number, whole with ``int``, and not below ``least``."""
+
+    def number(text: str) -> float:
+        value = kind(text)
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is not a number of at least {least:g}")
+        return value
+
+    return number
+
+
+def probability(text: str) -> float:
+    """Read a number of 0 to 1, as the type of an argument."""
     value = float(text)
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
@@ -71,10 +123,24 @@ def open_segmenter(args: argparse.Namespace) -> PartSegmenter:
         device=args.device,
         precision=args.precision,
         calibration=read_calibration(args.calibrate),
-        engine_cache=EngineCache(progress=_print_progress),
+        engine_cache=EngineCache(progress=BuildNotice()),
+        objects=getattr(args, "objects", None),
     )
 
 
-def _print_progress(step: str) -> None:
-    """Say on stderr why the first call with a model takes so long."""
-    print(f"building an engine once, about 20 s: {step}", file=sys.stderr)
+class BuildNotice:
+    """Says once on stderr why the first call with a model takes so long.
+
+    Args:
+        duration: how long it takes.
+    """
+
+    def __init__(self, duration: str = "about 20 s") -> None:
+        self._duration = duration
+        self._is_said = False
+
+    def __call__(self, step: str) -> None:
+        """Take a step of the build; only the first is announced."""
+        if not self._is_said:
+            print(f"building an engine for this model, once; {self._duration}", file=sys.stderr)
+        self._is_said = True

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 
 from tabulate import tabulate
-from torch.profiler import ProfilerActivity, profile, record_function
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
+from ovps_core.cli.options import at_least
 from ovps_core.engines.interface import EngineShape
-from ovps_core.profiling.measure import STAGES, Case, Result, Workload, reference_maps
-from ovps_core.profiling.workloads import open_engine, open_model
+from ovps_core.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,11 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="backend or backend:precision; auto is the default of `ovps segment` and the node",
     )
-    parser.add_argument("--queries", type=int, default=4, help="number of queries")
-    parser.add_argument("--frames", type=int, default=5, help="number of frames to average")
+    parser.add_argument("--queries", type=at_least(1), default=4, help="number of queries")
+    parser.add_argument("--frames", type=at_least(1), default=5, help="number of frames to average")
     parser.add_argument(
         "--rows",
-        type=int,
+        type=at_least(0),
         default=15,
         help="number of PyTorch operators to list; those of the network show with --engine torch",
     )
@@ -34,7 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the milliseconds of each stage, and PyTorch's most expensive operators."""
+    from torch.profiler import ProfilerActivity, profile, record_function
+
+    from ovps_core.profiling.case import STAGES, Result, Workload
+    from ovps_core.profiling.measure import Case, reference_maps
+    from ovps_core.profiling.workloads import open_engine, open_model
+
     loaded = open_model(args.model)
+    if loaded.spec.detects_objects:
+        raise UsageError(f"{args.model} finds objects: `ovps bench` has the times of its stages")
     workload = Workload(args.queries, (640, 480), cameras=1)
     expected = reference_maps(loaded, workload)
     engine = open_engine(loaded, args.engine, args.device)

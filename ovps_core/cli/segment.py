@@ -1,166 +1,235 @@
-"""``ovps segment PHOTO "mug handle" "mug rim" -o out.png``."""
+"""``ovps segment PICTURE "mug handle" "mug rim" -o out.png``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 from tabulate import tabulate
 
-from ovps_core.cli.options import add_model_options, add_threshold_options, open_segmenter
-from ovps_core.errors import QueryError, UsageError
+from ovps_core.checkpoints.registry import DEFAULT_MODEL
+from ovps_core.cli.options import (
+    add_model_options,
+    add_object_option,
+    add_threshold_options,
+    at_least,
+    open_segmenter,
+)
+from ovps_core.cli.output import check_picture_name, write_masks
+from ovps_core.cli.pictures import Picture, are_several, is_picture, read_pictures
+from ovps_core.cli.segment_report import Peaks, answer, rows, without_empty_columns
+from ovps_core.errors import ImageError, QueryError, UsageError
+from ovps_core.models.interface import EncodedQueries
 from ovps_core.pipeline.drawing import draw_page
 from ovps_core.pipeline.postprocess.components import SegmentOptions
-from ovps_core.pipeline.preprocess import RgbImage, load_image
+from ovps_core.pipeline.preprocess import IMAGE_SUFFIXES, RgbImage
 from ovps_core.segmenter import PartSegmenter
+from ovps_core.structures.image_files import save_image
 from ovps_core.structures.masks import PartMasks
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.query import RefusedQuery
 
 _EPILOG = (
     "Phrases that the model cannot answer are refused on stderr with the reason; the others are answered. "
     "Exit status: 0 if every phrase was answered, also if nothing was found; 1 if one was refused, or on an error."
 )
-_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps segment``."""
     parser.epilog = _EPILOG
-    parser.add_argument("photo", type=Path, help="a picture: JPEG, PNG, ...")
+    parser.add_argument("picture", type=Path, help="a picture, a folder of pictures, or a video")
+    queries = parser.add_argument(
+        "queries",
+        nargs="+",
+        default=[],
+        help='parts to find: "mug handle", "rim of the mug", "knife"; further pictures with --ask',
+    )
     parser.add_argument(
-        "queries", nargs="+", help='parts to find: "mug handle", "rim of the mug", "knife"'
+        "--ask",
+        nargs="+",
+        action=_Ask,
+        queries=queries,
+        default=[],
+        metavar="QUERY",
+        help='parts to find in all pictures named before: *.jpg --ask "mug handle"',
     )
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
-        help="write the picture with its parts marked to this file (.png or .jpg)",
+        help="write the picture with its parts marked to this file (.png or .jpg); for several pictures a folder",
     )
     parser.add_argument("--masks", type=Path, help="write one 0/255 PNG per part into this folder")
     parser.add_argument(
-        "--json", action="store_true", help="print JSON with the masks instead of the table"
+        "--json",
+        action="store_true",
+        help="print JSON with the masks instead of the table; a list for several pictures",
     )
     add_threshold_options(parser)
     parser.add_argument(
         "--min-area",
-        type=int,
+        type=at_least(0),
         default=SegmentOptions().min_area,
         help="minimum number of pixels of a part",
     )
     add_model_options(parser)
+    add_object_option(parser)
+
+
+class _Ask(argparse.Action):
+    """Takes the parts to find, so that the positional ``queries`` may be missing, or are pictures."""
+
+    def __init__(
+        self, option_strings: list[str], dest: str, *, queries: argparse.Action, **settings: Any
+    ) -> None:
+        super().__init__(option_strings, dest, **settings)
+        self._queries = queries
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Add phrases."""
+        self._queries.required = False
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), *values])
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Result for one picture."""
+
+    picture: Picture
+    masks: PartMasks
+    peaks: Peaks
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment one picture, write the files, print the parts.
+    """Segment pictures, write the files, print the parts.
 
     Raises:
-        UsageError: the output does not end in .png or .jpg, or cannot be written.
-        ImageError: the picture cannot be read.
+        UsageError: there is nothing to find, or the output cannot be written.
+        OutputError: a file cannot be written.
+        ImageError: the only picture cannot be read.
     """
-    if args.output and args.output.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"--output {args.output}: expected a name that ends in .png or .jpg")
-    image = load_image(args.photo)
+    paths, phrases = _pictures_and_phrases(args)
+    several = are_several(paths) or bool(args.ask)
+    _check_output(args.output, several)
+    pictures = read_pictures(paths)
+    if not several:
+        only = next(pictures)
+        if isinstance(only.image, ImageError):
+            raise only.image
+        pictures = iter((only,))
+    segmenter = open_segmenter(args)
     options = SegmentOptions(
         score_threshold=args.score_threshold,
         mask_threshold=args.mask_threshold,
         min_area=args.min_area,
     )
-    masks = _segment(open_segmenter(args), image, args.queries, options)
-    for refused in masks.refused:
-        print(f"ovps segment: {refused.reason}", file=sys.stderr)
-    if masks.queries:
-        _write_files(args, image, masks)
-    if args.json:
-        print(json.dumps(_answer(args.photo, masks), indent=1))
-    elif masks.queries:
-        print(tabulate(_rows(masks), headers="keys", floatfmt=".2f"))
-    return 1 if masks.refused else 0
+    queries, refused = _encode(segmenter, phrases)
+    for query in refused:
+        print(f"ovps segment: {query.reason}", file=sys.stderr)
+    unread = 0
+    answers: list[_Answer] = []
+    for picture in pictures:
+        if isinstance(picture.image, ImageError):
+            print(f"ovps segment: {picture.image}", file=sys.stderr)
+            unread += 1
+            continue
+        found = _segment(segmenter, picture, picture.image, queries, refused, options)
+        if queries is not None:
+            _write_files(args, picture.image, found, several)
+        answers.append(found)
+    _print(args, answers, options, several)
+    if not args.json and any(found.peaks for found in answers):
+        print(f"ovps segment: {_advice(args, segmenter)}", file=sys.stderr)
+    return 1 if refused or unread else 0
 
 
-def _segment(
-    segmenter: PartSegmenter, image: RgbImage, phrases: list[str], options: SegmentOptions
-) -> PartMasks:
-    """Masks for the phrases that can be answered; empty if every phrase is refused."""
+def _pictures_and_phrases(args: argparse.Namespace) -> tuple[list[Path], list[str]]:
+    if args.ask:
+        return [args.picture, *map(Path, args.queries)], args.ask
+    files = [phrase for phrase in args.queries if is_picture(Path(phrase))]
+    if files:
+        raise UsageError(
+            f"{files[0]!r} is a picture; with several pictures put --ask before the phrases"
+        )
+    return [args.picture], args.queries
+
+
+def _check_output(output: Path | None, several: bool) -> None:
+    if not several:
+        check_picture_name(output)
+    elif output is not None and (output.is_file() or output.suffix.lower() in IMAGE_SUFFIXES):
+        raise UsageError(f"--output {output}: expected a folder for several pictures")
+
+
+def _encode(
+    segmenter: PartSegmenter, phrases: list[str]
+) -> tuple[EncodedQueries | None, tuple[RefusedQuery, ...]]:
+    """Encoded phrases, and those refused; None if every phrase is refused."""
     try:
         queries = segmenter.encode_queries(phrases)
     except QueryError as error:
+        return None, error.refused
+    return queries, queries.refused
+
+
+def _segment(
+    segmenter: PartSegmenter,
+    picture: Picture,
+    image: RgbImage,
+    queries: EncodedQueries | None,
+    refused: tuple[RefusedQuery, ...],
+    options: SegmentOptions,
+) -> _Answer:
+    if queries is None:
         height, width = image.shape[:2]
-        return PartMasks(height, width, (), (), segmenter.name, refused=error.refused)
-    return segmenter.segment(image, queries, options)
+        empty = PartMasks(height, width, (), (), segmenter.name, refused)
+        return _Answer(picture, empty, {})
+    encoded = segmenter.encode(image)
+    masks = segmenter.segment(encoded, queries, options)
+    missing = [query for query in masks.queries if not masks.of(query)]
+    peaks = segmenter.find_peaks(encoded, missing) if missing else ()
+    return _Answer(picture, masks, dict(zip(missing, peaks, strict=True)))
 
 
-def _write_files(args: argparse.Namespace, image: RgbImage, masks: PartMasks) -> None:
+def _write_files(args: argparse.Namespace, image: RgbImage, found: _Answer, several: bool) -> None:
+    masks, stem = found.masks, found.picture.file_stem
     if args.output:
-        _write(args.output, draw_page(image, masks)[..., ::-1])
+        path = args.output / f"{stem}.png" if several else args.output
+        save_image(path, draw_page(image, masks))
     if args.masks:
-        for part in masks.parts:
-            name = f"{part.id:02d} {part.query.text}".replace("/", " ")
-            mask = part.full(masks.height, masks.width).astype(np.uint8) * 255
-            _write(args.masks / f"{name}.png", mask)
+        write_masks(args.masks / stem if several else args.masks, masks)
 
 
-def _answer(photo: Path, masks: PartMasks) -> dict[str, Any]:
-    """The result, ready for JSON; docs/query.md describes it."""
-    from ovps_core.datasets.label_files import encode_segmentation
-
-    return {
-        "image": str(photo),
-        "height": masks.height,
-        "width": masks.width,
-        "model": masks.model,
-        "queries": [_query(query) for query in masks.queries],
-        "refused": [asdict(refused) for refused in masks.refused],
-        "parts": [
-            {
-                "id": part.id,
-                "query": _query(part.query),
-                "score": round(part.score, 4),
-                "roi": asdict(part.box),
-                "area": part.area,
-                "segmentation": encode_segmentation(part.full(masks.height, masks.width)),
-            }
-            for part in masks.parts
-        ],
-    }
+def _print(
+    args: argparse.Namespace, answers: list[_Answer], options: SegmentOptions, several: bool
+) -> None:
+    if args.json:
+        results = [answer(found.picture.name, found.masks, found.peaks) for found in answers]
+        print(json.dumps(results if several else results[0], indent=1))
+        return
+    table = without_empty_columns(list(_rows(answers, options, several)))
+    if table:
+        print(tabulate(table, headers="keys", floatfmt=".2f"))
 
 
-def _query(query: PartQuery) -> dict[str, str]:
-    return {"text": query.text, "object": query.object, "part": query.part}
+def _rows(
+    answers: list[_Answer], options: SegmentOptions, several: bool
+) -> Iterator[dict[str, object]]:
+    for found in answers:
+        for row in rows(found.masks, found.peaks, options):
+            yield {"picture": found.picture.name, **row} if several else row
 
 
-def _rows(masks: PartMasks) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    for query in masks.queries:
-        found = masks.of(query)
-        if not found:
-            rows.append(
-                {"query": query.text, "score": None, "pixels": 0, "box x y w h": "not found"}
-            )
-        for part in found:
-            box = f"{part.box.x_offset} {part.box.y_offset} {part.box.width} {part.box.height}"
-            rows.append(
-                {
-                    "query": query.text,
-                    "score": part.score,
-                    "pixels": part.area,
-                    "box x y w h": box,
-                }
-            )
-    return rows
-
-
-def _write(path: Path, image: NDArray[np.uint8]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = cv2.imwrite(str(path), image)
-    except (cv2.error, OSError):
-        written = False
-    if not written:
-        raise UsageError(f"cannot write {path}; name a folder that can be written")
+def _advice(args: argparse.Namespace, segmenter: PartSegmenter) -> str:
+    """Advice for what was not found."""
+    lower = "lower --score-threshold and --mask-threshold to see weaker answers"
+    if args.model == DEFAULT_MODEL or segmenter.spec.vocabulary is not None:
+        lower += "; for photographs try --model clipseg-rd64-refined"
+    return lower

@@ -17,16 +17,15 @@ from ovps_core.datasets.benchmark_reader import (
     check_same_size,
 )
 from ovps_core.datasets.label_files import (
-    decode_segmentation,
     read_json,
-    read_labels,
-    read_rgb,
     relabel,
     require_files,
     require_layout,
 )
+from ovps_core.datasets.segmentations import decode_segmentation
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
+from ovps_core.structures.image_files import load_image, load_labels
 
 FOLDER_OF_SPLIT = {"train": "training", "val": "validation"}
 
@@ -107,9 +106,9 @@ class ADE20KPart234(BenchmarkReader):
         cut: bool,
     ) -> LabelledImage:
         """Read an item for the vocabulary ``target``; ``cut`` keeps the labels of its instances only."""
-        image = read_rgb(self._image(split, stem))
+        image = load_image(self._image(split, stem))
         path = self._labels(split, stem)
-        raw_parts = read_labels(path)
+        raw_parts = load_labels(path)
         check_same_size(image, raw_parts, path)
         ignore = self.vocabulary.ignore_label
         raw_objects = np.full(image.shape[:2], ignore, dtype=np.int32)

@@ -48,7 +48,7 @@ class BenchmarkItem:
     Attributes:
         name: unique within the benchmark.
         image_path: the photograph; consecutive items may share it.
-        read: loads image and label maps; raises DatasetError for a damaged file.
+        read: loads image and label maps; raises ImageError for a damaged file.
     """
 
     name: str

@@ -9,125 +9,108 @@ A category has ``object`` and ``part`` instead of ``name``: {"id": 3, "object": 
 One of the two may be empty. An annotation has a ``segmentation`` (polygons or run lengths) or a ``mask``:
 the path, relative to DIR, of a PNG whose nonzero pixels show the part.
 
+PACO names its categories ``mug`` and ``mug:handle``, under the supercategories OBJECT and PART, and ties parts to
+their object by ``obj_ann_id``; both are read.
+
 Files whose categories have only a ``name``, such as ``front_left_door``, can be read as parts of one
 object that the caller names.
+
+A category without annotation in an image is absent there. In files that follow LVIS it is so only where
+the image has it in ``neg_category_ids``; one in ``not_exhaustive_category_ids`` is not scored.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.datasets.label_files import (
-    decode_segmentation,
-    read_json,
-    read_labels,
-    read_rgb,
-    require_files,
-)
-from ovps_core.errors import DatasetError
+from ovps_core.datasets.coco_categories import ObjectPart, read_categories, read_id
+from ovps_core.datasets.coco_check import CocoCheck, FolderImage
+from ovps_core.datasets.coco_problems import Problem, refuse
+from ovps_core.datasets.label_files import read_json
+from ovps_core.datasets.segmentations import decode_segmentation
+from ovps_core.errors import DatasetError, ImageError
+from ovps_core.structures.image_files import load_image, load_labels
 
 ANNOTATIONS = "annotations.json"
 """Name of the COCO file in a folder."""
+PSEUDO_LABEL = "pseudo_label"
+"""Key of an annotation that a model made; it is true."""
+_LISTS = ("images", "annotations", "categories")
 
 
-@dataclass(frozen=True, order=True)
-class ObjectPart:
-    """The category of an annotation: a part of an object, or the whole object if ``part`` is empty."""
-
-    object: str
-    part: str
-
-    @property
-    def name(self) -> str:
-        """Both names as one phrase: "mug handle", "mug", or "handle"."""
-        return f"{self.object} {self.part}".strip()
-
-
-@dataclass(frozen=True)
-class FolderImage:
-    """One photograph and its COCO annotations; :meth:`CocoFolder.masks` decodes them."""
-
-    name: str
-    path: Path
-    annotations: tuple[dict[str, Any], ...] = field(repr=False)
+def is_pseudo_label(annotation: Mapping[str, Any]) -> bool:
+    """Return whether a model made an annotation: it is marked so, or has a score."""
+    return bool(annotation.get(PSEUDO_LABEL)) or "score" in annotation
 
 
 class CocoFolder:
-    """A folder of photographs with COCO annotations of parts.
+    """A folder of photographs with COCO annotations of parts, checked as a whole.
 
     Attributes:
         directory: the folder of the images.
         categories: every (object, part) in the file, sorted.
         images: in the order of the file.
+        problems: what is left out, each with its place; empty without ``skip_broken``.
+        pseudo_labels: number of annotations that a model made.
     """
 
-    def __init__(self, directory: str | Path, *, object_name: str = "") -> None:
-        """Read and check the annotations; images are read on demand.
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        object_name: str = "",
+        skip_broken: bool = False,
+        pseudo_labels: bool = False,
+    ) -> None:
+        """Read and check the annotations and the sizes of all images; pixels are read on demand.
 
         Args:
             directory: the folder, or a COCO file beside its images or beside a folder of its own name.
             object_name: object of the categories that have only a ``name``; that ``name`` becomes the
-                part, with spaces for underscores. A background category is skipped.
+                part, with spaces for underscores and without the object. Background is no part.
+            skip_broken: leave out what is broken and list it in :attr:`problems`.
+            pseudo_labels: use annotations that a model made like drawn ones.
 
         Raises:
-            DatasetError: the folder, its annotations or its images differ from the module's description.
+            DatasetError: the folder, its annotations or its images differ from the module's description. The
+                message lists all problems.
         """
         path = Path(directory)
         self._table = path if path.suffix == ".json" else path / ANNOTATIONS
         beside = self._table.with_suffix("")  # images of train.json are in train/ or beside it
         self.directory = beside if beside.is_dir() else self._table.parent
-        self._object_name = object_name.strip()
-        if not self._table.is_file():
-            raise DatasetError(
-                f"{self._table} is missing. Expected a folder of images with a COCO {ANNOTATIONS} whose "
-                'categories look like {"id": 1, "object": "mug", "part": "handle"}.'
-            )
-        content = read_json(self._table)
-        absent = {"images", "annotations", "categories"} - set(content)
-        if absent:
-            raise DatasetError(
-                f"{self._table} has no {', '.join(sorted(absent))}; a COCO file has images, annotations "
-                "and categories."
-            )
-        self._category = {
-            entry["id"]: self._read_category(entry)
-            for entry in content["categories"]
-            if not _is_background(entry)
-        }
-        self.categories = tuple(sorted(set(self._category.values())))
-        by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-        known = {entry["id"] for entry in content["images"]}
-        for annotation in content["annotations"]:
-            self._check(annotation)
-            if annotation.get("image_id") not in known:
-                raise DatasetError(
-                    f"{self._table}: annotation {annotation.get('id', '?')} has image_id "
-                    f"{annotation.get('image_id')!r}, which is not among the images."
-                )
-            by_image[annotation["image_id"]].append(annotation)
-        self.images = tuple(
-            FolderImage(
-                entry["file_name"],
-                self._image_path(entry["file_name"]),
-                tuple(by_image[entry["id"]]),
-            )
-            for entry in content["images"]
+        self.skip_broken = skip_broken
+        content = self._read_table()
+        problems: list[Problem] = []
+        used = frozenset(
+            number
+            for annotation in content["annotations"]
+            if isinstance(annotation, dict)
+            and (number := read_id(annotation.get("category_id"))) is not None
         )
-        require_files([image.path for image in self.images], f"{ANNOTATIONS} lists it")
+        categories = read_categories(content["categories"], used, object_name.strip(), problems)
+        check = CocoCheck(self.directory, self._image_path, categories, problems)
+        images = check.images(content["images"], content["annotations"])
+        if not skip_broken:
+            refuse(self._table, problems)
+        self.problems = tuple(problems)
+        self._category = categories.by_id
+        self.categories = tuple(sorted(set(categories.by_id.values())))
+        self.images = tuple(images)
+        self.pseudo_labels = self._count_pseudo_labels(pseudo_labels)
 
     def read(self, image: FolderImage) -> NDArray[np.uint8]:
-        """Read a photograph as RGB uint8 [H, W, 3].
+        """Read a photograph as RGB uint8 [H, W, 3], upright.
 
         Raises:
-            DatasetError: the file is damaged.
+            ImageError: the file is damaged.
         """
-        return read_rgb(image.path)
+        return load_image(image.path)
 
     def masks(
         self, image: FolderImage, height: int, width: int
@@ -137,7 +120,8 @@ class CocoFolder:
         Several annotations of one category are united.
 
         Raises:
-            DatasetError: a segmentation or a mask file cannot be read, or differs in size.
+            DatasetError: a segmentation cannot be read, or a mask differs in size.
+            ImageError: a mask file cannot be read.
         """
         masks: dict[ObjectPart, NDArray[np.bool_]] = {}
         for annotation in image.annotations:
@@ -147,52 +131,127 @@ class CocoFolder:
             masks[category] = masks[category] | mask if category in masks else mask
         return masks
 
+    def instances(
+        self, image: FolderImage, height: int, width: int
+    ) -> Iterator[tuple[Any, ObjectPart, NDArray[np.bool_]]]:
+        """Decode each annotation: the id of its object, its category, its mask bool [height, width].
+
+        Parts of one object share the id, the annotation's ``instance`` (in PACO ``obj_ann_id``) as it is in the
+        file; None without one.
+
+        Raises:
+            DatasetError: a segmentation cannot be read, or a mask differs in size.
+            ImageError: a mask file cannot be read.
+        """
+        for annotation in image.annotations:
+            source = f"{image.name}, annotation {annotation.get('id', '?')}"
+            mask = self._mask(annotation, height, width, source)
+            category = self._category[annotation["category_id"]]
+            yield annotation.get("instance", annotation.get("obj_ann_id")), category, mask
+
+    def background(self, image: FolderImage, height: int, width: int) -> NDArray[np.bool_]:
+        """Mask bool [height, width] of what is labelled "background": pixels known to show no part.
+
+        Raises:
+            DatasetError: a segmentation cannot be read, or a mask differs in size.
+            ImageError: a mask file cannot be read.
+        """
+        mask = np.zeros((height, width), bool)
+        for annotation in image.background:
+            source = f"{image.name}, annotation {annotation.get('id', '?')}"
+            mask |= self._mask(annotation, height, width, source)
+        return mask
+
+    def exhaustive(self, image: FolderImage) -> frozenset[ObjectPart]:
+        """Categories of which an image has no instance without an annotation.
+
+        These are the annotated ones that ``not_exhaustive_category_ids`` leaves out, and the ones in
+        ``neg_category_ids`` (LVIS). A file without the former says nothing of annotated categories.
+        """
+        annotated = {self._category[annotation["category_id"]] for annotation in image.annotations}
+        complete = annotated - image.unknown if image.says_what_is_complete else set()
+        return frozenset(complete | ((image.absent or frozenset()) - annotated))
+
+    def scored(self, image: FolderImage) -> tuple[ObjectPart, ...]:
+        """Categories to ask of an image: those that it shows, and those that it is known not to show."""
+        annotated = {self._category[annotation["category_id"]] for annotation in image.annotations}
+        absent = {category for category in self.categories if image.is_absent(category)}
+        return tuple(sorted((annotated - image.unknown) | (absent - annotated)))
+
+    def leave_out_damaged(self) -> None:
+        """Decode every photograph once, and keep those that can be read.
+
+        A long training calls it before its first step.
+
+        Raises:
+            DatasetError: some cannot be read and ``skip_broken`` is False; the message lists them.
+        """
+        damaged: dict[str, Problem] = {}
+        for image in self.images:
+            try:
+                self.read(image)
+            except ImageError as error:
+                damaged[image.name] = Problem(f"image {image.name}", str(error))
+        if not self.skip_broken:
+            refuse(self._table, tuple(damaged.values()))
+        self.problems += tuple(damaged.values())
+        self.images = tuple(image for image in self.images if image.name not in damaged)
+
+    def _read_table(self) -> Mapping[str, list[Any]]:
+        if not self._table.is_file():
+            raise DatasetError(
+                f"{self._table} is missing. Expected a folder of images with a COCO {ANNOTATIONS} whose "
+                'categories look like {"id": 1, "object": "mug", "part": "handle"}.'
+            )
+        content = read_json(self._table)
+        kind = type(content).__name__
+        if not isinstance(content, dict):
+            raise DatasetError(
+                f"{self._table} holds a {kind}; a COCO file is an object with the lists {', '.join(_LISTS)}."
+            )
+        absent = [key for key in _LISTS if not isinstance(content.get(key), list)]
+        if absent:
+            raise DatasetError(
+                f"{self._table} has no {', '.join(absent)}; a COCO file has the lists {', '.join(_LISTS)}."
+            )
+        return content
+
     def _image_path(self, file_name: str) -> Path:
-        below = self.directory / "images" / file_name
-        return below if below.is_file() else self.directory / file_name
+        names = dict.fromkeys([file_name, file_name.replace("\\", "/")])  # Windows tools write \
+        candidates = [
+            folder / name
+            for name in names
+            for folder in (self.directory / "images", self.directory)
+        ]
+        return next((path for path in candidates if path.is_file()), candidates[-1])
 
-    def _read_category(self, entry: dict[str, Any]) -> ObjectPart:
-        category = ObjectPart(
-            str(entry.get("object", "")).strip(), str(entry.get("part", "")).strip()
-        )
-        if self._object_name and not category.name:
-            category = ObjectPart(
-                self._object_name, str(entry.get("name", "")).replace("_", " ").strip()
-            )
-        if not category.name:
-            raise DatasetError(
-                f"{self._table}: category {entry} names neither an object nor a part. Write it as "
-                '{"id": 1, "object": "mug", "part": "handle"}; leave one of the two empty for a whole object '
-                "or for a part of any object. A trainer can also read categories that have only a name, as "
-                "parts of one object."
-            )
-        return category
+    def _count_pseudo_labels(self, allowed: bool) -> int:
+        """Number of annotations that a model made.
 
-    def _check(self, annotation: dict[str, Any]) -> None:
-        if annotation.get("category_id") not in self._category:
+        Raises:
+            DatasetError: there are some, and they are not ``allowed``.
+        """
+        everything = [annotation for image in self.images for annotation in image.annotations]
+        made = [annotation for annotation in everything if is_pseudo_label(annotation)]
+        if made and not allowed:
             raise DatasetError(
-                f"{self._table}: annotation {annotation.get('id', '?')} has category_id "
-                f"{annotation.get('category_id')!r}, which is not among the categories."
+                f"{self._table}: {len(made)} of {len(everything)} annotations are pseudo-labels: a model made "
+                f"them (annotation {made[0].get('id', '?')} is the first). A score against them says how far two "
+                "models agree, not how far one is right; the model that made them gets 100 %. Correct them in a "
+                f'labelling tool and remove "{PSEUDO_LABEL}" and "score" from what you corrected, or say that you '
+                "mean it: --pseudo-labels, in a training recipe `data: {pseudo_labels: true}`."
             )
-        if not annotation.get("segmentation") and not annotation.get("mask"):
-            raise DatasetError(
-                f"{self._table}: annotation {annotation.get('id', '?')} has neither a segmentation nor a "
-                "mask."
-            )
+        return len(made)
 
     def _mask(
-        self, annotation: dict[str, Any], height: int, width: int, source: str
+        self, annotation: Mapping[str, Any], height: int, width: int, source: str
     ) -> NDArray[np.bool_]:
         if not annotation.get("mask"):
             return decode_segmentation(annotation["segmentation"], height, width, source)
-        mask = read_labels(self.directory / annotation["mask"]) != 0
+        mask = load_labels(self.directory / annotation["mask"]) != 0
         if mask.shape != (height, width):
             raise DatasetError(
                 f"{source}: {annotation['mask']} has the size {mask.shape}, but its image "
                 f"({height}, {width}) (height, width)."
             )
         return np.asarray(mask)
-
-
-def _is_background(entry: dict[str, Any]) -> bool:
-    return str(entry.get("name", "")).strip("_ ").lower() == "background"

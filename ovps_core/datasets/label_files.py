@@ -1,4 +1,4 @@
-"""Files of images, label maps and COCO masks; every error names the file and what was expected."""
+"""Files and folders of data sets; every error names the file and what was expected."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from pycocotools import mask as coco_mask
 
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE
@@ -79,40 +77,9 @@ def read_json(path: Path) -> Any:
         DatasetError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(path.read_bytes())  # bytes: a byte order mark and UTF-16 are recognised
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path} cannot be read as JSON: {error}.") from error
-
-
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as RGB uint8 [H, W, 3].
-
-    Raises:
-        DatasetError: the file is missing or damaged.
-    """
-    try:
-        with Image.open(path) as picture:
-            return np.array(picture.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise DatasetError(f"{path} cannot be read as an image: {error}.") from error
-
-
-def read_labels(path: Path) -> NDArray[np.int32]:
-    """Read the raw values of a label map (8 or 16 bit grey or palette PNG), int32 [H, W].
-
-    Raises:
-        DatasetError: the file is missing, damaged, or has colour channels.
-    """
-    try:
-        with Image.open(path) as picture:
-            labels = np.array(picture)
-    except (OSError, UnidentifiedImageError) as error:
-        raise DatasetError(f"{path} cannot be read as a label map: {error}.") from error
-    if labels.ndim != 2:
-        raise DatasetError(
-            f"{path} has shape {labels.shape}; a label map has one channel whose value is the class index."
-        )
-    return labels.astype(np.int32)
 
 
 def relabel(
@@ -139,46 +106,3 @@ def relabel(
     result = np.full(labels.shape, IGNORE, dtype=np.int32)
     result[labelled] = table[values]
     return result
-
-
-def decode_segmentation(
-    segmentation: Any, height: int, width: int, source: str
-) -> NDArray[np.bool_]:
-    """Decode a COCO ``segmentation`` to a mask bool [height, width].
-
-    Args:
-        segmentation: polygons, or run lengths, compressed or not; an empty one gives no pixel.
-        height: of the image, pixels.
-        width: of the image, pixels.
-        source: file and annotation, for the message.
-
-    Raises:
-        DatasetError: the segmentation has another form, or another size than the image.
-    """
-    mask = np.zeros((height, width), dtype=bool)
-    if not segmentation:
-        return mask
-    try:
-        if isinstance(segmentation, list):
-            runs = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-        elif isinstance(segmentation["counts"], list):
-            runs = coco_mask.frPyObjects(segmentation, height, width)
-        else:
-            runs = segmentation
-        decoded = coco_mask.decode(runs).astype(bool)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DatasetError(
-            f"{source}: the segmentation is neither COCO polygons nor COCO run lengths ({error})."
-        ) from error
-    if decoded.shape != mask.shape:
-        raise DatasetError(
-            f"{source}: the mask has the size {decoded.shape}, but its image ({height}, {width}) "
-            "(height, width)."
-        )
-    return np.asarray(decoded)
-
-
-def encode_segmentation(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """Encode a mask bool [H, W] as COCO run lengths, ready for JSON."""
-    packed = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": list(mask.shape), "counts": packed["counts"].decode()}

@@ -12,14 +12,14 @@ import numpy as np
 
 from ovps_core.datasets.benchmark_reader import BenchmarkItem, BenchmarkReader, LabelledImage
 from ovps_core.datasets.label_files import (
-    decode_segmentation,
     read_json,
-    read_rgb,
     require_files,
     require_layout,
 )
+from ovps_core.datasets.segmentations import decode_segmentation
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE, Vocabulary, read_packaged
+from ovps_core.structures.image_files import load_image
 
 
 class PartImageNet(BenchmarkReader):
@@ -78,7 +78,7 @@ class PartImageNet(BenchmarkReader):
         annotations: Sequence[dict[str, Any]],
         target: Vocabulary,
     ) -> LabelledImage:
-        image = read_rgb(path)
+        image = load_image(path)
         parts = np.full(image.shape[:2], IGNORE, dtype=np.int32)
         rows = {pair: row for row, pair in enumerate(target.object_parts)}
         for annotation in annotations:

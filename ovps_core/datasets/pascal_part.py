@@ -16,14 +16,13 @@ from ovps_core.datasets.benchmark_reader import (
 )
 from ovps_core.datasets.label_files import (
     read_json,
-    read_labels,
-    read_rgb,
     relabel,
     require_files,
     require_layout,
 )
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
+from ovps_core.structures.image_files import load_image, load_labels
 
 OBJECT_LISTS = "annotations_detectron2_part/val_obj_label_count.json"
 
@@ -95,9 +94,9 @@ class PascalPart116(BenchmarkReader):
 
     def _read(self, split: str, stem: str, target: Vocabulary, only: int | None) -> LabelledImage:
         """Read an item for the vocabulary ``target``; ``only`` keeps the labels of one object."""
-        image = read_rgb(self._image(split, stem))
+        image = load_image(self._image(split, stem))
         object_path, part_path = self._labels("obj", split, stem), self._labels("part", split, stem)
-        raw_objects, raw_parts = read_labels(object_path), read_labels(part_path)
+        raw_objects, raw_parts = load_labels(object_path), load_labels(part_path)
         check_same_size(image, raw_objects, object_path)
         check_same_size(image, raw_parts, part_path)
         ignore = self.vocabulary.ignore_label

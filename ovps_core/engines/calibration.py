@@ -10,7 +10,9 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from ovps_core.pipeline.preprocess import RgbImage, image_paths, load_image
+from ovps_core.pipeline.preprocess import RgbImage, image_paths
+from ovps_core.structures.cache_folder import expand_home
+from ovps_core.structures.image_files import load_image
 
 T = TypeVar("T")
 OBJECT_PARTS = (
@@ -39,7 +41,7 @@ def read_calibration(folder: str | Path | None) -> list[RgbImage]:
     """
     if not folder:
         return []
-    return [load_image(path) for path in _spread(image_paths(Path(folder).expanduser()))]
+    return [load_image(path) for path in _spread(image_paths(expand_home(folder)))]
 
 
 def calibration_digest(calibration: Sequence[RgbImage]) -> str:

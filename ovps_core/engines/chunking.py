@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from ovps_core.models.interface import Conditions, Features, PartLogits
-from ovps_core.structures.numpy_view import as_numpy_view
+from ovps_core.models.joint_conditions import JointConditions
+from ovps_core.structures.numpy_view import as_numpy_view, new_empty
 
-Decode = Callable[[Features, Conditions], PartLogits]
+if TYPE_CHECKING:
+    import torch
+
+Decode = Callable[[Any, Any], PartLogits[Any]]
+"""Decodes features and conditions, both tensors or both NumPy arrays."""
 
 
 @dataclass(frozen=True)
@@ -24,19 +29,26 @@ class Chunk:
         object_part_rows: int64 [object parts of this chunk], their rows in the whole call.
     """
 
-    conditions: Conditions
-    name_rows: Tensor
-    object_part_rows: Tensor
+    conditions: Conditions[Any]
+    name_rows: Any
+    object_part_rows: Any
 
     def to(self, device: torch.device) -> Chunk:
-        """The same chunk on another device."""
-        rows = self.name_rows.to(device), self.object_part_rows.to(device)
+        """The same chunk as tensors on a device."""
+        import torch
+
+        rows = (
+            torch.as_tensor(rows, device=device) for rows in (self.name_rows, self.object_part_rows)
+        )
         return Chunk(self.conditions.to(device), *rows)
 
 
 def decode_in_chunks(
-    decode: Decode, features: Features, conditions: Conditions, chunks: Sequence[Chunk]
-) -> PartLogits:
+    decode: Decode,
+    features: Features[Any],
+    conditions: Conditions[Any],
+    chunks: Sequence[Chunk],
+) -> PartLogits[Any]:
     """Logits of any number of conditions, decoded chunk by chunk.
 
     A chunk bounds the memory of the decoder's activations; the image is not encoded again.
@@ -49,14 +61,14 @@ def decode_in_chunks(
     """
     if len(chunks) == 1:
         return decode(features, chunks[0].conditions)
-    names: Tensor | None = None
-    object_parts: Tensor | None = None
+    names: Any = None
+    object_parts: Any = None
     for chunk in chunks:
         logits = decode(features, chunk.conditions)
         if names is None or object_parts is None:
             batch, _, *size = logits.names.shape
             names, object_parts = (
-                logits.names.new_empty((batch, rows.shape[0], *size))
+                new_empty((batch, rows.shape[0], *size), like=logits.names)
                 for rows in (conditions.names, conditions.object_parts)
             )
         for whole, rows, maps in (
@@ -68,16 +80,16 @@ def decode_in_chunks(
     return PartLogits(names, object_parts)
 
 
-def split(conditions: Conditions, max_rows: int) -> list[Chunk]:
+def split(conditions: Conditions[Any], max_rows: int) -> list[Chunk]:
     """Chunks of at most ``max_rows`` names and ``max_rows`` object parts that together hold every row.
 
     An object part brings its two names, also if ``max_rows`` is 1. Object parts of one object stay together as far
     as they fit, so that few names are decoded twice. Reads values: call it when the conditions change, before
-    they go to a GPU.
+    they go to a GPU. Joint conditions stay one chunk, whatever their number.
     """
     names, object_parts = conditions.names.shape[0], conditions.object_parts.shape[0]
-    if max(names, object_parts) <= max_rows:
-        return [Chunk(conditions, torch.arange(names), torch.arange(object_parts))]
+    if max(names, object_parts) <= max_rows or isinstance(conditions, JointConditions):
+        return [Chunk(conditions, np.arange(names), np.arange(object_parts))]
     part_names, object_names = conditions.part_index.tolist(), conditions.object_index.tolist()
     order = sorted(range(object_parts), key=lambda row: (object_names[row], part_names[row]))
     missing = dict.fromkeys(range(names))
@@ -101,37 +113,38 @@ def split(conditions: Conditions, max_rows: int) -> list[Chunk]:
     return [*chunks, _chunk(conditions, list(chunk_names), chunk_rows)]
 
 
-def _chunk(conditions: Conditions, names: list[int], object_parts: list[int]) -> Chunk:
+def _chunk(conditions: Conditions[Any], names: list[int], object_parts: list[int]) -> Chunk:
     row_of = {name: row for row, name in enumerate(names)}
 
-    def renumbered(index: Tensor) -> Tensor:
+    def renumbered(index: Any) -> Any:
         rows = [row_of[name] for name in index[object_parts].tolist()]
-        return torch.tensor(rows, dtype=torch.int64)
+        return np.array(rows, dtype=np.int64)
 
-    chosen = Conditions(
+    chosen: Conditions[Any] = Conditions(
         conditions.names[names],
         conditions.object_parts[object_parts],
         renumbered(conditions.part_index),
         renumbered(conditions.object_index),
     )
-    rows = (torch.tensor(chosen_rows, dtype=torch.int64) for chosen_rows in (names, object_parts))
+    rows = (np.array(chosen_rows, dtype=np.int64) for chosen_rows in (names, object_parts))
     return Chunk(chosen, *rows)
 
 
-def pad_with_dummy_object_part(conditions: Conditions) -> Conditions:
+def pad_with_dummy_object_part(conditions: Conditions[Any]) -> Conditions[Any]:
     """Add an object part of zeros if there is none, for graphs whose axes start at 1."""
     if conditions.object_parts.shape[0]:
         return conditions
-    index = torch.zeros(1, dtype=torch.int64, device=conditions.names.device)
-    zeros = torch.zeros_like(conditions.names[:1])
+    index = new_empty((1,), like=conditions.part_index)
+    index[:] = 0
+    zeros = 0 * conditions.names[:1]
     return replace(conditions, object_parts=zeros, part_index=index, object_index=index)
 
 
-def graph_inputs(conditions: Conditions, answers_object_parts: bool) -> tuple[Tensor, ...]:
-    """Condition tensors that an exported decoder takes, in order; without object parts only the names."""
+def graph_inputs(conditions: Conditions[Any], answers_object_parts: bool) -> tuple[Any, ...]:
+    """Condition arrays that an exported decoder takes, in order; without object parts only the names."""
     if not answers_object_parts:
         return (conditions.names,)
-    return pad_with_dummy_object_part(conditions).tensors()
+    return pad_with_dummy_object_part(conditions).arrays()
 
 
 def round_up_to_bucket(count: int) -> int:
@@ -140,11 +153,17 @@ def round_up_to_bucket(count: int) -> int:
 
 
 def pad_to_bucket(conditions: Conditions) -> Conditions:
-    """Add rows of zeros up to the next power of two of names and of object parts; none stay none."""
+    """Add rows of zeros up to the next power of two of names and of object parts; none stay none.
+
+    Joint conditions are returned as they are, since rows of zeros would change the other answers.
+    """
+    if isinstance(conditions, JointConditions):
+        return conditions
     names, object_parts = conditions.names.shape[0], conditions.object_parts.shape[0]
     more_names = round_up_to_bucket(names) - names
     more_object_parts = round_up_to_bucket(object_parts) - object_parts
-    pad = torch.nn.functional.pad
+    from torch.nn.functional import pad
+
     return Conditions(
         pad(conditions.names, (0, 0, 0, more_names)),
         pad(conditions.object_parts, (0, 0, 0, more_object_parts)),

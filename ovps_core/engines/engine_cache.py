@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import logging
@@ -10,25 +11,28 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ovps_core.checkpoints.file import ModelFile, sha256
-from ovps_core.engines.subgraphs import GRAPH_VERSION
 from ovps_core.errors import BackendError
-from ovps_core.models.interface import PartModel
 from ovps_core.structures.cache_folder import cache_folder
 
+if TYPE_CHECKING:
+    from ovps_core.models.network import PartModel
+
+GRAPH_VERSION = 6
+"""Part of every engine's cache key. Raise it when the same weights give another graph than before: when
+the forward pass of a network or the exporter changes. A test compares recorded digests of the exported graphs."""
 _MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished"  # suffix of folders in which a build is at work
-_ABANDONED_AFTER = (
-    24 * 3600
-)  # seconds since the last file was written; no build is silent for so long
+_ABANDONED_AFTER = 24 * 3600  # seconds without a written file; no build is silent for so long
+_LOCKED_WITHIN = 60  # seconds in which a new build has locked its folder
+_FULL = 1_000_000  # bytes left on a disk on which a build failed for want of space
+_ADVICE = "name another folder in OVPS_CACHE (for the node: parameter engine_cache), or use the backend torch"
 log = logging.getLogger(__name__)
 
 
@@ -64,7 +68,7 @@ class EngineCache:
 
         A folder is used only if its manifest holds the same key and the sha256 of each file; otherwise it is built
         again. The build runs in a temporary folder, which is renamed in one step. An interrupted build therefore
-        leaves nothing that looks finished. Temporary folders of killed builds are removed after a day.
+        leaves nothing that looks finished. Temporary folders of killed builds are removed at the next build.
 
         Args:
             kind: first part of the folder's name.
@@ -82,16 +86,14 @@ class EngineCache:
             log.warning("%s is damaged or out of date; building it again", folder)
         unfinished = self._make_folder(folder.name)
         try:
-            build(unfinished)
-            files = {path.name: sha256(path) for path in sorted(unfinished.iterdir())}
-            (unfinished / _MANIFEST).write_text(
-                json.dumps({"key": dict(key), "files": files}, indent=1)
-            )
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(unfinished, folder)
-        except OSError as error:
+            with _locked(unfinished), _explaining(folder, self.folder):
+                build(unfinished)
+                write_manifest(unfinished, key)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(unfinished, folder)
+        except BackendError:
             if not is_intact(folder, key):  # else another process was faster
-                raise BackendError(f"{folder} could not be built: {error}") from error
+                raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         return folder
@@ -103,20 +105,68 @@ class EngineCache:
             return Path(tempfile.mkdtemp(prefix=f"{name}.", suffix=_UNFINISHED, dir=self.folder))
         except OSError as error:
             raise BackendError(
-                f"built engines cannot be kept in {self.folder} ({error.strerror}); "
-                "name a folder that can be written"
+                f"built engines cannot be kept in {self.folder} ({error.strerror}); {_ADVICE}"
             ) from error
 
     def _remove_abandoned(self) -> None:
         """Remove the temporary folders of builds that were killed."""
-        oldest = time.time() - _ABANDONED_AFTER
         for folder in self.folder.glob(f"*{_UNFINISHED}"):
             with contextlib.suppress(OSError):  # another process renamed it meanwhile
-                if folder.stat().st_mtime < oldest:
+                age = time.time() - folder.stat().st_mtime
+                if age > _ABANDONED_AFTER or (age > _LOCKED_WITHIN and not _is_locked(folder)):
                     shutil.rmtree(folder)
 
 
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock a folder until the block ends or the process dies, however it dies."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_locked(folder: Path) -> bool:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True  # by its builder, or locks cannot be asked for here: then age decides
+    finally:
+        os.close(handle)
+    return False
+
+
+@contextlib.contextmanager
+def _explaining(engine: Path, root: Path) -> Iterator[None]:
+    """Turn the failure of a build for want of disk into a BackendError; other failures pass.
+
+    Exporters report a full disk by errors of many kinds, so the free space is looked at.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise BackendError(f"{engine} could not be built: {reason}; {_ADVICE}") from error
+    except Exception as error:
+        free = shutil.disk_usage(root).free
+        if free > _FULL:
+            raise
+        raise BackendError(
+            f"{engine} could not be built: the disk is full ({free / 1e6:.1f} MB left); {_ADVICE}"
+        ) from error
+
+
 DEFAULT_CACHE = EngineCache()
+
+
+def write_manifest(folder: Path, key: Mapping[str, str]) -> None:
+    """Record what the files of ``folder`` were built for, and their digests; see :func:`is_intact`."""
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+    (folder / _MANIFEST).write_text(json.dumps({"key": dict(key), "files": files}, indent=1) + "\n")
 
 
 def is_intact(folder: Path, key: Mapping[str, str]) -> bool:
@@ -134,8 +184,10 @@ def model_key(model: PartModel | ModelFile) -> dict[str, str]:
     """Identity of the graphs exported from ``model``, as part of a cache key.
 
     Weights and configuration are hashed as data; no source code is read. The version of the code is
-    :data:`ovps_core.engines.subgraphs.GRAPH_VERSION`. A network and the file that it was loaded from have one key.
+    :data:`GRAPH_VERSION`. A network and the file that it was loaded from have one key.
     """
+    import torch
+
     state: Mapping[str, Any]
     if isinstance(model, ModelFile):
         state, config = model.network_state(), model.info.config

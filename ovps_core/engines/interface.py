@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from ovps_core.engines.chunking import Chunk, decode_in_chunks, split
-from ovps_core.engines.cuda.preprocess import to_batch_cuda
-from ovps_core.models.interface import Conditions, Features, PartLogits, Preprocessing
-from ovps_core.pipeline.preprocess import RgbImage, to_batch
+from ovps_core.models.interface import (
+    Conditions,
+    EncodedQueries,
+    Features,
+    PartLogits,
+    Preprocessing,
+    query_logits,
+)
+from ovps_core.pipeline.preprocess import RgbImage
 
 MAX_QUERIES = 32
 
@@ -36,21 +45,22 @@ class EngineShape:
 class Engine(ABC):
     """A network ready to run. Calls from several threads take turns.
 
+    Pixels, features and logits are arrays of the engine's own kind: NumPy here, tensors in
+    :class:`ovps_core.engines.tensor_engine.TensorEngine`.
+
     Attributes:
         name: the backend's name: "torch", "openvino", ...
         precision: number format of the arithmetic: "fp32", "bf16", "fp16", "mixed" (int8 and bf16) or "int8".
-        device: device that takes the pixels and holds the logits.
         max_queries: maximum number of names, and of object parts, in one pass of the decoder.
     """
 
     name: str
     precision: str
-    device: torch.device = torch.device("cpu")
     max_queries: int = MAX_QUERIES
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
-        self._split: tuple[Conditions, int, list[Chunk]] | None = None
+        self._split: tuple[Conditions[Any], int, list[Chunk]] | None = None
 
     @abstractmethod
     def prepare(self, shape: EngineShape) -> None:
@@ -61,48 +71,75 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def encode(self, pixels: Tensor) -> Features:
-        """Normalised pixels float [B, 3, H, W] on :attr:`device` -> features, valid until the next call."""
+    def preprocess(self, images: Sequence[RgbImage], preprocessing: Preprocessing) -> Any:
+        """RGB uint8 [H, W, 3] images of any sizes -> normalised pixels float32 [B, 3, h, w]."""
 
     @abstractmethod
-    def decode(self, features: Features, conditions: Conditions) -> PartLogits:
-        """1 to :attr:`max_queries` names and as many object parts or fewer on :attr:`device` -> float32 logits."""
+    def encode(self, pixels: Any) -> Features[Any]:
+        """Normalised pixels float [B, 3, H, W] -> features, valid until the next call."""
 
-    def preprocess(self, images: Sequence[RgbImage], preprocessing: Preprocessing) -> Tensor:
-        """RGB uint8 [H, W, 3] images of any sizes -> normalised pixels float32 [B, 3, h, w] on :attr:`device`."""
-        if self.device.type == "cuda":
-            return to_batch_cuda(images, preprocessing, self.device)
-        return to_batch(images, preprocessing)
+    @abstractmethod
+    def decode(self, features: Any, conditions: Any) -> PartLogits[Any]:
+        """1 to :attr:`max_queries` names and as many object parts or fewer -> float32 logits."""
 
-    def run(self, pixels: Tensor, conditions: Conditions) -> PartLogits:
-        """Normalised pixels float [B, 3, H, W] and any number of conditions -> float32 logits on :attr:`device`.
+    def run(self, pixels: Any, conditions: Conditions[Any]) -> PartLogits[Any]:
+        """Normalised pixels float [B, 3, H, W] and any number of conditions -> float32 logits.
 
         The image is encoded once; the decoder runs once per chunk of :attr:`max_queries`.
         """
-        with self._turn, torch.inference_mode():
-            features = self.encode(pixels.to(self.device, non_blocking=True))
+        with self.encoded(pixels) as features:
             return self.decode_all(features, conditions)
 
-    def encode_image(self, pixels: Tensor) -> Features:
+    @contextmanager
+    def encoded(self, image: Any) -> Iterator[Features[Any]]:
+        """Features of pixels float [B, 3, H, W], or of :meth:`encode_image`; no other thread uses the engine.
+
+        Inside the block the steps of the engine may be called; without a copy of the features they are faster.
+        """
+        with self._turn, self._inference():
+            yield image if isinstance(image, Features) else self.encode(self._placed(image))
+
+    def encode_image(self, pixels: Any) -> Features[Any]:
         """Features of normalised pixels float [B, 3, H, W] that stay valid; see :meth:`decode_image`."""
-        with self._turn, torch.inference_mode():
-            features = self.encode(pixels.to(self.device, non_blocking=True))
-            return replace(features, levels=tuple(level.clone() for level in features.levels))
+        with self.encoded(pixels) as features:
+            return replace(features, levels=tuple(self._copied(level) for level in features.levels))
 
-    def decode_image(self, features: Features, conditions: Conditions) -> PartLogits:
-        """Float32 logits of any number of conditions on :attr:`device`, from :meth:`encode_image`."""
-        with self._turn, torch.inference_mode():
+    def decode_image(self, features: Features[Any], conditions: Conditions[Any]) -> PartLogits[Any]:
+        """Float32 logits of any number of conditions, from :meth:`encode_image`."""
+        with self.encoded(features):
             return self.decode_all(features, conditions)
 
-    def decode_all(self, features: Features, conditions: Conditions) -> PartLogits:
-        """Any number of conditions on any device -> float32 logits on :attr:`device`."""
+    def decode_all(self, features: Features[Any], conditions: Conditions[Any]) -> PartLogits[Any]:
+        """Any number of conditions -> float32 logits; for callers that have the engine's turn."""
         return decode_in_chunks(self.decode, features, conditions, self._chunks(conditions))
 
-    def _chunks(self, conditions: Conditions) -> list[Chunk]:
-        """Chunks of ``conditions`` on :attr:`device`; split and moved when they change, not per frame."""
+    def host_maps(
+        self, logits: PartLogits[Any], queries: EncodedQueries, threshold: float
+    ) -> NDArray[np.float32]:
+        """Logits of a call -> one map per query on the host, float32 [B, Q, h, w], exact above ``threshold``."""
+        return np.asarray(query_logits(logits, queries.query_rows), np.float32)
+
+    def _inference(self) -> AbstractContextManager[object]:
+        """Context in which the network runs."""
+        return contextlib.nullcontext()
+
+    def _placed(self, pixels: Any) -> Any:
+        """The pixels on the device."""
+        return pixels
+
+    def _copied(self, level: Any) -> Any:
+        """A level of features in memory of its own."""
+        return level.copy()
+
+    def _placed_chunk(self, chunk: Chunk) -> Chunk:
+        """The chunk as arrays of the engine's kind, on its device."""
+        return chunk
+
+    def _chunks(self, conditions: Conditions[Any]) -> list[Chunk]:
+        """Chunks of ``conditions``, placed; split and moved when they change, not per frame."""
         known = self._split
         if known is None or known[0] is not conditions or known[1] != self.max_queries:
-            chunks = [chunk.to(self.device) for chunk in split(conditions, self.max_queries)]
+            chunks = [self._placed_chunk(chunk) for chunk in split(conditions, self.max_queries)]
             self._split = known = conditions, self.max_queries, chunks
         return known[2]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ovps_core.models.interface import PartModel
+from ovps_core.models.network import PartModel
 
 
 def inference_copy(model: PartModel, dtype: torch.dtype = torch.float32) -> PartModel:
@@ -24,7 +24,7 @@ def inference_copy(model: PartModel, dtype: torch.dtype = torch.float32) -> Part
     network = copy.deepcopy(model).cpu().eval().requires_grad_(False).float()
     if dtype is not torch.float32:
         for module in network.modules():
-            if isinstance(module, (nn.LayerNorm, nn.BatchNorm2d)):
+            if isinstance(module, (nn.LayerNorm, nn.BatchNorm2d, nn.GroupNorm)):
                 _compute_in_float32(module, dtype)
             else:
                 _round(module, dtype)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import torch
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ovps_core.checkpoints.file import ModelFile, network
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
+from ovps_core.engines.exported import ExportedEngine, find_graphs
 from ovps_core.engines.interface import Engine
-from ovps_core.engines.torch_eager import EagerEngine
 from ovps_core.errors import BackendError, UsageError
-from ovps_core.models.interface import PartModel, QueryEncoder
+from ovps_core.models.interface import ModelSpec, QueryEncoder
 from ovps_core.pipeline.preprocess import RgbImage
+from ovps_core.structures.requirements import require_packages
+
+if TYPE_CHECKING:
+    from ovps_core.models.network import PartModel
 
 BACKENDS = ("auto", "torch", "compiled", "openvino", "onnxruntime", "tensorrt")
+_RUNTIMES = ("openvino", "onnxruntime")  # of the CPU; they also run the graphs beside weights
 log = logging.getLogger(__name__)
 
 
@@ -51,28 +57,93 @@ def make_engine(
     """
     if backend not in BACKENDS:
         raise BackendError(f"unknown backend {backend!r}; known are {', '.join(BACKENDS)}")
-    if device == "auto":
-        on_gpu = torch.cuda.is_available() and backend not in ("openvino", "onnxruntime")
-        device = "cuda:0" if on_gpu else "cpu"
+    if device == "auto" and backend in _RUNTIMES:
+        device = "cpu"
+    device = choose_device(device)
     if precision == "auto" and not model.spec.safe_in_half_precision:
         precision = "fp32"
-    reason = "as requested"
-    if backend == "auto":
-        backend, reason = _default_backend(device, precision)
-    if device != "cpu" and backend in ("openvino", "onnxruntime"):
-        raise UsageError(
-            f"{backend} runs on the CPU here, not on {device!r}; use tensorrt, compiled or torch"
-        )
+    graphs = _graphs_beside(model)
+    backend, reason = _choose_backend(model.spec, backend, device, precision, graphs is not None)
     if precision in ("bf16", "mixed", "int8") and not model.spec.safe_in_half_precision:
         log.warning("%s changes this model's masks; docs/performance.md has how much", precision)
-    request = _Request(model, device, precision, calibration, query_encoder, engine_cache)
-    engine = _MAKERS[backend](request)
+    engine: Engine
+    if graphs is not None and backend in _RUNTIMES and precision in ("auto", "fp32"):
+        engine = ExportedEngine(graphs[0], graphs[1], backend)
+    else:
+        request = _Request(model, device, precision, calibration, query_encoder, engine_cache)
+        engine = _MAKERS[backend](request)
     log.info("engine: %s on %s in %s (%s)", engine.name, device, engine.precision, reason)
     return engine
 
 
-def _default_backend(device: str, precision: str) -> tuple[str, str]:
+def choose_device(device: str) -> str:
+    """Device for a request: with "auto" the first GPU, or the CPU if there is none.
+
+    Args:
+        device: "auto", "cpu" or "cuda:N".
+
+    Raises:
+        UsageError: it is no such text.
+        BackendError: there is no such GPU; the message says which are there.
+    """
+    cuda = re.fullmatch(r"cuda(?::(\d+))?", device)
+    if cuda is None and device not in ("auto", "cpu"):
+        raise UsageError(f"unknown device {device!r}; expected auto, cpu or cuda:N")
+    if device == "cpu" or (device == "auto" and not _installed("torch")):
+        return "cpu"
+    require_packages("torch", extra="torch")
+    import torch
+
+    if cuda is None:
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(cuda[1] or 0) >= count:
+        there = (
+            f"PyTorch finds cuda:0 to cuda:{count - 1}" if count else "PyTorch finds no GPU here"
+        )
+        raise BackendError(f"device {device!r} is not there: {there}; use auto or cpu")
+    return device
+
+
+def _graphs_beside(model: PartModel | ModelFile) -> tuple[ModelFile, Path] | None:
+    folder = find_graphs(model)
+    return (model, folder) if folder is not None and isinstance(model, ModelFile) else None
+
+
+def _choose_backend(
+    spec: ModelSpec, backend: str, device: str, precision: str, has_graphs: bool
+) -> tuple[str, str]:
+    """The backend for a request, and the reason for the log.
+
+    Raises:
+        BackendError: the backend cannot run this model.
+        UsageError: the backend does not run on this device.
+    """
+    reason = "as requested"
+    if not spec.subgraphs:
+        if backend not in ("auto", "torch"):
+            raise BackendError(
+                f"this model has no exported graphs, so {backend!r} cannot run it; use torch"
+            )
+        return "torch", "the model has no exported graphs"
+    if backend == "auto":
+        backend, reason = _default_backend(device, precision, has_graphs)
+        if backend == "compiled" and spec.detects_objects:
+            return "torch", "no TensorRT for a model of objects"
+    if backend == "compiled" and spec.detects_objects:
+        raise BackendError("a model of objects is not compiled; use tensorrt, openvino or torch")
+    if device != "cpu" and backend in _RUNTIMES:
+        raise UsageError(
+            f"{backend} runs on the CPU here, not on {device!r}; use tensorrt, compiled or torch"
+        )
+    return backend, reason
+
+
+def _default_backend(device: str, precision: str, has_graphs: bool) -> tuple[str, str]:
     """The fastest backend that is installed, and the reason for the log."""
+    exporter = (
+        () if has_graphs and precision in ("auto", "fp32") else ("torch", "onnx", "onnxscript")
+    )
     if device.startswith("cuda"):
         from ovps_core.engines.tensorrt.build import runtime_name
 
@@ -83,12 +154,12 @@ def _default_backend(device: str, precision: str) -> tuple[str, str]:
         return "torch", "neither TensorRT nor Triton is installed"
     if precision == "fp16":
         return "torch", "only torch has fp16 on a CPU"
-    if _installed("openvino", "onnx", "onnxscript"):
+    if _installed("openvino", *exporter):
         return "openvino", "the fastest on a CPU"
-    if precision in ("auto", "fp32") and _installed("onnxruntime", "onnx", "onnxscript"):
+    if precision in ("auto", "fp32") and _installed("onnxruntime", *exporter):
         return (
             "onnxruntime",
-            'openvino, which is faster, is not installed: pip install "ovps[openvino]"',
+            'openvino, another fast engine on x86, is not installed: pip install "ovps[openvino]"',
         )
     return "torch", 'openvino, about twice as fast, is not installed: pip install "ovps[openvino]"'
 
@@ -114,6 +185,9 @@ class _Request:
 
 
 def _torch(request: _Request) -> Engine:
+    require_packages("torch", extra="torch")
+    from ovps_core.engines.torch_eager import EagerEngine
+
     model = network(request.model)
     return EagerEngine(model, device=request.device, precision=_torch_precision(request))
 
@@ -131,7 +205,8 @@ def _torch_precision(request: _Request) -> str:
 
 
 def _openvino(request: _Request) -> Engine:
-    from ovps_core.engines.openvino.runtime import OpenVinoEngine, has_bf16
+    from ovps_core.engines.openvino.runtime import OpenVinoEngine
+    from ovps_core.engines.openvino.session import has_bf16
 
     return OpenVinoEngine(
         request.model,

@@ -14,7 +14,8 @@ from ovps_core.engines.chunking import pad_to_bucket, round_up_to_bucket
 from ovps_core.engines.interface import EngineShape
 from ovps_core.engines.torch_eager import EagerEngine
 from ovps_core.errors import BackendError
-from ovps_core.models.interface import Conditions, Features, PartLogits, PartModel
+from ovps_core.models.interface import Conditions, Features, PartLogits
+from ovps_core.models.network import PartModel
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,7 +65,8 @@ class CompiledEngine(EagerEngine):
         try:
             for count in counts * 3:  # a CUDA graph warms up, records, then replays
                 object_parts = count if spec.answers_object_parts else 0
-                self.run(pixels, Conditions.placeholder(spec.condition_dim, count, object_parts))
+                placeholder = Conditions.placeholder(spec.condition_dim, count, object_parts)
+                self.run(pixels, placeholder)
         except Exception as error:  # the compiler raises errors of every kind
             reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
             raise BackendError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,23 +14,20 @@ from tqdm import tqdm
 from ovps_core.datasets.benchmark_reader import BenchmarkItem, BenchmarkReader, LabelledImage
 from ovps_core.errors import DatasetError
 from ovps_core.evaluation.benchmark_result import BenchmarkResult
-from ovps_core.evaluation.counts import ConfusionCounts, ReleasedCounts
+from ovps_core.evaluation.counts import counts_for
 from ovps_core.evaluation.metrics import confusion_matrix, iou_per_class, mean_of_valid
 from ovps_core.evaluation.protocols import (
     CLEAN,
     EvaluationProtocol,
     Setting,
     check_logits,
+    class_prediction,
     oracle_obj_prediction,
     pred_all_prediction,
 )
 from ovps_core.evaluation.released import RandomReplacement, shifted_labels
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
 from ovps_core.models.interface import PartLogits
-from ovps_core.pipeline.preprocess import to_pixels
-
-if TYPE_CHECKING:
-    from ovps_core.segmenter import PartSegmenter
 
 Predict = Callable[[NDArray[np.uint8]], PartLogits]
 """RGB uint8 [H, W, 3] -> logits of a vocabulary's names and object parts, background last, any resolution."""
@@ -58,19 +54,6 @@ class ScoredItem:
     predicted: NDArray[np.int32] = field(repr=False)
 
 
-def predictor(segmenter: PartSegmenter, vocabulary: Vocabulary) -> Predict:
-    """Return a function that predicts all names of ``vocabulary``, which are encoded once.
-
-    Its maps have the network's resolution; the protocols resize them a few classes at a time.
-
-    Raises:
-        UsageError: the model has no background, which the protocols need.
-    """
-    conditions = segmenter.query_encoder.encode_vocabulary(vocabulary)
-    preprocessing = segmenter.spec.preprocessing
-    return lambda image: segmenter.engine.run(to_pixels(image, preprocessing), conditions)
-
-
 def evaluate_benchmark(
     reader: BenchmarkReader,
     predict: Predict,
@@ -88,7 +71,7 @@ def evaluate_benchmark(
         reader: supplies the items and the vocabulary.
         predict: the model; called once for consecutive items of one image.
         settings: knowledge that the model is given.
-        protocol: ``RELEASED`` emulates the released evaluation.
+        protocol: see :func:`ovps_core.evaluation.protocols.choose_protocol`.
         limit: number of items, from the first; 0 for all.
         model: name of the weights, for the record.
         trained_on: name of the training set's vocabulary, for the record.
@@ -100,8 +83,7 @@ def evaluate_benchmark(
     """
     vocabulary = reader.vocabulary
     items = reader.evaluation_items()[: limit or None]
-    kind = ReleasedCounts if protocol.subtracts_boundary_labels else ConfusionCounts
-    counts = {setting: kind(setting, vocabulary) for setting in settings}
+    counts = {setting: counts_for(protocol, setting, vocabulary) for setting in settings}
     shift = protocol.shifts_labels and reader.resized_in_released_code
     samples = _LabelledItems(items, protocol)
     image_path, logits = Path(), None
@@ -109,10 +91,10 @@ def evaluate_benchmark(
     for item, sample in samples:
         if logits is None or item.image_path != image_path:
             image_path, logits = item.image_path, predict(sample.image)
-            check_logits(logits, vocabulary)
-        truth = shifted_labels(sample.parts) if shift else sample.parts
+            check_logits(logits, vocabulary, protocol)
+        truth = shifted_labels(sample.parts, protocol.resized_sides) if shift else sample.parts
         for setting, count in counts.items():
-            prediction = _prediction(setting, logits, vocabulary, sample)
+            prediction = _prediction(setting, logits, vocabulary, sample, protocol)
             predicted = prediction.cpu().numpy().astype(np.int32)
             count.add(predicted, truth)
             if on_item is not None:
@@ -129,9 +111,16 @@ def evaluate_benchmark(
 
 
 def _prediction(
-    setting: Setting, logits: PartLogits, vocabulary: Vocabulary, sample: LabelledImage
+    setting: Setting,
+    logits: PartLogits,
+    vocabulary: Vocabulary,
+    sample: LabelledImage,
+    protocol: EvaluationProtocol,
 ) -> Tensor:
     size = (sample.image.shape[0], sample.image.shape[1])
+    if not protocol.decides_object_first:
+        objects = sample.object_rows if setting is Setting.ORACLE_OBJ else None
+        return class_prediction(logits, vocabulary, size, protocol, objects)
     if setting is Setting.ORACLE_OBJ:
         return oracle_obj_prediction(logits, vocabulary, sample.object_rows, size)
     return pred_all_prediction(logits, vocabulary, size)

@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovps_core.evaluation.metrics import (
+    grouped_confusion,
     harmonic_miou,
     iou_per_class,
     mean_of_valid,
+    over_segmentation,
     pixel_accuracy,
     recall_per_class,
 )
-from ovps_core.evaluation.protocols import RELEASED, EvaluationProtocol, Setting
+from ovps_core.evaluation.protocols import EvaluationProtocol, Setting
 from ovps_core.language.vocabulary import Vocabulary
 
 
@@ -57,6 +59,8 @@ class SettingMetrics:
         boundary_iou: mean IoU of mask boundaries (Cheng et al., CVPR 2021). In a run that emulates the released
             evaluation it is the released metric, which is not an IoU.
         classes: metrics of each object part.
+        over_segmentation: share of the pixels claimed for an object's parts that are on another object, mean over
+            objects. NaN in the setting that names the object, and in a run that emulates the released evaluation.
     """
 
     setting: str
@@ -74,6 +78,9 @@ class SettingMetrics:
     unseen_boundary_iou: float
     harmonic_boundary_iou: float
     classes: tuple[ClassMetrics, ...]
+    over_segmentation: float = math.nan
+    seen_over_segmentation: float = math.nan
+    unseen_over_segmentation: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class BenchmarkResult:
                 "dataset": self.dataset,
                 "model": self.model,
                 "trained_on": self.trained_on,
-                "released": self.protocol == RELEASED,
+                "released": self.protocol.shifts_labels,
                 "items": self.items,
                 "skipped": self.skipped,
                 "settings": [asdict(setting) for setting in self.settings],
@@ -161,12 +168,24 @@ def setting_metrics(
         means[metric] = mean_of_valid(values)
         means[f"seen_{metric}"], means[f"unseen_{metric}"] = seen, unseen
         means[f"harmonic_{metric}"] = harmonic_miou(seen, unseen)
+    if setting is Setting.PRED_ALL:
+        means |= _over_segmentation(vocabulary, confusion)
     return SettingMetrics(
         setting=setting.value,
         pixel_accuracy=100 * pixel_accuracy(confusion),
         classes=class_metrics(vocabulary, per_class, pixels),
         **means,
     )
+
+
+def _over_segmentation(vocabulary: Vocabulary, confusion: NDArray[np.int64]) -> dict[str, float]:
+    """Over-segmentation of objects in percent: of all, of those with a seen part, and of the others."""
+    objects = len(vocabulary.objects_with_parts)
+    owners = np.append(vocabulary.object_index, objects)
+    index = 100 * over_segmentation(grouped_confusion(confusion, owners))[:-1]
+    seen = np.isin(np.arange(objects), vocabulary.object_index[vocabulary.is_seen])
+    groups = {"": index, "seen_": index[seen], "unseen_": index[~seen]}
+    return {f"{group}over_segmentation": mean_of_valid(values) for group, values in groups.items()}
 
 
 def class_metrics(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import collections
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ovps_core.evaluation.benchmark_result import SettingMetrics, class_metrics, setting_metrics
 from ovps_core.evaluation.metrics import confusion_matrix, mask_boundary, mean_of_valid
-from ovps_core.evaluation.protocols import Setting
+from ovps_core.evaluation.protocols import EvaluationProtocol, Setting
 from ovps_core.evaluation.released import boundary_confusion, released_metrics
+from ovps_core.evaluation.released_partcatseg import released_joint_metrics
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
 
 
@@ -75,10 +80,8 @@ class ReleasedCounts:
 
     def metrics(self) -> SettingMetrics:
         """Compute the released metrics under the names of :class:`SettingMetrics`."""
-        vocabulary, names = self.vocabulary, self.vocabulary.object_part_names
-        raw = released_metrics(
-            self.confusion, self.boundary, self.setting, names, vocabulary.seen_indices.tolist()
-        )
+        names = self.vocabulary.object_part_names
+        raw = collections.defaultdict(lambda: math.nan, self._figures(names))
         per_class = {
             key: np.array([raw[f"{prefix}-{name}"] for name in names])
             for key, prefix in (
@@ -102,5 +105,30 @@ class ReleasedCounts:
             seen_boundary_iou=raw["Boundary-mIoU-base"],
             unseen_boundary_iou=raw["Boundary-mIoU-unbase"],
             harmonic_boundary_iou=raw["h-bIoU"],
-            classes=class_metrics(vocabulary, per_class, self.confusion[:, :-1].sum(axis=0)),
+            classes=class_metrics(self.vocabulary, per_class, self.confusion[:, :-1].sum(axis=0)),
         )
+
+    def _figures(self, names: Sequence[str]) -> dict[str, float]:
+        """Metrics under the keys of the released evaluator; those that it lacks are left out."""
+        seen = self.vocabulary.seen_indices.tolist()
+        return released_metrics(self.confusion, self.boundary, self.setting, names, seen)
+
+
+class ReleasedJointCounts(ReleasedCounts):
+    """Confusion matrix of one setting in the form of the released PartCATSeg evaluator, without boundaries."""
+
+    def _figures(self, names: Sequence[str]) -> dict[str, float]:
+        seen = self.vocabulary.seen_indices.tolist()
+        return released_joint_metrics(self.confusion, self.setting, names, seen)
+
+
+Counts = ConfusionCounts | ReleasedCounts
+
+
+def counts_for(protocol: EvaluationProtocol, setting: Setting, vocabulary: Vocabulary) -> Counts:
+    """Counts of one setting, at zero, in the form that a protocol needs."""
+    if protocol.drops_missed_classes:
+        return ReleasedJointCounts(setting, vocabulary)
+    if protocol.subtracts_boundary_labels:
+        return ReleasedCounts(setting, vocabulary)
+    return ConfusionCounts(setting, vocabulary)

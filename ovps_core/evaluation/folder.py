@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ovps_core.datasets.coco_categories import ObjectPart
+from ovps_core.datasets.coco_check import FolderImage
 from ovps_core.datasets.coco_folder import CocoFolder
-from ovps_core.errors import DatasetError
+from ovps_core.datasets.coco_problems import Problem
+from ovps_core.errors import DatasetError, ImageError
 from ovps_core.evaluation.benchmark_result import without_nan
 from ovps_core.evaluation.query_metrics import QueryAccumulator
 from ovps_core.models.interface import EncodedQueries
@@ -54,6 +57,9 @@ class FolderResult:
         images: number of photographs.
         queries: metrics of every answered query.
         refused: categories that the model cannot answer; they are not among ``queries``.
+        not_scored: number of queries about an image whose file does not say whether it has the part.
+        problems: what was left out because it is broken.
+        pseudo_labels: number of annotations that a model made; the metrics then measure agreement.
     """
 
     directory: str
@@ -61,6 +67,9 @@ class FolderResult:
     images: int
     queries: QueryAccumulator
     refused: tuple[RefusedQuery, ...] = ()
+    not_scored: int = 0
+    problems: tuple[Problem, ...] = ()
+    pseudo_labels: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return every metric, ready for JSON."""
@@ -69,6 +78,9 @@ class FolderResult:
             "model": self.model,
             "images": self.images,
             "refused": [asdict(refused) for refused in self.refused],
+            "not_scored": self.not_scored,
+            "left_out": [asdict(problem) for problem in self.problems],
+            "pseudo_labels": self.pseudo_labels,
         }
         content: dict[str, Any] = without_nan({**head, **self.queries.as_dict()})
         return content
@@ -85,7 +97,8 @@ def evaluate_folder(
     """Query every category of a folder in every photograph.
 
     A category that a photograph has is a present query. One that it lacks is an absent query, and any answer
-    to it is a false alarm. A category that the model refuses is reported in ``refused``; the rest is scored.
+    to it is a false alarm. Where the file does not say which of the two it is, the query is not scored. A
+    category that the model refuses is reported in ``refused``; the rest is scored.
 
     Args:
         folder: photographs and categories.
@@ -95,30 +108,73 @@ def evaluate_folder(
         on_answer: called with every answered query.
 
     Raises:
-        DatasetError: the folder has no photographs, or a photograph or an annotation cannot be read.
+        DatasetError: the folder has no photographs or no categories, or an annotation cannot be read.
+        ImageError: a photograph is damaged, and the folder does not skip what is broken.
         QueryError: the model refuses every category.
     """
-    images = folder.images[: limit or None]
-    if not images:
-        raise DatasetError(f"{folder.directory}: annotations.json lists no images.")
+    images = _photographs(folder, limit)
     categories = {
         PartQuery(text=category.name, object=category.object, part=category.part): category
         for category in folder.categories
     }
     encoded = segmenter.encode_queries(list(categories))
     accumulator = QueryAccumulator()
-    for entry in tqdm(images, unit="image", disable=None):
-        image = folder.read(entry)
+    for query in encoded.queries:
+        accumulator.expect(query)
+    damaged: list[Problem] = []
+    not_scored = 0
+    for entry, image in _read(folder, tqdm(images, unit="image", disable=None), damaged):
         truths = folder.masks(entry, *image.shape[:2])
         found, probabilities = answer_queries(segmenter, image, encoded)
         for query, probability in zip(encoded.queries, probabilities, strict=True):
-            mask, truth = found.mask_of(query), truths.get(categories[query])
-            if truth is not None and not truth.any():
-                continue  # an annotation smaller than a pixel counts neither as present nor as absent
+            category = categories[query]
+            mask, truth = found.mask_of(query), truths.get(category)
+            if not _is_known(entry, category, truth):
+                not_scored += 1
+                continue
             iou = accumulator.add(query, mask, probability, truth)
             if on_answer is not None:
                 on_answer(AnsweredQuery(entry.name, query, iou, image, truth, mask))
-    return FolderResult(str(folder.directory), model, len(images), accumulator, encoded.refused)
+    return FolderResult(
+        str(folder.directory),
+        model,
+        len(images) - len(damaged),
+        accumulator,
+        encoded.refused,
+        not_scored,
+        (*folder.problems, *damaged),
+        folder.pseudo_labels,
+    )
+
+
+def _photographs(folder: CocoFolder, limit: int) -> Sequence[FolderImage]:
+    """The first ``limit`` photographs, or all for 0; an error if there is nothing to score."""
+    images = folder.images[: limit or None]
+    if not images or not folder.categories:
+        missing = "category: label the images first" if images else "image that can be used"
+        raise DatasetError(f"{folder.directory}: its COCO file has no {missing}.")
+    return images
+
+
+def _read(
+    folder: CocoFolder, images: Iterable[FolderImage], damaged: list[Problem]
+) -> Iterator[tuple[FolderImage, NDArray[np.uint8]]]:
+    """Yield the photographs with their pixels; damaged ones are listed if the folder skips them."""
+    for entry in images:
+        try:
+            yield entry, folder.read(entry)
+        except ImageError as error:
+            if not folder.skip_broken:
+                raise
+            damaged.append(Problem(f"image {entry.name}", str(error)))
+
+
+def _is_known(image: FolderImage, category: ObjectPart, truth: NDArray[np.bool_] | None) -> bool:
+    """Return whether the file says where, or that nowhere, the category is in the image."""
+    if truth is None:
+        return image.is_absent(category)
+    # an annotation smaller than a pixel counts neither as present nor as absent
+    return category not in image.unknown and bool(truth.any())
 
 
 def answer_queries(
@@ -127,7 +183,7 @@ def answer_queries(
     queries: EncodedQueries,
     options: SegmentOptions | None = None,
 ) -> tuple[PartMasks, NDArray[np.float32]]:
-    """Answer all queries in one pass of the network.
+    """Answer all queries; in one pass of the network, or with objects as the segmenter does it for a user.
 
     Args:
         segmenter: the model.
@@ -141,5 +197,8 @@ def answer_queries(
     height, width = image.shape[:2]
     maps = segmenter.query_maps([image], queries)
     options = options or SegmentOptions()
-    found = part_masks(maps[0], queries.queries, height, width, options, segmenter.name)
+    if segmenter.finds_objects:
+        found = segmenter.segment(image, queries, options)
+    else:
+        found = part_masks(maps[0], queries.queries, height, width, options, segmenter.name)
     return found, full_size(maps, height, width)[0]

@@ -17,6 +17,8 @@ from ovps_core.evaluation.benchmark import ScoredItem
 from ovps_core.evaluation.folder import AnsweredQuery
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.pipeline.drawing import colours
+from ovps_core.structures.image_files import encode_image
+from ovps_core.structures.whole_files import write_whole
 
 MAX_PICTURES = 12
 """Number of best and of worst pictures."""
@@ -93,7 +95,7 @@ class Gallery:
         for heap, rank in ((self._best, score), (self._worst, -score)):
             if len(heap) < MAX_PICTURES or rank > heap[0].rank:
                 picture, legend = draw()
-                jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+                jpeg = encode_image(picture, ".jpg")
                 entry = _Picture(rank, -next(self._order), title, score, jpeg, legend)
                 (heapq.heappush if len(heap) < MAX_PICTURES else heapq.heappushpop)(heap, entry)
 
@@ -108,13 +110,12 @@ class Gallery:
         Returns:
             Path of the page.
         """
-        (directory / "pictures").mkdir(parents=True, exist_ok=True)
         sections = []
         for title, heap in (("Best", self._best), ("Worst", self._worst)):
             figures = []
             for rank, picture in enumerate(sorted(heap, reverse=True), start=1):
                 name = f"pictures/{title.lower()}_{rank:02}.jpg"
-                (directory / name).write_bytes(picture.jpeg)
+                write_whole(directory / name, picture.jpeg)
                 figures.append(_figure(name, picture))
             sections.append(f"<h2>{title}</h2>\n" + "\n".join(figures))
         title = html.escape(heading)
@@ -122,10 +123,10 @@ class Gallery:
             [f"<h1>{title}</h1>", *tables, "<p>Truth left, answer right.</p>", *sections]
         )
         page = directory / "index.html"
-        page.write_text(
+        write_whole(
+            page,
             f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n'
             f"<style>{STYLE}</style>\n{body}\n</html>\n",
-            encoding="utf-8",
         )
         return page
 

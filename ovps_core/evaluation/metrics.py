@@ -60,6 +60,45 @@ def recall_per_class(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     return _ratio(np.diag(confusion), confusion.sum(axis=0))
 
 
+def over_segmentation(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Compute FP / (TP + FP), float [C] from 0 to 1: the share of a class's claims that are wrong.
+
+    NaN for a class that is never true, 0 for one that is never predicted. HOPS calls it the over-segmentation
+    index (OSI) and takes it of objects, where another part of the same object is no wrong claim
+    (:func:`grouped_confusion`). Its under-segmentation index (USI) is 1 minus :func:`recall_per_class`.
+
+    Example:
+        >>> over_segmentation(np.array([[1, 0], [1, 1]])).tolist()
+        [0.0, 0.5]
+    """
+    hits, claimed = np.diag(confusion), confusion.sum(axis=1)
+    index = np.nan_to_num(_ratio(claimed - hits, claimed))
+    index[confusion.sum(axis=0) == 0] = np.nan
+    return index
+
+
+def grouped_confusion(
+    confusion: NDArray[np.int64], group: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Sum a confusion matrix of classes into one of groups, such as the objects that parts belong to.
+
+    Args:
+        confusion: int64 [C, C].
+        group: group 0 to G - 1 of each class, [C].
+
+    Returns:
+        int64 [G, G].
+
+    Example:
+        >>> grouped_confusion(np.array([[1, 2, 0], [3, 4, 0], [0, 0, 5]]), np.array([0, 0, 1])).tolist()
+        [[10, 0], [0, 5]]
+    """
+    size = int(group.max()) + 1
+    summed = np.zeros((size, size), dtype=np.int64)
+    np.add.at(summed, (group[:, None], group[None, :]), confusion)
+    return summed
+
+
 def pixel_accuracy(confusion: NDArray[np.int64]) -> float:
     """Compute the share of correctly classified pixels, 0 to 1; NaN without pixels."""
     total = confusion.sum()

@@ -9,7 +9,7 @@ classes, so that memory does not grow with the vocabulary.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import torch
@@ -35,20 +35,36 @@ class Setting(str, Enum):
 class EvaluationProtocol:
     """Choices that change the numbers of a benchmark run.
 
-    By default labels and metrics are those of the papers. Each switch reproduces one behaviour of the released
-    PartCLIPSeg evaluation; see :mod:`ovps_core.evaluation.released`.
+    By default labels and metrics are those of the papers. The switches reproduce behaviours of the released
+    evaluations; see :mod:`ovps_core.evaluation.released` and :mod:`ovps_core.evaluation.released_partcatseg`.
 
     Attributes:
         title: for headings.
         shifts_labels: resize label maps and back, which moves most rows and columns by one pixel.
         replaces_empty_items: replace an item without part labels by a random one; else skip it.
         subtracts_boundary_labels: compute boundary IoU on differences of class indices, not on masks.
+        decides_object_first: Pred-All takes the part of the object that the object maps show; else the highest of
+            all classes, for models that compare their classes with each other.
+        resized_sides: maximum of the short and the long side, pixels, to which labels (and pixels, where they are
+            emulated) are resized.
+        stretches_padding: the network's input is padded, and the answer for the padded canvas is stretched over
+            the image.
+        interpolates_scores: probabilities are resized, not logits.
+        matches_objects_by_substring: Oracle-Obj allows every class whose name contains the name of the item's
+            first object, so "chair" allows the parts of an armchair.
+        drops_missed_classes: means over seen and unseen classes leave out classes with an IoU of 0.
     """
 
     title: str
     shifts_labels: bool = False
     replaces_empty_items: bool = False
     subtracts_boundary_labels: bool = False
+    decides_object_first: bool = True
+    resized_sides: tuple[int, int] = (800, 1333)
+    stretches_padding: bool = False
+    interpolates_scores: bool = False
+    matches_objects_by_substring: bool = False
+    drops_missed_classes: bool = False
 
 
 CLEAN = EvaluationProtocol("clean protocol")
@@ -60,16 +76,49 @@ RELEASED = EvaluationProtocol(
     replaces_empty_items=True,
     subtracts_boundary_labels=True,
 )
-"""The released evaluation, for comparison with published numbers only."""
+"""The released evaluation of PartCLIPSeg, for comparison with published numbers only."""
+
+CLEAN_JOINT = replace(CLEAN, decides_object_first=False)
+"""The protocol of the PartCATSeg paper, for models that compare their classes with each other."""
+
+RELEASED_JOINT = EvaluationProtocol(
+    "released PartCATSeg evaluation, emulated",
+    shifts_labels=True,
+    replaces_empty_items=True,
+    decides_object_first=False,
+    resized_sides=(640, 768),
+    stretches_padding=True,
+    interpolates_scores=True,
+    matches_objects_by_substring=True,
+    drops_missed_classes=True,
+)
+"""The released evaluation of PartCATSeg and CAT-Seg, for comparison with published numbers only."""
 
 
-def check_logits(logits: PartLogits, vocabulary: Vocabulary) -> None:
+def choose_protocol(*, joint: bool, released: bool) -> EvaluationProtocol:
+    """The protocol of a run.
+
+    Args:
+        joint: the model compares its classes with each other (PartCATSeg, CAT-Seg).
+        released: emulate the released evaluation of that kind of model.
+    """
+    if joint:
+        return RELEASED_JOINT if released else CLEAN_JOINT
+    return RELEASED if released else CLEAN
+
+
+def check_logits(
+    logits: PartLogits, vocabulary: Vocabulary, protocol: EvaluationProtocol = CLEAN
+) -> None:
     """Check that a model's maps belong to this vocabulary.
 
     Raises:
-        UsageError: they are not P + O names and T object parts, each with a background, of one image.
+        UsageError: they are not P + O names and T object parts, each with a background, of one image. Names are
+            needed only where the protocol decides on objects first.
     """
     names = len(vocabulary.parts) + len(vocabulary.objects_with_parts) + 1
+    if not protocol.decides_object_first:
+        names = logits.names.shape[1]
     pairs = len(vocabulary.object_parts) + 1
     found = (logits.names.shape[:2], logits.object_parts.shape[:2])
     if found != ((1, names), (1, pairs)):
@@ -124,6 +173,43 @@ def oracle_obj_prediction(
     return _best(_scores(logits.object_parts, rows, size), rows, size)
 
 
+def class_prediction(
+    logits: PartLogits,
+    vocabulary: Vocabulary,
+    size: tuple[int, int],
+    protocol: EvaluationProtocol,
+    objects: Sequence[int] | None = None,
+) -> Tensor:
+    """Predict the object part of every pixel by the highest map, int64 [H, W]; T is the background.
+
+    Args:
+        logits: maps of one image at any resolution, of a model that compares its classes with each other.
+        vocabulary: its T object parts.
+        size: (H, W) of the result.
+        protocol: whether scores or logits are resized, and how an object's classes are found.
+        objects: for Oracle-Obj, the objects in the item: only their parts are predicted, and no background.
+    """
+    if objects is None:
+        rows = torch.arange(logits.object_parts.shape[1], device=logits.object_parts.device)
+    elif protocol.matches_objects_by_substring:
+        rows = rows_named_like(logits, vocabulary, objects[0])
+    else:
+        rows = _rows_of_objects(logits, vocabulary, objects)
+    resize_scores = protocol.interpolates_scores
+    return _best(_scores(logits.object_parts, rows, size, resize_scores=resize_scores), rows, size)
+
+
+def rows_named_like(logits: PartLogits, vocabulary: Vocabulary, first: int) -> Tensor:
+    """Rows of classes whose name contains that of an object, int64; the object is number ``first``."""
+    name = vocabulary.objects_with_parts[first]
+    rows = [
+        row
+        for row, (owner, part) in enumerate(vocabulary.object_parts)
+        if name in f"{owner}'s {part}"
+    ]
+    return torch.tensor(rows, device=logits.object_parts.device)
+
+
 def pred_all_scores(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int, int]) -> Tensor:
     """Score all object parts and, last, the background in the Pred-All setting.
 
@@ -168,13 +254,15 @@ def _grouped(rows: Tensor) -> Sequence[Tensor]:
     return torch.split(rows, CLASSES_AT_ONCE) if len(rows) else ()
 
 
-def _scores(maps: Tensor, rows: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
+def _scores(
+    maps: Tensor, rows: Tensor, size: tuple[int, int], *, resize_scores: bool = False
+) -> Iterator[Tensor]:
     """Yield probabilities of some rows of logits [1, C, h, w] at ``size``, group by group."""
     for group in _grouped(rows):
-        chosen = maps[:, group]
+        chosen = torch.sigmoid(maps[:, group]) if resize_scores else maps[:, group]
         if chosen.shape[-2:] != size:
             chosen = functional.interpolate(chosen, size=size, mode="bilinear", align_corners=False)
-        yield torch.sigmoid(chosen[0])
+        yield chosen[0] if resize_scores else torch.sigmoid(chosen[0])
 
 
 def _scores_inside(

@@ -98,6 +98,10 @@ class QueryAccumulator:
         self._all = _Sums()
         self._by_category: dict[tuple[str, str], _Sums] = {}
 
+    def expect(self, query: PartQuery) -> None:
+        """List the category of a query even if nothing is counted for it."""
+        self._by_category.setdefault((query.object, query.part), _Sums())
+
     def add(
         self,
         query: PartQuery,

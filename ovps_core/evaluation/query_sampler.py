@@ -87,7 +87,9 @@ class Synonyms:
                 {str(name): tuple(map(str, words)) for name, words in content[kind].items()}
                 for kind in ("objects", "parts")
             ]
-        except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        except (
+            OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError,
+        ) as error:  # fmt: skip
             raise DatasetError(
                 f"cannot read the synonyms in {path}: {error}; expected the keys 'objects' and "
                 "'parts' with lines like `handle: [lever, holder]`"

@@ -25,9 +25,6 @@ from ovps_core.evaluation.metrics import (
 )
 from ovps_core.evaluation.protocols import Setting
 
-SHORT_EDGE, MAX_LONG_EDGE = 800, 1333
-"""Size in pixels to which the released code resizes images."""
-
 REPLACEMENT_SEED = 42
 
 
@@ -39,15 +36,25 @@ def nearest_resize(labels: NDArray[np.int32], size: tuple[int, int]) -> NDArray[
     return resized[0, 0].numpy().astype(np.int32)
 
 
-def shifted_labels(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Resize a label map int32 [H, W] to a short edge of 800 pixels and back.
+def released_size(size: tuple[int, int], sides: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) to which the released code resizes an image.
+
+    Args:
+        size: (height, width) of the image.
+        sides: length of the short side, and maximum of the long one, pixels.
+    """
+    scale = min(sides[0] / min(size), sides[1] / max(size))
+    return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
+
+
+def shifted_labels(
+    labels: NDArray[np.int32], sides: tuple[int, int] = (800, 1333)
+) -> NDArray[np.int32]:
+    """Resize a label map int32 [H, W] to the sides of :func:`released_size` and back.
 
     Both steps round down, so in smaller images most rows and columns move by one pixel.
     """
-    height, width = labels.shape
-    scale = SHORT_EDGE / min(height, width)
-    scale = min(scale, MAX_LONG_EDGE / max(height, width))
-    size = (int(height * scale + 0.5), int(width * scale + 0.5))
+    size = released_size((labels.shape[0], labels.shape[1]), sides)
     return nearest_resize(nearest_resize(labels, size), labels.shape)
 
 
@@ -112,10 +119,10 @@ def released_metrics(
         confusion = confusion.copy()
         confusion[:, -1] = 0
     true, hits = confusion.sum(axis=0), np.diag(confusion)
-    iou = _iou(confusion)
+    iou = iou_of_any(confusion)
     if setting is Setting.ORACLE_OBJ:
         iou[true == 0] = np.nan
-    recall, boundary_iou = recall_per_class(confusion), _iou(boundary)
+    recall, boundary_iou = recall_per_class(confusion), iou_of_any(boundary)
     metrics = {
         "mIoU": mean_of_valid(iou),
         "fwIoU": float(np.nansum(iou * true) / max(true.sum(), 1)),
@@ -142,7 +149,7 @@ def released_metrics(
     return percent
 
 
-def _iou(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+def iou_of_any(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     """Compute IoU per class; NaN only for a class that is neither true nor predicted."""
     hits = np.diag(confusion)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - hits

@@ -19,6 +19,7 @@ from ovps_core.evaluation.query_metrics import QueryAccumulator, QueryMetrics
 from ovps_core.evaluation.query_sampler import Group, QuerySampler, SampledQuery, Synonyms
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.structures.query import PartQuery
+from ovps_core.synthetic.backdrops import IGNORED
 from ovps_core.synthetic.reader import RenderedScenes
 from ovps_core.synthetic.settings import Level, RenderSettings, require_render_extra
 
@@ -139,7 +140,7 @@ def evaluate_rendered(
     """Query the first ``count`` scenes, with all queries about a scene in one pass of the network.
 
     The answer to a query is the union of the parts reported at the default thresholds. A query that the
-    model refuses counts as no answer.
+    model refuses counts as no answer. Pixels of unknown content, value 255 of a part map, do not count.
 
     Args:
         scenes: the scenes.
@@ -157,13 +158,15 @@ def evaluate_rendered(
     total = min(count, len(scenes))
     for index in tqdm(range(total), unit="scene", disable=None):
         rgb, parts = (np.array(array) for array in scenes.arrays(index)[:2])
-        if parts.max() > len(scenes.object_parts):
+        known = parts != IGNORED
+        if np.any(parts[known] > len(scenes.object_parts)):
             raise DatasetError(
-                f"{scenes.folder}: the part map of scene {index} has the value {parts.max()}; expected "
-                f"at most {len(scenes.object_parts)}, the number of listed object parts."
+                f"{scenes.folder}: the part map of scene {index} has the value {parts[known].max()}; expected "
+                f"at most {len(scenes.object_parts)}, the number of listed object parts, or {IGNORED} for "
+                "unknown content."
             )
         sampled = sampler.sample(parts, np.random.default_rng(index))
-        for query, group, iou, mask in scorer.score(rgb, sampled, groups):
+        for query, group, iou, mask in scorer.score(rgb, known, sampled, groups):
             if on_answer is not None and group in (Group.SEEN, Group.UNSEEN):
                 name = f"scene {index}"
                 on_answer(AnsweredQuery(name, query.query, iou, rgb, query.truth, mask))
@@ -183,16 +186,20 @@ class _SceneScorer:
     def score(
         self,
         rgb: NDArray[np.uint8],
+        known: NDArray[np.bool_],
         sampled: list[SampledQuery],
         groups: dict[Group, GroupResult],
     ) -> Iterable[tuple[SampledQuery, Group, float, NDArray[np.bool_]]]:
-        """Count every query of one scene in ``groups``; yield query, group, IoU and answer."""
+        """Count every query of one scene in ``groups``; yield query, group, IoU and answer.
+
+        Answers at pixels where ``known`` bool [H, W] is False are dropped.
+        """
         if not sampled:
             return
         queries = [q.query for q in sampled] + [q.synonym for q in sampled if q.synonym]
         whole_objects = [_whole_object(q) for q in sampled if q.whole is not None]
         distinct = list(dict.fromkeys(queries + whole_objects))
-        answers = self._answer(rgb, distinct)
+        answers = self._answer(rgb, known, distinct)
         self.refused.update(query.text for query in distinct if query not in answers)
         for query in sampled:
             mask, probability = answers.get(query.query) or _no_answer(rgb)
@@ -202,7 +209,9 @@ class _SceneScorer:
             for group, answer in _comparisons(query, answers):
                 _count(groups, group, query, *(answer or _no_answer(rgb)))
 
-    def _answer(self, rgb: NDArray[np.uint8], queries: list[PartQuery]) -> Answers:
+    def _answer(
+        self, rgb: NDArray[np.uint8], known: NDArray[np.bool_], queries: list[PartQuery]
+    ) -> Answers:
         """Answer the queries in one pass of the network; refused queries are not in the result."""
         try:
             encoded = self.segmenter.encode_queries(queries)
@@ -210,7 +219,7 @@ class _SceneScorer:
             return {}
         found, probabilities = answer_queries(self.segmenter, rgb, encoded, OPTIONS)
         return {
-            query: (found.mask_of(query), probability)
+            query: (found.mask_of(query) & known, probability * known)
             for query, probability in zip(encoded.queries, probabilities, strict=True)
         }
 

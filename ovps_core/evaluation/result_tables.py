@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
+import numpy as np
 from tabulate import tabulate
 
+from ovps_core.datasets.coco_problems import list_problems
 from ovps_core.evaluation.benchmark_result import BenchmarkResult, SettingMetrics
 from ovps_core.evaluation.folder import FolderResult
+from ovps_core.evaluation.objects import ObjectsResult
 from ovps_core.evaluation.rendered import RenderedResult
 from ovps_core.structures.query import RefusedQuery
 
@@ -34,6 +34,10 @@ def benchmark_table(result: BenchmarkResult, tablefmt: str = "simple") -> str:
         rows.append(
             [metrics.setting, "pixel accuracy", "", "", "", _percent(metrics.pixel_accuracy)]
         )
+        if not math.isnan(metrics.over_segmentation):
+            groups = [metrics.seen_over_segmentation, metrics.unseen_over_segmentation]
+            total = _percent(metrics.over_segmentation)
+            rows.append([metrics.setting, "over-segmentation", *map(_percent, groups), "", total])
     return tabulate(rows, HEADERS, tablefmt=tablefmt, disable_numparse=True)
 
 
@@ -92,6 +96,24 @@ def folder_table(result: FolderResult, tablefmt: str = "simple") -> str:
     return tabulate(rows, headers, tablefmt=tablefmt, disable_numparse=True)
 
 
+def folder_notes(result: FolderResult) -> list[str]:
+    """Notes below the table: what it is scored against, and what is not in it."""
+    notes = []
+    if result.pseudo_labels:
+        notes.append(
+            f"Scored against pseudo-labels ({result.pseudo_labels} annotations that a model made): this is "
+            "agreement with that model, not accuracy."
+        )
+    if result.not_scored:
+        notes.append(
+            f"Not scored: {result.not_scored} queries about images whose labels do not say whether, or not "
+            "completely where, the part is in them."
+        )
+    if result.problems:
+        notes.append(f"Left out, {len(result.problems)}:\n{list_problems(result.problems)}")
+    return notes
+
+
 def refused_lines(refused: Iterable[RefusedQuery]) -> str:
     """Format a line for each refused phrase, with the reason."""
     return "\n".join(["Refused, not in the table:", *(f"  {query.reason}" for query in refused)])
@@ -130,10 +152,23 @@ def pairs_table(result: RenderedResult, tablefmt: str = "simple") -> str:
     return tabulate(rows, headers, tablefmt=tablefmt, disable_numparse=True)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write every metric as indented JSON; create the folder if needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+def objects_table(result: ObjectsResult) -> str:
+    """Format every metric of an object model, percent; the names are those of the JSON file."""
+    rows = [[name, _percent(100 * value)] for name, value in result.metrics.items()]
+    return tabulate(rows, ["metric", "percent"], tablefmt="simple", disable_numparse=True)
+
+
+def object_classes_table(result: ObjectsResult) -> str:
+    """Format a line for each name that occurs, best first, percent."""
+    columns = list(next(iter(result.per_category.values()), {}))
+    shown = {
+        name: [metrics[column] for column in columns]
+        for name, metrics in result.per_category.items()
+        if not all(map(math.isnan, metrics.values()))
+    }
+    best_first = sorted(shown.items(), key=lambda row: -np.nanmax(row[1]))
+    lines = [[name, *(_percent(100 * value) for value in values)] for name, values in best_first]
+    return tabulate(lines, ["name", *columns], tablefmt="simple", disable_numparse=True)
 
 
 def _percent(value: float) -> str:

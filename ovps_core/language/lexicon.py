@@ -15,6 +15,7 @@ import yaml
 
 from ovps_core.errors import ConfigError
 from ovps_core.language.vocabulary import load_vocabulary, vocabulary_names
+from ovps_core.structures.cache_folder import home_folder
 
 _INVARIANT = {
     "scissors",
@@ -26,6 +27,7 @@ _INVARIANT = {
     "glasses",
     "hairs",
     "keys",
+    "this",
 }
 
 
@@ -73,14 +75,14 @@ def lexicon() -> Lexicon:
     Raises:
         ConfigError: the user's table of affordances cannot be read; the message names the file.
     """
-    words = _packaged("lexicon.yaml")
+    words = read_words("lexicon.yaml")
     parts, objects = _flat(words["parts"]), _flat(words["objects"])
     for vocabulary in map(load_vocabulary, vocabulary_names()):
         for name in vocabulary.objects:
             objects.setdefault(name.lower(), name.lower())
         for name in vocabulary.parts:
             parts.setdefault(name.lower(), name.lower())
-    table = _packaged("affordances.yaml") | _users_affordances()
+    table = read_words("affordances.yaml") | _users_affordances()
     affordances = {}
     for row in table.values():
         for verb in row["verbs"]:
@@ -125,7 +127,8 @@ def _flat(names: Mapping[str, list[str]]) -> dict[str, str]:
     return {word: name for name, synonyms in names.items() for word in [name, *synonyms]}
 
 
-def _packaged(file: str) -> dict[str, Any]:
+def read_words(file: str) -> dict[str, Any]:
+    """Read a packaged table of words, such as "lexicon.yaml"."""
     text = (resources.files("ovps_core.language") / "resources" / file).read_text("utf-8")
     # The C loader is ten times faster, and every command reads these tables when it starts.
     content: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -134,9 +137,10 @@ def _packaged(file: str) -> dict[str, Any]:
 
 def _users_affordances() -> dict[str, Any]:
     configured = os.environ.get("OVPS_AFFORDANCES")
-    default = Path.home() / ".config" / "ovps" / "affordances.yaml"
+    home = home_folder()
+    default = home / ".config" / "ovps" / "affordances.yaml" if home else None
     path = Path(configured) if configured else default
-    if not configured and not path.is_file():
+    if path is None or (not configured and not os.path.isfile(path)):
         return {}
     form = "expected lines like `cut: {verbs: [cut with], part: blade, of: {fork: tines}}`"
     try:
@@ -144,6 +148,8 @@ def _users_affordances() -> dict[str, Any]:
         for row in table.values():
             if not row["verbs"] or not isinstance(row["part"], str):
                 raise ValueError("`verbs` or `part` is empty")
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError,
+    ) as error:  # fmt: skip
         raise ConfigError(f"cannot read the affordances in {path}: {error}; {form}") from error
     return table

@@ -8,6 +8,14 @@ from collections.abc import Iterable, Iterator
 
 from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon, singular
+from ovps_core.language.qualifiers import (
+    continues,
+    find_negation,
+    split_relation,
+    without_conjunction,
+    without_determiners,
+    without_ornaments,
+)
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
 MAX_LENGTH = 200
@@ -56,48 +64,51 @@ def _parsed(items: Iterable[str | PartQuery]) -> Iterator[PartQuery]:
 
 
 def split_phrases(text: str) -> list[str]:
-    """Split a text at comma, semicolon and newline; the result has at least one phrase, which may be empty."""
-    pieces = [piece.strip() for piece in re.split(r"[,;\n]", text)]
-    return [piece for piece in pieces if piece] or [text.strip()]
+    """Split a text at comma, semicolon and newline; the result has at least one phrase, which may be empty.
+
+    A comma before words that exclude something or say where it is does not divide: "mug, next to the knife".
+    """
+    phrases: list[str] = []
+    for line in re.split(r"[;\n]", text):
+        follows = False
+        for piece in filter(None, map(str.strip, line.split(","))):
+            if follows and continues(piece):
+                phrases[-1] += f", {piece}"
+            else:
+                phrases.append(without_conjunction(piece) if follows else piece)
+            follows = True
+    return phrases or [text.strip()]
 
 
 def parse_query(text: str, *, threshold: float = 0.0, max_parts: int = 0) -> PartQuery:
-    """Query from one phrase; see :func:`read_phrase` for the forms of a phrase.
+    """Query from one phrase.
+
+    Accepted forms are "knife handle", "handle of the knife", "the knife's handle", "handle", "knife", and verbs in
+    the table of affordances: "cut with the knife", "something to pour from". Words that say where a thing is stay
+    in the object: "mug next to the knife".
 
     Args:
         threshold, max_parts: see :class:`~ovps_core.structures.query.PartQuery`.
 
         >>> parse_query("handle of the knife").part
         'handle'
+        >>> parse_query("please show me my mug").ignored
+        ('please', 'show me', 'my')
 
     Raises:
-        QueryError: see :func:`parse_queries`.
+        QueryError: the phrase excludes something, such as "not the knife"; otherwise see :func:`parse_queries`.
     """
-    object_name, part_name = read_phrase(text)
-    return PartQuery(text, object_name, part_name, threshold, max_parts)
+    phrase, ornaments = without_ornaments(_normalise(text))
+    ignored = list(ornaments)
+    object_name, part_name = _affordance(phrase, ignored) or _read_thing(phrase, ignored)
+    return PartQuery(
+        text, object_name, part_name, threshold, max_parts, ignored=tuple(dict.fromkeys(ignored))
+    )
 
 
-def read_phrase(text: str) -> tuple[str, str]:
-    """Return (object_name, part_name) of one phrase; one of them may be empty.
-
-    Accepted forms are "knife handle", "handle of the knife", "the knife's handle", "handle", "knife", and verbs in
-    the table of affordances: "cut with the knife", "something to pour from".
-
-    Raises:
-        QueryError: see :func:`parse_queries`.
-    """
-    phrase = _normalise(text)
-    by_verb = _affordance(phrase)
-    if by_verb is not None:
-        return by_verb
-    relation = re.match(r"(.+?) (?:of|on|from) (.+)", phrase)
-    if relation:
-        return singular(_strip_article(relation[2])), singular(_strip_article(relation[1]))
-    object_name, part_name = _split_noun_phrase(_strip_article(phrase))
-    possessive = re.match(r"(.+?)(?:'s|(?<=s)') (.+)", phrase)
-    if possessive and object_name not in lexicon().objects:  # "chef's knife" is a name
-        return singular(_strip_article(possessive[1])), singular(_strip_article(possessive[2]))
-    return object_name, part_name
+def read_names(phrase: str) -> tuple[str, str]:
+    """(object, part) of words in lower case, without requests and verbs; one of them may be empty."""
+    return _read_thing(phrase, [])
 
 
 def _normalise(text: str) -> str:
@@ -111,44 +122,90 @@ def _normalise(text: str) -> str:
         raise QueryError(
             f"query with control characters: {shown!r}; expected words like 'knife handle'"
         )
-    phrase = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
+    phrase = re.sub("[’‘]", "'", unicodedata.normalize("NFKC", text).lower())
+    phrase = re.sub(r"\b(that|which|who|it)'s\b", r"\1 is", phrase)
+    negation = find_negation(phrase)
+    if negation is not None and singular(phrase) not in lexicon().objects:
+        raise QueryError(
+            f"{shown!r}: {negation!r} excludes something, which no model can do; name only what is wanted, "
+            "such as 'knife handle'"
+        )
     phrase = re.sub(r"[\"“”«»`()\[\]{}!?]|\.$", " ", phrase)
-    phrase = re.sub(r"(?<!\w)'|'(?!\w)(?<!s')", " ", phrase)
-    phrase = " ".join(phrase.replace("_", " ").split())
+    phrase = re.sub(r"(?<!\w)'|'(?!\w)(?<!s')|(?:'s|')\s*$", " ", phrase)
+    phrase = re.sub(r"(?<=\w)[-‐‑–—−]+(?=\w)|[_,]", " ", phrase)
+    phrase = " ".join(phrase.split())
     if not re.search(r"\w", phrase):
         raise QueryError(f"query without words: {shown!r}; expected words like 'knife handle'")
     return phrase
 
 
-def _strip_article(phrase: str) -> str:
-    """Phrase without leading articles and determiners."""
-    bare = re.sub(r"^(?:(?:the|a|an|this|that|my|your|its|one|some|any|all|each) )+", "", phrase)
-    return bare.strip() or phrase
+def _bare(phrase: str, ignored: list[str]) -> str:
+    """Phrase in the singular, without leading determiners; ``ignored`` gets those that choose or count."""
+    bare, dropped = without_determiners(phrase)
+    ignored += dropped
+    return singular(bare)
 
 
-def _affordance(phrase: str) -> tuple[str, str] | None:
+def _affordance(phrase: str, ignored: list[str]) -> tuple[str, str] | None:
     """(object_name, part_name) of a verb in the table, alone or with an object; None for other phrases."""
     request = re.sub(
-        r"^(?:please |(?:find |show me )?(?:something|anything|a thing|where) (?:to |i can |you can |for )|to )+",
-        "",
-        phrase,
+        r"^(?:(?:something|anything|a thing|where) (?:to |i can |you can |for )|to )+", "", phrase
     )
     table = lexicon().affordances
     for verb in sorted(table, key=len, reverse=True):
         if request == verb and request != phrase:
             return "", table[verb].part
         if request.startswith(f"{verb} "):
-            thing = _strip_article(request[len(verb) + 1 :])
-            thing = _strip_article(re.sub(r"^(?:with|from) ", "", thing))
+            thing = re.sub(r"^(?:with|from) ", "", request[len(verb) + 1 :])
             named = re.match(r"(.+?) (?:by|at) (?:the|its) (.+)", thing)
-            object_name, part_name = (
-                (named[1], singular(named[2])) if named else _split_noun_phrase(thing)
-            )
+            if named and named[2] in lexicon().parts:
+                return _read_thing(named[1], ignored)[0], singular(named[2])
+            object_name, part_name = _read_thing(thing, ignored)
             if object_name and not part_name:
-                canonical = lexicon().objects.get(object_name, object_name)
-                return object_name, table[verb].part_of(canonical)
+                return object_name, table[verb].part_of(_head_object(object_name))
             return object_name, part_name
     return None
+
+
+def _head_object(phrase: str) -> str:
+    """The object of the lexicon that a phrase is about: "drawer" for "top drawer of the cabinet"."""
+    words = split_relation(phrase)[0].split()
+    tails = (" ".join(words[start:]) for start in range(len(words)))
+    return next((lexicon().objects[tail] for tail in tails if tail in lexicon().objects), phrase)
+
+
+def _read_thing(phrase: str, ignored: list[str]) -> tuple[str, str]:
+    """(object, part) of a phrase with or without a relation.
+
+    "handle of the mug" is a part of an object. In "mug on the table" and "mug handle next to the knife" the whole
+    phrase is the object, since the words after the relation belong to its meaning.
+    """
+    phrase = _bare(phrase, ignored)
+    if phrase in lexicon().objects:
+        return phrase, ""
+    head, relation, rest = split_relation(phrase)
+    if not relation:
+        return _read_noun_phrase(phrase)
+    if head and rest and relation in ("of", "on", "from") and _is_part(head, relation):
+        return _bare(rest, ignored), singular(head)
+    return phrase, ""
+
+
+def _is_part(head: str, relation: str) -> bool:
+    """Return True if the words before "of", "on" or "from" name a part, so that the relation names its object."""
+    object_name, part_name = _split_noun_phrase(head)
+    if relation == "of" and singular(head) in lexicon().parts:
+        return True  # the door of an oven; but a door on a table is a thing
+    return not _ends_in_object_name(object_name if part_name else singular(head))
+
+
+def _read_noun_phrase(phrase: str) -> tuple[str, str]:
+    """(object, part) of a phrase without a relation."""
+    object_name, part_name = _split_noun_phrase(phrase)
+    possessive = re.match(r"(.+?)(?:'s|(?<=s)') (.+)", phrase)
+    if possessive and object_name not in lexicon().objects:  # "chef's knife" is a name
+        return singular(possessive[1]), singular(possessive[2])
+    return object_name, part_name
 
 
 def _split_noun_phrase(phrase: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Vocabularies of the benchmarks: objects, parts, and the objects held out of training."""
+"""Vocabularies of data sets: objects, parts, and what is held out of training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IGNORE = -1
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Objects, their parts, and the split of the objects into seen and unseen.
+    """Objects, their parts, and the split of the (object, part) classes into seen and unseen.
 
     Name lists for a model are sorted in Python's string order (upper case first); (object, part)
     classes keep the order of the data set, because its label maps index them.
@@ -31,6 +31,7 @@ class Vocabulary:
         object_parts: (object, part) classes, in the order that the data set's label maps index.
         unseen_objects: objects that are kept out of training.
         ignore_label: value of an unlabelled pixel in the data set's own files.
+        unseen_object_parts: single classes that are kept out of training, beside those of unseen objects.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Vocabulary:
     object_parts: tuple[tuple[str, str], ...]
     unseen_objects: frozenset[str] = frozenset()
     ignore_label: int = 255
+    unseen_object_parts: frozenset[tuple[str, str]] = frozenset()
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
@@ -64,7 +66,11 @@ class Vocabulary:
     def is_seen(self) -> NDArray[np.bool_]:
         """Mask bool [T] of the classes that training sees."""
         return np.array(
-            [name not in self.unseen_objects for name, _ in self.object_parts], dtype=bool
+            [
+                pair[0] not in self.unseen_objects and pair not in self.unseen_object_parts
+                for pair in self.object_parts
+            ],
+            dtype=bool,
         )
 
     @property
@@ -78,14 +84,13 @@ class Vocabulary:
         return tuple(f"{name} {part}" for name, part in self.object_parts)
 
     def seen(self) -> Vocabulary:
-        """The vocabulary without its unseen objects, for training."""
+        """The vocabulary without its unseen objects and classes, for training."""
         return replace(
             self,
             objects=tuple(name for name in self.objects if name not in self.unseen_objects),
-            object_parts=tuple(
-                pair for pair in self.object_parts if pair[0] not in self.unseen_objects
-            ),
+            object_parts=tuple(self.object_parts[row] for row in self.seen_indices),
             unseen_objects=frozenset(),
+            unseen_object_parts=frozenset(),
         )
 
 

@@ -81,9 +81,20 @@ def mask_supervision(
 
     num_objects = names.shape[-1] - num_parts - 1
     object_rows = torch.where(no_object, num_objects, targets.objects)
-    object_truth = _one_hot(object_rows, num_objects + 1, names)
-    of_object = _weighted_bce(names[..., num_parts:], object_truth, background=True)
+    of_object = every_pixel_loss(name_logits[:, num_parts:], object_rows)
     return MaskLosses(foreground, background, part, of_object)
+
+
+def every_pixel_loss(logits: Tensor, rows: Tensor) -> Tensor:
+    """Weighted binary cross-entropy over all pixels and channels.
+
+    Args:
+        logits: float [B, K + 1, h, w], the background last.
+        rows: int64 [B, h, w], the right channel of each pixel.
+    """
+    channels_last = at_least_float32(logits).permute(0, 2, 3, 1)
+    truth = _one_hot(rows, channels_last.shape[-1], channels_last)
+    return _weighted_bce(channels_last, truth, background=True)
 
 
 def at_least_float32(values: Tensor) -> Tensor:

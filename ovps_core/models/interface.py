@@ -3,6 +3,9 @@
 ``encode`` takes pixels and runs once per image. ``decode`` takes features and *conditions* (encoded words) and
 answers all queries in one call. A :class:`QueryEncoder` turns words into conditions when the queries change,
 never per frame.
+
+Nothing here imports PyTorch. Arrays are tensors where a network runs (:mod:`ovps_core.models.network`), and NumPy
+arrays where an engine runs exported graphs without it.
 """
 
 from __future__ import annotations
@@ -10,19 +13,28 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
 from ovps_core.errors import QueryError, UsageError
-from ovps_core.structures.numpy_view import as_numpy_view
+from ovps_core.structures.numpy_view import as_numpy_view, new_empty
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from typing_extensions import TypeVar
+
     from ovps_core.language.vocabulary import Vocabulary
     from ovps_core.models.text.tower import TextEncoder
+
+    Array = TypeVar("Array", default=Tensor)
+else:
+    from typing import TypeVar
+
+    Array = TypeVar("Array")
 
 SUBGRAPHS = ("encoder", "part_decoder")
 """Subgraphs of a model without an object decoder; they run once per image, and once per list of queries."""
@@ -43,6 +55,22 @@ class Preprocessing:
     size: tuple[int, int]
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class CanvasSpec:
+    """Input size of a network that keeps the aspect ratio.
+
+    Images are resized, then padded at the right and bottom.
+
+    Attributes:
+        short_side, max_side: the short side gets ``short_side`` pixels, but the long one at most ``max_side``.
+        stride: both sides of the padded pixels are multiples of it.
+    """
+
+    short_side: int
+    max_side: int
+    stride: int
 
 
 @dataclass(frozen=True)
@@ -110,32 +138,35 @@ class ModelSpec:
 
     Attributes:
         preprocessing: conversion of an image into pixels.
-        output_stride: pixels per cell of the mask logits.
         condition_dim: D of the conditions.
         vocabulary: words that the model knows; None if it takes any words.
         trained_object_parts: (object, part) classes of the training set, to tell seen classes from new ones.
         answers_object_parts: the model has maps for (object, part) classes; otherwise every query is one name.
         safe_in_half_precision: measured masks in 16 bit agree with fp32; if False, ``precision: auto`` selects
             fp32.
-        detects_objects: the model is an :class:`ObjectModel`.
-        subgraphs: names of the graphs that engines export, in the order in which they run.
+        detects_objects: the model is an :class:`ovps_core.models.objects.ObjectModel`.
+        canvas: input size of an object model that keeps the aspect ratio; ``preprocessing`` has a fixed size.
+        stuff_queries: the last queries of an object model, which are regions of stuff and no instances.
+        subgraphs: names of the graphs that engines export, in the order in which they run; empty if the model runs
+            in PyTorch only.
         quantisation: layers that may run in int8.
     """
 
     preprocessing: Preprocessing
-    output_stride: int
     condition_dim: int
     vocabulary: ClosedVocabulary | None = None
     trained_object_parts: tuple[tuple[str, str], ...] = ()
     answers_object_parts: bool = False
     safe_in_half_precision: bool = True
     detects_objects: bool = False
+    canvas: CanvasSpec | None = None
+    stuff_queries: int = 0
     subgraphs: tuple[str, ...] = SUBGRAPHS
     quantisation: QuantisationSpec = QuantisationSpec()
 
 
 @dataclass(frozen=True)
-class Features:
+class Features(Generic[Array]):
     """Feature maps of an image; only the model that made them knows their layout.
 
     Attributes:
@@ -143,12 +174,12 @@ class Features:
         size: (height, width) of the pixels that were encoded.
     """
 
-    levels: tuple[Tensor, ...]
+    levels: tuple[Array, ...]
     size: tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Conditions:
+class Conditions(Generic[Array]):
     """Encoded words of one decoder call.
 
     Attributes:
@@ -158,56 +189,49 @@ class Conditions:
         object_index: int64 [T], row of ``names`` with the object of each class.
     """
 
-    names: Tensor
-    object_parts: Tensor
-    part_index: Tensor
-    object_index: Tensor
+    names: Array
+    object_parts: Array
+    part_index: Array
+    object_index: Array
 
     @classmethod
-    def names_only(cls, names: Tensor) -> Conditions:
+    def names_only(cls, names: Tensor) -> Conditions[Tensor]:
         """Conditions float [C, D] without (object, part) classes."""
-        none = torch.zeros(0, dtype=torch.int64, device=names.device)
-        return cls(names, names[:0], none, none)
+        none = names.new_zeros(0).long()
+        return Conditions(names, names[:0], none, none)
 
     @classmethod
-    def placeholder(cls, condition_dim: int, names: int = 1, object_parts: int = 0) -> Conditions:
+    def placeholder(
+        cls, condition_dim: int, names: int = 1, object_parts: int = 0
+    ) -> Conditions[NDArray[Any]]:
         """Rows of zeros, to compile a model or to warm it up."""
-        index = torch.zeros(object_parts, dtype=torch.int64)
-        zeros = torch.zeros(max(names, object_parts), condition_dim)
-        return cls(zeros[:names], zeros[:object_parts], index, index)
+        index = np.zeros(object_parts, dtype=np.int64)
+        zeros = np.zeros((max(names, object_parts), condition_dim), dtype=np.float32)
+        return Conditions(zeros[:names], zeros[:object_parts], index, index)
 
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditions:
-        """The same conditions on another device; ``dtype`` changes the embeddings only."""
-        return replace(
-            self,
-            names=self.names.to(device, dtype),
-            object_parts=self.object_parts.to(device, dtype),
-            part_index=self.part_index.to(device),
-            object_index=self.object_index.to(device),
+    def to(
+        self, device: torch.device | str, dtype: torch.dtype | None = None
+    ) -> Conditions[Tensor]:
+        """The same conditions as tensors on a device; ``dtype`` changes the embeddings only."""
+        import torch
+
+        same: Any = self
+        placed: Conditions[Tensor] = replace(
+            same,
+            names=torch.as_tensor(self.names, device=device, dtype=dtype),
+            object_parts=torch.as_tensor(self.object_parts, device=device, dtype=dtype),
+            part_index=torch.as_tensor(self.part_index, device=device),
+            object_index=torch.as_tensor(self.object_index, device=device),
         )
+        return placed
 
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The tensors in the order in which :meth:`PartModel.forward` and exported graphs take them."""
+    def arrays(self) -> tuple[Array, Array, Array, Array]:
+        """All four in the order in which ``PartModel.forward`` and exported graphs take them."""
         return self.names, self.object_parts, self.part_index, self.object_index
 
 
 @dataclass(frozen=True)
-class ObjectPredictions:
-    """Objects that an :class:`ObjectModel` found, padded to N per image.
-
-    Attributes:
-        boxes_cxcywh: float [B, N, 4], centre and size in 0..1 of the pixels.
-        scores: float [B, N, K], confidence per queried name, 0..1.
-        mask_logits: float [B, N, h, w].
-    """
-
-    boxes_cxcywh: Tensor
-    scores: Tensor
-    mask_logits: Tensor
-
-
-@dataclass(frozen=True)
-class PartLogits:
+class PartLogits(Generic[Array]):
     """Mask logits of a decoder call.
 
     Attributes:
@@ -217,14 +241,15 @@ class PartLogits:
             models that do not separate instances.
     """
 
-    names: Tensor
-    object_parts: Tensor
-    instance: Tensor | None = None
+    names: Array
+    object_parts: Array
+    instance: Array | None = None
 
     @classmethod
-    def names_only(cls, names: Tensor) -> PartLogits:
+    def names_only(cls, names: Array) -> PartLogits[Array]:
         """Logits float [B, C, h, w] without (object, part) classes."""
-        return cls(names, names[:, :0])
+        none: Any = names
+        return PartLogits(names, none[:, :0])
 
 
 @dataclass(frozen=True)
@@ -252,7 +277,7 @@ class EncodedQueries:
     """
 
     queries: tuple[PartQuery, ...]
-    conditions: Conditions
+    conditions: Conditions[Any]
     query_rows: tuple[QueryRows, ...]
     refused: tuple[RefusedQuery, ...] = ()
 
@@ -273,6 +298,15 @@ class QueryEncoder(ABC):
     text_encoder: TextEncoder | None = None
 
     @abstractmethod
+    def read(
+        self, queries: Sequence[PartQuery]
+    ) -> tuple[tuple[PartQuery, ...], tuple[RefusedQuery, ...]]:
+        """Divide queries into those that the model can answer, with ``read_as`` filled in, and the others.
+
+        This is fast: no network runs.
+        """
+
+    @abstractmethod
     def encode(self, queries: Sequence[PartQuery]) -> EncodedQueries:
         """Encode queries. Those that the model cannot answer are in ``refused``, the others are encoded.
 
@@ -280,7 +314,7 @@ class QueryEncoder(ABC):
             QueryError: every query is refused; the message has all reasons.
         """
 
-    def encode_vocabulary(self, vocabulary: Vocabulary) -> Conditions:
+    def encode_vocabulary(self, vocabulary: Vocabulary) -> Conditions[Any]:
         """All parts, objects and (object, part) classes of a benchmark, in the order that its protocols read.
 
         Raises:
@@ -292,62 +326,19 @@ class QueryEncoder(ABC):
         )
 
 
-class PartModel(nn.Module, ABC):
-    """Base of every network. It handles tensors only: no strings, no files, no choice of device.
-
-    Attributes:
-        spec: see :class:`ModelSpec`.
-        config: configuration of the network, a frozen dataclass of the family.
-    """
-
-    spec: ModelSpec
-    config: Any
-
-    @abstractmethod
-    def encode(self, pixels: Tensor) -> Features:
-        """Normalised pixels float [B, 3, H, W] -> features; once per image."""
-
-    @abstractmethod
-    def decode(
-        self, features: Features, conditions: Conditions, objects: ObjectPredictions | None = None
-    ) -> PartLogits:
-        """Mask logits of all conditions in one call.
-
-        Args:
-            objects: object instances to decode parts in, for families that can; others ignore them.
-        """
-
-    def forward(
-        self,
-        pixels: Tensor,
-        names: Tensor,
-        object_parts: Tensor,
-        part_index: Tensor,
-        object_index: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Encode and decode plain tensors, in the form that engines export; see :class:`Conditions`."""
-        conditions = Conditions(names, object_parts, part_index, object_index)
-        logits = self.decode(self.encode(pixels), conditions)
-        return logits.names, logits.object_parts
-
-
-class ObjectModel(PartModel):
-    """A model that also finds object instances."""
-
-    @abstractmethod
-    def detect(self, features: Features, names: Tensor) -> ObjectPredictions:
-        """Object instances of the names float [K, D]."""
-
-
-def query_logits(logits: PartLogits, query_rows: Sequence[QueryRows]) -> Tensor:
+def query_logits(logits: PartLogits[Array], query_rows: Sequence[QueryRows]) -> Array:
     """Logits per query, float [B, Q, h, w]: the minimum (fuzzy "and") of the maps that answer each query.
 
     A pixel of the knife's handle is on a handle of a knife *and* on a knife, so an absent object gives no mask.
     """
-    batch, _, *size = logits.names.shape
-    maps = logits.names.new_empty((batch, len(query_rows), *size))
+    batch, _, *size = logits.names.shape  # type: ignore[attr-defined]
+    maps: Any = new_empty((batch, len(query_rows), *size), like=logits.names)
     names, object_parts, result = map(as_numpy_view, (logits.names, logits.object_parts, maps))
-    minimum: Any = torch.minimum if maps.is_cuda else np.minimum
+    minimum: Any = np.minimum
+    if not isinstance(result, np.ndarray):  # on a GPU
+        import torch
+
+        minimum = torch.minimum
     for row, rows in enumerate(query_rows):
         first, *others = [names[:, i] for i in rows.names] + [
             object_parts[:, i] for i in rows.object_parts

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ovps_core.pipeline.preprocess import RgbImage
-from ovps_core.structures.masks import PartMasks
+from ovps_core.structures.masks import ObjectMasks, PartMasks
 from ovps_core.structures.query import PartQuery
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -52,6 +52,29 @@ def draw_page(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImage
         for part in (above, below)
     ]
     return np.vstack(rows).astype(np.uint8)
+
+
+def draw_objects(image: RgbImage, objects: ObjectMasks) -> RgbImage:
+    """Draw masks and boxes of objects in the colour of their name, with the legend below the image.
+
+    Args:
+        image: RGB uint8 [H, W, 3].
+        objects: objects of that image.
+
+    Returns:
+        A new RGB uint8 [H + h, W or more, 3].
+    """
+    page = draw_page(image, objects.as_part_masks())
+    palette = dict(zip(objects.names, colours(len(objects.names)), strict=True))
+    line = max(1, round(min(image.shape[:2]) / 240))
+    for found in objects.objects:
+        if found.predicted_box is None:
+            continue
+        height, width = image.shape[:2]
+        x1, y1, x2, y2 = (round(side) for side in found.predicted_box)
+        first, second = (max(x1, 0), max(y1, 0)), (min(x2, width - 1), min(y2, height - 1))
+        cv2.rectangle(page, first, second, palette[found.name], line)
+    return page
 
 
 def _palette(masks: PartMasks) -> dict[PartQuery, tuple[int, int, int]]:

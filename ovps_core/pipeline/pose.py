@@ -68,9 +68,19 @@ def part_3d(
     if np.count_nonzero(usable & inner) < _MIN_POINTS:
         inner, rim = part.mask, 0.5
     points = _window_points(window, usable & inner, box.x_offset, box.y_offset, camera)
+    if len(points) < _MIN_POINTS:  # the distortion model does not reach the part
+        return None
     pose, size = _fit(points, rim * 2.0 / (camera.fx + camera.fy))
     return Part3D(
-        part.id, part.track_id, part.query, part.score, pose, size, float(coverage), indices
+        id=part.id,
+        track_id=part.track_id,
+        query=part.query,
+        score=part.score,
+        pose=pose,
+        size=size,
+        depth_coverage=float(coverage),
+        indices=indices,
+        object_id=part.object_id,
     )
 
 
@@ -84,6 +94,37 @@ def parts_3d(
     """:func:`part_3d` of every part that has enough depth, in the masks' order."""
     found = (part_3d(part, depth_m, camera, depth_range, min_coverage) for part in masks.parts)
     return tuple(part for part in found if part is not None)
+
+
+def depths_out_of_range(
+    masks: PartMasks,
+    found: Sequence[Part3D],
+    depth_m: NDArray[np.float32],
+    depth_range: Sequence[float] = DEPTH_RANGE,
+    min_coverage: float = MIN_COVERAGE,
+) -> list[float]:
+    """Median depth, metres, of each part that :func:`parts_3d` left out although its depth was measured.
+
+    Args:
+        masks: all parts of the image.
+        found: those with a pose.
+        depth_m: see :func:`part_3d`.
+        depth_range: see :func:`part_3d`.
+        min_coverage: see :func:`part_3d`.
+    """
+    with_pose = {part.id for part in found}
+    medians = []
+    for part in masks.parts:
+        if part.id in with_pose:
+            continue
+        depth = depth_m[part.box.slices][part.mask]
+        depth = depth[np.isfinite(depth) & (depth > 0)]
+        if len(depth) < max(min_coverage * part.area, _MIN_POINTS):
+            continue
+        median = float(np.median(depth))
+        if not depth_range[0] <= median <= depth_range[1]:
+            medians.append(median)
+    return medians
 
 
 def _without_border(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float]:
@@ -119,9 +160,8 @@ def _window_points(
     z = depth[rows, columns].astype(np.float64)
     keep = _inliers(z)
     rows, columns, z = rows[keep], columns[keep], z[keep]
-    across = (columns + left - camera.cx) / camera.fx
-    down = (rows + top - camera.cy) / camera.fy
-    return np.stack([across * z, down * z, z], axis=-1)
+    points = np.column_stack([camera.rays(rows + top, columns + left) * z[:, None], z])
+    return points[np.isfinite(points).all(axis=1)]
 
 
 def _inliers(values: NDArray[np.float64]) -> NDArray[np.bool_]:

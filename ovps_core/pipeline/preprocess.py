@@ -1,40 +1,25 @@
-"""Preprocessing of image files and arrays: check, resize, normalise."""
+"""Preprocessing of images: check, resize, normalise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from PIL import Image
 
 from ovps_core.errors import ImageError
 from ovps_core.models.interface import Preprocessing
 from ovps_core.structures.numpy_view import as_numpy_view
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 RgbImage = NDArray[np.uint8]
 """uint8 [H, W, 3], red first."""
-_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-
-
-def load_image(path: str | Path) -> RgbImage:
-    """Read a file as RGB uint8 [H, W, 3], rotated by its EXIF orientation.
-
-    Raises:
-        ImageError: no such file, or not an image.
-    """
-    if not Path(path).is_file():
-        raise ImageError(f"no image at {path}")
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ImageError(
-            f"{path} cannot be read as an image; expected JPEG, PNG or another OpenCV format"
-        )
-    return np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
 
 def image_paths(folder: str | Path) -> list[Path]:
@@ -43,9 +28,11 @@ def image_paths(folder: str | Path) -> list[Path]:
     Raises:
         ImageError: the folder has no images.
     """
-    paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in _SUFFIXES)
+    paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
-        raise ImageError(f"no pictures in {folder}; expected a folder of {', '.join(_SUFFIXES)}")
+        raise ImageError(
+            f"no pictures in {folder}; expected a folder of {', '.join(IMAGE_SUFFIXES)}"
+        )
     return paths
 
 
@@ -62,6 +49,8 @@ def to_batch(images: Sequence[RgbImage], preprocessing: Preprocessing) -> Tensor
     """Convert several images of any sizes as :func:`to_pixels` does, to float32 [B, 3, h, w]."""
     if len(images) == 1:
         return to_pixels(images[0], preprocessing)
+    import torch
+
     batch = torch.empty(len(images), 3, *preprocessing.size)
     for row, image in enumerate(images):
         as_numpy_view(batch)[row] = as_numpy_view(to_pixels(image, preprocessing))[0]
@@ -73,14 +62,34 @@ def to_pixels(image: RgbImage, preprocessing: Preprocessing) -> Tensor:
 
     The image is resized with an antialiased bilinear filter in 8 bits, as by Pillow's ``BILINEAR``.
     """
-    mean, std = (
-        np.asarray(values, dtype=np.float32)[:, None, None] * 255
-        for values in (preprocessing.mean, preprocessing.std)
-    )
+    import torch
+    from torch.nn.functional import interpolate
+
     resized = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).unsqueeze(0)
     if tuple(resized.shape[-2:]) != preprocessing.size:
-        resized = F.interpolate(resized, size=preprocessing.size, mode="bilinear", antialias=True)
-    pixels = as_numpy_view(resized).astype(np.float32, order="C")
+        resized = interpolate(resized, size=preprocessing.size, mode="bilinear", antialias=True)
+    return torch.from_numpy(_normalised(as_numpy_view(resized), preprocessing))
+
+
+def to_batch_array(images: Sequence[RgbImage], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Convert images as :func:`to_batch` does, without PyTorch; a value of 0..255 may differ by 1."""
+    height, width = preprocessing.size
+    batch = np.empty((len(images), 3, height, width), np.uint8)
+    for row, image in zip(batch, images, strict=True):
+        if image.shape[:2] != preprocessing.size:
+            picture = Image.fromarray(np.ascontiguousarray(image))
+            image = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+        row[:] = image.transpose(2, 0, 1)
+    return _normalised(batch, preprocessing)
+
+
+def _normalised(values: NDArray[Any], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Values 0..255 [B, 3, h, w] to float32, less mean, over standard deviation."""
+    mean, std = (
+        np.asarray(each, dtype=np.float32)[:, None, None] * 255
+        for each in (preprocessing.mean, preprocessing.std)
+    )
+    pixels: NDArray[np.float32] = values.astype(np.float32, order="C")
     pixels -= mean
     pixels /= std
-    return torch.from_numpy(pixels)
+    return pixels

@@ -1,4 +1,4 @@
-"""Tracking of parts from frame to frame by mask overlap."""
+"""Tracking of parts from frame to frame by mask overlap, and of the objects that they belong to."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ovps_core.errors import UsageError
+from ovps_core.pipeline.object_tracking import ObjectTracker
 from ovps_core.structures.boxes import Box
 from ovps_core.structures.masks import PartMask, PartMasks, boxed_mask_iou
-from ovps_core.structures.query import PartQuery
 
 MEMORY = 5
 """Maximum number of frames without the part after which it keeps its id."""
 _UNLIKELY = 1e6
+_FRAME_S = 1 / 30  # time between two frames without stamps, seconds
+
+_Key = tuple[str, str, int]
+"""Object, part, and track id of the object that a track of a part belongs to; 0 without an object."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,9 @@ class Tracker:
     as in SORT, Bewley et al. 2016). Before matching, each part is moved by its last motion. An id is
     never used twice. A part that was not seen for more than :data:`MEMORY` frames gets a new id.
 
+    Parts of an object keep their ids as long as the object keeps its own, see
+    :class:`~ovps_core.pipeline.object_tracking.ObjectTracker`.
+
         tracker = Tracker()
         masks = tracker.update(segmenter.segment(image, queries))
 
@@ -63,10 +70,14 @@ class Tracker:
 
     def __init__(self, iou: float = 0.3) -> None:
         self.iou = _checked(iou)
-        self._tracks: dict[tuple[str, str], list[_Track]] = {}
+        self._tracks: dict[_Key, list[_Track]] = {}
         self._ids = itertools.count(1)
+        self._objects = ObjectTracker()
+        self._now_s = 0.0
 
-    def update(self, masks: PartMasks, iou: float | None = None) -> PartMasks:
+    def update(
+        self, masks: PartMasks, iou: float | None = None, *, stamp_s: float | None = None
+    ) -> PartMasks:
         """Return the next frame's parts with ``track_id`` filled in.
 
         Tracks of queries that are not in ``masks.queries`` are dropped.
@@ -74,36 +85,51 @@ class Tracker:
         Args:
             masks: the next frame's parts.
             iou: minimum overlap in this frame; the constructor's if not given.
+            stamp_s: time of the frame, seconds; without it frames are taken to come at 30 Hz.
 
         Raises:
             UsageError: ``iou`` is not within 0..1.
         """
         min_iou = self.iou if iou is None else _checked(iou)
-        keys = dict.fromkeys(_key(query) for query in masks.queries)
+        self._now_s = self._now_s + _FRAME_S if stamp_s is None else stamp_s
+        objects = self._objects.update(masks.objects, self._now_s)
+        object_tracks = {found.id: found.track_id for found in objects}
+        asked = {(query.object, query.part) for query in masks.queries}
+        by_key: dict[_Key, list[PartMask]] = {
+            key: []
+            for key in self._tracks
+            if key[:2] in asked and (key[2] == 0 or key[2] in self._objects.remembered)
+        }
+        for part in masks.parts:
+            key = part.query.object, part.query.part, object_tracks.get(part.object_id, 0)
+            by_key.setdefault(key, []).append(part)
         track_ids: dict[int, int] = {}
-        tracks: dict[tuple[str, str], list[_Track]] = {}
-        for key in keys:
-            seen = [part for part in masks.parts if _key(part.query) == key]
-            tracks[key] = list(self._follow(self._tracks.get(key, []), seen, track_ids, min_iou))
-        self._tracks = tracks
+        self._tracks = {
+            key: list(self._follow(key, seen, track_ids, min_iou)) for key, seen in by_key.items()
+        }
         parts = tuple(replace(part, track_id=track_ids[part.id]) for part in masks.parts)
-        return replace(masks, parts=parts)
+        return replace(masks, parts=parts, objects=objects)
 
     def _follow(
         self,
-        tracks: Sequence[_Track],
+        key: _Key,
         seen: Sequence[PartMask],
         track_ids: dict[int, int],
         min_iou: float,
     ) -> Iterator[_Track]:
-        """Yield the tracks of one query after this frame, and add part id -> track id to ``track_ids``."""
+        """Yield the tracks of one key after this frame, and add part id -> track id to ``track_ids``."""
+        tracks = self._tracks.get(key, [])
         matches = _match(tracks, seen, min_iou)
+        if key[2]:  # within an object the rest are the same parts too, wherever they have moved
+            rows = [row for row in range(len(tracks)) if row not in matches]
+            others = [i for i in range(len(seen)) if i not in matches.values()]
+            matches |= dict(zip(rows, others, strict=False))
         for row, track in enumerate(tracks):
             if row in matches:
                 part = seen[matches[row]]
                 track_ids[part.id] = track.id
                 yield _Track(track.id, part, _motion(track, part))
-            elif track.lost < MEMORY:
+            elif key[2] or track.lost < MEMORY:
                 yield replace(track, lost=track.lost + 1)
         for part in seen:
             if part.id not in track_ids:
@@ -115,11 +141,6 @@ def _checked(iou: float) -> float:
     if not 0.0 <= iou <= 1.0:
         raise UsageError(f"minimum overlap of {iou}; expected 0 to 1")
     return iou
-
-
-def _key(query: PartQuery) -> tuple[str, str]:
-    """Key of a query: its object and part, without its text and threshold."""
-    return query.object, query.part
 
 
 def _match(tracks: Sequence[_Track], seen: Sequence[PartMask], min_iou: float) -> dict[int, int]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -20,35 +16,22 @@ from tqdm import tqdm
 from ovps_core.checkpoints import LoadedModel
 from ovps_core.engines.chunking import decode_in_chunks, split
 from ovps_core.engines.cuda.postprocess import occupied_maps
-from ovps_core.engines.interface import MAX_QUERIES, Engine, EngineShape
-from ovps_core.engines.requirements import require_packages
+from ovps_core.engines.interface import MAX_QUERIES, EngineShape
+from ovps_core.engines.tensor_engine import TensorEngine
 from ovps_core.errors import BackendError, MissingDependencyError, UsageError
 from ovps_core.models.interface import query_logits
 from ovps_core.pipeline.postprocess.components import SegmentOptions, part_masks
 from ovps_core.pipeline.preprocess import RgbImage, to_batch, to_pixels
+from ovps_core.profiling.case import Result, Stage, TimedCase, Workload
+from ovps_core.profiling.objects import ObjectCase, object_inputs
 from ovps_core.profiling.peer import PEER_MODEL, HuggingFacePeer
 from ovps_core.profiling.workloads import RANDOM, camera_images, open_engine, open_model, queries
 from ovps_core.structures.numpy_view import as_numpy_view
+from ovps_core.structures.requirements import require_packages
 
-STAGES = ("preprocess", "encode", "decode", "postprocess")
-Stage = Callable[[str], AbstractContextManager[Any]]
-"""Context manager around a stage of a frame, such as a clock, made from the name of the stage."""
+AnyCase = TypeVar("AnyCase", bound="TimedCase[Any] | PeerCase")
 RANDOM_MASKS = 0.8  # quantile of the logits of random weights that is the threshold of their masks
 log = logging.getLogger(__name__)
-
-
-class Workload(NamedTuple):
-    """Input of a frame.
-
-    Attributes:
-        queries: number of queries.
-        size: (width, height) of the images.
-        cameras: number of images in one call.
-    """
-
-    queries: int
-    size: tuple[int, int]
-    cameras: int
 
 
 @dataclass(frozen=True)
@@ -65,6 +48,7 @@ class Sweep:
         peer: add Hugging Face's CLIPSeg; the model ``random:clipseg-vitb16`` then takes its weights.
         device: "auto", "cpu" or "cuda:N".
         calibration: images to calibrate mixed and int8 with; if empty, synthetic ones.
+        short_side: size of the short side of images for models of objects, pixels; None for the model's own.
     """
 
     models: Sequence[str]
@@ -76,6 +60,7 @@ class Sweep:
     peer: bool = False
     device: str = "auto"
     calibration: Sequence[RgbImage] = ()
+    short_side: int | None = None
 
     @property
     def workloads(self) -> list[Workload]:
@@ -84,60 +69,7 @@ class Sweep:
         return [Workload(*row) for row in rows]
 
 
-@dataclass
-class Result:
-    """Measurements of one case.
-
-    Attributes:
-        model, engine: names of both.
-        queries, size, cameras: see :class:`Workload`.
-        iou: mean mask IoU with PyTorch fp32.
-        memory_mb: memory that preparing the engine and its first frames added, MB: of the process, or on a GPU the
-            peak.
-        frames_ms: milliseconds, one row per round, one column per stage; the peer has only its network.
-    """
-
-    model: str
-    engine: str
-    queries: int
-    size: tuple[int, int]
-    cameras: int
-    iou: float = math.nan
-    memory_mb: float = math.nan
-    frames_ms: list[tuple[float, ...]] = field(default_factory=list)
-
-    @property
-    def totals(self) -> list[float]:
-        """Milliseconds of the frame of each round."""
-        return [sum(stages) for stages in self.frames_ms]
-
-    @property
-    def median(self) -> float:
-        """Median milliseconds of a frame."""
-        return float(np.median(self.totals))
-
-    @property
-    def spread(self) -> tuple[float, float]:
-        """First and third quartile of a frame, milliseconds."""
-        low, high = np.percentile(self.totals, [25, 75])
-        return float(low), float(high)
-
-    @property
-    def images_per_second(self) -> float:
-        """Images per second at the median."""
-        return 1000 * self.cameras / self.median
-
-    @property
-    def network(self) -> float:
-        """Median milliseconds of encoding and decoding alone."""
-        return self.stage("encode") + self.stage("decode")
-
-    def stage(self, name: str) -> float:
-        """Median milliseconds of one of :data:`STAGES`; the network of the peer is "encode"."""
-        return float(np.median([stages[STAGES.index(name)] for stages in self.frames_ms]))
-
-
-class Case:
+class Case(TimedCase[Tensor]):
     """An engine with images and queries, ready to run a frame.
 
     Args:
@@ -148,11 +80,10 @@ class Case:
     """
 
     def __init__(
-        self, result: Result, loaded: LoadedModel, engine: Engine, reference: Tensor
+        self, result: Result, loaded: LoadedModel, engine: TensorEngine, reference: Tensor
     ) -> None:
-        self.result = result
+        super().__init__(result, engine)
         self.model = loaded.model
-        self.engine = engine
         self.images = camera_images(result.cameras, *result.size)
         self.queries = loaded.query_encoder.encode(queries(result.queries))
         self.options = SegmentOptions(max_parts=1000)
@@ -182,34 +113,14 @@ class Case:
                 part_masks(one, self.queries.queries, height, width, self.options, "")
         return maps
 
-    def frame(self) -> Tensor:
-        """Run one frame, record its times and return its logits."""
-        times_ms: list[float] = []
-
-        @contextlib.contextmanager
-        def timed(_: str) -> Iterator[None]:
-            started = time.perf_counter()
-            yield
-            if self.engine.device.type == "cuda":
-                torch.cuda.synchronize(self.engine.device)
-            times_ms.append(1e3 * (time.perf_counter() - started))
-
-        maps = self.run(timed)
-        self.result.frames_ms.append(tuple(times_ms))
-        return maps
-
-    def warm_up(self) -> None:
-        """Run the first frames, which compile and allocate; record agreement and memory."""
-        if self.engine.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.engine.device)
-        before = _memory(self.engine)
+    def prepare(self) -> None:
+        """Compile and allocate."""
         size = self.model.spec.preprocessing.size
         self.engine.prepare(EngineShape(len(self.images), size, self.engine.max_queries))
-        for _ in range(2):
-            maps = self.frame()
-        self.result.memory_mb = (_memory(self.engine) - before) / 1e6
-        self.result.iou = _mean_iou(maps > 0, self.reference)
-        self.result.frames_ms.clear()
+
+    def compare(self, output: Tensor) -> None:
+        """Record the agreement of the masks with those of the reference."""
+        self.result.iou = _mean_iou(output > 0, self.reference)
 
 
 class PeerCase:
@@ -260,15 +171,20 @@ def measure(sweep: Sweep) -> list[Result]:
     require_packages("psutil", extra="bench")
     if sweep.peer and sweep.device != "cpu" and torch.cuda.is_available():
         raise UsageError("the peer runs on the CPU: compare engines there with --device cpu")
-    cases: list[Case | PeerCase] = []
+    cases: list[TimedCase[Any] | PeerCase] = []
     for name in sweep.models:
         peer = HuggingFacePeer() if sweep.peer and name == PEER_MODEL else None
         loaded = peer.twin() if peer else open_model(name)
-        expected = {workload: reference_maps(loaded, workload) for workload in sweep.workloads}
+        finds_objects = loaded.spec.detects_objects
+        expected = {} if finds_objects else {w: reference_maps(loaded, w) for w in sweep.workloads}
+        inputs = object_inputs(name, loaded, sweep) if finds_objects else []
         for engine_name in sweep.engines:
             try:
                 engine = open_engine(loaded, engine_name, sweep.device, sweep.calibration)
-                cases += _engine_cases(name, loaded, engine, expected)
+                if finds_objects:
+                    cases += _warm([ObjectCase(name, engine, each) for each in inputs])
+                else:
+                    cases += _engine_cases(name, loaded, engine, expected)
             except (BackendError, MissingDependencyError, UsageError) as error:
                 log.warning("%s left out: %s", engine_name, error)
         if peer:
@@ -280,14 +196,14 @@ def measure(sweep: Sweep) -> list[Result]:
 
 
 def _engine_cases(
-    name: str, loaded: LoadedModel, engine: Engine, expected: Mapping[Workload, Tensor]
+    name: str, loaded: LoadedModel, engine: TensorEngine, expected: Mapping[Workload, Tensor]
 ) -> list[Case]:
-    cases = [
-        Case(Result(name, str(engine), *workload), loaded, engine, maps)
-        for workload, maps in expected.items()
-    ]
-    _warm_up(cases)
-    return cases
+    return _warm(
+        [
+            Case(Result(name, str(engine), *workload), loaded, engine, maps)
+            for workload, maps in expected.items()
+        ]
+    )
 
 
 def _peer_cases(
@@ -300,13 +216,13 @@ def _peer_cases(
             pixels = to_pixels(camera_images(1, *size)[0], loaded.model.spec.preprocessing)
             result = Result(name, peer.name, count, size, 1)
             cases[count] = PeerCase(result, peer, loaded, maps, pixels)
-    _warm_up(cases.values())
-    return list(cases.values())
+    return _warm(list(cases.values()))
 
 
-def _warm_up(cases: Iterable[Case | PeerCase]) -> None:
-    for case in tqdm(list(cases), desc="warming up", leave=False):
+def _warm(cases: list[AnyCase]) -> list[AnyCase]:
+    for case in tqdm(cases, desc="warming up", leave=False):
         case.warm_up()
+    return cases
 
 
 @torch.inference_mode()
@@ -319,11 +235,3 @@ def reference_maps(loaded: LoadedModel, workload: Workload) -> Tensor:
     chunks = split(encoded.conditions, MAX_QUERIES)
     logits = decode_in_chunks(model.decode, features, encoded.conditions, chunks)
     return query_logits(logits, encoded.query_rows)
-
-
-def _memory(engine: Engine) -> int:
-    if engine.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(engine.device)
-    import psutil
-
-    return psutil.Process().memory_info().rss

@@ -11,10 +11,10 @@ from torch import Tensor
 from ovps_core.checkpoints.convert.clipseg import clipseg_values
 from ovps_core.checkpoints.convert.key_names import from_hugging_face
 from ovps_core.checkpoints.file import CheckpointInfo, LoadedModel, build_model
-from ovps_core.engines.requirements import require_packages
 from ovps_core.models.clipseg.model import CLIPSegConfig
 from ovps_core.models.text.tower import TextEncoder
 from ovps_core.structures.query import PartQuery
+from ovps_core.structures.requirements import require_packages
 
 PEER_MODEL = "random:clipseg-vitb16"
 """The model that takes the peer's weights when both are measured."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -14,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tabulate import tabulate
 
-from ovps_core.engines.requirements import require_packages
-from ovps_core.profiling.measure import STAGES, Result
+from ovps_core.profiling.case import STAGES, Result
 from ovps_core.profiling.peer import HuggingFacePeer
+from ovps_core.structures.requirements import require_packages
+from ovps_core.structures.whole_files import unfinished, write_json, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
     """Table rows, one per case.
 
     "x peer" and "network x peer" are the time of the peer's network over that of our whole frame, and over that of
-    our network alone, at the same number of queries.
+    our network alone, at the same number of queries. "agree" is :attr:`ovps_core.profiling.case.Result.agreement`.
     """
     peers = {
         (r.model, r.queries, r.size): r.median for r in results if r.engine == HuggingFacePeer.name
@@ -53,12 +53,24 @@ def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
                 "images/s": round(r.images_per_second, 2),
                 **{stage: round(r.stage(stage), 1) for stage in STAGES},
                 "IoU with fp32": round(r.iou, 4),
-                "MB": round(r.memory_mb) if r.memory_mb == r.memory_mb else "",
+                "agree": _known(r.agreement, 3),
+                "MB": _known(r.memory_mb),
+                "peak MB": _known(r.peak_mb),
                 "x peer": round(peer / r.median, 1) if peer else "",
                 "network x peer": round(peer / r.network, 1) if peer else "",
             }
         )
     return table
+
+
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with None for NaN, which JSON lacks."""
+    return {name: None if value != value else value for name, value in values.items()}
+
+
+def _known(value: float, digits: int | None = None) -> float | str:
+    """A rounded number, or nothing for NaN."""
+    return round(value, digits) if value == value else ""
 
 
 def markdown(results: Sequence[Result]) -> str:
@@ -73,16 +85,16 @@ def write(results: Sequence[Result], folder: Path) -> list[Path]:
         MissingDependencyError: matplotlib is not installed.
     """
     require_plots()
-    folder.mkdir(parents=True, exist_ok=True)
     table, data, plot = (folder / f"bench.{suffix}" for suffix in ("md", "json", "png"))
-    table.write_text(markdown(results))
+    write_whole(table, markdown(results))
     content = {
         "machine": machine(),
         "stages": STAGES,
-        "results": [asdict(result) for result in results],
+        "results": [_without_nan(asdict(result)) for result in results],
     }
-    data.write_text(json.dumps(content, indent=1))
-    draw(results, plot)
+    write_json(data, content)
+    with unfinished(plot) as beside:
+        draw(results, beside)
     return [table, data, plot]
 
 
@@ -106,7 +118,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
     for panel, name in zip(panels[0], varied, strict=True):
         _draw_panel(panel, results, name)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, format="png")
 
 
 def _draw_panel(panel: Axes, results: Sequence[Result], name: str) -> None:

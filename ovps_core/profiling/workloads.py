@@ -10,16 +10,21 @@ import cv2
 import numpy as np
 import torch
 
-from ovps_core.checkpoints import CheckpointInfo, LoadedModel, find_weights, load_model
+from ovps_core import checkpoints
+from ovps_core.checkpoints import CheckpointInfo, LoadedModel
 from ovps_core.engines import make_engine
 from ovps_core.engines.calibration import calibration_images
-from ovps_core.engines.interface import Engine
+from ovps_core.engines.tensor_engine import TensorEngine
 from ovps_core.errors import CheckpointError
+from ovps_core.models.catseg.config import CATSegConfig
 from ovps_core.models.clipseg.model import CLIPSegConfig
-from ovps_core.models.compact.model import PartFPNConfig
+from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.models.families import FAMILIES
-from ovps_core.models.interface import PartModel
+from ovps_core.models.network import PartModel
+from ovps_core.models.openseed.config import OpenSeeDConfig
+from ovps_core.models.partcatseg.model import PartCATSegConfig
 from ovps_core.models.partclipseg.model import PartCLIPSegConfig
+from ovps_core.models.text.tower import EmbeddingCache
 from ovps_core.pipeline.preprocess import RgbImage, to_batch
 from ovps_core.structures.query import PartQuery
 
@@ -42,12 +47,25 @@ def with_norm_statistics(model: PartModel) -> PartModel:
     return model.eval()
 
 
+def _move_zeros(model: PartModel) -> None:
+    """Give weights to layers that start at zero, so that boxes and sampled points depend on the image."""
+    for parameter in model.parameters():
+        if parameter.dim() > 1 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02)
+
+
 def _random(family: str, config: Any) -> LoadedModel:
     torch.manual_seed(0)
     model, query_encoder = FAMILIES[family].build(config)
     model.eval().requires_grad_(False)
     if family == "compact":
         with_norm_statistics(model)
+    if family == "openseed":
+        _move_zeros(model)
+    if query_encoder.text_encoder is not None:
+        query_encoder.text_encoder.cache = EmbeddingCache(
+            family
+        )  # in memory; names are asked for again
     return LoadedModel(model, query_encoder, CheckpointInfo(family, family, config))
 
 
@@ -61,6 +79,9 @@ RANDOM_MODELS: dict[str, Callable[[], LoadedModel]] = {
     "random:partclipseg-vitb16": lambda: _random(
         "partclipseg", PartCLIPSegConfig(out_indices=_LAYERS)
     ),
+    "random:catseg-vitb16": lambda: _random("catseg", CATSegConfig()),
+    "random:partcatseg-vitb16": lambda: _random("partcatseg", PartCATSegConfig()),
+    "random:openseed-swint": lambda: _random("openseed", OpenSeeDConfig()),
     "random:compact": lambda: _random("compact", _compact_config()),
 }
 
@@ -72,7 +93,7 @@ def open_model(name: str) -> LoadedModel:
         CheckpointError: no model has this name, or its weights are not on this machine.
     """
     if not name.startswith(RANDOM):
-        return load_model(find_weights(name))
+        return checkpoints.open_model(name).loaded
     if name not in RANDOM_MODELS:
         raise CheckpointError(f"no random model {name!r}; there are {', '.join(RANDOM_MODELS)}")
     return RANDOM_MODELS[name]()
@@ -80,14 +101,14 @@ def open_model(name: str) -> LoadedModel:
 
 def open_engine(
     loaded: LoadedModel, engine_name: str, device: str, calibration: Sequence[RgbImage] = ()
-) -> Engine:
+) -> TensorEngine:
     """Make an engine for a model by its name, "backend" or "backend:precision".
 
     Raises:
         BackendError, UsageError, MissingDependencyError: see :func:`ovps_core.engines.make_engine`.
     """
     backend, _, precision = engine_name.partition(":")
-    return make_engine(
+    engine = make_engine(
         loaded.model,
         query_encoder=loaded.query_encoder,
         backend=backend,
@@ -95,6 +116,8 @@ def open_engine(
         precision=precision or "auto",
         calibration=calibration,
     )
+    assert isinstance(engine, TensorEngine)  # a network in memory has no graphs beside it
+    return engine
 
 
 def queries(count: int) -> list[PartQuery]:

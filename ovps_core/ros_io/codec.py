@@ -7,6 +7,7 @@ Reading needs no library: messages of rclpy and of rosbags have the same fields.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,12 +16,12 @@ from numpy.typing import NDArray
 from ovps_core.errors import ImageError
 from ovps_core.language.parser import parse_query
 from ovps_core.pipeline.preprocess import RgbImage
-from ovps_core.ros_io.encodings import compressed_depth_to_m, compressed_to_rgb, to_depth_m, to_rgb
+from ovps_core.ros_io.compressed import compressed_depth_to_m, compressed_to_rgb
+from ovps_core.ros_io.encodings import to_depth_m, to_rgb
 from ovps_core.structures.boxes import Box
-from ovps_core.structures.camera import CameraIntrinsics
-from ovps_core.structures.masks import PartMask, PartMasks
+from ovps_core.structures.masks import BoxedMask, ObjectMask, PartMask, PartMasks
 from ovps_core.structures.part3d import Part3D
-from ovps_core.structures.query import PartQuery, RefusedQuery
+from ovps_core.structures.query import PartQuery, ReadAs, RefusedQuery
 
 PART_MASKS = "ovps_ros/msg/PartMasks"
 PARTS_3D = "ovps_ros/msg/Parts3D"
@@ -43,7 +44,7 @@ def image_rgb(message: Any) -> RgbImage:
         ImageError: the encoding is unknown, or the bytes do not fit the size.
     """
     if _is_compressed(message):
-        return compressed_to_rgb(message.data)
+        return compressed_to_rgb(message.data, message.format)
     return to_rgb(
         message.data, message.height, message.width, message.encoding, message.step,
         bool(message.is_bigendian),
@@ -75,15 +76,6 @@ def _is_compressed(message: Any) -> bool:
     return hasattr(message, "format")  # a raw Image has an encoding instead
 
 
-def camera_intrinsics(message: Any) -> CameraIntrinsics:
-    """Pinhole camera of a sensor_msgs/CameraInfo.
-
-    Raises:
-        CameraError: the camera was never calibrated.
-    """
-    return CameraIntrinsics.from_matrix(message.k, message.width, message.height)
-
-
 def nanoseconds(stamp: Any) -> int:
     """Nanoseconds of a builtin_interfaces/Time or Duration."""
     return int(stamp.sec) * _NANOSECONDS + int(stamp.nanosec)
@@ -97,9 +89,26 @@ def query_value(message: Any) -> PartQuery:
     """
     text = message.text or f"{message.object} {message.part}".strip()
     threshold = round(float(message.threshold), 6)  # 0.4 comes as 0.4000000059 from 32 bits
+    which = getattr(message, "which", "")
     if not message.object and not message.part:
-        return parse_query(text, threshold=threshold, max_parts=message.max_parts)
-    return PartQuery(text, message.object, message.part, threshold, message.max_parts)
+        query = parse_query(text, threshold=threshold, max_parts=message.max_parts)
+        return replace(query, which=which) if which else query
+    return PartQuery(
+        text, message.object, message.part, threshold, message.max_parts, which, **_reading(message)
+    )
+
+
+def _reading(message: Any) -> dict[str, Any]:
+    """Fields of an answered query that say how it was read; empty in a request and in older recordings."""
+    names = getattr(message, "read_as", None)
+    if names is None:
+        return {}
+    read_as = ReadAs(names.object, names.part)
+    return {
+        "read_as": read_as if read_as != ReadAs() else None,
+        "corrected": tuple(message.corrected),
+        "ignored": tuple(message.ignored),
+    }
 
 
 def refused_value(message: Any) -> RefusedQuery:
@@ -111,26 +120,56 @@ def masks_value(message: Any) -> PartMasks:
     """Part masks of an ovps_ros/PartMasks.
 
     Raises:
-        ImageError: the bytes of a mask do not fill its box.
+        ImageError: the bytes of a mask do not fill its box, or a box is not in the image.
+        QueryError: a query names nothing, or a number of it is out of range.
     """
     queries = tuple(query_value(query) for query in message.queries)
     parts = tuple(_part_value(part) for part in message.parts)
     refused = tuple(refused_value(query) for query in message.refused)
-    return PartMasks(message.height, message.width, queries, parts, message.model, refused)
+    objects = tuple(_object_value(found) for found in getattr(message, "objects", ()))
+    for found in (*parts, *objects):
+        _, _, right, bottom = found.box.corners
+        if right > message.width or bottom > message.height:
+            raise ImageError(
+                f"a mask in {found.box}, but its image has {message.width}x{message.height} pixels"
+            )
+    return PartMasks(message.height, message.width, queries, parts, message.model, refused, objects)
 
 
 def _part_value(message: Any) -> PartMask:
+    box, mask = _boxed_mask(message)
+    return PartMask(
+        message.id,
+        query_value(message.query),
+        float(message.score),
+        box,
+        mask,
+        message.track_id,
+        object_id=getattr(
+            message, "object_id", 0
+        ),  # recordings of earlier versions have no objects
+        margin=float(getattr(message, "margin", 0.0)),
+    )
+
+
+def _object_value(message: Any) -> ObjectMask:
+    box, mask = _boxed_mask(message)
+    score = float(message.score)
+    return ObjectMask(message.id, message.name, score, box, mask, message.track_id)
+
+
+def _boxed_mask(message: Any) -> tuple[Box, NDArray[np.bool_]]:
+    """Box and mask of an ovps_ros/PartMask or ovps_ros/ObjectMask."""
     roi = message.roi
     box = Box(roi.x_offset, roi.y_offset, roi.width, roi.height)
     data = np.asarray(message.mask.data, np.uint8)
-    if data.size != box.width * box.height:
+    size = int(message.mask.width), int(message.mask.height)
+    if size != (box.width, box.height) or data.size != box.area or not data.any():
         raise ImageError(
-            f"a mask of {data.size} bytes in a box of {box.width}x{box.height} pixels; "
-            "expected one byte per pixel"
+            f"a mask of {size[0]}x{size[1]} pixels and {data.size} bytes in a box of "
+            f"{box.width}x{box.height} pixels; expected the same size, one byte per pixel, and a pixel on the part"
         )
-    mask = data.reshape(box.height, box.width) > 0
-    query = query_value(message.query)
-    return PartMask(message.id, query, float(message.score), box, mask, message.track_id)
+    return box, data.reshape(box.height, box.width) > 0
 
 
 # Values to messages
@@ -188,6 +227,7 @@ class MessageEncoder:
 
     def query(self, query: PartQuery) -> Any:
         """ovps_ros/PartQuery."""
+        read_as = query.read_as or ReadAs()
         return self._make(
             "ovps_ros/msg/PartQuery",
             text=query.text,
@@ -195,6 +235,10 @@ class MessageEncoder:
             part=query.part,
             threshold=query.threshold,
             max_parts=query.max_parts,
+            which=query.which,
+            read_as=self._make("ovps_ros/msg/ReadAs", object=read_as.object, part=read_as.part),
+            corrected=list(query.corrected),
+            ignored=list(query.ignored),
         )
 
     def refused(self, query: RefusedQuery) -> Any:
@@ -224,6 +268,7 @@ class MessageEncoder:
             queries=list(queries.values()),
             refused=[self.refused(query) for query in masks.refused],
             parts=[self._part(part, header, queries[part.query]) for part in masks.parts],
+            objects=[self._object(found, header) for found in masks.objects],
             model=masks.model,
             latency=self._make("builtin_interfaces/msg/Duration", sec=sec, nanosec=nanosec),
         )
@@ -254,29 +299,45 @@ class MessageEncoder:
         )
 
     def _part(self, part: PartMask, header: Any, query: Any) -> Any:
-        box = part.box
         return self._make(
             "ovps_ros/msg/PartMask",
             id=part.id,
             track_id=part.track_id,
             query=query,
             score=float(part.score),
-            roi=self._make(
-                "sensor_msgs/msg/RegionOfInterest",
-                x_offset=box.x_offset,
-                y_offset=box.y_offset,
-                height=box.height,
-                width=box.width,
-                do_rectify=False,
-            ),
-            mask=self.image(part.mask.astype(np.uint8) * np.uint8(255), header),
+            **self._roi_and_mask(part, header),
+            object_id=part.object_id,
+            margin=float(part.margin),
         )
+
+    def _object(self, found: ObjectMask, header: Any) -> Any:
+        return self._make(
+            "ovps_ros/msg/ObjectMask",
+            id=found.id,
+            track_id=found.track_id,
+            name=found.name,
+            score=float(found.score),
+            **self._roi_and_mask(found, header),
+        )
+
+    def _roi_and_mask(self, found: BoxedMask, header: Any) -> dict[str, Any]:
+        box = found.box
+        roi = self._make(
+            "sensor_msgs/msg/RegionOfInterest",
+            x_offset=box.x_offset,
+            y_offset=box.y_offset,
+            height=box.height,
+            width=box.width,
+            do_rectify=False,
+        )
+        return {"roi": roi, "mask": self.image(found.mask.astype(np.uint8) * np.uint8(255), header)}
 
     def _part_3d(self, part: Part3D) -> Any:
         return self._make(
             "ovps_ros/msg/Part3D",
             id=part.id,
             track_id=part.track_id,
+            object_id=part.object_id,
             query=self.query(part.query),
             score=float(part.score),
             pose=self.pose(part.position, part.quaternion),

@@ -1,20 +1,20 @@
 """Decoding of ROS images: every common encoding to RGB, depth images to metres.
 
-Encodings are named as in ``sensor_msgs/image_encodings.hpp``. Results equal those of cv_bridge, which is not
-used because it needs a ROS installation.
+Encodings are named as in ``sensor_msgs/image_encodings.hpp``. cv_bridge converts colours where it is installed and
+works; elsewhere OpenCV does, with equal results.
 """
 
 from __future__ import annotations
 
 import array
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ovps_core.errors import ImageError
-from ovps_core.pipeline.preprocess import RgbImage
+from ovps_core.ros_io.bridge import find_bridge
 
 Bytes: TypeAlias = "bytes | bytearray | memoryview | array.array[int] | NDArray[np.uint8]"
 
@@ -28,15 +28,23 @@ _COLOUR: dict[str, tuple[int, int, int | None]] = {
     "8UC1": (1, 1, cv2.COLOR_GRAY2RGB),
     "rgb16": (2, 3, None),
     "bgr16": (2, 3, cv2.COLOR_BGR2RGB),
+    "rgba16": (2, 4, cv2.COLOR_RGBA2RGB),
+    "bgra16": (2, 4, cv2.COLOR_BGRA2RGB),
     "mono16": (2, 1, cv2.COLOR_GRAY2RGB),
     "yuv422": (1, 2, cv2.COLOR_YUV2RGB_UYVY),
     "uyvy": (1, 2, cv2.COLOR_YUV2RGB_UYVY),
     "yuv422_yuy2": (1, 2, cv2.COLOR_YUV2RGB_YUYV),
     "yuyv": (1, 2, cv2.COLOR_YUV2RGB_YUYV),
-    "bayer_rggb8": (1, 1, cv2.COLOR_BayerRGGB2RGB),
-    "bayer_bggr8": (1, 1, cv2.COLOR_BayerBGGR2RGB),
-    "bayer_gbrg8": (1, 1, cv2.COLOR_BayerGBRG2RGB),
-    "bayer_grbg8": (1, 1, cv2.COLOR_BayerGRBG2RGB),
+    **{
+        f"bayer_{pattern}{8 * size}": (size, 1, code)
+        for size in (1, 2)
+        for pattern, code in (
+            ("rggb", cv2.COLOR_BayerRGGB2RGB),
+            ("bggr", cv2.COLOR_BayerBGGR2RGB),
+            ("gbrg", cv2.COLOR_BayerGBRG2RGB),
+            ("grbg", cv2.COLOR_BayerGRBG2RGB),
+        )
+    },
 }
 _DEPTH = {"16UC1": 2, "mono16": 2, "32FC1": 4}
 
@@ -46,7 +54,7 @@ DEPTH_ENCODINGS = tuple(_DEPTH)
 
 def to_rgb(
     data: Bytes, height: int, width: int, encoding: str, step: int = 0, is_bigendian: bool = False
-) -> RgbImage:
+) -> NDArray[np.uint8]:
     """Convert the data of a ``sensor_msgs/Image`` to RGB uint8 [height, width, 3].
 
     The result of ``rgb8`` in writable memory is a view of ``data``, not a copy. Values of 16 bits are scaled
@@ -68,18 +76,32 @@ def to_rgb(
             f"image encoding {encoding!r} is not a colour image; expected one of "
             f"{', '.join(COLOUR_ENCODINGS)}"
         )
-    size, channels, code = _COLOUR[encoding]
+    size, channels, _ = _COLOUR[encoding]
     if encoding.startswith(("yuv", "uyvy", "yuyv")) and width % 2:
         raise ImageError(
             f"{encoding} image {width} pixels wide; pixels come in pairs, expected an even width"
         )
     rows = _rows(data, height, width, encoding, size, channels, step, is_bigendian)
-    if size == 2:
-        rows = np.asarray(cv2.convertScaleAbs(rows, alpha=255 / 65535), dtype=np.uint8)
-    pixels: RgbImage = rows.reshape(height, width, channels) if channels > 1 else rows
-    if code is not None:
-        pixels = np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), code), dtype=np.uint8)
+    samples = rows.reshape(height, width, channels) if channels > 1 else rows
+    pixels = _convert(samples, encoding)
     return pixels if pixels.flags.writeable else pixels.copy()  # PyTorch wants writable memory
+
+
+def _convert(samples: NDArray[Any], encoding: str) -> NDArray[np.uint8]:
+    """Samples [H, W] or [H, W, C] to RGB uint8 [H, W, 3]; those of ``rgb8`` are returned as they are."""
+    size, _, code = _COLOUR[encoding]
+    if code is None and size == 1:
+        return np.asarray(samples, np.uint8)
+    bridge = find_bridge().convert
+    if bridge is not None:
+        converted = bridge(samples, encoding)
+        if converted is not None:
+            return np.asarray(converted, np.uint8)
+    if code is not None:
+        samples = np.asarray(cv2.cvtColor(np.ascontiguousarray(samples), code), samples.dtype)
+    if size == 2:
+        samples = np.asarray(cv2.convertScaleAbs(samples, alpha=255 / 65535))
+    return np.asarray(samples, np.uint8)
 
 
 def to_depth_m(
@@ -115,55 +137,6 @@ def to_depth_m(
         depth *= depth_scale
     depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
     return depth
-
-
-def compressed_to_rgb(data: Bytes) -> RgbImage:
-    """Decode the data of a ``sensor_msgs/CompressedImage`` (JPEG, PNG, ...) to RGB uint8 [H, W, 3].
-
-    Raises:
-        ImageError: the data is not an image, or is damaged.
-    """
-    raw = np.frombuffer(data, np.uint8)
-    try:
-        image = cv2.imdecode(raw, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ImageError(f"{raw.size} bytes of a compressed image cannot be read as JPEG or PNG")
-    return np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
-
-
-def compressed_depth_to_m(
-    data: Bytes, format_name: str, depth_scale: float = 0.001
-) -> NDArray[np.float32]:
-    """Decode a depth image of ``compressed_depth_image_transport`` to metres, float32 [H, W].
-
-    The data is a 16-bit PNG after a header of 12 bytes: an enumeration and two floats a and b. 32-bit depth is
-    stored as a / depth + b.
-
-    Args:
-        data: bytes of the message.
-        format_name: field ``format`` of the message, such as "16UC1; compressedDepth png".
-        depth_scale: metres of one step of a 16-bit image.
-
-    Raises:
-        ImageError: the data is not such an image.
-    """
-    raw = np.frombuffer(data, np.uint8)
-    try:
-        values = cv2.imdecode(raw[12:], cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        values = None
-    if values is None or values.dtype != np.uint16 or values.ndim != 2:
-        raise ImageError(
-            f"{raw.size} bytes of format {format_name!r} cannot be read as compressedDepth; "
-            "expected a 16-bit PNG after a header of 12 bytes"
-        )
-    if format_name.startswith("32FC1"):
-        a, b = raw[4:12].view("<f4")
-        steps = np.where(values == 0, np.nan, values.astype(np.float32) - b)
-        return np.asarray(a / steps, np.float32)
-    return np.where(values == 0, np.float32(np.nan), values * np.float32(depth_scale))
 
 
 def _rows(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class Box:
@@ -21,6 +24,19 @@ class Box:
     width: int
     height: int
 
+    @classmethod
+    def of_mask(cls, mask: NDArray[np.bool_]) -> Box:
+        """Tight box around a mask bool [H, W] that has at least one pixel."""
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        left, top = int(columns[0]), int(rows[0])
+        return cls(left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1)
+
+    @property
+    def corners(self) -> tuple[int, int, int, int]:
+        """(x1, y1, x2, y2), where x2 and y2 are behind the last pixel."""
+        right, bottom = self.x_offset + self.width, self.y_offset + self.height
+        return self.x_offset, self.y_offset, right, bottom
+
     @property
     def area(self) -> int:
         """Number of pixels."""
@@ -34,6 +50,14 @@ class Box:
             slice(self.x_offset, self.x_offset + self.width),
         )
 
+    def moved(self, x: int, y: int) -> Box:
+        """The same box, moved by x and y pixels."""
+        return Box(self.x_offset + x, self.y_offset + y, self.width, self.height)
+
+    def relative_to(self, frame: Box) -> Box:
+        """The same box in the coordinates of the crop that ``frame`` cuts."""
+        return self.moved(-frame.x_offset, -frame.y_offset)
+
     def intersection(self, other: Box) -> Box | None:
         """Overlap with another box; None if there is none."""
         left = max(self.x_offset, other.x_offset)
@@ -43,3 +67,18 @@ class Box:
         if right <= left or bottom <= top:
             return None
         return Box(left, top, right - left, bottom - top)
+
+
+@dataclass(frozen=True)
+class ObjectBox:
+    """One object instance that was found by its box alone.
+
+    Attributes:
+        name: object name, as queried.
+        score: confidence, 0..1.
+        corners: (x1, y1, x2, y2) in pixels of the image; they may reach beyond it.
+    """
+
+    name: str
+    score: float
+    corners: tuple[float, float, float, float]

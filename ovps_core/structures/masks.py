@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,8 +12,33 @@ from ovps_core.structures.boxes import Box
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
 
+class BoxedMask:
+    """Mask in one image that is cut to its box; the fields are those of its subclasses.
+
+    Attributes:
+        id: value in a label image.
+        box: tight box in the full image.
+        mask: bool [box.height, box.width].
+    """
+
+    id: int
+    box: Box
+    mask: NDArray[np.bool_]
+
+    @property
+    def area(self) -> int:
+        """Number of pixels on the mask."""
+        return int(np.count_nonzero(self.mask))
+
+    def full(self, height: int, width: int) -> NDArray[np.bool_]:
+        """The mask in the full image, bool [height, width]."""
+        canvas = np.zeros((height, width), dtype=bool)
+        canvas[self.box.slices] = self.mask
+        return canvas
+
+
 @dataclass(frozen=True)
-class ObjectMask:
+class ObjectMask(BoxedMask):
     """One object instance in one image.
 
     Attributes:
@@ -22,6 +48,9 @@ class ObjectMask:
         box: tight box in the full image.
         mask: bool [box.height, box.width], True on the object.
         track_id: the same instance in other frames; 0 without tracking.
+        predicted_box: (x1, y1, x2, y2) in pixels of the image, as the model predicted it apart from the mask; it
+            may reach beyond the image. None if the model predicted none.
+        is_thing: an instance; False for a region of stuff such as sky, of which there is one per name.
     """
 
     id: int
@@ -30,10 +59,47 @@ class ObjectMask:
     box: Box
     mask: NDArray[np.bool_] = field(repr=False)
     track_id: int = 0
+    predicted_box: tuple[float, float, float, float] | None = None
+    is_thing: bool = True
 
 
 @dataclass(frozen=True)
-class PartMask:
+class ObjectMasks:
+    """All objects found in one image. ``objects`` may be empty: "nothing found" is an answer.
+
+    Attributes:
+        height, width: size of the full image, pixels.
+        names: the names that were asked for, things before stuff.
+        objects: in the order of their ids.
+        model: name and digest of the weights.
+    """
+
+    height: int
+    width: int
+    names: tuple[str, ...]
+    objects: tuple[ObjectMask, ...]
+    model: str
+
+    def of(self, name: str) -> tuple[ObjectMask, ...]:
+        """The objects of one name."""
+        return tuple(found for found in self.objects if found.name == name)
+
+    def label_image(self) -> NDArray[np.uint16]:
+        """Object id per pixel, uint16 [height, width]; 0 = no object. Where objects overlap the lower id wins."""
+        return _label_image(self.height, self.width, self.objects)
+
+    def as_part_masks(self) -> PartMasks:
+        """The objects as answers to one query per name, for code that draws or writes masks."""
+        queries = {name: PartQuery(name, object=name) for name in self.names}
+        parts = tuple(
+            PartMask(found.id, queries[found.name], found.score, found.box, found.mask)
+            for found in self.objects
+        )
+        return PartMasks(self.height, self.width, tuple(queries.values()), parts, self.model)
+
+
+@dataclass(frozen=True)
+class PartMask(BoxedMask):
     """One part in one image.
 
     Attributes:
@@ -44,6 +110,8 @@ class PartMask:
         mask: bool [box.height, box.width], True on the part.
         track_id: the same part in other frames; 0 without tracking.
         object_id: id of the :class:`ObjectMask` that the part belongs to; 0 without an object model.
+        margin: ``score`` minus that of the next best answer, -1..1: of another query for the same pixels, or of a
+            part of the same query that ``max_parts`` left out. Equal to ``score`` if there is none.
     """
 
     id: int
@@ -53,17 +121,7 @@ class PartMask:
     mask: NDArray[np.bool_] = field(repr=False)
     track_id: int = 0
     object_id: int = 0
-
-    @property
-    def area(self) -> int:
-        """Number of pixels on the part."""
-        return int(np.count_nonzero(self.mask))
-
-    def full(self, height: int, width: int) -> NDArray[np.bool_]:
-        """The mask in the full image, bool [height, width]."""
-        canvas = np.zeros((height, width), dtype=bool)
-        canvas[self.box.slices] = self.mask
-        return canvas
+    margin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,10 +160,15 @@ class PartMasks:
 
     def label_image(self) -> NDArray[np.uint16]:
         """Part id per pixel, uint16 [height, width]; 0 = no part. Where parts overlap the higher score wins."""
-        labels = np.zeros((self.height, self.width), dtype=np.uint16)
-        for part in reversed(self.parts):
-            labels[part.box.slices][part.mask] = part.id
-        return labels
+        return _label_image(self.height, self.width, self.parts)
+
+
+def _label_image(height: int, width: int, masks: Sequence[BoxedMask]) -> NDArray[np.uint16]:
+    """Id per pixel; where masks overlap, the first of them wins."""
+    labels = np.zeros((height, width), dtype=np.uint16)
+    for each in reversed(masks):
+        labels[each.box.slices][each.mask] = each.id
+    return labels
 
 
 def mask_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
@@ -130,18 +193,21 @@ def boxed_mask_iou(
         box_a, box_b: box of each mask in the full image.
         mask_a, mask_b: bool [box.height, box.width].
     """
-    shared = box_a.intersection(box_b)
-    if shared is None:
-        return 0.0
-    crops = []
-    for box, mask in ((box_a, mask_a), (box_b, mask_b)):
-        moved = Box(
-            shared.x_offset - box.x_offset,
-            shared.y_offset - box.y_offset,
-            shared.width,
-            shared.height,
-        )
-        crops.append(mask[moved.slices])
-    common = np.count_nonzero(crops[0] & crops[1])
+    common = _shared_pixels(box_a, mask_a, box_b, mask_b)
     union = np.count_nonzero(mask_a) + np.count_nonzero(mask_b) - common
     return float(common / union) if union else 0.0
+
+
+def shared_pixels(one: BoxedMask, other: BoxedMask) -> int:
+    """Number of pixels that both masks have."""
+    return _shared_pixels(one.box, one.mask, other.box, other.mask)
+
+
+def _shared_pixels(
+    box_a: Box, mask_a: NDArray[np.bool_], box_b: Box, mask_b: NDArray[np.bool_]
+) -> int:
+    shared = box_a.intersection(box_b)
+    if shared is None:
+        return 0
+    crops = mask_a[shared.relative_to(box_a).slices], mask_b[shared.relative_to(box_b).slices]
+    return int(np.count_nonzero(crops[0] & crops[1]))

@@ -1,18 +1,27 @@
-"""NumPy view of a tensor's memory."""
+"""NumPy and PyTorch arrays alike; PyTorch is not imported here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import numpy as np
 
 
-def as_numpy_view(tensor: Tensor) -> Any:
-    """View a tensor's memory as a NumPy array; a tensor on a GPU is returned unchanged.
+def as_numpy_view(tensor: Any) -> Any:
+    """View a tensor's memory as a NumPy array; an array, and a tensor on a GPU, are returned unchanged.
 
     Use it for small computations between two engine calls. After each parallel operation PyTorch's threads spin
     for milliseconds on cores that the next engine needs; docs/performance.md has the cost. NumPy has no such
     threads.
     """
-    return tensor if tensor.is_cuda else tensor.detach().numpy()
+    if isinstance(tensor, np.ndarray) or tensor.is_cuda:
+        return tensor
+    return tensor.detach().numpy()
+
+
+def new_empty(shape: Sequence[int], *, like: Any) -> Any:
+    """Uninitialised array or tensor of a shape, of the kind, type and device of ``like``."""
+    if isinstance(like, np.ndarray):
+        return np.empty(shape, like.dtype)
+    return like.new_empty(shape)

@@ -15,7 +15,8 @@ class Part3D:
     """Pose and extents of one part.
 
     Attributes:
-        id, track_id, query, score: as in the :class:`~ovps_core.structures.masks.PartMask` that was measured.
+        id, track_id, query, score, object_id: as in the :class:`~ovps_core.structures.masks.PartMask` that was
+            measured.
         pose: float64 [4, 4], part to camera; origin in the part's centre, x along its longest
             extent, z out of the surface to the camera, right-handed.
         size: float64 [3], extents along x, y, z, metres; along z only the visible extent.
@@ -31,6 +32,7 @@ class Part3D:
     size: NDArray[np.float64]
     depth_coverage: float
     indices: NDArray[np.uint32] = field(repr=False)
+    object_id: int = 0
 
     @property
     def position(self) -> NDArray[np.float64]:

@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ovps_core.errors import QueryError
+
+WHICH = (
+    "each",
+    "left",
+    "right",
+    "middle",
+    "top",
+    "bottom",
+    "nearest",
+    "farthest",
+    "largest",
+    "smallest",
+)
+"""Words that choose among the objects of one name. "each" means the best part of each object."""
+BY_DEPTH = ("nearest", "farthest")
+"""Those of them that need depth."""
+
+
+@dataclass(frozen=True)
+class ReadAs:
+    """Names that a model took a query for.
+
+    Attributes:
+        object: object name, or several in alphabetical order for a group: "fork, knife, spoon"; may be empty.
+        part: part name; may be empty.
+    """
+
+    object: str = ""
+    part: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.object} {self.part}".strip()
 
 
 @dataclass(frozen=True)
@@ -18,7 +50,15 @@ class PartQuery:
         object: object name, "knife"; empty for a part of any object.
         part: part name, "handle"; empty for the whole object.
         threshold: minimum score to report, 0..1; 0 uses the segmenter's threshold.
-        max_parts: maximum number of parts to report, best first; 0 reports all.
+        max_parts: maximum number of parts to report, best first; 0 reports all. With an object model it counts
+            for each object.
+        which: the objects that are meant, one of :data:`WHICH`; empty for all.
+        read_as: names that the model took the query for; None until a model has encoded it.
+        given: the query as it was given, if reading its words made another one or several of it.
+        corrected: words that the model took for misspellings, as they were written.
+        ignored: words of the phrase that change nothing in the answer: "please", "my".
+
+    Queries are equal if their words and numbers are, however they were read.
 
     Raises:
         QueryError: neither an object nor a part is given, or a number is out of range.
@@ -29,6 +69,11 @@ class PartQuery:
     part: str = ""
     threshold: float = 0.0
     max_parts: int = 0
+    which: str = ""
+    read_as: ReadAs | None = field(default=None, compare=False)
+    given: PartQuery | None = field(default=None, compare=False, repr=False)
+    corrected: tuple[str, ...] = field(default=(), compare=False)
+    ignored: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not self.object and not self.part:
@@ -38,6 +83,10 @@ class PartQuery:
             )
         if not 0.0 <= self.threshold <= 1.0:
             raise QueryError(f"the threshold of {self.text!r} is {self.threshold}; expected 0 to 1")
+        if self.which and self.which not in WHICH:
+            raise QueryError(
+                f"which of {self.text!r} is {self.which!r}; expected {', '.join(WHICH)}, or nothing for all"
+            )
         if self.max_parts < 0:
             raise QueryError(
                 f"max_parts of {self.text!r} is {self.max_parts}; expected 0 (all) or more"

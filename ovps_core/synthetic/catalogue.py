@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ovps_core.errors import DatasetError
 from ovps_core.synthetic.object_class import ObjectClass
 from ovps_core.synthetic.objects import (
@@ -56,15 +58,30 @@ HELD_OUT_OBJECT_PARTS: tuple[tuple[str, str], ...] = (
 """Object parts without labels in training; their objects and their parts have labels in other combinations."""
 
 
-def classes_of(level: Level) -> list[ObjectClass]:
-    """List the classes in scenes of a level: the tabletop ones, or all of them for "wild"."""
+_FITS_ON_TABLE = 0.5
+"""Longest side of an object that tabletop scenes have room for, metres."""
+
+
+def table_objects() -> tuple[str, ...]:
+    """List the names of all objects that fit on a table, of both levels."""
+    return tuple(c.name for c in OBJECT_CLASSES.values() if c.size <= _FITS_ON_TABLE)
+
+
+def classes_of(level: Level, names: Sequence[str] = ()) -> list[ObjectClass]:
+    """List the classes in scenes of a level: the tabletop ones, or all for "wild"; or those of given names.
+
+    Raises:
+        DatasetError: no class has one of the names.
+    """
+    if names:
+        return [object_class(name) for name in dict.fromkeys(names)]
     return [c for c in OBJECT_CLASSES.values() if level == "wild" or c.level == level]
 
 
-def object_parts_of(level: Level) -> list[tuple[str, str]]:
-    """List the (object, part) that part maps of a level may contain."""
-    names = {c.name for c in classes_of(level)}
-    return [(name, part) for name, part in OBJECT_PARTS if name in names]
+def object_parts_of(level: Level, names: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """List the (object, part) that part maps of a level, or of the classes of given names, may contain."""
+    shown = {c.name for c in classes_of(level, names)}
+    return [(name, part) for name, part in OBJECT_PARTS if name in shown]
 
 
 def object_class(name: str) -> ObjectClass:

@@ -43,7 +43,8 @@ def contact_sheet(
         cell = np.full((side + LEGEND_HEIGHT, 2 * side, 3), 255, np.uint8)
         cell[:side, :side] = scene.rgb
         cell[:side, side:] = scene.rgb // 3 + colours[scene.parts] // 3 * 2
-        for k, value in enumerate(np.unique(scene.parts[scene.parts > 0])[:MAX_LEGEND_ENTRIES]):
+        named = (scene.parts > 0) & (scene.parts <= len(object_parts))  # 255 is unknown
+        for k, value in enumerate(np.unique(scene.parts[named])[:MAX_LEGEND_ENTRIES]):
             pixels = int((scene.parts == value).sum())
             x, y = 4 + (k % 3) * (2 * side // 3), side + 11 + (k // 3) * 12
             cv2.rectangle(cell, (x, y - 7), (x + 7, y), colours[value].tolist(), -1)

@@ -6,21 +6,21 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ovps_core.errors import DatasetError
+from ovps_core.errors import DatasetError, OutputError
+from ovps_core.structures.whole_files import unfinished_folder, write_json
 from ovps_core.synthetic.catalogue import (
     HELD_OUT_OBJECT_PARTS,
-    OBJECT_PART_ID,
     classes_of,
     object_parts_of,
 )
-from ovps_core.synthetic.layout import PlacedItem
+from ovps_core.synthetic.label_maps import label_maps
 from ovps_core.synthetic.object_pool import ObjectPool, build_object_pool
 from ovps_core.synthetic.objects import clutter
 from ovps_core.synthetic.settings import (
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from ovps_core.synthetic.renderer import Renderer
     from ovps_core.synthetic.scan_scenes import ScanSettings
 
+_SCENES_PER_SECOND = 1.3  # of one process on an ordinary core
+
 SettingsT = TypeVar("SettingsT", "RenderSettings", "ScanSettings")
 
 
@@ -46,41 +48,33 @@ def _stream(settings: RenderSettings, shard: int, scene: int) -> np.random.Gener
 
 
 def shard_object_pool(settings: RenderSettings, shard: int) -> ObjectPool:
-    """Build the objects of a shard: one of each class of the level, and clutter."""
+    """Build the objects of a shard: one of each class that may be shown, and clutter."""
     rng = _stream(settings, shard, 0)
-    classes = [*classes_of(settings.level), *clutter.classes()]
+    classes = [*classes_of(settings.level, settings.objects), *clutter.classes()]
     if settings.assets:
         from ovps_core.synthetic.assets import asset_classes
 
         classes += asset_classes(settings.assets)
+    if settings.meshes:
+        from ovps_core.synthetic.mesh_folder import mesh_classes
+
+        own = mesh_classes(settings.meshes, settings.mesh_units)
+        classes += own * max(1, len(classes) // (4 * len(own)))  # a fifth of the pool
     return build_object_pool(classes, rng, settings.split, settings.size, settings.size)
 
 
-def label_maps(
-    pool: ObjectPool, placed: Sequence[PlacedItem], geoms: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, list[tuple[str, np.ndarray]]]:
-    """Convert geom ids to labels.
+def folder_object_parts(settings: RenderSettings) -> list[tuple[str, str]]:
+    """(object, part) of the pixel values from 1 on: those of the level, then those of the mesh files.
 
-    Args:
-        pool: the object pool that was rendered.
-        placed: the objects of the scene.
-        geoms: int32 [H, W] MuJoCo geom ids, -1 on empty pixels.
-
-    Returns:
-        Part map uint8 [H, W], object map uint8 [H, W], and each instance's name and pose [4, 4].
+    Raises:
+        DatasetError: the folder of meshes holds nothing usable.
     """
-    # One row more than geoms: the id -1 of empty pixels reads the last row, which stays 0.
-    object_part_of_geom = np.zeros(pool.model.ngeom + 1, np.uint8)
-    instance_of_geom = np.zeros(pool.model.ngeom + 1, np.uint8)
-    instances: list[tuple[str, np.ndarray]] = []
-    for p in placed:
-        if p.item.object_name == clutter.CLUTTER:
-            continue
-        instances.append((p.item.object_name, p.pose))
-        for part, geom in zip(p.item.parts, p.item.geoms, strict=True):
-            object_part_of_geom[geom] = OBJECT_PART_ID[(p.item.object_name, part.part)]
-            instance_of_geom[geom] = len(instances)
-    return object_part_of_geom[geoms], instance_of_geom[geoms], instances
+    own: list[tuple[str, str]] = []
+    if settings.meshes:
+        from ovps_core.synthetic.mesh_folder import mesh_object_parts
+
+        own = mesh_object_parts(settings.meshes)
+    return list(dict.fromkeys([*object_parts_of(settings.level, settings.objects), *own]))
 
 
 def render_shard(settings: RenderSettings, shard: int) -> list[Scene]:
@@ -123,7 +117,8 @@ def _render_scene(
         geoms, depth = renderer.geom_ids_and_depth()
     else:
         geoms = renderer.geom_ids()
-    parts, objects, instances = label_maps(pool, placed, geoms)
+    values = {pair: i for i, pair in enumerate(folder_object_parts(settings), start=1)}
+    parts, objects, instances = label_maps(pool, placed, geoms, values)
     if wild:
         rgb, parts, objects = apply_wild_effects(
             rgb,
@@ -141,17 +136,12 @@ def _render_scene(
 
 
 def save_shard(folder: str | Path, shard: int, scenes: Sequence[Scene]) -> int:
-    """Write the scenes of one shard below ``folder``; return their number."""
-    final = Path(folder) / f"shard_{shard:05d}"
-    partial = final.with_name(final.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    np.save(partial / "rgb.npy", np.stack([s.rgb for s in scenes]))
-    np.save(partial / "parts.npy", np.stack([s.parts for s in scenes]))
-    np.save(partial / "objects.npy", np.stack([s.objects for s in scenes]))
+    """Write the scenes of one shard below ``folder``, all or nothing; return their number.
+
+    Raises:
+        OutputError: the shard cannot be written.
+    """
     depth = [s.depth for s in scenes if s.depth is not None]
-    if depth:
-        np.save(partial / "depth.npy", np.stack(depth))
     records = [
         {
             "intrinsics": s.intrinsics.tolist(),
@@ -160,8 +150,14 @@ def save_shard(folder: str | Path, shard: int, scenes: Sequence[Scene]) -> int:
         }
         for s in scenes
     ]
-    (partial / "scenes.json").write_text(json.dumps(records))
-    os.replace(partial, final)
+    with unfinished_folder(Path(folder) / f"shard_{shard:05d}") as partial:
+        partial.mkdir()
+        np.save(partial / "rgb.npy", np.stack([s.rgb for s in scenes]))
+        np.save(partial / "parts.npy", np.stack([s.parts for s in scenes]))
+        np.save(partial / "objects.npy", np.stack([s.objects for s in scenes]))
+        if depth:
+            np.save(partial / "depth.npy", np.stack(depth))
+        write_json(partial / "scenes.json", records)
     return len(scenes)
 
 
@@ -191,9 +187,42 @@ def generate(out: str | Path, settings: RenderSettings, workers: int = 1) -> Pat
         BackendError: off-screen OpenGL cannot start here.
     """
     out = Path(out)
-    object_parts = object_parts_of(settings.level)
-    write_folder(out, settings, object_parts, _write_shard, workers)
+    write_folder(out, settings, folder_object_parts(settings), _write_shard, workers)
     return out
+
+
+def announce(folders: Mapping[Path, RenderSettings], workers: int) -> str:
+    """Say how many scenes are still to be rendered, and about how much disk and time they take.
+
+    Args:
+        folders: settings of each folder; shards that are there already are not counted.
+        workers: number of processes.
+
+    Raises:
+        OutputError: the disk has no room for them.
+    """
+    count, size = 0, 0
+    for folder, settings in folders.items():
+        left = sum(_shard_length(settings, shard) for shard in _missing_shards(folder, settings))
+        count += left
+        size += left * settings.bytes_per_scene
+    place = Path(os.path.commonpath([folder.absolute() for folder in folders]))
+    free = shutil.disk_usage(next(p for p in (place, *place.parents) if p.exists())).free
+    text = f"{count} scenes to render: {size / 1e9:.1f} GB in {place}"
+    if size > free:
+        raise OutputError(f"{text}, but the disk has {free / 1e9:.1f} GB left; render fewer scenes")
+    hours = count / (_SCENES_PER_SECOND * workers) / 3600
+    time = f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.0f} min"
+    return f"{text}, about {time} with {workers} processes"
+
+
+def _missing_shards(out: Path, settings: RenderSettings | ScanSettings) -> list[int]:
+    shards = range(-(-settings.count // SCENES_PER_SHARD))
+    return [shard for shard in shards if not (out / f"shard_{shard:05d}").exists()]
+
+
+def _shard_length(settings: RenderSettings | ScanSettings, shard: int) -> int:
+    return min(SCENES_PER_SHARD, settings.count - shard * SCENES_PER_SHARD)
 
 
 def write_folder(
@@ -223,13 +252,10 @@ def write_folder(
 
     choose_backend()
     out.mkdir(parents=True, exist_ok=True)
-    _write_header(out, asdict(settings), object_parts)
-    shards = range(-(-settings.count // SCENES_PER_SHARD))
-    missing = [s for s in shards if not (out / f"shard_{s:05d}").exists()]
-    tasks = [(settings, str(out), s) for s in missing]
-    done = settings.count - sum(
-        min(SCENES_PER_SHARD, settings.count - s * SCENES_PER_SHARD) for s in missing
-    )
+    _write_header(out, settings, object_parts)
+    missing = _missing_shards(out, settings)
+    tasks = [(settings, str(out), shard) for shard in missing]
+    done = settings.count - sum(_shard_length(settings, shard) for shard in missing)
     with tqdm(total=settings.count, initial=done, unit="scene", desc=settings.level) as bar:
         if workers <= 1:
             for task in tasks:
@@ -242,8 +268,9 @@ def write_folder(
 
 
 def _write_header(
-    out: Path, settings: dict[str, Any], object_parts: Sequence[tuple[str, str]]
+    out: Path, given: RenderSettings | ScanSettings, object_parts: Sequence[tuple[str, str]]
 ) -> None:
+    settings = _with_lists(asdict(given))
     header: dict[str, Any] = {
         "format": FORMAT,
         "settings": settings,
@@ -254,8 +281,10 @@ def _write_header(
     path = out / "scenes.json"
     if path.exists():
         found = json.loads(path.read_text())
+        # The defaults stand for settings that are newer than the folder.
+        defaults = _with_lists({f.name: f.default for f in fields(given)})
         # A longer run continues a shorter one when its last shard was full.
-        known = {**found["settings"], "count": settings["count"]}
+        known = {**defaults, **found["settings"], "count": settings["count"]}
         if known != settings or found["pairs"] != header["pairs"]:
             raise DatasetError(
                 f"{out} holds scenes of other settings ({found['settings']}); requested "
@@ -266,4 +295,9 @@ def _write_header(
             shutil.rmtree(out / f"shard_{old // SCENES_PER_SHARD:05d}", ignore_errors=True)
         if settings["count"] < old:
             return
-    path.write_text(json.dumps(header, indent=1))
+    write_json(path, header)
+
+
+def _with_lists(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values as JSON holds them, with a list for each tuple."""
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}

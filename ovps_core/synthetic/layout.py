@@ -51,11 +51,19 @@ def arrange_on_table(
     rng: np.random.Generator,
     already_placed: Sequence[PlacedItem] = (),
     reach: float = TABLE_REACH,
+    spacing: float = 0.0,
 ) -> list[PlacedItem]:
     """Put items on the table beside those that are already placed.
 
     Each item is pushed from the middle along a random direction until its footprint is free. An
     item that finds no room within ``reach`` metres is left out.
+
+    Args:
+        items: the objects.
+        rng: draws poses and directions.
+        already_placed: objects that keep their places.
+        reach: metres from the middle.
+        spacing: metres by which the outline of every item is widened, so that neighbours keep a distance.
 
     Returns:
         ``already_placed`` followed by the items that found room.
@@ -67,6 +75,8 @@ def arrange_on_table(
         turn = rotation_about_z(rng.uniform(0, 2 * np.pi))
         outline = stable.footprint @ turn[:2, :2].T.astype(np.float32)
         outline = cv2.convexHull((outline * 1.04).astype(np.float32))[:, 0]
+        away = outline - outline.mean(0)
+        outline = outline + spacing * away / np.linalg.norm(away, axis=1, keepdims=True)
         angle = rng.uniform(0, 2 * np.pi)
         step = np.array([np.cos(angle), np.sin(angle)])
         gap = rng.uniform(0.0, 0.02) if placed else 0.0

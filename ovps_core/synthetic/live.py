@@ -28,6 +28,21 @@ _MAX_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
+class VisibleObject:
+    """One object of a frame, with its visible pixels.
+
+    Attributes:
+        name: object name.
+        mask: bool [H, W], the whole object; all False if it is hidden or out of view.
+        parts: bool [H, W] of each of its parts.
+    """
+
+    name: str
+    mask: np.ndarray
+    parts: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Frame:
     """One frame of the simulated camera with its ground truth.
 
@@ -37,6 +52,7 @@ class Frame:
         intrinsics: float64 [3, 3] pixels; pixel centres at integer coordinates, no distortion.
         camera_pose: float64 [4, 4], optical frame (x right, y down, z forward) to world.
         masks: bool [H, W] of each (object, part); the key (object, "") holds the whole object.
+        objects: the objects one by one, in the order in which they were named.
     """
 
     rgb: np.ndarray
@@ -44,6 +60,7 @@ class Frame:
     intrinsics: np.ndarray
     camera_pose: np.ndarray
     masks: dict[tuple[str, str], np.ndarray]
+    objects: tuple[VisibleObject, ...] = ()
 
 
 class LiveScene:
@@ -65,6 +82,7 @@ class LiveScene:
         seed: int = 0,
         width: int = 640,
         height: int = 480,
+        spacing: float = 0.0,
     ) -> None:
         """Place the objects on the table.
 
@@ -73,6 +91,7 @@ class LiveScene:
             seed: seed of shapes, colours, positions, lights and the orbit.
             width: of the frames, pixels.
             height: of the frames, pixels.
+            spacing: metres that each object keeps free around it; 0 lets neighbours touch.
 
         Raises:
             DatasetError: an object is unknown.
@@ -88,7 +107,7 @@ class LiveScene:
         self.width, self.height = width, height
         rng = np.random.default_rng([seed, len(objects)])
         self._pool = build_object_pool(classes, rng, "test", width, height, samples=0)
-        self._placed = self._place_all(rng)
+        self._placed = self._place_all(rng, spacing)
         self._points = np.vstack([p.points for p in self._placed])
         self._start = rng.uniform(0, 2 * np.pi)
         self._elevation = np.radians(rng.uniform(42, 52))
@@ -100,9 +119,9 @@ class LiveScene:
         set_lights(self._pool, rng)
         self._renderer = Renderer(self._pool, width, height)
 
-    def _place_all(self, rng: np.random.Generator) -> list[PlacedItem]:
+    def _place_all(self, rng: np.random.Generator, spacing: float) -> list[PlacedItem]:
         for _ in range(_MAX_ATTEMPTS):
-            placed = arrange_on_table(self._pool.items, rng)
+            placed = arrange_on_table(self._pool.items, rng, spacing=spacing)
             if len(placed) == len(self._pool.items):
                 return placed
         names = [item.object_name for item in self._pool.items]
@@ -133,13 +152,13 @@ class LiveScene:
         rgb = self._renderer.rgb()
         geoms, depth = self._renderer.geom_ids_and_depth()
         masks: dict[tuple[str, str], np.ndarray] = {}
-        for p in self._placed:
-            name = p.item.object_name
-            for part, geom in zip(p.item.parts, p.item.geoms, strict=True):
-                mask = geoms == geom
-                for key in ((name, part.part), (name, "")):
-                    masks[key] = masks[key] | mask if key in masks else mask
-        return Frame(rgb, depth, camera.intrinsics(self.width, self.height), camera.pose, masks)
+        objects = tuple(_visible(placed, geoms) for placed in self._placed)
+        for found in objects:
+            for part, mask in (*found.parts.items(), ("", found.mask)):
+                key = found.name, part
+                masks[key] = masks[key] | mask if key in masks else mask
+        intrinsics = camera.intrinsics(self.width, self.height)
+        return Frame(rgb, depth, intrinsics, camera.pose, masks, objects)
 
     def part_points(self, object_name: str, part_name: str, count: int = 4000) -> np.ndarray:
         """Sample points float32 [count, 3] on a part's true surface, world frame, metres.
@@ -173,3 +192,13 @@ class LiveScene:
     def close(self) -> None:
         """Free the scene's OpenGL objects."""
         self._renderer.close()
+
+
+def _visible(placed: PlacedItem, geoms: np.ndarray) -> VisibleObject:
+    """The pixels of an object in a map of geometry ids [H, W]."""
+    parts: dict[str, np.ndarray] = {}
+    for part, geom in zip(placed.item.parts, placed.item.geoms, strict=True):
+        mask = geoms == geom
+        parts[part.part] = parts[part.part] | mask if part.part in parts else mask
+    whole = np.any(list(parts.values()), axis=0)
+    return VisibleObject(placed.item.object_name, whole, parts)

@@ -38,6 +38,7 @@ class PoolItem:
 
     Attributes:
         object_name: name of its class; "" for unlabelled clutter.
+        size: typical longest side of its class, metres.
         has_front: its front, towards -x, mostly faces the camera.
         parts: its parts.
         geoms: MuJoCo geom id of each part.
@@ -46,6 +47,7 @@ class PoolItem:
     """
 
     object_name: str
+    size: float
     has_front: bool
     parts: tuple[PartMesh, ...]
     geoms: tuple[int, ...]
@@ -111,6 +113,7 @@ def build_object_pool(
     items = tuple(
         PoolItem(
             object_name=c.name,
+            size=c.size,
             has_front=c.has_front,
             parts=parts,
             geoms=tuple(geom_id(f"item{i}_{k}") for k in range(len(parts))),

@@ -11,6 +11,13 @@ import numpy as np
 from ovps_core.errors import DatasetError
 from ovps_core.synthetic.settings import FORMAT, Scene
 
+_HEADER = "scenes.json"
+
+
+def is_rendered(folder: Path) -> bool:
+    """True for a folder of rendered scenes, False for labelled photographs."""
+    return (folder / _HEADER).is_file()
+
 
 class RenderedScenes:
     """Sequence of the scenes in a folder that ``generate`` wrote; arrays are memory-mapped.
@@ -29,7 +36,7 @@ class RenderedScenes:
             DatasetError: the folder holds no rendered scenes, or a shard is missing.
         """
         self.folder = Path(folder)
-        header_path = self.folder / "scenes.json"
+        header_path = self.folder / _HEADER
         if not header_path.is_file():
             raise DatasetError(
                 f"{self.folder} holds no rendered scenes (no scenes.json). Make some with "

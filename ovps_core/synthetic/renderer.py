@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes.util
 import importlib
 import os
@@ -60,6 +61,7 @@ class OffscreenContexts:
 
     def _create(self, width: int, height: int) -> Any:
         backend = choose_backend()
+        _load_triton_first()
         try:
             # Import the backend's module itself: mujoco chooses only once, at its first import.
             os.environ.setdefault("PYOPENGL_PLATFORM", backend)
@@ -71,6 +73,16 @@ class OffscreenContexts:
         # OSMesa's own clean-up at interpreter exit runs too late to find its library.
         atexit.register(context.free)
         return context
+
+
+def _load_triton_first() -> None:
+    """Load the compiler of PyTorch before the drawing library.
+
+    Both bring a copy of LLVM. In the other order the process ends with a segmentation fault when PyTorch
+    loads Triton.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module("triton._C.libtriton")
 
 
 OFFSCREEN_CONTEXTS = OffscreenContexts()

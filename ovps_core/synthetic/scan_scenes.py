@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ovps_core.errors import DatasetError, OvpsError
-from ovps_core.synthetic.backdrops import IGNORED, Backdrops, replace_background
+from ovps_core.synthetic.backdrops import Backdrops, replace_background
 from ovps_core.synthetic.catalogue import classes_of
 from ovps_core.synthetic.generate import save_shard, write_folder
+from ovps_core.synthetic.label_maps import UNSURE, label_maps
 from ovps_core.synthetic.layout import PlacedItem, arrange_on_table
 from ovps_core.synthetic.lens import simulate_photograph
 from ovps_core.synthetic.materials import table_textures
@@ -26,7 +27,7 @@ from ovps_core.synthetic.object_class import ObjectClass
 from ovps_core.synthetic.object_pool import TABLE_HALF_SIZE, ObjectPool, build_object_pool
 from ovps_core.synthetic.objects import clutter
 from ovps_core.synthetic.objects.clutter import CLUTTER
-from ovps_core.synthetic.scans import SCAN_OBJECT_PARTS, UNSURE, scan_classes
+from ovps_core.synthetic.scans import SCAN_OBJECT_PARTS, scan_classes
 from ovps_core.synthetic.scene import assign_materials, populate_renderer, set_lights
 from ovps_core.synthetic.settings import (
     SCENES_PER_SHARD,
@@ -211,38 +212,6 @@ def _vary_lights(pool: ObjectPool, rng: np.random.Generator) -> None:
         pool.model.light_ambient[i] *= rng.uniform(0.7, 1.3)
 
 
-def scan_label_maps(
-    pool: ObjectPool, placed: Sequence[PlacedItem], geoms: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, list[tuple[str, np.ndarray]]]:
-    """Convert geom ids to labels, as ``generate.label_maps`` does, but with unknown content.
-
-    Args:
-        pool: the object pool that was rendered.
-        placed: the objects of the scene.
-        geoms: int32 [H, W] MuJoCo geom ids, -1 on empty pixels.
-
-    Returns:
-        Part map uint8 [H, W], object map uint8 [H, W], and each instance's name and pose [4, 4].
-        Scans without part labels, and parts outside of SCAN_OBJECT_PARTS, are IGNORED.
-    """
-    # One row more than geoms: the id -1 of empty pixels reads the last row, which stays 0.
-    object_part_of_geom = np.zeros(pool.model.ngeom + 1, np.uint8)
-    instance_of_geom = np.zeros(pool.model.ngeom + 1, np.uint8)
-    instances: list[tuple[str, np.ndarray]] = []
-    for p in placed:
-        name = p.item.object_name
-        if name == CLUTTER:
-            continue
-        if name == UNSURE:
-            object_part_of_geom[list(p.item.geoms)] = IGNORED
-            continue
-        instances.append((name, p.pose))
-        for part, geom in zip(p.item.parts, p.item.geoms, strict=True):
-            object_part_of_geom[geom] = SCAN_OBJECT_PART_ID.get((name, part.part), IGNORED)
-            instance_of_geom[geom] = len(instances)
-    return object_part_of_geom[geoms], instance_of_geom[geoms], instances
-
-
 def _render_scene(
     settings: ScanSettings,
     pool: ObjectPool,
@@ -253,7 +222,7 @@ def _render_scene(
     placed, camera = compose_scan_scene(pool, scan_count, rng)
     renderer.update()
     rgb, geoms = renderer.rgb(), renderer.geom_ids()
-    parts, objects, instances = scan_label_maps(pool, placed, geoms)
+    parts, objects, instances = label_maps(pool, placed, geoms, SCAN_OBJECT_PART_ID)
     is_background = (geoms < 0) | (geoms == pool.floor_geom)
     if rng.random() < 0.25:
         is_background |= geoms == pool.table_geom

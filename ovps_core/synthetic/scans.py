@@ -18,8 +18,10 @@ import numpy as np
 import trimesh
 from PIL import Image
 
-from ovps_core.errors import DatasetError
+from ovps_core.errors import DatasetError, ImageError
+from ovps_core.structures.image_files import load_image
 from ovps_core.synthetic.catalogue import OBJECT_CLASSES, OBJECT_PARTS
+from ovps_core.synthetic.label_maps import UNSURE
 from ovps_core.synthetic.object_class import OWN_TEXTURE, ObjectClass, PartMesh, ShapeRng
 from ovps_core.synthetic.objects.clutter import CLUTTER
 from ovps_core.synthetic.path_traced.scans import (
@@ -30,9 +32,6 @@ from ovps_core.synthetic.path_traced.scans import (
 )
 from ovps_core.synthetic.path_traced.scans import CLUTTER as KNOWN_CLUTTER
 from ovps_core.synthetic.settings import Split
-
-UNSURE = "?"
-"""Object name of scans that may show a known object but have no part labels."""
 
 SCAN_OBJECT_PARTS: tuple[tuple[str, str], ...] = (
     *OBJECT_PARTS,
@@ -268,13 +267,14 @@ def load_mesh(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=256)
 def load_texture(folder: Path) -> np.ndarray | None:
-    """Read a scan's texture, RGB uint8 [512, 512, 3]; None without one."""
+    """Read a scan's texture, RGB uint8 [512, 512, 3]; None without one that can be read."""
     for path in (folder / name for name in _TEXTURE_FILES):
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
-        if image is not None:
-            side = (_TEXTURE_SIDE, _TEXTURE_SIDE)
-            small = cv2.resize(image, side, interpolation=cv2.INTER_AREA)
-            return np.ascontiguousarray(small[..., ::-1])
+        try:
+            image = load_image(path)
+        except ImageError:
+            continue
+        side = (_TEXTURE_SIDE, _TEXTURE_SIDE)
+        return np.asarray(cv2.resize(image, side, interpolation=cv2.INTER_AREA), np.uint8)
     return None
 
 

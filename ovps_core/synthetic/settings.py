@@ -35,6 +35,9 @@ class RenderSettings:
         depth: also write metric depth.
         backgrounds: folder of background photos for wild scenes; "" paints noise.
         assets: folder with the part-split meshes of ``assets.ASSETS``, for wild training scenes.
+        meshes: folder with further objects, a mesh file for each part; see :mod:`ovps_core.synthetic.mesh_folder`.
+        mesh_units: "m" or "mm", of the numbers in these files.
+        objects: names of the classes to show; empty for those of the level.
 
     Raises:
         DatasetError: a value is out of range, or two settings contradict each other.
@@ -48,6 +51,9 @@ class RenderSettings:
     depth: bool = False
     backgrounds: str = ""
     assets: str = ""
+    meshes: str = ""
+    mesh_units: Literal["m", "mm"] = "m"
+    objects: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check ranges and combinations."""
@@ -71,6 +77,11 @@ class RenderSettings:
                 "Assets have one shape each, so only training may see them; leave them out for "
                 f"{self.split!r}."
             )
+
+    @property
+    def bytes_per_scene(self) -> int:
+        """Size of a scene on disk: colour, part map and object map of 8 bits, depth of 32."""
+        return self.size**2 * (3 + 1 + 1 + (4 if self.depth else 0))
 
 
 @dataclass(frozen=True)

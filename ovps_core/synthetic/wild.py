@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ovps_core.errors import DatasetError
+from ovps_core.errors import DatasetError, ImageError
+from ovps_core.structures.image_files import load_image
 from ovps_core.synthetic.camera_effects import simulate_poor_camera
-from ovps_core.synthetic.catalogue import OBJECT_CLASSES
 from ovps_core.synthetic.layout import TABLE_REACH, PlacedItem, arrange_on_table
 from ovps_core.synthetic.materials import MATERIAL_KINDS
 from ovps_core.synthetic.object_pool import TABLE_HALF_SIZE, ObjectPool, PoolItem
@@ -40,9 +40,7 @@ def compose_wild(
     """
     named = [item for item in pool.items if item.object_name != CLUTTER]
     large = rng.random() < 0.27
-    candidates = [
-        item for item in named if (OBJECT_CLASSES[item.object_name].size > LARGE) == large
-    ]
+    candidates = [item for item in named if (item.size > LARGE) == large]
     n = 1 + int(rng.choice(len(COUNT_WEIGHTS), p=COUNT_WEIGHTS))
     order = rng.permutation(len(candidates))
     chosen = [candidates[i] for i in order[: min(n, 3) if large else n]]
@@ -143,13 +141,15 @@ def background_files(folder: str) -> tuple[str, ...]:
 @lru_cache(maxsize=64)
 def _load_photo(path: str) -> np.ndarray | None:
     """Read a photo as RGB uint8 [H, W, 3], its longer side at most 512; None if damaged."""
-    image = cv2.imread(path, cv2.IMREAD_COLOR)
-    if image is None:
+    try:
+        image = load_image(path)
+    except ImageError:
         return None
     scale = 512 / max(image.shape[:2])
     if scale < 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(image[..., ::-1])
+        smaller = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return np.asarray(smaller, np.uint8)
+    return image
 
 
 def background(folder: str, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -5,7 +5,7 @@ Run it with ``python -m ovps_ros.tools.demo``. Like a robot, it publishes querie
 
 from __future__ import annotations
 
-from ovps_ros.interrupts import end_quietly_on_interrupt
+from ovps_ros.interrupts import end_quietly_on_interrupt, forget_interrupt
 
 if __name__ == "__main__":
     end_quietly_on_interrupt()
@@ -32,19 +32,28 @@ from tabulate import tabulate
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.errors import OvpsError
+from ovps_core.evaluation.household import HOUSEHOLD
 from ovps_core.pipeline.drawing import draw_masks
 from ovps_core.pipeline.preprocess import RgbImage, image_paths
 from ovps_core.ros_io.codec import image_rgb, masks_value, nanoseconds
+from ovps_core.structures.image_files import save_image
 from ovps_core.structures.masks import PartMasks, mask_iou
 from ovps_core.structures.query import PartQuery
+from ovps_core.structures.whole_files import unfinished, write_whole
 from ovps_ros.msg import PartMasks as PartMasksMsg
+from ovps_ros.msg import Parts3D
 from ovps_ros.run_node import rclpy_session
 from ovps_ros.tools.processes import NodeProcesses, isolate_ros_domain
-from ovps_ros.tools.record import MaskRecorder
+from ovps_ros.tools.record import Recorder
 from ovps_ros.tools.sim_camera import PHOTO_SECONDS
 
+OBJECTS = ["knife", "knife", "mug", "mug"]
+SEED, SPACING = 6, 0.03
+"""Arrangement of the objects: all four handles are in view."""
 FIRST = "knife handle, mug handle"
-SECOND = "knife handle, mug handle, pan handle"
+SECOND = "handle of each knife, mug handle, left mug's rim"
+FIRST_RECORDED = "mug rim, mug body"
+SECOND_RECORDED = "mug body, bottle body, bottle cap"
 _START_TIMEOUT = 120.0  # seconds that a program may take to start
 _KEPT = 60  # images and ground truths that wait for their masks
 _FILM_FRAMES, _FILM_WIDTH, _FILM_HEIGHT = 40, 480, 360
@@ -66,6 +75,7 @@ class DemoResult:
         ious: per query, mask IoU with the ground truth of each image.
         film: images with masks, scaled for the animation.
         picture: the last image with masks.
+        places: rows of the table of parts in space, from the image with most handles of objects.
     """
 
     first_at: float = 0.0
@@ -75,6 +85,7 @@ class DemoResult:
     ious: dict[str, list[float]] = field(default_factory=dict)
     film: list[RgbImage] = field(default_factory=list)
     picture: RgbImage | None = None
+    places: list[list[str]] = field(default_factory=list)
 
 
 class DemoMonitor(Node):
@@ -84,16 +95,18 @@ class DemoMonitor(Node):
         recorder: recorder of all masks.
     """
 
-    def __init__(self, recorder: MaskRecorder) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         super().__init__("demo")
         self.result = DemoResult()
         self._images: dict[int, Image] = {}
         self._truths: dict[int, PartMasksMsg] = {}
+        self._masks: dict[int, PartMasksMsg] = {}
         self._recorder = recorder
         self.queries = self.create_publisher(String, "/ovps/query", 10)
         self.create_subscription(Image, "image", self._on_image, qos_profile_sensor_data)
         self.create_subscription(PartMasksMsg, "/sim_camera/truth", self._on_truth, 10)
         self.create_subscription(PartMasksMsg, "/ovps/masks", self._on_masks, 10)
+        self.create_subscription(Parts3D, "/ovps/parts_3d", self._on_places, 10)
 
     @property
     def sees_camera(self) -> bool:
@@ -106,20 +119,34 @@ class DemoMonitor(Node):
     def _on_truth(self, message: PartMasksMsg) -> None:
         _keep(self._truths, message)
 
+    def _on_places(self, message: Parts3D) -> None:
+        """Keep the places of the parts; the masks of the same stamp came before and name the objects."""
+        masks = self._masks.get(nanoseconds(message.header.stamp))
+        names = {found.id: found for found in masks.objects} if masks is not None else {}
+        rows = []
+        for part in message.parts:
+            if part.object_id in names:
+                found, at = names[part.object_id], part.pose.position
+                place = f"{at.x:+.3f} {at.y:+.3f} {at.z:.3f}"
+                rows.append([f"{found.name} {found.track_id}", part.query.text, place])
+        if len(rows) >= len(self.result.places):
+            self.result.places = sorted(rows)
+
     def _on_masks(self, message: PartMasksMsg) -> None:
         now, stamp = self.get_clock().now().nanoseconds, nanoseconds(message.header.stamp)
         result = self.result
         result.last_at = time.monotonic()
         result.first_at = result.first_at or result.last_at
         result.latencies_ms.append((now - stamp) / 1e6)
-        self._recorder.write(message, now)
+        self._recorder.write("/ovps/masks", message, now)
+        _keep(self._masks, message)
         masks = masks_value(message)
         truth = self._truths.get(stamp)
+        shown = masks_value(truth) if truth is not None else None
         for query in masks.queries:
             result.found.setdefault(query.text, []).append(bool(masks.of(query)))
-            if truth is not None:
-                iou = _iou(masks, masks_value(truth), query)
-                result.ious.setdefault(query.text, []).append(iou)
+            if shown is not None and (query.object, query.part) in _named(shown):
+                result.ious.setdefault(query.text, []).append(_iou(masks, shown, query))
         if stamp in self._images:
             result.picture = draw_masks(image_rgb(self._images[stamp]), masks)
             result.film.append(_fit(result.picture))
@@ -132,10 +159,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--photo", type=Path, help="show the images of this folder instead of the simulated camera"
     )
     parser.add_argument(
+        "--recorded",
+        action="store_true",
+        help="show frames of a real depth camera, which come with the package, instead",
+    )
+    parser.add_argument(
         "--model", default=DEFAULT_MODEL, help="name of a model (see `ovps models`), or a file"
     )
-    parser.add_argument("--first", default=FIRST, help="queries of the first half")
-    parser.add_argument("--second", default=SECOND, help="queries of the second half")
+    parser.add_argument("--first", help=f"queries of the first half (default: {FIRST})")
+    parser.add_argument("--second", help=f"queries of the second half (default: {SECOND})")
     parser.add_argument("--seconds", type=float, default=16.0, help="duration with results")
     parser.add_argument(
         "--score-threshold", type=float, default=0.5, help="minimum score of a part"
@@ -158,12 +190,18 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     with (
         rclpy_session(),
-        MaskRecorder(args.out / "masks") as recorder,
+        Recorder(args.out / "masks") as recorder,
         NodeProcesses() as processes,
     ):
-        photo: dict[str, object] = {"photo": str(args.photo)} if args.photo else {}
-        processes.start("ovps_ros.tools.sim_camera", photo)
+        shown: dict[str, object] = {"objects": OBJECTS, "seed": SEED, "spacing": SPACING}
         settings = {"model": args.model, "score_threshold": args.score_threshold}
+        if args.photo:
+            shown = {"photo": str(args.photo)}
+        elif args.recorded:
+            shown = {"recording": str(HOUSEHOLD)}
+        else:
+            settings["object_model"] = "own"
+        processes.start("ovps_ros.tools.sim_camera", shown)
         processes.start("ovps_ros.node", {**settings, "use_depth": not args.photo})
         monitor = DemoMonitor(recorder)
         try:
@@ -197,8 +235,9 @@ def _query_and_wait(
     wait("images of the camera", lambda: monitor.sees_camera)
     wait("node", lambda: monitor.queries.get_subscription_count())
     wait("subscription of the node to images", lambda: monitor.count_subscribers("image") > 1)
-    show(args.first)
-    show(args.second)
+    first, second = (FIRST_RECORDED, SECOND_RECORDED) if args.recorded else (FIRST, SECOND)
+    show(args.first or first)
+    show(args.second or second)
 
 
 def _report(result: DemoResult, args: argparse.Namespace) -> None:
@@ -216,24 +255,29 @@ def _report(result: DemoResult, args: argparse.Namespace) -> None:
         f"{frames} images answered, {rate:.1f} per second; stamp to mask p50 {p50:.0f} ms, "
         f"p99 {p99:.0f} ms"
     )
-    print(f"\n{table}\n\n{summary}")
-    (args.out / "report.txt").write_text(f"{table}\n\n{summary}\n")
+    report = f"{table}\n\n{summary}\n"
+    if result.places:  # photos have no depth, recorded frames no objects
+        report += "\n" + tabulate(result.places, ["object", "part", "place x y z [m]"]) + "\n"
+    print(f"\n{report}", end="")
+    write_whole(args.out / "report.txt", report)
     if result.picture is not None:
-        cv2.imwrite(str(args.out / "demo.png"), result.picture[..., ::-1])
+        save_image(args.out / "demo.png", result.picture)
         step = max(1, len(result.film) // _FILM_FRAMES)
         film = [Picture.fromarray(frame) for frame in result.film[::step]]
-        film[0].save(
-            args.out / "demo.gif", save_all=True, append_images=film[1:], duration=125, loop=0
-        )
+        with unfinished(args.out / "demo.gif") as path:
+            film[0].save(path, "GIF", save_all=True, append_images=film[1:], duration=125, loop=0)
     names = ", ".join(sorted(path.name for path in args.out.iterdir()))
     print(f"in {args.out}: {names}")
 
 
 def _iou(masks: PartMasks, truth: PartMasks, query: PartQuery) -> float:
     """Mask IoU of all parts found for a query with the ground truth; 1 if both are empty."""
-    named = {(q.object, q.part): q for q in truth.queries}
-    true_query = named.get((query.object, query.part), query)  # its text may differ
+    true_query = _named(truth)[query.object, query.part]  # its text may differ
     return mask_iou(masks.mask_of(query), truth.mask_of(true_query))
+
+
+def _named(truth: PartMasks) -> dict[tuple[str, str], PartQuery]:
+    return {(query.object, query.part): query for query in truth.queries}
 
 
 def _fit(picture: RgbImage) -> RgbImage:
@@ -265,6 +309,7 @@ def main() -> int:
     try:
         return run(parser.parse_args())
     except KeyboardInterrupt:
+        forget_interrupt()
         return 130
     except OvpsError as error:
         print(f"demo: {error}", file=sys.stderr)

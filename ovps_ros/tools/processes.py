@@ -16,17 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from ovps_ros.dds_profiles import FASTDDS, FASTDDS_VARIABLES, profile_path
+
 _END_TIMEOUT = 20.0  # seconds that a program may take to end after SIGINT
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""Environment variables for the profile of Fast DDS 2 (up to ROS 2 Jazzy) and 3 (since Kilted)."""
-
-
-def fastdds_profile() -> Path | None:
-    """Fast DDS profile of this package: in the source tree, or where the package is installed."""
-    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
-    places = [Path(__file__).parents[2] / "config"]
-    places += [Path(prefix) / "share" / "ovps_ros" / "config" for prefix in prefixes if prefix]
-    return next((p / "fastdds.xml" for p in places if (p / "fastdds.xml").is_file()), None)
 
 
 def isolate_ros_domain() -> int:
@@ -39,9 +31,9 @@ def isolate_ros_domain() -> int:
     """
     os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    profile = fastdds_profile()
+    profile = profile_path(FASTDDS)
     if profile is not None:
-        for variable in PROFILE_VARIABLES:
+        for variable in FASTDDS_VARIABLES:
             os.environ.setdefault(variable, str(profile))
     return int(os.environ["ROS_DOMAIN_ID"])
 

@@ -15,6 +15,7 @@ from ovps_core.ros_io.encodings import COLOUR_ENCODINGS, DEPTH_ENCODINGS
 from ovps_ros.diagnostics import Fault
 from ovps_ros.parameters import table
 from ovps_ros.publishers import TOPICS, TOPICS_3D
+from ovps_ros.standard_topics import STANDARD_TOPICS, STANDARD_TOPICS_3D
 
 _INPUTS = [
     (
@@ -27,13 +28,25 @@ _INPUTS = [
         "depth",
         "sensor_msgs/Image",
         "best effort, 5",
-        "depth aligned to colour; only with use_depth",
+        "depth, only with use_depth; with depth_transport compressedDepth from depth/compressedDepth",
     ),
     (
         "camera_info",
         "sensor_msgs/CameraInfo",
-        "best effort, 1",
-        "intrinsics of the colour image; only with use_depth",
+        "best effort, 1, and transient local, 1",
+        "camera_info of the colour image, sent with every image or once and latched; only with use_depth",
+    ),
+    (
+        "depth_camera_info",
+        "sensor_msgs/CameraInfo",
+        "best effort, 1, and transient local, 1",
+        "camera_info of the depth image, for depth that is not aligned to colour; only with use_depth",
+    ),
+    (
+        "objects",
+        "ovps_ros/PartMasks",
+        "best effort, 5",
+        "objects that another node finds, at the image's stamp; only with object_model topic",
     ),
     (
         "~/query",
@@ -68,7 +81,11 @@ _SERVICES = [
         "ovps_ros/action/FindParts",
         "waits until all parts are seen, then answers once",
     ),
-    ("~/change_state, ~/get_state", "lifecycle_msgs", "configure, activate, deactivate, cleanup"),
+    (
+        "~/change_state, ~/get_state",
+        "lifecycle_msgs",
+        "configure, activate, deactivate, cleanup; an impossible transition answers false",
+    ),
 ]
 _ALWAYS_SHOWN = [
     (
@@ -86,6 +103,10 @@ def reference() -> str:
         (f"~/{name}", _type_name(message_type), f"reliable, {depth}", when)
         for name, message_type, depth, when in TOPICS + TOPICS_3D
     ]
+    outputs += [
+        (f"~/{name}", type_name, qos, when)
+        for name, type_name, qos, when in STANDARD_TOPICS + STANDARD_TOPICS_3D
+    ]
     faults = [(str(fault), fault.description) for fault in Fault]
     diagnostics = [(f"`{name}`", text) for name, text in _ALWAYS_SHOWN + faults]
     parameters = [
@@ -101,6 +122,7 @@ def reference() -> str:
         "With `cameras: [left, right]` the inputs are `left/image`, ..., the outputs `~/left/masks`, ....",
         "## Published topics",
         _table(outputs + _OTHER_OUTPUTS, ["topic", "type", "QoS", "when"]),
+        "Topics of vision_msgs exist where that package is installed. Those of parts in 3D need use_depth.",
         "The QoS of images and outputs can be changed: `qos_overrides.<topic>.subscription.reliability`.",
         "## Services and action",
         _table(_SERVICES, ["name", "type", "description"]),

@@ -26,6 +26,7 @@ PACKAGES = ("ovps_core", "ovps_ros", "training")
 FOLDERS = (
     *PACKAGES,
     *("tests", "docs", "config", "launch", "msg", "srv", "action", "scripts", "cmake", ".ci"),
+    "examples",
 )
 GENERATED = re.compile(r"ovps_ros[./](?:(?:msg|srv|action)[./]?)?(?:[A-Z]\w*)?$")
 """Names of ROS types, "ovps_ros/srv/SetQueries": their Python is generated from msg/, srv/ and action/."""
@@ -102,7 +103,7 @@ def test_module_names_exist(page: Path) -> None:
 
 
 def defined(dotted: str) -> bool:
-    """Whether ``package.module`` or ``package.module.name`` exists; nothing is imported."""
+    """Return True if ``package.module`` or ``package.module.name`` exists; nothing is imported."""
     names = dotted.split(".")
     base = ROOT / Path(*names)
     if base.is_dir() or base.with_suffix(".py").is_file():

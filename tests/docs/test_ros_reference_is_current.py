@@ -29,6 +29,8 @@ def test_every_topic_of_the_running_node_is_on_the_page(robot: Robot) -> None:
     assert len(ours) > 10
     rows = {line.split("|")[1].strip(): line for line in PAGE.splitlines() if line.startswith("| ")}
     for name, kind in ours.items():
+        if name.startswith("~/poses/"):  # left by a test that listened to the poses of one query
+            name = "~/poses/QUERY"
         line = rows.get(name) or rows[name.removeprefix("/")]
         assert kind in line
 

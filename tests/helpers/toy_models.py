@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,17 @@ import torch
 
 from ovps_core.checkpoints import CheckpointInfo, LoadedModel, save_model
 from ovps_core.checkpoints.file import full_state
+from ovps_core.models.catseg.config import CATSegConfig
+from ovps_core.models.catseg.model import CATSeg
 from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
-from ovps_core.models.compact.model import PartFPN, PartFPNConfig
+from ovps_core.models.compact.config import PartFPNConfig
+from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.families import FAMILIES
-from ovps_core.models.interface import PartModel, QueryEncoder
+from ovps_core.models.interface import QueryEncoder
+from ovps_core.models.network import PartModel
+from ovps_core.models.openseed.config import OpenSeeDConfig, SwinConfig, TextConfig
+from ovps_core.models.openseed.model import OpenSeeD
+from ovps_core.models.partcatseg.model import PartCATSeg, PartCATSegConfig
 from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
 
 TOY_CLIP = {
@@ -31,6 +39,43 @@ TOY: dict[str, Any] = {
 }
 
 
+TOY_COSTS: dict[str, Any] = {
+    "clip": {**TOY_CLIP, "vision_cfg": {**TOY_CLIP["vision_cfg"], "head_width": 64}},
+    "image_size": 96,
+    "guidance": {
+        "name": "vit_small_patch14_dinov2",
+        "img_size": 70,
+        "embed_dim": 64,
+        "depth": 2,
+        "num_heads": 1,
+    },
+    "guidance_size": 112,
+    "templates": 3,
+    "dim": 32,
+    "window": 3,
+    "guidance_dim": 16,
+    "text_guidance_dim": 16,
+    "decoder_dims": (32, 16),
+    "decoder_guidance_dims": (12, 8),
+}
+
+
+def _openseed_config() -> OpenSeeDConfig:
+    return OpenSeeDConfig(
+        backbone=SwinConfig(width=8, depths=(1, 1, 2, 1), heads=(1, 2, 4, 8), window=4),
+        text=TextConfig(context_length=18, width=64, heads=1, layers=2),
+        text_dim=32,
+        dim=64,
+        mlp_dim=64,
+        encoder_layers=2,
+        decoder_layers=2,
+        stuff_queries=100,
+        max_instances=300,
+        short_side=64,
+        max_side=128,
+    )
+
+
 def _compact_config() -> PartFPNConfig:
     from ovps_core.synthetic.catalogue import HELD_OUT_OBJECT_PARTS, object_parts_of
 
@@ -39,9 +84,10 @@ def _compact_config() -> PartFPNConfig:
         objects=tuple(dict.fromkeys(name for name, _ in pairs)),
         parts=tuple(sorted({part for _, part in pairs})),
         object_parts=tuple(pair for pair in pairs if pair not in HELD_OUT_OBJECT_PARTS),
-        size=(64, 96),
+        size=(64, 128),
         trunk="test_efficientnet",
         dim=16,
+        half_scale=True,
     )
 
 
@@ -61,6 +107,9 @@ def toy(family: str) -> LoadedModel:
         "clipseg": lambda: CLIPSegConfig(**TOY),
         "partclipseg": lambda: PartCLIPSegConfig(**TOY),
         "compact": _compact_config,
+        "catseg": lambda: CATSegConfig(**TOY_COSTS),
+        "partcatseg": lambda: PartCATSegConfig(**TOY_COSTS),
+        "openseed": _openseed_config,
     }
     return build(family, configs[family]())
 
@@ -86,16 +135,50 @@ def toy_compact() -> PartFPN:
     return model
 
 
-TOY_MODELS = {
+def toy_openseed() -> OpenSeeD:
+    """The network of the toy OpenSeeD; layers that start at zero have weights, so that boxes and points move."""
+    model = toy("openseed").model
+    assert isinstance(model, OpenSeeD)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1 and not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+def toy_catseg() -> CATSeg:
+    """The network of the toy CAT-Seg."""
+    model = toy("catseg").model
+    assert isinstance(model, CATSeg)
+    return model
+
+
+def toy_partcatseg() -> PartCATSeg:
+    """The network of the toy PartCATSeg."""
+    model = toy("partcatseg").model
+    assert isinstance(model, PartCATSeg)
+    return model
+
+
+TOY_MODELS: dict[str, Callable[[], PartModel]] = {
     "clipseg": toy_clipseg,
     "partclipseg": toy_partclipseg,
+    "catseg": toy_catseg,
+    "partcatseg": toy_partcatseg,
     "compact": toy_compact,
+    "openseed": toy_openseed,
 }
 
 
 def encoder_of(model: PartModel) -> QueryEncoder:
     """The query encoder of a toy network."""
-    families = {CLIPSeg: "clipseg", PartCLIPSeg: "partclipseg", PartFPN: "compact"}
+    families = {
+        CLIPSeg: "clipseg",
+        PartCLIPSeg: "partclipseg",
+        CATSeg: "catseg",
+        PartCATSeg: "partcatseg",
+        PartFPN: "compact",
+    }
     encoder = toy(families[type(model)]).query_encoder
     return encoder
 

@@ -14,7 +14,7 @@ from helpers.paths import ROOT
 
 LAUNCH = sorted((ROOT / "launch").glob("*.launch.py"))
 INPUTS = {"image", "depth", "camera_info"}
-OF_LAUNCH = {"params_file", "namespace", "use_sim_time", "fastdds_profile", "log_level"}
+OF_LAUNCH = {"params_file", "namespace", "use_sim_time", "fastdds_profile", "venv", "log_level"}
 
 
 def _parameters() -> set[str]:
@@ -70,6 +70,69 @@ def test_viewers_show_topics_of_the_node() -> None:
     assert set(foxglove["3D!parts"]["topics"]) <= topics
 
 
+def test_only_given_arguments_override_the_parameter_file(tmp_path: Path) -> None:
+    """`queries` with quotes, backslashes and YAML in them arrive as they were written."""
+    pytest.importorskip("rclpy")
+    import rclpy
+
+    from ovps_ros.launch_arguments import PARAMETERS, parameters_file
+
+    assert set(PARAMETERS) | INPUTS | OF_LAUNCH == _arguments(ROOT / "launch" / "ovps.launch.py")
+    assert parameters_file(dict.fromkeys(PARAMETERS, "")) == ""
+    with pytest.raises(ValueError, match="use_depth:=maybe; expected true or false"):
+        parameters_file({"use_depth": "maybe"})
+    texts = [
+        'the "best" knife',
+        "mug's rim",
+        "back\\slash \\n",
+        "[knife: handle]",
+        "knife, mug",
+        "1",
+    ]
+    users = tmp_path / "users.yaml"
+    users.write_text("/**: {ros__parameters: {use_depth: true, model: mine, max_age: 2.5}}")
+    for text in texts:
+        own = tmp_path / "own.yaml"
+        own.write_text(parameters_file({"queries": text, "model": "", "use_depth": ""}))
+        files = ["--params-file", str(users), "--params-file", str(own)]
+        context = rclpy.Context()
+        rclpy.init(args=["--ros-args", *files], context=context)
+        node = rclpy.create_node("ovps", context=context, namespace="arm")
+        defaults = {"queries": [""], "use_depth": False, "model": "", "max_age": 0.5}
+        values = {name: node.declare_parameter(name, v).value for name, v in defaults.items()}
+        assert values == {"queries": [text], "use_depth": True, "model": "mine", "max_age": 2.5}
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+    none = yaml.safe_load(parameters_file({"queries": "[]"}))
+    assert none == {"/**": {"ros__parameters": {"queries": []}}}
+
+
+def test_topics_and_recordings_of_the_bag_launch(tmp_path: Path) -> None:
+    from ovps_ros.launch_arguments import absolute_topic, bag_problem, node_topics
+
+    assert absolute_topic("camera/image") == absolute_topic("/camera/image") == "/camera/image"
+    assert node_topics("") == ["/ovps/masks", "/ovps/parts_3d"]
+    assert node_topics("/arm/") == node_topics("arm") == ["/arm/ovps/masks", "/arm/ovps/parts_3d"]
+    bag, out = tmp_path / "bag", tmp_path / "out"
+    assert "no recording at" in bag_problem(str(bag), str(out))
+    bag.mkdir()
+    assert bag_problem(str(bag), str(out)) == ""
+    out.mkdir()
+    assert "exists already" in bag_problem(str(bag), str(out))
+
+
+def test_a_profile_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ovps_ros.dds_profiles import FASTDDS_VARIABLES
+    from ovps_ros.launch_arguments import profile_variables
+
+    for name in FASTDDS_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert set(profile_variables("", "ours.xml").values()) == {"ours.xml"}
+    monkeypatch.setenv(FASTDDS_VARIABLES[0], "users.xml")
+    assert profile_variables("", "ours.xml") == {}
+    assert set(profile_variables("given.xml", "ours.xml").values()) == {"given.xml"}
+
+
 @pytest.mark.parametrize("path", LAUNCH, ids=lambda path: path.name)
 def test_description_loads(path: Path) -> None:
     pytest.importorskip("launch_ros", reason="needs a ROS installation with launch_ros")
@@ -78,3 +141,23 @@ def test_description_loads(path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.generate_launch_description().entities
+
+
+def test_the_node_runs_in_the_virtual_environment_of_its_workspace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ovps_ros.launch_arguments import python_of_venv
+
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    isolated, merged = "install/ovps_ros/share/ovps_ros", "install/share/ovps_ros"
+    shares = [str(tmp_path / place) for place in (isolated, merged)]
+    assert [python_of_venv("", share) for share in shares] == ["", ""]
+    python = tmp_path / "venv/bin/python3"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    assert [python_of_venv("", share) for share in shares] == [str(python)] * 2
+    assert python_of_venv(str(tmp_path / "venv"), "/nowhere") == str(python)
+    with pytest.raises(ValueError, match="expected a virtual environment"):
+        python_of_venv(str(tmp_path / "other"), shares[0])
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "active"))  # its Python is in the path
+    assert python_of_venv("", shares[0]) == ""

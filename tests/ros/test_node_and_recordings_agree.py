@@ -22,6 +22,7 @@ from ovps_core.ros_io.bags import AnnotateOptions, BagTopics, annotate
 from ovps_core.ros_io.bags.messages import typestore
 from ovps_core.ros_io.bags.reading import open_bag
 from ovps_core.ros_io.codec import masks_value
+from ovps_core.ros_io.depth_frames import DepthOptions
 from ovps_ros.messages import message_encoder
 
 pytestmark = pytest.mark.ros
@@ -33,7 +34,7 @@ SEGMENT = SegmentOptions(
 
 
 def record(path: Path, frames: list[tuple[np.ndarray, np.ndarray, Any]]) -> None:
-    """What a recorder would have written of these pictures."""
+    """Write what a recorder would have written of these pictures."""
     kinds = {"/image": Image, "/depth": Image, "/camera_info": CameraInfo}
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         to = {
@@ -76,7 +77,7 @@ def test_live_and_recorded(robot: Robot, toy_weights: Path, tmp_path: Path) -> N
         tmp_path / "masks",
         PartSegmenter.from_pretrained(str(toy_weights)),
         QUERIES,
-        AnnotateOptions(SEGMENT, min_coverage=0.05),
+        AnnotateOptions(SEGMENT, depth=DepthOptions(min_coverage=0.05)),
     )
     recorded: dict[str, list[Any]] = {"/ovps/masks": [], "/ovps/parts_3d": []}
     with open_bag(tmp_path / "masks") as reader:

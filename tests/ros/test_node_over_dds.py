@@ -120,6 +120,8 @@ def test_a_goal_looks_for_what_is_not_refused(robot: Robot) -> None:
         robot.rest(0.1)
     answer = result.result().result
     assert answer.status == FindParts.Result.OK and "'!!'" in answer.message
+    assert [q.text for q in answer.queries] == ["mug rim"]
+    assert [q.text for q in answer.refused] == ["!!"]
     assert [q.text for q in answer.masks.queries] == ["mug rim"]
     assert [q.text for q in answer.masks.refused] == ["!!"]
 
@@ -191,7 +193,8 @@ def test_action_answers_once_all_are_seen(robot: Robot) -> None:
         (PartQuery(text="mug rim"), False, False, FindParts.Result.NO_IMAGE),
         (PartQuery(text="mug rim", threshold=1.0), True, False, FindParts.Result.NOT_FOUND),
         (PartQuery(text="mug rim"), True, True, FindParts.Result.NO_DEPTH),
-        (PartQuery(text="???"), False, False, FindParts.Result.NOT_FOUND),
+        (PartQuery(text="???"), False, False, FindParts.Result.BAD_QUERY),
+        (PartQuery(text="not the knife"), False, False, FindParts.Result.BAD_QUERY),
     ],
 )
 def test_action_says_why_not(

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
 
 from ovps_core.language.vocabulary import IGNORE
-from ovps_core.models.compact.model import PartFPNConfig
+from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.pipeline.postprocess.components import logit
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.synthetic.backdrops import IGNORED
 
 pytest.importorskip("lightning")
+from ovps_core.errors import CheckpointError
+from training.backbone import BACKBONE, PACKAGE, imagenet_weights, subsample_convolutions
 from training.compact import build_release
-from training.compact.backbone import BACKBONE, PACKAGE, imagenet_weights, subsample_convolutions
-from training.compact.calibrate import calibrate
+from training.compact.calibrate import CUTS, Evidence, calibrate, interpolate_weights
 from training.compact.data import LabelTable
 
 
@@ -42,40 +44,65 @@ def test_imagenet_weights_come_from_the_installed_package_and_fit_the_trunk() ->
     assert trunk.bn1.running_var.std() > 0.1
 
 
-def test_calibration_keeps_every_folder_within_the_false_alarms() -> None:
-    def rows(absent_object: list[float], absent_part: list[float]) -> list[dict[str, float]]:
-        ious = [0.3, 0.5, 0.4, 0.2]
-        return [
-            {"threshold": t, "mean_iou": iou, "recall": 1.0, "absent_object": o, "absent_part": p}
-            for t, iou, o, p in zip(
-                (0.2, 0.4, 0.6, 0.8), ious, absent_object, absent_part, strict=True
-            )
-        ]
+def test_calibration_keeps_every_look_within_the_false_alarms() -> None:
+    def look(absent_peaks: list[float], present: list[tuple[float, float]]) -> list[Evidence]:
+        ious = np.linspace(0, 1, len(CUTS))
+        found = [Evidence(peak, True, np.abs(ious - 1 + best)) for peak, best in present]
+        return found + [Evidence(peak, True, None) for peak in absent_peaks]
 
-    calm = rows([0.04, 0.02, 0.01, 0.0], [0.3, 0.04, 0.02, 0.01])
-    assert calibrate([calm], 0.05) == pytest.approx((-logit(0.4), 0.0))
-    alarmed = rows([0.3, 0.2, 0.03, 0.0], [0.3, 0.2, 0.1, 0.04])
-    shift, caution = calibrate([calm, alarmed], 0.05)
-    assert shift == pytest.approx(-logit(0.6))
-    assert caution == pytest.approx(logit(0.8) - logit(0.6))
+    sure = look([0.05] * 100, [(0.9, 0.5)] * 10)
+    alarmed = look([0.3] * 10 + [0.1] * 90, [(0.5, 0.5), (0.2, 0.5)])
+    calm = calibrate([sure], 0.05)
+    both = calibrate([sure, alarmed], 0.05)
+    assert calm.threshold == pytest.approx(0.05)
+    assert both.threshold == pytest.approx(0.3, abs=0.01)
+    config = both.apply(PartFPNConfig(("mug",), ("handle",), (("mug", "handle"),)))
+    assert config.shift == pytest.approx(-logit(both.threshold))
+    assert config.relative_cut == both.relative_cut
+
+
+def test_object_parts_never_trained_get_a_threshold_of_their_own() -> None:
+    look = [Evidence(0.1, True, None)] * 50 + [Evidence(0.4, False, None)] * 50
+    fitted = calibrate([look], 0.05)
+    assert fitted.threshold == pytest.approx(0.1)
+    assert fitted.unseen_threshold == pytest.approx(0.4)
+
+
+def test_weights_are_interpolated_with_those_of_the_start() -> None:
+    start = {"weight": torch.zeros(2), "steps": torch.tensor(3)}
+    tuned = {"weight": torch.ones(2), "steps": torch.tensor(9)}
+    mixed = interpolate_weights(tuned, start, 0.75)
+    assert mixed["weight"].tolist() == [0.75, 0.75]
+    assert mixed["steps"] == 9
+    with pytest.raises(CheckpointError, match="another network"):
+        interpolate_weights(tuned, {"weight": torch.zeros(3)}, 0.75)
 
 
 @pytest.mark.slow
 def test_one_command_renders_trains_packs_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip(PACKAGE)
     pytest.importorskip("mujoco")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("type: compact\noptim: {phases: [[1.0, 64, 4]], batch: 8}\n")
     given = [str(tmp_path), "--scenes", "64", "--minutes", "0.1", "--config", str(recipe)]
-    build_release.main([*given, "--calibrate-on", "8"])
+    given += ["--calibration-pictures", "2"]
     weights = tmp_path / "tiny.safetensors"
+    assert build_release.main(given) == 1, "six seconds of training find nothing"
+    printed = capsys.readouterr()
+    assert "GB in" in printed.out and "finds nothing" in printed.err
+    assert not weights.exists()
+    monkeypatch.setattr("training.compact.calibrate._NOTHING", -1)
+    assert build_release.main(given) == 0
     segmenter = PartSegmenter.from_pretrained(weights)
+    assert segmenter.info.name == "tiny", "not the packaged model's name"
     assert ("knife", "handle") in segmenter.model.config.object_parts
     assert ("chair", "leg") in segmenter.model.config.object_parts
+    card = (tmp_path / "run" / "MODEL_CARD.md").read_text()
+    assert "It knows" in card and "score/part_miou" in card
     weights.unlink()
-    build_release.main([*given, "--calibrate-on", "8"])  # nothing left to render or to train
+    build_release.main(given)  # nothing left to render or to train
     assert weights.exists()
 
 

@@ -1,8 +1,9 @@
 """Calibrated weights file from a training checkpoint: ``python -m training.compact.calibrate CKPT OUT --val DIR``.
 
-Two numbers are fitted on validation scenes. One is the confidence that the model needs before it answers.
-The other is how much more it needs for an object-part that training never showed. Both are as low as
-possible, while at most a given share of the queries about absent things gets an answer.
+The network answers in two decisions (:mod:`ovps_core.models.compact.presence`). Three numbers are fitted on
+validation pictures of several looks, such as rendered scenes and photographs: the peak that a map needs for
+an answer, how much more it needs for an object-part that training never showed, and the share of its peak at
+which a part ends. On each look at most a given share of the queries about absent things gets an answer.
 """
 
 from __future__ import annotations
@@ -11,32 +12,75 @@ import argparse
 import pickle
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tabulate import tabulate
 from torch import Tensor
 from tqdm import tqdm
 
-from ovps_core.checkpoints.file import CheckpointInfo, LoadedModel, save_model
+from ovps_core.checkpoints.file import CheckpointInfo, LoadedModel, load_model, save_model
+from ovps_core.cli import HelpFormatter
 from ovps_core.engines.torch_eager import EagerEngine
 from ovps_core.errors import CheckpointError, ConfigError, OvpsError
-from ovps_core.evaluation.query_sampler import Group, QuerySampler
-from ovps_core.models.compact.model import PartFPN, PartFPNConfig
+from ovps_core.models.compact.config import PartFPNConfig
+from ovps_core.models.compact.model import PartFPN
+from ovps_core.models.compact.presence import smooth_peak
 from ovps_core.models.compact.query_encoder import VocabularyEncoder
-from ovps_core.pipeline.postprocess.components import SegmentOptions, logit, part_masks
+from ovps_core.pipeline.postprocess.components import full_size, logit
 from ovps_core.segmenter import PartSegmenter
-from ovps_core.structures.masks import mask_iou
-from ovps_core.synthetic.reader import RenderedScenes
+from training.compact.labelled_pictures import Truth, labelled_pictures
 from training.compact.module import network_config
 from training.compact.recipe import CompactRecipe
 from training.families import load_recipe
 
-COUNTED = (Group.SEEN, Group.ABSENT_OBJECT, Group.ABSENT_PART)  # held-out object-parts do not count
-THRESHOLDS = tuple(round(0.1 + 0.05 * i, 2) for i in range(17))
+CUTS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
 FALSE_ALARMS = 0.045
+SIZE = (320, 384)
+"""Input size (height, width) of the packaged model, pixels."""
+_NOTHING = 0.02  # mean IoU below which a network counts as untrained
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Answer of the network to one query on one picture.
+
+    Attributes:
+        peak: maximum of the query's smoothed probability map.
+        trained: training showed this object-part.
+        ious: IoU with the truth of the map cut at each share of ``CUTS`` of its peak; None for an absent part.
+    """
+
+    peak: float
+    trained: bool
+    ious: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Thresholds fitted on validation pictures.
+
+    Attributes:
+        threshold: peak from which on a query gets an answer, 0 to 1.
+        unseen_threshold: the same for object-parts that training never showed.
+        relative_cut: share of its peak at which a part ends.
+    """
+
+    threshold: float
+    unseen_threshold: float
+    relative_cut: float
+
+    def apply(self, config: PartFPNConfig) -> PartFPNConfig:
+        """The configuration of a network that answers so at the default thresholds."""
+        return replace(
+            config,
+            shift=-logit(self.threshold),
+            unseen_pair_penalty=logit(self.unseen_threshold) - logit(self.threshold),
+            relative_cut=self.relative_cut,
+        )
 
 
 def load_compact_recipe(path: Path | str) -> CompactRecipe:
@@ -72,86 +116,108 @@ def load_weights(checkpoint: Path) -> dict[str, Tensor]:
     }
 
 
-def sweep(
-    segmenter: PartSegmenter, config: PartFPNConfig, scenes: RenderedScenes, count: int
-) -> list[dict[str, float]]:
-    """Scores of ``count`` scenes at each of ``THRESHOLDS``.
-
-    Returns:
-        One row per threshold: the threshold, mean IoU and recall of visible parts, and the shares of
-        queries about absent objects and absent parts that got an answer.
-    """
-    known = set(config.objects)
-    sampler = QuerySampler(scenes.object_parts, frozenset(scenes.held_out_object_parts))
-    found: dict[tuple[float, Group], list[tuple[bool, float]]] = {
-        (threshold, group): [] for threshold in THRESHOLDS for group in COUNTED
-    }
-    for index in tqdm(range(min(count, len(scenes))), desc="calibrating", unit="scene"):
-        rgb, parts, _ = (np.array(array) for array in scenes.arrays(index))
-        sampled = [
-            (sample, group)
-            for sample in sampler.sample(parts, np.random.default_rng(index))
-            for group in COUNTED
-            if group in sample.groups and sample.query.object in known
-        ]
-        queries = list(dict.fromkeys(sample.query for sample, _ in sampled))
-        if not queries:
-            continue
-        encoded = segmenter.encode_queries(queries)
-        maps = segmenter.query_maps([rgb], encoded)[0]
-        for threshold in THRESHOLDS:
-            options = SegmentOptions(
-                score_threshold=0.0, mask_threshold=threshold, max_parts=10_000
-            )
-            result = part_masks(maps, encoded.queries, parts.shape[0], parts.shape[1], options, "")
-            for sample, group in sampled:
-                mask, truth = result.mask_of(sample.query), sample.truth
-                iou = mask_iou(mask, truth) if truth is not None else 0.0
-                found[threshold, group].append((bool(mask.any()), iou))
-    means = {key: np.mean(values, axis=0) for key, values in found.items()}
-    return [
-        {
-            "threshold": threshold,
-            "mean_iou": means[threshold, Group.SEEN][1],
-            "recall": means[threshold, Group.SEEN][0],
-            "absent_object": means[threshold, Group.ABSENT_OBJECT][0],
-            "absent_part": means[threshold, Group.ABSENT_PART][0],
-        }
-        for threshold in THRESHOLDS
-    ]
-
-
-def calibrate(
-    sweeps: Sequence[Sequence[Mapping[str, float]]], false_alarms: float
-) -> tuple[float, float]:
-    """(shift, penalty of object-parts never trained), both added to a query's logit, from sweeps.
-
-    The threshold is the one with the best mean IoU among those at which few enough absent objects get an
-    answer. Parts that an object does not have are object-parts never trained: they get a threshold of
-    their own, which is at least as high.
+def collect(
+    segmenter: PartSegmenter, config: PartFPNConfig, folder: Path, count: int
+) -> list[Evidence]:
+    """Evidence of each query on the first ``count`` pictures of a folder.
 
     Args:
-        sweeps: rows of :func:`sweep` for several folders; each must keep within the false alarms.
+        segmenter: the network without calibration, so that its maps are probabilities.
+        config: its configuration.
+        folder: see :func:`labelled_pictures`.
+        count: number of pictures.
+    """
+    found = []
+    pictures = labelled_pictures(folder, config, count)
+    for rgb, truths in tqdm(pictures, desc=f"calibrating on {folder.name}", unit="picture"):
+        if not truths:
+            continue
+        encoded = segmenter.encode_queries(list(truths))
+        maps = segmenter.query_maps([rgb], encoded)
+        peaks = smooth_peak(torch.from_numpy(maps).sigmoid()).flatten().tolist()
+        fine = full_size(maps, *rgb.shape[:2])[0]
+        for query, peak, probability in zip(encoded.queries, peaks, fine, strict=True):
+            truth = truths[query]
+            ious = None if truth is None else _ious(probability, truth, peak)
+            trained = (query.object, query.part) in config.object_parts or not query.part
+            found.append(Evidence(peak, trained, ious))
+    return found
+
+
+def _ious(probability: NDArray[np.float32], truth: Truth, peak: float) -> NDArray[np.float64]:
+    values = np.sort(probability[truth])
+    everywhere = np.sort(probability, axis=None)
+    cuts = np.array(CUTS) * peak
+    overlap = len(values) - np.searchsorted(values, cuts)
+    claimed = len(everywhere) - np.searchsorted(everywhere, cuts)
+    return np.asarray(overlap / (len(values) + claimed - overlap))
+
+
+def calibrate(looks: Sequence[Sequence[Evidence]], false_alarms: float) -> Calibration:
+    """Thresholds that keep every look within the false alarms, and the cut with the best mean IoU.
+
+    The threshold is as low as the false alarms permit. Object-parts that training never showed get a threshold
+    of their own, which is at least as high.
+
+    Args:
+        looks: the evidence of several folders.
         false_alarms: maximum share of answers to queries about absent things.
     """
-    rows = [
-        {
-            "threshold": same_threshold[0]["threshold"],
-            "mean_iou": sum(row["mean_iou"] for row in same_threshold),
-            "absent_object": max(row["absent_object"] for row in same_threshold),
-            "absent_part": max(row["absent_part"] for row in same_threshold),
-        }
-        for same_threshold in zip(*sweeps, strict=True)
-    ]
-    allowed = [row for row in rows if row["absent_object"] <= false_alarms] or rows[-1:]
-    threshold = max(allowed, key=lambda row: row["mean_iou"])["threshold"]
-    higher = [row for row in rows if row["threshold"] >= threshold]
-    allowed = [row for row in higher if row["absent_part"] <= false_alarms] or rows[-1:]
-    unseen_threshold = allowed[0]["threshold"]
-    print(f"threshold {threshold}; {unseen_threshold} for object-parts never trained")
-    if unseen_threshold == rows[-1]["threshold"]:
-        print(f"that is the highest one: there may be more than {false_alarms:.1%} false alarms")
-    return -logit(threshold), logit(unseen_threshold) - logit(threshold)
+
+    def lowest(trained: bool) -> float:
+        absent = [
+            [e.peak for e in look if e.ious is None and e.trained == trained] for look in looks
+        ]
+        return max((float(np.quantile(p, 1 - false_alarms)) for p in absent if p), default=0.0)
+
+    threshold = min(max(lowest(True), 0.01), 0.95)
+    unseen = min(max(lowest(False), threshold), 0.99)
+    scores = np.mean([_mean_ious(look, threshold) for look in looks], axis=0)
+    return Calibration(threshold, unseen, CUTS[int(np.argmax(scores))])
+
+
+def _mean_ious(look: Sequence[Evidence], threshold: float) -> NDArray[np.float64]:
+    """Mean IoU of a look's present parts for each of ``CUTS``."""
+    present = [e.ious * (e.peak >= threshold) for e in look if e.ious is not None]
+    return np.mean(present, axis=0) if present else np.zeros(len(CUTS))
+
+
+def summary(names: Sequence[str], looks: Sequence[Sequence[Evidence]], fitted: Calibration) -> str:
+    """A table of what a calibration gives on each look."""
+    cut = CUTS.index(fitted.relative_cut)
+    rows = []
+    for name, look in zip(names, looks, strict=True):
+        absent = [
+            e.peak >= (fitted.threshold if e.trained else fitted.unseen_threshold)
+            for e in look
+            if e.ious is None
+        ]
+        present = sum(e.ious is not None for e in look)
+        alarms = float(np.mean(absent)) if absent else float("nan")
+        iou = _mean_ious(look, fitted.threshold)[cut]
+        rows.append((name, present, len(absent), 100 * iou, 100 * alarms))
+    headers = ("look", "present", "absent", "mean IoU", "false alarms")
+    return tabulate(rows, headers=headers, floatfmt=".1f")
+
+
+def interpolate_weights(
+    fine_tuned: Mapping[str, Tensor], start: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """``share`` of the fine-tuned weights and the rest of those that the fine-tuning started from.
+
+    It keeps most of both (WiSE-FT, Wortsman et al., CVPR 2022).
+
+    Raises:
+        CheckpointError: the two networks differ.
+    """
+    if {k: v.shape for k, v in fine_tuned.items()} != {k: v.shape for k, v in start.items()}:
+        raise CheckpointError("the weights to interpolate with are of another network")
+    return {
+        key: torch.lerp(start[key].float(), value.float(), share).to(value.dtype)
+        if value.is_floating_point()
+        else value
+        for key, value in fine_tuned.items()
+    }
 
 
 def write_calibrated(
@@ -160,39 +226,53 @@ def write_calibrated(
     val: Sequence[Path],
     recipe: CompactRecipe,
     *,
-    name: str = "ovps-tiny",
-    size: tuple[int, int] = PartFPNConfig.size,
-    scenes: int = 256,
+    name: str = "",
+    size: tuple[int, int] = SIZE,
+    second_look: bool = True,
+    pictures: int = 256,
     false_alarms: float = FALSE_ALARMS,
+    source: str = "rendered scenes",
+    start: Path | None = None,
+    share: float = 0.8,
 ) -> CheckpointInfo:
     """Calibrate a trained network and write its weights in 16 bits.
 
     Args:
         checkpoint: Lightning checkpoint of a run.
         out: the ``.safetensors`` file to write.
-        val: folders of rendered scenes of the split val.
+        val: folders of rendered scenes of the split val, or of labelled photographs.
         recipe: the run's recipe.
-        name: name of the model.
+        name: name of the model; by default that of its file.
         size: (height, width) of the network's input, pixels.
-        scenes: number of scenes per folder.
+        second_look: average with the answer to the mirrored picture at half the size.
+        pictures: number of pictures per folder.
         false_alarms: see :func:`calibrate`.
+        source: what the network was trained on, for the file's header.
+        start, share: see :func:`interpolate_weights`; None for the trained weights alone.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read.
-        DatasetError: a folder holds no rendered scenes.
+        CheckpointError: the checkpoint cannot be read, or its network finds nothing; no file is written.
+        DatasetError: a folder holds neither rendered scenes nor labelled photographs.
     """
-    config = replace(network_config(recipe), size=size)
+    config = network_config(recipe)
+    config = replace(config, size=size, flip_tta=second_look, half_scale=second_look)
     model = PartFPN(config)
-    model.load_state_dict(load_weights(checkpoint))
-    info = CheckpointInfo(name, "compact", config, licence="Apache-2.0", source="rendered scenes")
-    loaded = LoadedModel(model.eval(), VocabularyEncoder(config.vocabulary), info)
+    weights = load_weights(checkpoint)
+    if start is not None:
+        weights = interpolate_weights(weights, load_model(start).model.state_dict(), share)
+    model.load_state_dict(weights)
+    info = CheckpointInfo(name or out.stem, "compact", config, licence="Apache-2.0", source=source)
+    loaded = LoadedModel(model.eval(), VocabularyEncoder(config.vocabulary, config.synonyms), info)
     segmenter = PartSegmenter(loaded, EagerEngine(model))
-    sweeps = []
-    for folder in val:
-        sweeps.append(sweep(segmenter, config, RenderedScenes(folder), scenes))
-        print(folder, tabulate(sweeps[-1], headers="keys", floatfmt=".3f"), sep="\n")
-    shift, penalty = calibrate(sweeps, false_alarms)
-    info = replace(info, config=replace(config, shift=shift, unseen_pair_penalty=penalty))
+    looks = [collect(segmenter, config, folder, pictures) for folder in val]
+    fitted = calibrate(looks, false_alarms)
+    print(fitted, summary([folder.name for folder in val], looks, fitted), sep="\n")
+    if max(_mean_ious(look, fitted.threshold).max() for look in looks) < _NOTHING:
+        raise CheckpointError(
+            f"the network of {checkpoint} finds nothing on {', '.join(map(str, val))}, so {out} is not written; "
+            "train it longer"
+        )
+    info = replace(info, config=fitted.apply(config))
     state = {
         key: (value.half() if value.ndim > 1 else value).contiguous()
         for key, value in model.state_dict().items()
@@ -205,26 +285,44 @@ def write_calibrated(
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Calibrate a trained compact model and write its weights file.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("checkpoint", type=Path, help="last.ckpt in a run's folder")
     parser.add_argument("out", type=Path, help="the .safetensors file to write")
     parser.add_argument(
-        "--val", type=Path, nargs="+", required=True, help="rendered scenes of the split val"
+        "--val",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="rendered scenes of the split val, or labelled photographs",
     )
     parser.add_argument(
         "--recipe", help="recipe of the run; without it, recipe.yaml beside the checkpoint"
     )
-    parser.add_argument("--name", default="ovps-tiny", help="name of the model")
+    parser.add_argument("--name", default="", help="name of the model; by default that of its file")
     parser.add_argument(
         "--size",
         type=int,
         nargs=2,
-        default=PartFPNConfig.size,
+        default=SIZE,
         metavar=("H", "W"),
         help="input size, pixels",
     )
-    parser.add_argument("--scenes", type=int, default=256, help="validation scenes per folder")
+    parser.add_argument(
+        "--source", default="rendered scenes", help="what the network was trained on, for the file"
+    )
+    parser.add_argument(
+        "--start", type=Path, help="weights that the run started from, to interpolate with"
+    )
+    parser.add_argument(
+        "--share", type=float, default=0.8, help="share of the trained weights, with --start"
+    )
+    parser.add_argument(
+        "--one-look",
+        action="store_true",
+        help="do not average with the mirrored picture at half the size",
+    )
+    parser.add_argument("--pictures", type=int, default=256, help="pictures per folder")
     parser.add_argument(
         "--false-alarms",
         type=float,
@@ -245,7 +343,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             load_compact_recipe(args.recipe or args.checkpoint.with_name("recipe.yaml")),
             name=args.name,
             size=(args.size[0], args.size[1]),
-            scenes=args.scenes,
+            second_look=not args.one_look,
+            pictures=args.pictures,
+            source=args.source,
+            start=args.start,
+            share=args.share,
             false_alarms=args.false_alarms,
         )
     except OvpsError as error:

@@ -5,26 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import cv2
 import lightning as L
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
+from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE
-from ovps_core.models.compact.model import PartFPNConfig
+from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.synthetic.backdrops import IGNORED
-from ovps_core.synthetic.reader import RenderedScenes
+from ovps_core.synthetic.reader import RenderedScenes, is_rendered
+from ovps_core.synthetic.scans import SCAN_OBJECT_PARTS
+from ovps_core.synthetic.wild import background
+from training.compact.augment import (
+    Picture,
+    crop,
+    new_generator,
+    random_similarity,
+    scaling,
+    spoil,
+)
+from training.compact.photographs import (
+    UNCERTAIN,
+    PastedObjects,
+    PhotographCrops,
+    Sample,
+    as_sample,
+    mirrored_ids,
+    read_photographs,
+)
+from training.stream import Place, stream_loader
 
 VAL_SIZE = 192
 """Side of validation crops, pixels."""
 MAX_VAL_SCENES = 128
 
-Sample = tuple[Tensor, Tensor]
-"""RGB uint8 [3, S, S] and object-part ids int64 [S, S]."""
+NOTHING_ABSENT = np.zeros(256, bool)
 
 
 @dataclass(frozen=True)
@@ -48,7 +66,7 @@ class LabelTable:
         Objects that the network does not know are background.
         """
         classes = np.zeros((3, 256), dtype=np.int64)
-        classes[:, IGNORED] = IGNORE
+        classes[:, [IGNORED, UNCERTAIN]] = IGNORE
         for value, (object_name, part_name) in enumerate(rendered, start=1):
             if object_name not in config.objects:
                 continue
@@ -61,18 +79,31 @@ class LabelTable:
 
 
 class SceneCrops(Dataset[Sample]):
-    """Data set of RGB uint8 [3, S, S] and object-part ids int64 [S, S], with random scale, rotation and mirroring.
+    """Crops of rendered scenes with random scale, rotation, mirroring and camera faults.
 
     Args:
         scenes: a folder of rendered scenes.
         size: side S of the crops, pixels.
         augment: draw at random; False gives the whole scene.
+        object_parts: (object, part) of the pixel values from 1 on in the crops; those of the scenes without it.
     """
 
-    def __init__(self, scenes: RenderedScenes, size: int, *, augment: bool) -> None:
+    def __init__(
+        self,
+        scenes: RenderedScenes,
+        size: int,
+        *,
+        augment: bool,
+        object_parts: Sequence[tuple[str, str]] = (),
+    ) -> None:
         self.scenes = scenes
         self.size = size
         self.augment = augment
+        values = {pair: value for value, pair in enumerate(object_parts, start=1)}
+        self._values = np.arange(256, dtype=np.uint8)
+        for value, pair in enumerate(scenes.object_parts, start=1):
+            self._values[value] = values.get(pair, value if not object_parts else IGNORED)
+        self._mirrored_ids = mirrored_ids(object_parts or scenes.object_parts)
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -80,71 +111,103 @@ class SceneCrops(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """One crop; a new random one at each call if augmented."""
         rgb, ids, _ = self.scenes.arrays(index)
-        side = rgb.shape[0]
-        matrix = self._random_similarity(side) if self.augment else _scaling(side, self.size)
-        rgb = self._warp(rgb, matrix, cv2.INTER_LINEAR)
-        ids = self._warp(ids, matrix, cv2.INTER_NEAREST)
-        return torch.from_numpy(rgb).permute(2, 0, 1), torch.from_numpy(ids.astype(np.int64))
+        ids = self._values[ids]
+        height, width = ids.shape
+        if not self.augment:
+            matrix = scaling(height, width, self.size)
+            rgb, ids = crop(rgb, ids, matrix, self.size, unknown_outside=False)
+            return as_sample(rgb, ids, NOTHING_ABSENT)
+        rgb, ids, rng = self.random_crop(index)
+        return as_sample(spoil(rgb, rng), ids, NOTHING_ABSENT)
 
-    def _warp(
-        self, array: NDArray[np.uint8], matrix: NDArray[np.float64], interpolation: int
-    ) -> NDArray[np.uint8]:
-        warped = cv2.warpAffine(
-            np.asarray(array),
-            matrix,
-            (self.size, self.size),
-            flags=interpolation,
-            borderMode=cv2.BORDER_REFLECT_101,
-        )
-        return np.asarray(warped, dtype=np.uint8)
-
-    def _random_similarity(self, side: int) -> NDArray[np.float64]:
-        """A random transform from scene to crop, float64 [2, 3], nearly a similarity."""
-        random = np.random.default_rng(int(torch.randint(2**31, ()).item()))
-        zoom = np.exp(random.uniform(np.log(0.75), np.log(1.5))) * self.size / side
-        aspect = np.exp(random.uniform(-0.15, 0.15))
-        turn = random.normal(0, 0.25)
-        mirror = random.choice([-1.0, 1.0])
-        rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-        linear = rotation @ np.diag([mirror * zoom * aspect, zoom / aspect])
-        centre = side / 2 + random.uniform(-0.15, 0.15, 2) * side
-        return np.column_stack([linear, self.size / 2 - linear @ centre])
+    def random_crop(self, index: int) -> tuple[Picture, Picture, np.random.Generator]:
+        """Random crop of a scene, RGB uint8 [S, S, 3] and ids uint8 [S, S], and the generator that drew it."""
+        rgb, ids, _ = self.scenes.arrays(index)
+        ids = self._values[ids]
+        height, width = ids.shape
+        rng = new_generator()
+        zoom = float(np.exp(rng.uniform(np.log(0.55), np.log(1.7))))
+        shift = rng.uniform(-0.18, 0.18, 2)
+        centre = (0.5 + shift[0]) * width, (0.5 + shift[1]) * height
+        matrix = random_similarity(centre, zoom * self.size / height, self.size, rng)
+        mirrored = self._mirrored_ids
+        cut = crop(rgb, ids, matrix, self.size, unknown_outside=False, mirrored_ids=mirrored)
+        return *cut, rng
 
 
-class SceneCropsModule(L.LightningDataModule):
-    """Loaders of rendered scenes.
+class CompactImages(L.LightningDataModule):
+    """Loaders of rendered scenes and labelled photographs.
 
     Args:
-        train: folders to learn from.
-        val: folder to score on; at most ``MAX_VAL_SCENES`` of it are used.
+        train: folders to learn from: rendered scenes, or labelled photographs with ``annotations.json``.
+        val: folder of rendered scenes to score on, at most ``MAX_VAL_SCENES`` of it; None for no scores.
         size: side of the training crops at first, pixels.
-        batch: scenes per step.
+        batch: pictures per step.
         limit: number of training scenes, from the first; 0 for all.
         augment: crop, turn and mirror training scenes at random.
+        photograph_share: share of a batch from photographs, if there are both kinds. Two fifths of it show
+            objects of photographs pasted onto scenes.
+        pseudo_labels: learn from annotations that a model made, too.
+        object_parts: further (object, part) that photographs may show, beside those of the scenes.
+        seed: of the order and the augmentation.
+
+    Attributes:
+        object_parts: (object, part) of the pixel values from 1 on.
+
+    Raises:
+        DatasetError: a folder holds neither kind of pictures, or there are too many object-parts.
     """
 
     def __init__(
         self,
         train: Sequence[Path],
-        val: Path,
+        val: Path | None,
         *,
         size: int,
         batch: int,
         limit: int = 0,
         augment: bool = True,
+        photograph_share: float = 0.4,
+        pseudo_labels: bool = False,
+        object_parts: Sequence[tuple[str, str]] = (),
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        self.folders = [SceneCrops(RenderedScenes(f), size, augment=augment) for f in train]
+        self.seed = seed
         self.batch = batch
-        scenes: Dataset[Sample] = ConcatDataset(self.folders)
-        self.train_scenes = Subset(scenes, range(limit)) if limit else scenes
-        crops = SceneCrops(RenderedScenes(val), VAL_SIZE, augment=False)
-        self.val_scenes = Subset(crops, range(min(MAX_VAL_SCENES, len(crops))))
-
-    @property
-    def object_parts(self) -> list[tuple[str, str]]:
-        """(object, part) per pixel value from 1 on, of the folder with the most of them."""
-        return max((crops.scenes.object_parts for crops in self.folders), key=len)
+        rendered = [folder for folder in train if is_rendered(folder)]
+        scenes_of = [RenderedScenes(folder) for folder in rendered]
+        self.object_parts = _pixel_values([s.object_parts for s in scenes_of], object_parts)
+        self.folders = [
+            SceneCrops(s, size, augment=augment, object_parts=self.object_parts) for s in scenes_of
+        ]
+        photographs = [
+            photograph
+            for folder in train
+            if folder not in rendered
+            for photograph in read_photographs(
+                folder, self.object_parts, pseudo_labels=pseudo_labels
+            )
+        ]
+        self.sources: list[Dataset[Sample]] = []
+        self.shares: list[float] = []
+        if self.folders:
+            scenes: Dataset[Sample] = ConcatDataset(self.folders)
+            self.sources.append(Subset(scenes, range(limit)) if limit else scenes)
+            self.shares.append(1 - photograph_share if photographs else 1.0)
+        self.photographs = PhotographCrops(photographs, size)
+        self.pasted = PastedObjects(photographs, size, self._background)
+        share = photograph_share if self.folders else 1.0
+        for source, part in ((self.photographs, 0.6), (self.pasted, 0.4)):
+            if len(source):
+                self.sources.append(source)
+                self.shares.append(share * part)
+        self.val_scenes: Dataset[Sample] | None = None
+        if val is not None:
+            crops = SceneCrops(
+                RenderedScenes(val), VAL_SIZE, augment=False, object_parts=self.object_parts
+            )
+            self.val_scenes = Subset(crops, range(min(MAX_VAL_SCENES, len(crops))))
 
     def set_crop_size(self, size: int) -> None:
         """Change the side of the training crops from the next batch on.
@@ -153,39 +216,41 @@ class SceneCropsModule(L.LightningDataModule):
         """
         for crops in self.folders:
             crops.size = size
+        self.photographs.size = self.pasted.size = size
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Loader of the training scenes in random order."""
-        return DataLoader(self.train_scenes, self.batch, shuffle=True, drop_last=True)
+        """Endless loader of random training pictures."""
+        lengths = [len(source) for source in self.sources]  # type: ignore[arg-type]
+        weights = [
+            share / length
+            for share, length in zip(self.shares, lengths, strict=True)
+            for _ in range(length)
+        ]
+        place = Place.of(self.trainer, self.seed)
+        return stream_loader(ConcatDataset(self.sources), self.batch, place, weights=weights)
 
-    def val_dataloader(self) -> DataLoader[Sample]:
-        """Loader of the validation scenes in order."""
-        return DataLoader(self.val_scenes, 32)
+    def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
+        """Loader of the validation scenes in order; empty without any."""
+        return [] if self.val_scenes is None else DataLoader(self.val_scenes, 32)
+
+    def _background(self, size: int, rng: np.random.Generator) -> tuple[Picture, Picture]:
+        """A random crop of a rendered scene to paste objects onto; painted noise without scenes."""
+        if not self.folders:
+            return background("", size, rng), np.zeros((size, size), np.uint8)
+        crops = self.folders[int(rng.integers(len(self.folders)))]
+        rgb, ids, _ = crops.random_crop(int(rng.integers(len(crops))))
+        return rgb, ids
 
 
-def _scaling(side: int, size: int) -> NDArray[np.float64]:
-    """The transform from a whole scene to a crop, float64 [2, 3], pixel centres on pixel centres."""
-    scale = size / side
-    offset = 0.5 * scale - 0.5
-    return np.array([[scale, 0, offset], [0, scale, offset]])
-
-
-def relight(images: Tensor) -> Tensor:
-    """Random exposure, colour cast, gamma, contrast and noise.
-
-    Args:
-        images: RGB uint8 [B, 3, H, W].
-
-    Returns:
-        float [B, 3, H, W], 0 to 1.
-    """
-    count = images.shape[0]
-
-    def draw(low: float, high: float, channels: int = 1) -> Tensor:
-        return torch.empty(count, channels, 1, 1, device=images.device).uniform_(low, high)
-
-    images = images.float() / 255
-    images = (images * draw(0.7, 1.3) * draw(0.9, 1.1, 3)).clamp(1e-3, 1) ** draw(0.8, 1.25)
-    mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    images = mean + (images - mean) * draw(0.75, 1.25)
-    return (images + torch.randn_like(images) * draw(0, 0.03)).clamp(0, 1)
+def _pixel_values(
+    rendered: Sequence[Sequence[tuple[str, str]]], further: Sequence[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """(object, part) of the pixel values from 1 on: those of the folder with the most, then all others."""
+    longest = sorted(rendered, key=len, reverse=True) or [SCAN_OBJECT_PARTS]
+    values = list(dict.fromkeys([*(pair for each in longest for pair in each), *further]))
+    if len(values) >= UNCERTAIN:
+        raise DatasetError(
+            f"the pictures show {len(values)} object-parts, but one training run takes at most "
+            f"{UNCERTAIN - 1}; leave out some folders or objects"
+        )
+    return values

@@ -6,26 +6,47 @@ that are held out are labels for their object only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import lightning as L
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import Timer
-from torch import Tensor
+from torch import Tensor, nn
 
+from ovps_core.checkpoints import find_weights, load_model
+from ovps_core.checkpoints.file import read_info
+from ovps_core.errors import CheckpointError
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.dice import dice_loss
-from ovps_core.models.compact.model import PartFPN, PartFPNConfig
+from ovps_core.losses.partial_labels import absent_class_loss
+from ovps_core.models.compact.config import PartFPNConfig
+from ovps_core.models.compact.model import PartFPN
+from ovps_core.synthetic.backdrops import IGNORED
 from ovps_core.synthetic.catalogue import HELD_OUT_OBJECT_PARTS, object_parts_of
-from training.compact.backbone import imagenet_weights, subsample_convolutions
-from training.compact.data import LabelTable, SceneCropsModule, relight
+from training.backbone import imagenet_weights, subsample_convolutions
+from training.compact.augment import relight
+from training.compact.data import CompactImages, LabelTable
+from training.compact.growth import class_columns, grown_config, grown_state, softmax_names
 from training.compact.recipe import CompactRecipe
 
-Batch = tuple[Tensor, Tensor]
-"""RGB uint8 [B, 3, S, S] and object-part ids int64 [B, S, S]."""
+Batch = tuple[Tensor, Tensor, Tensor]
+"""RGB uint8 [B, 3, S, S], object-part ids int64 [B, S, S], absent ids bool [B, 256] (``photographs.Sample``)."""
 
 
 def network_config(recipe: CompactRecipe) -> PartFPNConfig:
-    """A network for all words of the recipe's level, its object-parts without those held out."""
+    """A network for all words of the recipe's level, its object-parts without those held out.
+
+    A recipe that adds objects, or keeps some only, gives the configuration of ``model.start`` with these words.
+
+    Raises:
+        CheckpointError: the weights to start from are missing, damaged, or of another family.
+        ConfigError: an object to keep or a word is not known.
+    """
+    if recipe.model.grows:
+        start = _start_config(recipe.model.start)
+        words = recipe.model.words
+        return grown_config(start, recipe.model.objects, keep=recipe.model.keep, synonyms=words)
     object_parts = object_parts_of(recipe.data.level)
     return PartFPNConfig(
         objects=tuple(dict.fromkeys(object_name for object_name, _ in object_parts)),
@@ -33,6 +54,16 @@ def network_config(recipe: CompactRecipe) -> PartFPNConfig:
         object_parts=tuple(each for each in object_parts if each not in HELD_OUT_OBJECT_PARTS),
         trunk=recipe.model.backbone,
     )
+
+
+def _start_config(start: str) -> PartFPNConfig:
+    """Configuration of the network to start from."""
+    info = read_info(find_weights(start))
+    if not isinstance(info.config, PartFPNConfig):
+        raise CheckpointError(
+            f"{start} is a {info.model} model; a compact model starts from a compact one, such as ovps-tiny"
+        )
+    return info.config
 
 
 class CompactTraining(L.LightningModule):
@@ -53,13 +84,26 @@ class CompactTraining(L.LightningModule):
         self,
         config: PartFPNConfig,
         recipe: CompactRecipe,
-        images: SceneCropsModule,
+        images: CompactImages,
         timer: Timer,
     ) -> None:
         super().__init__()
         table = LabelTable.from_config(config, images.object_parts)
         self.model = PartFPN(config).to(memory_format=torch.channels_last)
-        self.model.trunk.load_state_dict(imagenet_weights(config.trunk))
+        self._teacher: list[_Teacher] = []  # a list hides it from the state and the optimiser
+        if recipe.model.start:
+            start = load_model(find_weights(recipe.model.start)).model
+            assert isinstance(start, PartFPN)
+            grows = recipe.model.grows
+            self.model.load_state_dict(grown_state(start, config) if grows else start.state_dict())
+            if recipe.losses.retain:
+                self._teacher.append(_Teacher(start, config))
+        else:
+            self.model.trunk.load_state_dict(imagenet_weights(config.trunk))
+        if recipe.model.grows:  # a few new pictures would replace the statistics of thousands
+            for module in self.model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
         if recipe.model.freeze_filters:
             subsample_convolutions(self.model.trunk)
         self.recipe = recipe
@@ -73,12 +117,15 @@ class CompactTraining(L.LightningModule):
         """Object-part ids int64 [B, H, W] -> classes of the three softmaxes, int64 [B, H, W] each."""
         return self.table_objects[ids], self.table_parts[ids], self.table_object_parts[ids]
 
-    def losses(self, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """(cross entropy, Dice loss), each a sum over the three softmaxes.
+    def losses(
+        self, images: Tensor, ids: Tensor, absent: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(cross entropy, Dice, absent classes, answers to retain), each a sum over the softmaxes.
 
         Args:
             images: RGB float [B, 3, S, S], 0 to 1.
             ids: object-part ids int64 [B, S, S].
+            absent: bool [B, 256], ids that no unlabelled pixel of an image shows.
         """
         pixels = (images * 2 - 1).to(memory_format=torch.channels_last)
         scores = self.model.scores(pixels)
@@ -91,20 +138,50 @@ class CompactTraining(L.LightningModule):
             log_probability = score.float().log_softmax(1)
             cross_entropy = cross_entropy + F.nll_loss(log_probability, label, ignore_index=IGNORE)
             dice = dice + dice_loss(log_probability.exp(), label)
-        return cross_entropy, dice
+        unknown = coarse == IGNORED
+        retain = torch.zeros((), device=images.device)
+        for teacher in self._teacher:
+            retain = retain + teacher.loss(pixels, scores, unknown)
+        absence = torch.zeros((), device=images.device)
+        if bool(absent.any()):
+            for score, classes in zip(
+                (scores[0], scores[2]), self.absent_classes(absent), strict=True
+            ):
+                if score.shape[-2:] != unknown.shape[-2:]:
+                    score = F.interpolate(score, size=unknown.shape[-2:], mode="bilinear")
+                log_probability = score.float().log_softmax(1)
+                absence = absence + absent_class_loss(log_probability, unknown, classes)
+        return cross_entropy, dice, absence, retain
+
+    def absent_classes(self, absent: Tensor) -> tuple[Tensor, Tensor]:
+        """Absent ids bool [B, 256] -> absent objects bool [B, 1 + n] and object-parts bool [B, 1 + m].
+
+        An object is absent from the unlabelled pixels if one of its parts is. That is wrong where a photograph
+        shows more of the object than its named parts, such as the side of a cabinet, which no query asks for.
+        """
+        known = self.table_object_parts > 0
+        object_parts = absent.new_zeros(len(absent), 1 + len(self.model.config.object_parts))
+        object_parts[:, self.table_object_parts[known]] = absent[:, known]
+        objects = absent.new_zeros(len(absent), 1 + len(self.model.config.objects))
+        for value in known.nonzero().flatten():
+            objects[:, self.table_objects[value]] |= absent[:, value]
+        return objects, object_parts
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the total loss, a scalar, and log every term."""
-        cross_entropy, dice = self.losses(relight(batch[0]), batch[1])
-        total = cross_entropy + self.recipe.losses.dice * dice
-        terms = {"total": total, "cross_entropy": cross_entropy, "dice": dice}
+        cross_entropy, dice, absence, retain = self.losses(relight(batch[0]), *batch[1:])
+        weights = self.recipe.losses
+        total = cross_entropy + weights.dice * dice + weights.absence * absence
+        total = total + weights.retain * retain
+        terms = {"total": total, "cross_entropy": cross_entropy, "dice": dice, "absence": absence}
+        terms |= {"retain": retain} if self._teacher else {}
         values = {f"loss/{name}": term.detach() for name, term in terms.items()}
         self.log_dict(values, prog_bar=True, batch_size=len(batch[0]))
         return total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the mean IoU of objects and of parts."""
-        images, ids = batch
+        images, ids, _ = batch
         objects, parts, _ = self.model.scores(images.float() / 127.5 - 1)
         names = zip(("object", "part"), (objects, parts), self.labels(ids)[:2], strict=True)
         for name, score, label in names:
@@ -140,6 +217,50 @@ class CompactTraining(L.LightningModule):
         phase = min(int((ends < used).sum()), len(optim.phases) - 1)
         _, size, self.stride = optim.phases[phase]
         self.images.set_crop_size(size)
+
+
+class _Teacher:
+    """The network that training started from, whose answers are kept where a picture has no label.
+
+    A class that only one of the two networks knows is background to the other (Cermelli et al., CVPR 2020, eq. 6).
+
+    Args:
+        start: the network.
+        config: of the network in training.
+    """
+
+    def __init__(self, start: PartFPN, config: PartFPNConfig) -> None:
+        self.model = start.eval().requires_grad_(False)
+        names = zip(softmax_names(start.config), softmax_names(config), strict=True)
+        self.columns = [class_columns(old, new) for old, new in names]
+
+    def loss(self, pixels: Tensor, scores: Sequence[Tensor], unknown: Tensor) -> Tensor:
+        """Mean cross entropy with the teacher's probabilities over the unknown pixels; 0 without any.
+
+        Args:
+            pixels: float [B, 3, S, S], of the network's input.
+            scores: of the network in training, float [B, 1 + n, h, w] for each softmax.
+            unknown: bool [B, H, W], pixels without a label.
+        """
+        total = scores[0].new_zeros((), dtype=torch.float32)
+        where = F.interpolate(unknown[:, None].float(), scores[0].shape[-2:])[:, 0] > 0
+        if not bool(where.any()):
+            return total
+        self.model.to(pixels.device)
+        with torch.no_grad():
+            answers = self.model.scores(pixels)
+        for answer, score, (old, new) in zip(answers, scores, self.columns, strict=True):
+            target = _merge_classes(answer.movedim(1, -1)[where].float().softmax(-1), old)
+            prediction = _merge_classes(score.movedim(1, -1)[where].float().softmax(-1), new)
+            total = total - (target * prediction.clamp(min=1e-6).log()).sum(-1).mean()
+        return total
+
+
+def _merge_classes(probabilities: Tensor, columns: Tensor) -> Tensor:
+    """Probabilities float [N, C] summed into the columns int64 [C], float [N, 1 + shared classes]."""
+    columns = columns.to(probabilities.device)
+    merged = probabilities.new_zeros(len(probabilities), int(columns.max()) + 1)
+    return merged.index_add(1, columns, probabilities)
 
 
 def scene_miou(prediction: Tensor, labels: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ovps_core.errors import ConfigError
 from ovps_core.synthetic.settings import Level
-from training.recipe import Precision, Recipe
+from training import recipe
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,32 @@ class ModelRecipe:
     """The network.
 
     Attributes:
+        start: weights of a compact model to start from, by name or path; "" starts from ImageNet's.
         backbone: a timm network with maps at strides 4 to 32, started from its ImageNet weights.
         freeze_filters: keep the first layers and the depthwise filters of an EfficientNet as ImageNet
             trained them; False for every other backbone.
+        objects: objects to add to those of ``start``, each followed by its parts: [[valve, wheel, stem]].
+        keep: objects of ``start`` that the model still knows afterwards; empty for all.
+        words: a name of an object or a part, followed by other words for it: [[valve, tap, gate valve]]. They
+            are kept in the weights file.
     """
 
+    start: str = ""
+    objects: tuple[tuple[str, ...], ...] = ()
+    keep: tuple[str, ...] = ()
+    words: tuple[tuple[str, ...], ...] = ()
     backbone: str = "efficientnet_lite0"
     freeze_filters: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse other words for a model without weights to start from."""
+        if (self.objects or self.keep or self.words) and not self.start:
+            raise ConfigError("objects, keep and words change a trained model; name it as `start`")
+
+    @property
+    def grows(self) -> bool:
+        """The network knows other words than the one that it starts from."""
+        return bool(self.objects or self.keep or self.words)
 
 
 @dataclass(frozen=True)
@@ -32,32 +51,31 @@ class DataRecipe:
         level: the level of rendered scenes whose words the model knows; "wild" includes the tabletop's.
         limit: number of scenes, from the first; 0 for all.
         augment: crop, turn and mirror scenes at random.
+        photograph_share: share of each batch from labelled photographs, if there are any; two fifths of
+            it show their objects pasted into scenes.
+        pseudo_labels: learn from annotations that a model made, too.
     """
 
     level: Level = "wild"
     limit: int = 0
     augment: bool = True
+    photograph_share: float = 0.4
+    pseudo_labels: bool = False
 
 
 @dataclass(frozen=True)
-class OptimRecipe:
+class OptimRecipe(recipe.OptimRecipe):
     """Optimiser and schedule. The run ends by the clock.
+
+    The learning rate warms up, then falls as a cosine of the time used. A batch holds scenes.
 
     Attributes:
         minutes: time to train, all resumed runs together.
         phases: (share of the time, side of the crops, stride of the labels), the latter two in pixels.
             Coarse labels are four times cheaper and teach the classes; fine ones then teach the outlines.
-        batch: scenes per step.
-        lr: learning rate of AdamW; it warms up, then falls as a cosine of the time used.
         backbone_lr_factor: the backbone's learning rate relative to ``lr``; all other layers start from
             random weights.
-        weight_decay: weight decay of AdamW; biases and norms never decay.
         warmup: share of the time in which the learning rate rises.
-        clip_norm: maximum norm of the whole gradient; 0 for no limit.
-        precision: 32-true, bf16-mixed or 16-mixed.
-        ema_decay: decay per step of the moving average of the weights; 0 for none.
-        score_every: steps between scores on the validation scenes.
-        seed: seed of all random numbers.
     """
 
     minutes: float = 80.0
@@ -68,10 +86,8 @@ class OptimRecipe:
     weight_decay: float = 0.02
     warmup: float = 0.02
     clip_norm: float = 1.0
-    precision: Precision = "bf16-mixed"
     ema_decay: float = 0.998
     score_every: int = 250
-    seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a run without time or without phases."""
@@ -85,13 +101,18 @@ class CompactLossWeights:
 
     Attributes:
         dice: weight of the soft Dice loss, in which small parts count as much as large ones.
+        absence: weight of the loss of classes known to be absent from unlabelled pixels of photographs.
+        retain: weight of the cross entropy with the answers of ``model.start`` where a pixel has no label. It
+            keeps a model from forgetting objects that the new pictures do not label.
     """
 
     dice: float = 0.5
+    absence: float = 0.5
+    retain: float = 0.0
 
 
 @dataclass(frozen=True)
-class CompactRecipe(Recipe):
+class CompactRecipe(recipe.Recipe):
     """A run of the compact model.
 
     Attributes:
@@ -107,8 +128,3 @@ class CompactRecipe(Recipe):
     data: DataRecipe = field(default_factory=DataRecipe)
     optim: OptimRecipe = field(default_factory=OptimRecipe)
     losses: CompactLossWeights = field(default_factory=CompactLossWeights)
-
-    @property
-    def seed(self) -> int:
-        """Seed of all random numbers of the run."""
-        return self.optim.seed

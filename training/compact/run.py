@@ -1,45 +1,59 @@
-"""A training run of the compact model, from its recipe and rendered scenes."""
+"""A training run of the compact model, from its recipe, rendered scenes and labelled photographs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
 from ovps_core.checkpoints import CheckpointInfo
+from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import UsageError
-from training.compact.data import SceneCropsModule
+from ovps_core.synthetic.reader import is_rendered
+from training.compact.augment import relight
+from training.compact.data import CompactImages
 from training.compact.module import CompactTraining, network_config
 from training.compact.recipe import CompactRecipe
-from training.run import DataSources, TrainerSettings, TrainingRun
+from training.run import DataSources, Shown, TrainerSettings, TrainingRun
 
 
 def prepare(recipe: CompactRecipe, sources: DataSources) -> CompactRun:
-    """Open the scenes and build the network.
+    """Open the pictures and build the network.
 
     Raises:
-        DatasetError: a folder holds no rendered scenes.
-        CheckpointError: the backbone's ImageNet weights are damaged.
-        UsageError: no scenes to train or to score on are given.
+        DatasetError: a folder holds neither rendered scenes nor labelled photographs.
+        CheckpointError: the weights to start from are missing or damaged.
+        UsageError: no pictures to train on are given.
     """
-    if not sources.train or sources.val is None:
+    if not sources.train:
         raise UsageError(
-            "a compact model needs rendered scenes: --data DIR [DIR ...] to train and --val DIR to "
-            "score on; `ovps render` makes them"
+            "a compact model needs pictures: --data DIR [DIR ...] takes rendered scenes, which "
+            "`ovps render` makes, and labelled photographs with annotations.json"
         )
     optim = recipe.optim
-    images = SceneCropsModule(
+    config = network_config(recipe)
+    rendered = sources.val is not None and is_rendered(sources.val)
+    images = CompactImages(
         sources.train,
-        sources.val,
+        sources.val if rendered else None,
         size=optim.phases[0][1],
         batch=optim.batch,
         limit=recipe.data.limit,
         augment=recipe.data.augment,
+        photograph_share=recipe.data.photograph_share,
+        pseudo_labels=recipe.data.pseudo_labels,
+        object_parts=config.object_parts,
+        seed=optim.seed,
     )
     timer = Timer(timedelta(minutes=optim.minutes), interval="step")
-    module = CompactTraining(network_config(recipe), recipe, images, timer)
-    return CompactRun(recipe, module, images, timer)
+    module = CompactTraining(config, recipe, images, timer)
+    run = CompactRun(recipe, module, images, timer)
+    if sources.val is not None and not rendered:
+        CocoFolder(sources.val)  # checked before the first step, not after the last
+        run.scored_finally = sources.val
+    return run
 
 
 class CompactRun(TrainingRun):
@@ -48,7 +62,7 @@ class CompactRun(TrainingRun):
     Args:
         recipe: every number.
         module: the network with its losses.
-        images: the rendered scenes.
+        images: the scenes and photographs.
         timer: ends the run.
     """
 
@@ -56,7 +70,7 @@ class CompactRun(TrainingRun):
         self,
         recipe: CompactRecipe,
         module: CompactTraining,
-        images: SceneCropsModule,
+        images: CompactImages,
         timer: Timer,
     ) -> None:
         optim = recipe.optim
@@ -73,7 +87,7 @@ class CompactRun(TrainingRun):
             module,
             images,
             settings,
-            scored_on="val",
+            scored_on="val" if images.val_scenes is not None else "",
             curves=("loss/total", "loss/cross_entropy", "loss/dice", "score/part_miou"),
             callbacks=(timer,),
         )
@@ -87,3 +101,11 @@ class CompactRun(TrainingRun):
             self.name, "compact", model.config, licence="Apache-2.0", source="rendered scenes"
         )
         return dict(model.state_dict()), info
+
+    def shown(self) -> Iterator[Shown]:
+        """Augmented training samples under random light; the labels are object-parts, 0 is background."""
+        for pictures, ids, _ in self.images.train_dataloader():
+            lit = (relight(pictures) * 255).byte().permute(0, 2, 3, 1)
+            _, _, object_parts = self.training.labels(ids)
+            for rgb, labels in zip(lit, object_parts, strict=True):
+                yield Shown(rgb.numpy(), labels.numpy() - 1)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from ovps_core.language.vocabulary import IGNORE, Vocabulary
-from ovps_core.losses.labels import ObjectPartIndex, PartTargets
+from ovps_core.language.vocabulary import Vocabulary
+from ovps_core.losses.labels import PartTargets
 from ovps_core.losses.partclipseg import Losses, LossWeights, PartCLIPSegLoss
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partclipseg.model import PartCLIPSeg
 from ovps_core.models.text.tower import TextEncoder
+from training.part_training import Batch, PartTraining
 from training.partclipseg.recipe import OptimRecipe
-
-Batch = tuple[Tensor, Tensor, Tensor]
-"""Pixels float [B, 3, H, W], object-parts int64 [B, H, W], objects int64 [B, H, W]."""
 
 _TRAINED_TOWER_PARTS = ("text.tower.token_embedding", "text.tower.positional_embedding")
 _TOWERS = ("text.", "backbone.")
@@ -73,7 +70,20 @@ def parameter_groups(
     ]
 
 
-class PartCLIPSegTraining(L.LightningModule):
+def learning_rate_factor(optim: OptimRecipe) -> Callable[[int], float]:
+    """Factor of the learning rate by step: a linear warm-up, then (1 - step / steps) ** power or a cosine."""
+
+    def factor(step: int) -> float:
+        warmup = min(1.0, (step + 1) / optim.warmup) if optim.warmup else 1.0
+        left = max(0.0, 1 - step / optim.steps)
+        if optim.schedule == "cosine":
+            return warmup * 0.5 * (1 - math.cos(math.pi * left))
+        return float(warmup * left**optim.poly_power)
+
+    return factor
+
+
+class PartCLIPSegTraining(PartTraining):
     """Names and image through the network, losses on its maps and attention.
 
     Args:
@@ -83,7 +93,11 @@ class PartCLIPSegTraining(L.LightningModule):
         optim: optimiser and schedule.
         weights: weights of the losses.
         train_towers: also train the image and text towers.
+        val_vocabulary: names to score on, if they are others: those of training and unseen ones.
     """
+
+    model: PartCLIPSeg
+    in_bar = ("total", "separation", "enhancement")
 
     def __init__(
         self,
@@ -94,31 +108,28 @@ class PartCLIPSegTraining(L.LightningModule):
         weights: LossWeights,
         *,
         train_towers: bool = False,
+        val_vocabulary: Vocabulary | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(vocabulary, val_vocabulary)
         self.model = model
         self.text_encoder = text_encoder
-        self.vocabulary = vocabulary
         self.optim = optim
         self.criterion = PartCLIPSegLoss(weights, model.config.corrections)
         trainable = set(trainable_names(model, text_encoder, towers=train_towers))
         for name, parameter in named_parameters(model, text_encoder):
             parameter.requires_grad_(name in trainable)
         model.backbone.train(train_towers)  # a frozen tower keeps its running statistics
-        tokens = text_encoder.tokenizer([*vocabulary.parts, *vocabulary.objects_with_parts])
         self.tokens: Tensor
-        self.register_buffer("tokens", tokens, persistent=False)
-        num_parts = len(vocabulary.parts)
-        part_rows = torch.from_numpy(vocabulary.part_index)
-        object_rows = torch.from_numpy(vocabulary.object_index)
-        self.index = ObjectPartIndex(part_rows, num_parts + object_rows, num_parts)
-        self._pixel_counts: dict[str, Tensor] = {}
+        self.val_tokens: Tensor
+        for name, names in (("tokens", vocabulary), ("val_tokens", self.val_vocabulary)):
+            tokens = text_encoder.tokenizer([*names.parts, *names.objects_with_parts])
+            self.register_buffer(name, tokens, persistent=False)
 
-    def losses(self, batch: Batch) -> tuple[Losses, PartLogits]:
-        """Every loss of one batch, and the logits it was computed from."""
+    def losses(self, batch: Batch, *, scoring: bool = False) -> tuple[Losses, PartLogits]:
+        """See :meth:`PartTraining.losses`."""
         pixels, object_parts, objects = batch
-        index = self.index.to(pixels.device)
-        embeddings = self.text_encoder(self.tokens)
+        index = (self.val_index if scoring else self.index).to(pixels.device)
+        embeddings = self.text_encoder(self.val_tokens if scoring else self.tokens)
         conditions = self.model.conditions(
             embeddings, index.part, index.object - index.num_parts, num_parts=index.num_parts
         )
@@ -130,74 +141,14 @@ class PartCLIPSegTraining(L.LightningModule):
             losses = self.criterion(logits, attentions[-1], targets, index, grid)
         return losses, logits
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the total loss, a scalar, and log every term."""
-        losses, _ = self.losses(batch)
-        for field in dataclasses.fields(losses):
-            in_bar = field.name in ("total", "separation", "enhancement")
-            value = getattr(losses, field.name).detach()
-            self.log(f"loss/{field.name}", value, prog_bar=in_bar, batch_size=len(batch[0]))
-        return losses.total
-
-    def on_validation_epoch_start(self) -> None:
-        """Set all pixel counts to zero."""
-        count = len(self.vocabulary.object_parts)
-        channels = {"argmax": count + 1, "masks": count}
-        self._pixel_counts = {
-            name: torch.zeros(3, n, dtype=torch.int64, device=self.device)
-            for name, n in channels.items()
-        }
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count intersections and areas, for the highest map per pixel and for each map separately."""
-        losses, logits = self.losses(batch)
-        self.log("score/loss", losses.total, batch_size=len(batch[0]))
-        maps = logits.object_parts
-        truth = PartTargets(batch[1], batch[2]).resized((maps.shape[-2], maps.shape[-1]))
-        count = len(self.vocabulary.object_parts)
-        # a pixel of an object without a part label is background here
-        labels = torch.where(truth.object_parts == IGNORE, count, truth.object_parts)
-        true_maps = _one_map_per_label(labels, count + 1)
-        argmax = _one_map_per_label(maps.argmax(dim=1), count + 1)
-        self._pixel_counts["argmax"] += _count(argmax, true_maps)
-        self._pixel_counts["masks"] += _count(maps[:, :-1] > 0, true_maps[:, :-1])
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the mean IoU over the parts in the images; ``part_miou`` has background as a class, too."""
-        names = {"argmax": "score/part_miou", "masks": "score/part_miou_of_masks"}
-        for name, counts in self._pixel_counts.items():
-            gathered = self.all_gather(counts)
-            assert isinstance(gathered, Tensor)  # a tensor in, a tensor out
-            both, predicted, true = gathered.reshape(-1, *counts.shape).sum(0)
-            union = predicted + true - both
-            is_part = torch.arange(len(both), device=both.device) < len(
-                self.vocabulary.object_parts
-            )
-            present = (true > 0) & is_part
-            iou = (both / union)[present]
-            mean = iou.mean() if bool(present.any()) else iou.new_zeros(())
-            self.log(names[name], mean.float(), prog_bar=name == "argmax")
-
     def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]
-        """AdamW with the paper's groups; a linear warm-up, then (1 - step / steps) ** power."""
-        optim = self.optim
+        """AdamW with the paper's groups, and the schedule of the recipe."""
         optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, self.text_encoder, optim.weight_decay), lr=optim.lr
+            parameter_groups(self.model, self.text_encoder, self.optim.weight_decay),
+            lr=self.optim.lr,
         )
-
-        def factor(step: int) -> float:
-            warmup = min(1.0, (step + 1) / optim.warmup) if optim.warmup else 1.0
-            return float(warmup * max(0.0, 1 - step / optim.steps) ** optim.poly_power)
-
-        schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
-
-
-def _one_map_per_label(labels: Tensor, count: int) -> Tensor:
-    """Labels int64 [B, h, w] -> bool [B, count, h, w]."""
-    return labels[:, None] == torch.arange(count, device=labels.device)[:, None, None]
-
-
-def _count(maps: Tensor, truth: Tensor) -> Tensor:
-    """Pixels per channel of bool [B, K, h, w]: in both, in ``maps``, in ``truth``; int64 [3, K]."""
-    return torch.stack([each.sum(dim=(0, 2, 3)) for each in (maps & truth, maps, truth)])
+        schedule = LambdaLR(optimizer, learning_rate_factor(self.optim))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }

@@ -9,12 +9,12 @@ from ovps_core.checkpoints.file import full_state, load_full_state
 from ovps_core.errors import CheckpointError
 from ovps_core.language.vocabulary import Vocabulary
 from ovps_core.models.backbones.clip_vit import clip_backbone, pretrained_clip
-from ovps_core.models.backbones.timm_backbone import TimmBackbone
 from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
 from ovps_core.models.families import FAMILIES
 from ovps_core.models.partclipseg.corrections import Corrections
 from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
 from ovps_core.models.partclipseg.query_encoder import ObjectPartEncoder
+from training.backbone import load_pretrained_trunk
 from training.partclipseg.recipe import ModelRecipe
 
 
@@ -49,8 +49,7 @@ def build_network(
                 clip_backbone(towers.visual, recipe.out_indices).state_dict()
             )
     if recipe.backbone and recipe.backbone_pretrained:
-        tower = TimmBackbone.from_name(recipe.backbone, recipe.out_indices, pretrained=True)
-        model.backbone.load_state_dict(tower.state_dict())
+        load_pretrained_trunk(model.backbone, recipe.backbone)
     return model, query_encoder
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from ovps_core.errors import ConfigError
 from ovps_core.losses.partclipseg import LossWeights
 from ovps_core.models.partclipseg.corrections import Corrections
-from training.recipe import PRESETS, DataRecipe, Precision, Recipe
+from training.recipe import PRESETS, DataRecipe, Recipe, StepOptimRecipe, check_pretrained_clip
 
 
 @dataclass(frozen=True)
@@ -44,41 +43,23 @@ class ModelRecipe:
 
     def __post_init__(self) -> None:
         """Refuse pretrained weights for towers that have none."""
-        if self.pretrained and not self.weights and not isinstance(self.clip, str):
-            raise ConfigError(
-                "`pretrained` names weights of an open_clip model, but `clip` is a configuration; "
-                "set `pretrained: ''`, or `clip` to a model's name"
-            )
+        if not self.weights:
+            check_pretrained_clip(self.clip, self.pretrained)
 
 
 @dataclass(frozen=True)
-class OptimRecipe:
+class OptimRecipe(StepOptimRecipe):
     """Optimiser and schedule.
 
     Attributes:
-        steps: optimiser steps.
-        batch: images per step and device.
-        lr: learning rate of AdamW.
-        weight_decay: weight decay of AdamW; LayerNorm and embeddings never decay.
-        warmup: steps of linear rise to ``lr``.
-        poly_power: the learning rate falls as (1 - step / steps) ** power.
-        clip_norm: maximum norm of the whole gradient; 0 for no limit.
-        precision: 32-true, bf16-mixed or 16-mixed.
-        ema_decay: decay of an exponential moving average of the weights; 0 for none.
-        score_every: steps between scores on the validation images; 0 for the end only.
-        seed: seed of all random numbers.
+        schedule: poly or cosine.
+        poly_power: the learning rate of "poly" falls as (1 - step / steps) ** power.
     """
 
-    steps: int = 20_000
-    batch: int = 8
-    lr: float = 1e-4
-    weight_decay: float = 1e-4
     warmup: int = 500
+    schedule: Literal["poly", "cosine"] = "poly"
     poly_power: float = 0.9
     clip_norm: float = 1.0
-    precision: Precision = "bf16-mixed"
-    ema_decay: float = 0.0
-    score_every: int = 1000
     seed: int = 12345678
 
 
@@ -105,8 +86,3 @@ class PartCLIPSegRecipe(Recipe):
         default_factory=Corrections, metadata={PRESETS: {"released": Corrections.released()}}
     )
     score_on: Literal["val", "train"] = "val"
-
-    @property
-    def seed(self) -> int:
-        """Seed of all random numbers of the run."""
-        return self.optim.seed

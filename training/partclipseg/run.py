@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ovps_core.checkpoints import CheckpointInfo
@@ -12,9 +14,9 @@ from ovps_core.models.partclipseg.query_encoder import ObjectPartEncoder
 from training.data import PartImagesModule, open_data
 from training.partclipseg.module import PartCLIPSegTraining
 from training.partclipseg.network import build_network
-from training.partclipseg.pictures import draw_predictions
 from training.partclipseg.recipe import PartCLIPSegRecipe
-from training.run import DataSources, TrainerSettings, TrainingRun
+from training.pictures import draw_predictions
+from training.run import DataSources, Shown, TrainingRun, settings_by_steps
 
 
 def prepare(recipe: PartCLIPSegRecipe, sources: DataSources) -> PartCLIPSegRun:
@@ -35,13 +37,14 @@ def prepare(recipe: PartCLIPSegRecipe, sources: DataSources) -> PartCLIPSegRun:
         optim,
         recipe.losses,
         train_towers=recipe.model.train_towers,
+        val_vocabulary=data.val_vocabulary if recipe.score_on == "val" else None,
     )
     images = PartImagesModule(
         data,
         recipe.data,
         model.spec.preprocessing,
         batch=optim.batch,
-        steps=optim.steps,
+        seed=optim.seed,
         score_on=recipe.score_on,
         rgb=corrections.rgb_training,
         unshifted=corrections.unshifted_labels,
@@ -66,22 +69,10 @@ class PartCLIPSegRun(TrainingRun):
         query_encoder: ObjectPartEncoder,
         images: PartImagesModule,
     ) -> None:
-        optim = recipe.optim
-        settings = TrainerSettings(
-            max_steps=optim.steps,
-            precision=optim.precision,
-            clip_norm=optim.clip_norm,
-            ema_decay=optim.ema_decay,
-            checkpoint_every=min(1000, optim.steps),
-            log_every=min(10, optim.steps),
-            score_every=min(optim.score_every or optim.steps, optim.steps),
-            # random towers are trained whole, including layers that the decoder does not read
-            find_unused_parameters=True,
-        )
         super().__init__(
             module,
             images,
-            settings,
+            settings_by_steps(recipe.optim),
             scored_on=recipe.score_on if len(images.score_images) else "",
             curves=("loss/total", "loss/separation", "loss/enhancement", "score/part_miou"),
         )
@@ -95,6 +86,17 @@ class PartCLIPSegRun(TrainingRun):
         model = self.training.model
         info = CheckpointInfo(self.name, "partclipseg", model.config, source="training")
         return full_state(model, self.query_encoder), info
+
+    def shown(self) -> Iterator[Shown]:
+        """Augmented training samples; the labels are object-parts."""
+        preprocessing = self.training.model.spec.preprocessing
+        mean, std = (
+            torch.tensor(v)[:, None, None] for v in (preprocessing.mean, preprocessing.std)
+        )
+        for pixels, object_parts, _ in self.images.train_dataloader():
+            for picture, labels in zip(pixels, object_parts, strict=True):
+                rgb = ((picture * std + mean).clamp(0, 1) * 255).byte().permute(1, 2, 0)
+                yield Shown(rgb.numpy(), labels.numpy())
 
     def draw(self, path: Path) -> None:
         """Draw predictions on the scored images."""

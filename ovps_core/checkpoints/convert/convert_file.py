@@ -15,6 +15,14 @@ from ovps_core.checkpoints.convert.clipseg import (
     is_original_decoder,
 )
 from ovps_core.checkpoints.convert.key_names import StateDict
+from ovps_core.checkpoints.convert.openseed import (
+    convert_openseed_release,
+    is_openseed_release,
+)
+from ovps_core.checkpoints.convert.partcatseg import (
+    convert_catseg_release,
+    is_catseg_release,
+)
 from ovps_core.checkpoints.convert.partclipseg import (
     convert_partclipseg_release,
     is_partclipseg_release,
@@ -34,21 +42,30 @@ Converter = Callable[[ReleasedWeights], tuple[CheckpointInfo, dict[str, Tensor]]
 _CONVERTERS: tuple[tuple[Callable[[StateDict], bool], Converter], ...] = (
     (is_original_decoder, convert_original_decoder),
     (is_partclipseg_release, convert_partclipseg_release),
+    (is_openseed_release, convert_openseed_release),
+    (is_catseg_release, convert_catseg_release),
     (is_hugging_face, convert_hugging_face),
 )
 
 
 def convert(
-    source: Path, destination: Path, *, vocabulary: str = "", name: str = "", clip: str = "openai"
+    source: Path,
+    destination: Path,
+    *,
+    vocabulary: str = "",
+    name: str = "",
+    clip: str = "openai",
+    separate_aggregation: bool = False,
 ) -> CheckpointInfo:
     """Convert the weights at ``source`` into ``destination``, a safetensors file with its configuration.
 
     Args:
         source: a file or directory; the names of its tensors tell which project it is from.
         destination: the file to write.
-        vocabulary: for PartCLIPSeg, the benchmark that it was trained on ("pascal_part_116", ...).
+        vocabulary: for PartCLIPSeg and PartCATSeg, the benchmark that it was trained on ("pascal_part_116", ...).
         name: name of the model; the destination's stem by default.
         clip: for original CLIPSeg decoder files, the open_clip tag of the CLIP weights that they lack.
+        separate_aggregation: for PartCATSeg, refine parts and objects by layers of their own.
 
     Returns:
         The header of the file, with its digest.
@@ -57,7 +74,9 @@ def convert(
         CheckpointError: the file cannot be read or is of another model; lists the first wrong tensors.
     """
     state = read_state(source)
-    weights = ReleasedWeights(state, read_hugging_face_config(source), vocabulary, clip)
+    weights = ReleasedWeights(
+        state, read_hugging_face_config(source), vocabulary, clip, separate_aggregation
+    )
     for recognises, convert_weights in _CONVERTERS:
         if recognises(state):
             info, tensors = convert_weights(weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from torch import Tensor
 from ovps_core.checkpoints.file import ModelFile
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
 from ovps_core.engines.graph_engine import GraphEngine
-from ovps_core.engines.requirements import require_packages
+from ovps_core.engines.onnx.session import session
 from ovps_core.engines.subgraphs import export_onnx
 from ovps_core.errors import UsageError
-from ovps_core.models.interface import PartModel
+from ovps_core.models.network import PartModel
+from ovps_core.structures.requirements import require_packages
 
 
 class OnnxRuntimeEngine(GraphEngine[Any]):
@@ -59,15 +59,3 @@ class OnnxRuntimeEngine(GraphEngine[Any]):
         arrays = [tensor.contiguous().numpy() for tensor in inputs]
         outputs = graph.run(None, dict(zip(names, arrays, strict=True)))
         return tuple(torch.from_numpy(output) for output in outputs)
-
-
-def session(path: Path) -> Any:
-    """An ``onnxruntime.InferenceSession`` of a file, on all cores that this process may use."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    options.log_severity_level = 3
-    # Threads that spin between frames take the cores from the rest of a robot.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

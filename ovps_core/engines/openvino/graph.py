@@ -137,19 +137,36 @@ def _graph(model: Any) -> tuple[networkx.DiGraph, dict[str, int]]:
     return graph, computed
 
 
-def keep_sums_in_fp32(source: Path, destination: Path) -> None:
-    """Write a graph whose sums, norms, first and last layers stay in float32 when the rest runs in 16 bit.
+def _coordinates(model: Any) -> set[str]:
+    """Operations between the last products and the coordinates at which maps are sampled."""
+    found: set[str] = set()
+    samplers = (each for each in model.get_ordered_ops() if each.get_type_name() == "GridSample")
+    reached = [sampler.input_value(1).get_node() for sampler in samplers]
+    while reached:
+        operation = reached.pop()
+        name = operation.friendly_name
+        if name not in found and operation.get_type_name() not in (*_PRODUCTS, "Parameter"):
+            found.add(name)
+            reached += [value.get_node() for value in operation.input_values()]
+    return found
 
-    A residual stream grows while the terms added to it stay small, so rounding the stream costs more than rounding
-    the products. The ends are a hundredth of the work, and their rounding errors reach every output.
+
+def keep_sums_in_fp32(source: Path, destination: Path) -> None:
+    """Write a graph that keeps float32 in some places when the rest runs in 16 bit.
+
+    These are sums, norms, first and last layers, and coordinates of samples. A residual stream grows while the
+    terms added to it stay small, so rounding the stream costs more than rounding the products. The ends are a
+    hundredth of the work, and their rounding errors reach every output. Rounded coordinates would miss by a good
+    part of a cell.
 
     Args:
         source: an .xml file; its weights are shared, not copied.
         destination: the .xml file to write, to be read together with the weights of ``source``.
     """
     openvino = import_openvino()
-    roles = QuantisationRoles.from_graph(openvino.Core().read_model(source))
-    kept = roles.sums | roles.norms | roles.ends | roles.scales
+    model = openvino.Core().read_model(source)
+    roles = QuantisationRoles.from_graph(model)
+    kept = roles.sums | roles.norms | roles.ends | roles.scales | _coordinates(model)
     tree = ElementTree.parse(source)
     for layer in tree.iterfind("layers/layer"):
         if layer.get("name") in kept:

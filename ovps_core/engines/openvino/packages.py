@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ovps_core.engines.requirements import require_packages
+from ovps_core.structures.requirements import require_packages
 
 
 def import_openvino() -> Any:

@@ -21,11 +21,12 @@ from ovps_core.engines.calibration import (
     calibration_images,
 )
 from ovps_core.engines.chunking import graph_inputs
+from ovps_core.engines.graphs import subgraph_named
 from ovps_core.engines.low_precision import inference_copy
 from ovps_core.engines.openvino.graph import QuantisationRoles
 from ovps_core.engines.openvino.packages import import_nncf, import_openvino
-from ovps_core.engines.subgraphs import subgraph_named
-from ovps_core.models.interface import PartModel, QueryEncoder
+from ovps_core.models.interface import QueryEncoder
+from ovps_core.models.network import PartModel
 from ovps_core.pipeline.preprocess import RgbImage, to_pixels
 from ovps_core.structures.query import PartQuery
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +13,14 @@ from torch import Tensor
 from ovps_core.checkpoints.file import ModelFile
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
 from ovps_core.engines.graph_engine import GraphEngine
+from ovps_core.engines.graphs import subgraph_named
 from ovps_core.engines.interface import EngineShape
 from ovps_core.engines.openvino.packages import import_nncf, import_openvino
+from ovps_core.engines.openvino.session import has_bf16, infer_request
 from ovps_core.engines.subgraphs import export_onnx
 from ovps_core.errors import BackendError, UsageError
-from ovps_core.models.interface import PartModel, QueryEncoder
+from ovps_core.models.interface import QueryEncoder
+from ovps_core.models.network import PartModel
 from ovps_core.pipeline.preprocess import RgbImage
 
 PRECISIONS = ("fp32", "bf16", "mixed", "int8")
@@ -106,7 +108,8 @@ class OpenVinoEngine(GraphEngine[Any]):
 
         path = folder / f"{subgraph}.xml"
         export_ir(self._model, path, subgraph=subgraph, size=size)
-        keep_sums_in_fp32(path, folder / f"{subgraph}{SUMS_KEPT}")
+        if not subgraph_named(subgraph).in_float32:
+            keep_sums_in_fp32(path, folder / f"{subgraph}{SUMS_KEPT}")
 
     def _quantise(self, floating: Path, folder: Path) -> None:
         from ovps_core.engines.openvino.graph import keep_sums_in_fp32
@@ -122,16 +125,11 @@ class OpenVinoEngine(GraphEngine[Any]):
                 keep_sums_in_fp32(folder / f"{subgraph}.xml", folder / f"{subgraph}{SUMS_KEPT}")
 
     def _load(self, folder: Path, subgraph: str) -> Any:
-        suffix = SUMS_KEPT if self.precision in SUMS_IN_FP32 else ".xml"
+        in_float32 = self.precision == "fp32" or subgraph_named(subgraph).in_float32
+        suffix = SUMS_KEPT if self.precision in SUMS_IN_FP32 and not in_float32 else ".xml"
         graph = self._core.read_model(folder / f"{subgraph}{suffix}", folder / f"{subgraph}.bin")
-        floating = "bf16" if self.precision != "fp32" and has_bf16() else "f32"
-        options = {
-            "PERFORMANCE_HINT": "LATENCY",  # all cores on one frame
-            "INFERENCE_PRECISION_HINT": floating,
-            "INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0)),
-            "ENABLE_CPU_PINNING": False,  # other processes of a robot want the cores too
-        }
-        return self._core.compile_model(graph, "CPU", options).create_infer_request()
+        floating = "bf16" if not in_float32 and has_bf16() else "f32"
+        return infer_request(self._core, graph, floating)
 
     def _run(self, graph: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         graph.infer([tensor.contiguous().numpy() for tensor in inputs], share_inputs=True)
@@ -169,13 +167,3 @@ def export_ir(
         folding.run_passes(graph)  # quantising finds weights only where they are constants
         path.parent.mkdir(parents=True, exist_ok=True)
         openvino.save_model(graph, path, compress_to_fp16=False)
-
-
-def has_bf16() -> bool:
-    """Return whether this processor multiplies in bf16 (avx512_bf16 or AMX), as OpenVINO sees it.
-
-    Raises:
-        MissingDependencyError: OpenVINO is not installed.
-    """
-    core = import_openvino().Core()
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

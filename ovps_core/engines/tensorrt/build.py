@@ -12,6 +12,7 @@ from typing import Any
 
 from ovps_core.engines.interface import MAX_QUERIES
 from ovps_core.errors import BackendError, MissingDependencyError, UsageError
+from ovps_core.structures.whole_files import write_whole
 
 RUNTIMES = ("tensorrt", "tensorrt_rtx")
 BuildProgress = Callable[[str, int, int], None]
@@ -118,7 +119,7 @@ def build_plan(
         reason = next(iter(logger.errors), "no reason given")
         raise BackendError(f"{trt.__name__} {trt.__version__} cannot build {onnx.name}: {reason}")
     if cache is not None and timing_cache is not None:
-        _write_atomically(timing_cache, bytes(cache.serialize()))
+        write_whole(timing_cache, bytes(cache.serialize()))
     plan = bytes(plan)
     inputs = [network.get_input(i) for i in range(network.num_inputs)]
     outputs = [network.get_output(i) for i in range(network.num_outputs)]
@@ -146,14 +147,14 @@ def _parse(trt: Any, builder: Any, logger: Any, onnx: Path) -> Any:
 
 
 def _profile(builder: Any, network: Any, wanted: Profile) -> Any:
-    """The free axis is the first: of images in pixels and feature levels, of queries in all other inputs."""
+    """One axis of an input may be free: of images in pixels and feature levels, of queries in all others."""
     profile = builder.create_optimization_profile()
     for i in range(network.num_inputs):
         tensor = network.get_input(i)
         per_image = tensor.name == "pixels" or tensor.name.startswith("level")
-        fixed = tuple(tensor.shape)[1:]
         counts = wanted.batch if per_image else wanted.queries
-        profile.set_shape(tensor.name, *[(count, *fixed) for count in counts])
+        shapes = [tuple(count if n < 0 else n for n in tensor.shape) for count in counts]
+        profile.set_shape(tensor.name, *shapes)
     return profile
 
 
@@ -187,13 +188,6 @@ def _load_timing_cache(config: Any, path: Path | None) -> Any:
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         return None
     return cache
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
 
 
 def _describe(tensor: Any) -> str:

@@ -7,11 +7,12 @@ import json
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ovps_core.checkpoints.file import ModelFile
@@ -22,7 +23,9 @@ from ovps_core.engines.interface import EngineShape
 from ovps_core.engines.subgraphs import export_onnx
 from ovps_core.engines.tensorrt.build import Profile, build_plan, require_tensorrt
 from ovps_core.errors import BackendError, UsageError
-from ovps_core.models.interface import Conditions, Features, PartModel
+from ovps_core.models.interface import Conditions, Features
+from ovps_core.models.network import PartModel
+from ovps_core.models.objects import ObjectQueries
 
 PRECISIONS = ("fp16", "fp32")
 log = logging.getLogger(__name__)
@@ -116,12 +119,14 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
             max_batch = max(shape.batch, batch[2])
             self._profile = Profile((1, batch[1], max_batch), (1, queries[1], max_queries))
             self._graphs.clear()
+            self._folders.clear()
         super().prepare(shape)
         spec = self._spec
         pixels = torch.zeros(shape.batch, 3, *shape.size, device=self.device)
         for count in (1, shape.max_queries):
             object_parts = count if spec.answers_object_parts else 0
-            self.run(pixels, Conditions.placeholder(spec.condition_dim, count, object_parts))
+            placeholder = Conditions.placeholder(spec.condition_dim, count, object_parts)
+            self.run(pixels, placeholder)
 
     def encode(self, pixels: Tensor) -> Features:
         """See :meth:`Engine.encode`."""
@@ -132,7 +137,34 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
             )
         return super().encode(pixels)
 
+    def find_queries(self, features: Features, names: Tensor) -> ObjectQueries:
+        """See :meth:`Engine.find_queries`; as many names as the profile allows."""
+        count, limit = names.shape[0], self._profile.queries[2]
+        if count > limit:
+            raise BackendError(
+                f"this engine takes {limit} names at once, not {count}; prepare it for more"
+            )
+        # Copies of a name change nothing, while zeros would take part in the selection.
+        copies = names[-1:].expand(round_up_to_bucket(count) - count, -1)
+        found = super().find_queries(features, torch.cat([names, copies]))
+        return replace(found, scores=found.scores[..., :count])
+
+    def mask_logits(self, features: Features, mask_embeddings: Tensor) -> Tensor:
+        """See :meth:`Engine.mask_logits`; more rows than the profile allows take several passes."""
+        parts = []
+        for rows in mask_embeddings.split(self._profile.queries[2], 1):
+            count = rows.shape[1]
+            padded = F.pad(rows, (0, 0, 0, round_up_to_bucket(count) - count))
+            parts.append(super().mask_logits(features, padded)[:, :count])
+        return torch.cat(parts, 1)
+
     def _condition_inputs(self, conditions: Conditions) -> tuple[Tensor, ...]:
+        rows, most = max(map(len, conditions.arrays())), self._profile.queries[2]
+        if rows > most:  # only joint conditions, which are not split
+            raise BackendError(
+                f"this engine takes {most} names at once, not {rows}, and the model compares all of them with "
+                "each other; ask for fewer, or use backend torch"
+            )
         return graph_inputs(pad_to_bucket(conditions), self._spec.answers_object_parts)
 
     def _key(self, size: tuple[int, int]) -> dict[str, str]:

@@ -40,8 +40,19 @@ def build_clip(spec: ClipSpec) -> CustomTextCLIP:
 
 
 def pretrained_clip(name: str, tag: str) -> CustomTextCLIP:
-    """Load an open_clip model with published weights, from the hub or its cache on this machine."""
-    return open_clip.create_model(name, pretrained=tag, force_custom_text=True)
+    """Load an open_clip model with published weights, from the hub or its cache on this machine.
+
+    Raises:
+        CheckpointError: the weights are not in the cache, and there is no network.
+    """
+    try:
+        return open_clip.create_model(name, pretrained=tag, force_custom_text=True)
+    except Exception as error:  # open_clip and the hub's client raise a dozen unrelated kinds
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"cannot get the CLIP weights {name!r} of {tag!r}: {reason}; open_clip fetches them, which needs "
+            "a network once"
+        ) from error
 
 
 def resize_positions(table: Tensor, grid: tuple[int, int]) -> Tensor:

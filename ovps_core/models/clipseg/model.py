@@ -18,13 +18,13 @@ from ovps_core.models.interface import (
     Conditions,
     Features,
     ModelSpec,
-    ObjectPredictions,
     PartLogits,
-    PartModel,
     Preprocessing,
     QuantisationSpec,
     QuantisedLayers,
 )
+from ovps_core.models.network import PartModel
+from ovps_core.models.objects import ObjectPredictions
 
 # The layers that stay in floating point take little time and would cause most of the loss in accuracy. The mask
 # IoU of a ViT-B/16 with random weights was 0.964 with the first and last layers in int8, and 0.985 without. Deep
@@ -94,7 +94,6 @@ class CLIPSeg(PartModel):
             self.backbone = clip_backbone(clip.visual, config.out_indices)
         self.spec = ModelSpec(
             preprocessing=Preprocessing(size=(config.image_size, config.image_size)),
-            output_stride=1,
             condition_dim=clip.text.output_dim,
             quantisation=_QUANTISATION,
         )

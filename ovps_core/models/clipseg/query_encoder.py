@@ -6,9 +6,16 @@ from collections.abc import Sequence
 
 import torch
 
-from ovps_core.models.interface import Conditions, EncodedQueries, QueryEncoder, QueryRows
+from ovps_core.models.interface import (
+    Conditions,
+    EncodedQueries,
+    QueryEncoder,
+    QueryRows,
+    require_accepted,
+)
+from ovps_core.models.text.literal import read_literally
 from ovps_core.models.text.tower import TextEncoder
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.query import PartQuery, RefusedQuery
 
 
 class PhraseEncoder(QueryEncoder):
@@ -25,11 +32,22 @@ class PhraseEncoder(QueryEncoder):
         self.text_encoder = text_encoder
         self.condition_dim = condition_dim
 
+    def read(
+        self, queries: Sequence[PartQuery]
+    ) -> tuple[tuple[PartQuery, ...], tuple[RefusedQuery, ...]]:
+        """See :meth:`QueryEncoder.read`; only texts beyond the text encoder's context are refused."""
+        return read_literally(queries, self.text_encoder, lambda query: [_phrase(query)])
+
     def encode(self, queries: Sequence[PartQuery]) -> EncodedQueries:
-        """See :meth:`QueryEncoder.encode`; nothing is refused."""
-        phrases = [f"{query.object} {query.part}".strip() for query in queries]
+        """See :meth:`QueryEncoder.encode`."""
+        accepted, refused = self.read(queries)
+        require_accepted(accepted, refused)
         names = torch.zeros(0, self.condition_dim)
-        if phrases:
-            names = self.text_encoder.embed(phrases)
-        rows = tuple(QueryRows(names=(row,)) for row in range(len(phrases)))
-        return EncodedQueries(tuple(queries), Conditions.names_only(names), rows)
+        if accepted:
+            names = self.text_encoder.embed([_phrase(query) for query in accepted])
+        rows = tuple(QueryRows(names=(row,)) for row in range(len(accepted)))
+        return EncodedQueries(accepted, Conditions.names_only(names), rows, refused)
+
+
+def _phrase(query: PartQuery) -> str:
+    return f"{query.object} {query.part}".strip()

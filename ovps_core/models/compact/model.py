@@ -8,101 +8,21 @@ these maps, so each additional query costs one multiplication.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ovps_core.language.mirrored_names import mirrored_rows
+from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.models.compact.image_prior import normalise_to, refine_with_image_prior
-from ovps_core.models.interface import (
-    ClosedVocabulary,
-    Conditions,
-    Features,
-    ModelSpec,
-    ObjectPredictions,
-    PartLogits,
-    PartModel,
-    Preprocessing,
-    QuantisationSpec,
-    QuantisedLayers,
-)
+from ovps_core.models.compact.presence import log_odds, two_decisions
+from ovps_core.models.interface import Conditions, Features, PartLogits
+from ovps_core.models.network import PartModel
+from ovps_core.models.objects import ObjectPredictions
 
 _MIN_PROBABILITY = 1e-4  # keeps logits small enough for 16 bit
-_RENAMED = {  # fields of headers that version 0.1.0 wrote
-    "pairs": "object_parts",
-    "mirrored": "flip_tta",
-    "agreement": "prior_strength",
-    "neighbourhood": "prior_radius",
-    "caution": "unseen_pair_penalty",
-}
-
-
-@dataclass(frozen=True)
-class PartFPNConfig:
-    """Configuration of a compact model.
-
-    Attributes:
-        objects, parts: known words, in the order of the softmaxes.
-        object_parts: (object, part) classes that training saw.
-        size: (height, width) of the network's input, pixels; multiples of 32.
-        trunk: a timm network with feature maps at strides 4, 8, 16 and 32.
-        dim: channels of the merged map at stride 4.
-        flip_tta: average with the prediction for the mirrored image (test-time augmentation); doubles the work.
-        prior_strength: exponent of the image-level object prior (:func:`refine_with_image_prior`); 0 switches it
-            off.
-        prior_radius: radius of the neighbourhood in that prior, cells of stride 4.
-        scale, shift: calibration of a query's logit, fitted on validation scenes: ``scale * logit + shift``.
-        unseen_pair_penalty: subtracted from the logit of (object, part) classes that training never saw, since
-            most of them do not exist.
-    """
-
-    objects: tuple[str, ...]
-    parts: tuple[str, ...]
-    object_parts: tuple[tuple[str, str], ...]
-    size: tuple[int, int] = (256, 288)
-    trunk: str = "efficientnet_lite0"
-    dim: int = 64
-    flip_tta: bool = True
-    prior_strength: float = 0.25
-    prior_radius: int = 6
-    scale: float = 1.0
-    shift: float = 0.0
-    unseen_pair_penalty: float = 0.0
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> PartFPNConfig:
-        """Read the header of a checkpoint, in which tuples are lists."""
-        fields: dict[str, Any] = {
-            _RENAMED.get(name, name): tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
-        }
-        fields["object_parts"] = tuple((name, part) for name, part in fields["object_parts"])
-        return cls(**fields)
-
-    @property
-    def vocabulary(self) -> ClosedVocabulary:
-        """The words that the model knows."""
-        return ClosedVocabulary(self.objects, self.parts, self.object_parts)
-
-    @property
-    def spec(self) -> ModelSpec:
-        """Specification of the network; the network is not built."""
-        return ModelSpec(
-            preprocessing=Preprocessing(size=self.size, mean=(0.5,) * 3, std=(0.5,) * 3),
-            output_stride=4,
-            condition_dim=len(self.objects) + len(self.parts) + len(self.object_parts),
-            vocabulary=self.vocabulary,
-            trained_object_parts=self.object_parts,
-            answers_object_parts=True,
-            safe_in_half_precision=False,
-            quantisation=QuantisationSpec(
-                int8={"encoder": QuantisedLayers(("inner",))},
-                mixed={"encoder": QuantisedLayers(("deep", "projections"))},
-            ),
-        )
 
 
 def _conv(inputs: int, outputs: int) -> nn.Sequential:
@@ -111,6 +31,16 @@ def _conv(inputs: int, outputs: int) -> nn.Sequential:
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
+
+
+def _mirrored_channels(names: Sequence[tuple[str, ...]]) -> list[int] | None:
+    """The channel of each name's counterpart in a mirror, background first; None if no name is of one side.
+
+    A name without a counterpart keeps its own channel.
+    """
+    rows = mirrored_rows(names)
+    channels = [0, *(1 + (row if other is None else other) for row, other in enumerate(rows))]
+    return None if channels == list(range(len(channels))) else channels
 
 
 class PartFPN(PartModel):
@@ -135,18 +65,19 @@ class PartFPN(PartModel):
         counts = len(config.objects) + 1, len(config.parts) + 1, len(config.object_parts) + 1
         self.splits = counts
         self.head = nn.Conv2d(2 * config.dim, sum(counts), 1)
+        names = [(name,) for name in config.objects], [(name,) for name in config.parts]
+        self._mirrored = [_mirrored_channels(each) for each in (*names, config.object_parts)]
         owners = torch.tensor([config.objects.index(name) for name, _ in config.object_parts])
         self.pair_objects: Tensor
         self.register_buffer("pair_objects", owners.long(), persistent=False)
 
     def encode(self, pixels: Tensor) -> Features:
         """Pixels float [B, 3, H, W] -> one level float [B, D, H/4, W/4]: probabilities of all known words."""
-        softmaxes = [scores.float().softmax(1) for scores in self.scores(pixels)]
-        if self.config.flip_tta:
-            flipped = self.scores(pixels.flip(-1))
+        softmaxes = self._probabilities(pixels)
+        if self.config.flip_tta or self.config.half_scale:
+            second = self._second_look(pixels)
             softmaxes = [
-                (ours + theirs.float().softmax(1).flip(-1)) / 2
-                for ours, theirs in zip(softmaxes, flipped, strict=True)
+                (ours + theirs) / 2 for ours, theirs in zip(softmaxes, second, strict=True)
             ]
         objects, parts, object_parts = softmaxes
         refined = refine_with_image_prior(
@@ -157,6 +88,29 @@ class PartFPN(PartModel):
         height, width = pixels.shape[-2:]
         known = torch.cat([refined, parts[:, 1:], object_parts], dim=1)
         return Features((known,), (height, width))
+
+    def _probabilities(self, pixels: Tensor) -> list[Tensor]:
+        return [scores.float().softmax(1) for scores in self.scores(pixels)]
+
+    def _second_look(self, pixels: Tensor) -> list[Tensor]:
+        """Probabilities from the mirrored or the smaller image, at the size and place of the first ones.
+
+        The left door of the mirrored image is the right door.
+        """
+        size = [side // 4 for side in pixels.shape[-2:]]
+        if self.config.half_scale:
+            pixels = F.avg_pool2d(pixels, 2)
+        if self.config.flip_tta:
+            pixels = pixels.flip(-1)
+        maps = self._probabilities(pixels)
+        if self.config.flip_tta:
+            maps = [
+                each.flip(-1) if rows is None else each.flip(-1)[:, rows]
+                for each, rows in zip(maps, self._mirrored, strict=True)
+            ]
+        if self.config.half_scale:
+            maps = [F.interpolate(each, size=size, mode="bilinear") for each in maps]
+        return maps
 
     def scores(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Unnormalised scores float [B, 1 + n, h, w] of objects, parts and classes, background first."""
@@ -186,10 +140,16 @@ class PartFPN(PartModel):
         product = names[:, conditions.part_index] * names[:, conditions.object_index]
         both = product.clamp(min=_MIN_PROBABILITY**2).sqrt()
         trained = conditions.object_parts.sum(dim=1).clamp(max=1)[:, None, None]
-        composed = self._logit((1 - 0.5 * trained) * both + 0.5 * composed)
         penalty = (1 - trained) * self.config.unseen_pair_penalty
-        return PartLogits(self._logit(names), composed - penalty)
+        return PartLogits(
+            self._logit(names, self.config.shift),
+            self._logit((1 - 0.5 * trained) * both + 0.5 * composed, self.config.shift - penalty),
+        )
 
-    def _logit(self, probability: Tensor) -> Tensor:
-        clamped = probability.clamp(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
-        return self.config.scale * (clamped.log() - (1 - clamped).log()) + self.config.shift
+    def _logit(self, probability: Tensor, shift: Tensor | float) -> Tensor:
+        scale, cut = self.config.scale, self.config.relative_cut
+        if cut:
+            return two_decisions(
+                probability, scale=scale, shift=shift, relative_cut=cut, minimum=_MIN_PROBABILITY
+            )
+        return scale * log_odds(probability.clamp(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)) + shift

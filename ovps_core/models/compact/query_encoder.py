@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from ovps_core.errors import QueryError
-from ovps_core.language.resolver import (
-    ClassWeights,
-    Kind,
-    explain_refusal,
-    resolve,
-    split_object_part,
-)
+from ovps_core.language.parser import read_names
+from ovps_core.language.refusal import explain_refusal, split_kind
+from ovps_core.language.resolver import ClassWeights, Kind, resolve, split_object_part
+from ovps_core.language.spelling import as_written, correct_spelling
 from ovps_core.models.interface import (
     ClosedVocabulary,
     Conditions,
@@ -24,37 +22,48 @@ from ovps_core.models.interface import (
     QueryRows,
     require_accepted,
 )
-from ovps_core.structures.query import PartQuery, RefusedQuery
+from ovps_core.structures.query import PartQuery, ReadAs, RefusedQuery
 
 T = TypeVar("T")
 ClassName = tuple[Kind, str]
 """Kind of a word, and the word."""
+_ReadQuery = tuple[PartQuery, dict[ClassName, ClassWeights]]
+"""A query that says how it was read, and the known words for each of its names, part first."""
 
 
 class VocabularyEncoder(QueryEncoder):
     """Encodes the words that a model knows, and synonyms of them.
 
     A condition has one column per object, part and (object, part) class of the vocabulary, in this order.
+    Conditions are NumPy arrays, so that exported graphs answer without PyTorch.
+
+    Args:
+        vocabulary: the words.
+        synonyms: a known name, followed by other words for it, beside those of the lexicon.
     """
 
-    def __init__(self, vocabulary: ClosedVocabulary) -> None:
+    def __init__(
+        self, vocabulary: ClosedVocabulary, synonyms: Sequence[Sequence[str]] = ()
+    ) -> None:
         self.vocabulary = vocabulary
+        self._synonyms: dict[Kind, dict[str, str]] = {
+            "object": _other_words(vocabulary.objects, synonyms),
+            "part": _other_words(vocabulary.parts, synonyms),
+        }
         self.condition_dim = sum(
             map(len, (vocabulary.objects, vocabulary.parts, vocabulary.object_parts))
         )
 
+    def read(
+        self, queries: Sequence[PartQuery]
+    ) -> tuple[tuple[PartQuery, ...], tuple[RefusedQuery, ...]]:
+        """See :meth:`QueryEncoder.read`; queries with a word that is not known are refused."""
+        accepted, refused = self._read_all(queries)
+        return tuple(query for query, _ in accepted), refused
+
     def encode(self, queries: Sequence[PartQuery]) -> EncodedQueries:
-        """See :meth:`QueryEncoder.encode`; queries with a word that is not known are refused."""
-        accepted: list[tuple[PartQuery, dict[ClassName, ClassWeights]]] = []
-        refused: list[RefusedQuery] = []
-        for query in queries:
-            try:
-                accepted.append((query, self._class_weights(query)))
-            except QueryError:
-                known = self.vocabulary
-                refused.append(
-                    explain_refusal(query, known.objects, known.parts, known.object_parts)
-                )
+        """See :meth:`QueryEncoder.encode`."""
+        accepted, refused = self._read_all(queries)
         require_accepted(accepted, refused)
         words_of_queries = [tuple(words) for _, words in accepted]
         weights = {name: weight for _, words in accepted for name, weight in words.items()}
@@ -63,13 +72,13 @@ class VocabularyEncoder(QueryEncoder):
         classes = _numbered(words for words in words_of_queries if len(words) == 2)
         indices = [[names[word] for word in words] for words in classes]
         composed = [self._class_condition(rows[part], rows[name]) for part, name in indices]
-        part_index, object_index = torch.tensor(indices, dtype=torch.int64).reshape(-1, 2).unbind(1)
-        empty = torch.zeros(0, self.condition_dim)
+        part_index, object_index = np.array(indices, dtype=np.int64).reshape(-1, 2).T
+        empty = np.zeros((0, self.condition_dim), dtype=np.float32)
         conditions = Conditions(
-            names=torch.stack(rows) if rows else empty,
-            object_parts=torch.stack(composed) if composed else empty,
-            part_index=part_index,
-            object_index=object_index,
+            names=np.stack(rows) if rows else empty,
+            object_parts=np.stack(composed) if composed else empty,
+            part_index=np.ascontiguousarray(part_index),
+            object_index=np.ascontiguousarray(object_index),
         )
         query_rows = tuple(
             QueryRows(object_parts=(classes[words],))
@@ -78,28 +87,77 @@ class VocabularyEncoder(QueryEncoder):
             for words in words_of_queries
         )
         return EncodedQueries(
-            tuple(query for query, _ in accepted), conditions, query_rows, tuple(refused)
+            tuple(query for query, _ in accepted), conditions, query_rows, refused
         )
 
-    def _class_weights(self, query: PartQuery) -> dict[ClassName, ClassWeights]:
-        """Known words for each word of a query, part first.
+    def _read_all(
+        self, queries: Sequence[PartQuery]
+    ) -> tuple[list[_ReadQuery], tuple[RefusedQuery, ...]]:
+        accepted: list[_ReadQuery] = []
+        refused: list[RefusedQuery] = []
+        for query in queries:
+            try:
+                accepted.append(self._read(query))
+            except QueryError:
+                known = self.vocabulary
+                refused.append(
+                    explain_refusal(query, known.objects, known.parts, known.object_parts)
+                )
+        return accepted, tuple(refused)
+
+    def _read(self, query: PartQuery) -> _ReadQuery:
+        """Find the names that a query is taken for.
 
         Raises:
-            QueryError: a word is not known.
+            QueryError: a name is not known.
         """
-        try:
-            return self._resolve(query.object, query.part)
-        except QueryError:
-            whole = "" if query.object and query.part else query.object or query.part
-            split = split_object_part(whole, self.vocabulary.objects, self.vocabulary.parts)
-            if split is None:
-                raise
-            return self._resolve(*split)
+        for object_name, part_name, corrected, ignored in self._readings(query):
+            try:
+                words = self._resolve(object_name, part_name)
+            except QueryError:
+                continue
+            names = {
+                kind: ", ".join(sorted(name for name, _ in weights))
+                for (kind, _), weights in words.items()
+            }
+            read_as = ReadAs(names.get("object", ""), names.get("part", ""))
+            written = as_written(corrected, query.text)
+            ignored = (*query.ignored, *ignored)
+            return replace(query, read_as=read_as, corrected=written, ignored=ignored), words
+        raise QueryError(f"{query.text!r} has a name that the model does not know")
+
+    def _readings(
+        self, query: PartQuery
+    ) -> Iterator[tuple[str, str, tuple[str, ...], tuple[str, ...]]]:
+        """(object, part, corrected words, ignored words) that a query may stand for, the most literal first."""
+        objects = (*self.vocabulary.objects, *self._synonyms["object"])
+        parts = (*self.vocabulary.parts, *self._synonyms["part"])
+        yield query.object, query.part, (), ()
+        # The parser takes the longest part of the lexicon; this model may know a longer one ("hand wheel").
+        if split := _split_at_part(f"{query.object} {query.part}", objects, parts):
+            yield *split, (), ()
+        whole = "" if query.object and query.part else query.object or query.part
+        if split := split_object_part(whole, objects, parts):
+            yield *split, (), ()
+        known = (*objects, *parts)
+        object_name, in_object = correct_spelling(query.object, known)
+        part_name, in_part = correct_spelling(query.part, known)
+        if corrected := (*in_object, *in_part):
+            yield object_name, part_name, corrected, ()
+            if query.object and not query.part:
+                yield *read_names(object_name), corrected, ()  # "mug hanlde" was one unknown name
+        # A "pasta pot" is a pot, which the answer says.
+        of_object, object_name = split_kind(query.object, objects, "object")
+        of_part, part_name = split_kind(query.part, parts, "part")
+        if of_object or of_part:
+            yield object_name, part_name, (), tuple(filter(None, (of_object, of_part)))
 
     def _resolve(self, object_name: str, part_name: str) -> dict[ClassName, ClassWeights]:
         names: tuple[ClassName, ...] = (("part", part_name), ("object", object_name))
         return {
-            (kind, word): resolve(word, self._class_names(kind), kind)
+            (kind, word): resolve(
+                self._synonyms[kind].get(word, word), self._class_names(kind), kind
+            )
             for kind, word in names
             if word
         }
@@ -107,26 +165,42 @@ class VocabularyEncoder(QueryEncoder):
     def _class_names(self, kind: Kind) -> tuple[str, ...]:
         return self.vocabulary.objects if kind == "object" else self.vocabulary.parts
 
-    def _name_condition(self, kind: Kind, weights: ClassWeights) -> Tensor:
+    def _name_condition(self, kind: Kind, weights: ClassWeights) -> NDArray[np.float32]:
         """Condition float [D] of a name."""
         known = self._class_names(kind)
         offset = 0 if kind == "object" else len(self.vocabulary.objects)
-        row = torch.zeros(self.condition_dim)
+        row = np.zeros(self.condition_dim, dtype=np.float32)
         largest = max(weight for _, weight in weights)
         for name, weight in weights:
             # A pixel shows one known thing only, so the members of a group ("cutlery") add up.
             row[offset + known.index(name)] = weight / largest
         return row
 
-    def _class_condition(self, part: Tensor, object_name: Tensor) -> Tensor:
+    def _class_condition(
+        self, part: NDArray[np.float32], object_name: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         """Condition float [D] of the (object, part) classes that two name conditions compose."""
         objects, parts = self.vocabulary.objects, self.vocabulary.parts
-        row = torch.zeros(self.condition_dim)
+        row = np.zeros(self.condition_dim, dtype=np.float32)
         for i, (owner, kind) in enumerate(
             self.vocabulary.object_parts, start=len(objects) + len(parts)
         ):
             row[i] = object_name[objects.index(owner)] * part[len(objects) + parts.index(kind)]
         return row
+
+
+def _other_words(names: Sequence[str], synonyms: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Each synonym of one of ``names`` -> the name."""
+    return {word: row[0] for row in synonyms if row[0] in names for word in row[1:]}
+
+
+def _split_at_part(
+    phrase: str, objects: Sequence[str], parts: Sequence[str]
+) -> tuple[str, str] | None:
+    """(object, part) if ``phrase`` is one of ``objects`` followed by one of ``parts``, letter by letter."""
+    words = phrase.split()
+    halves = ((" ".join(words[:cut]), " ".join(words[cut:])) for cut in range(1, len(words)))
+    return next(((o, p) for o, p in halves if o in objects and p in parts), None)
 
 
 def _numbered(items: Iterable[T]) -> dict[T, int]:

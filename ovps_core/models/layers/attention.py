@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def split_heads(
-    tokens: Tensor, weight: Tensor, bias: Tensor, heads: int
+    tokens: Tensor, weight: Tensor, bias: Tensor, heads: int, values: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Project tokens to queries, keys and values.
 
@@ -18,13 +18,15 @@ def split_heads(
         tokens: float [B, N, dim].
         weight, bias: float [3 * dim, dim] and [3 * dim], stacked for queries, keys and values.
         heads: number of heads.
+        values: float [B, N, dim], projected to values in place of ``tokens``.
 
     Returns:
         Three times float [B, heads, N, dim / heads].
     """
+    sources = (tokens, tokens, tokens if values is None else values)
     query, key, value = (
-        F.linear(tokens, *parameters).unflatten(-1, (heads, -1)).transpose(1, 2)
-        for parameters in zip(weight.chunk(3), bias.chunk(3), strict=True)
+        F.linear(source, *parameters).unflatten(-1, (heads, -1)).transpose(1, 2)
+        for source, *parameters in zip(sources, weight.chunk(3), bias.chunk(3), strict=True)
     )
     return query, key, value
 
@@ -36,6 +38,8 @@ def merge_heads(mixed: Tensor) -> Tensor:
 
 class SelfAttention(nn.Module):
     """``nn.MultiheadAttention`` of tokens with themselves, under the same parameter names.
+
+    The values may be others than the tokens, which is how decoders of queries add positions.
 
     The batch stays the first dimension. PyTorch's module moves the tokens to the front, which costs copies in
     exported graphs.
@@ -54,13 +58,14 @@ class SelfAttention(nn.Module):
     def forward(
         self,
         tokens: Tensor,
-        *key_value: Tensor,
+        keys: Tensor,
+        values: Tensor,
         need_weights: bool = False,
         attn_mask: Tensor | None = None,
     ) -> tuple[Tensor, None]:
         """Tokens float [B, N, dim] -> the same shape, and None in place of the attention, as open_clip expects."""
-        assert attn_mask is None and not need_weights and all(kv is tokens for kv in key_value)
-        parts = split_heads(tokens, self.in_proj_weight, self.in_proj_bias, self.heads)
+        assert attn_mask is None and not need_weights and keys is tokens
+        parts = split_heads(tokens, self.in_proj_weight, self.in_proj_bias, self.heads, values)
         return self.out_proj(merge_heads(F.scaled_dot_product_attention(*parts))), None
 
 

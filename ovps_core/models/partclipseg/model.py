@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ovps_core.models.clipseg.decoder import FiLM, Upsampler, tokens_to_maps
 from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig, clipseg_fields
-from ovps_core.models.interface import Conditions, Features, ObjectPredictions, PartLogits
+from ovps_core.models.interface import Conditions, Features, PartLogits
+from ovps_core.models.objects import ObjectPredictions
 from ovps_core.models.partclipseg.adapter import VisualAdapter
 from ovps_core.models.partclipseg.corrections import Corrections
 

@@ -8,10 +8,17 @@ import torch
 from torch import Tensor
 
 from ovps_core.language.vocabulary import Vocabulary
-from ovps_core.models.interface import Conditions, EncodedQueries, QueryEncoder, QueryRows
+from ovps_core.models.interface import (
+    Conditions,
+    EncodedQueries,
+    QueryEncoder,
+    QueryRows,
+    require_accepted,
+)
 from ovps_core.models.partclipseg.model import PartCLIPSeg
+from ovps_core.models.text.literal import read_literally
 from ovps_core.models.text.tower import TextEncoder
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.query import PartQuery, RefusedQuery
 
 
 class ObjectPartEncoder(QueryEncoder):
@@ -28,9 +35,19 @@ class ObjectPartEncoder(QueryEncoder):
         self.text_encoder = text_encoder
         self.model = model
 
+    def read(
+        self, queries: Sequence[PartQuery]
+    ) -> tuple[tuple[PartQuery, ...], tuple[RefusedQuery, ...]]:
+        """See :meth:`QueryEncoder.read`; only names beyond the text encoder's context are refused."""
+        return read_literally(
+            queries, self.text_encoder, lambda query: filter(None, (query.object, query.part))
+        )
+
     @torch.inference_mode()
     def encode(self, queries: Sequence[PartQuery]) -> EncodedQueries:
-        """See :meth:`QueryEncoder.encode`; nothing is refused."""
+        """See :meth:`QueryEncoder.encode`."""
+        queries, refused = self.read(queries)
+        require_accepted(queries, refused)
         names = list(dict.fromkeys(name for q in queries for name in (q.object, q.part) if name))
         object_parts = list(
             dict.fromkeys((q.object, q.part) for q in queries if q.object and q.part)
@@ -61,7 +78,7 @@ class ObjectPartEncoder(QueryEncoder):
             part_index,
             index(name for name, _ in object_parts),
         )
-        return EncodedQueries(tuple(queries), conditions, tuple(query_rows))
+        return EncodedQueries(queries, conditions, tuple(query_rows), refused)
 
     @torch.inference_mode()
     def encode_vocabulary(self, vocabulary: Vocabulary) -> Conditions:

@@ -9,12 +9,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from ovps_core.structures.cache_folder import cache_folder
 
 T = TypeVar("T")
 
@@ -104,6 +106,15 @@ def _write(file: sqlite3.Connection, rows: Sequence[tuple[str, bytes]], limit: i
     )
 
 
+class Tokenizer(Protocol):
+    """A tokeniser of open_clip."""
+
+    context_length: int | None
+
+    def __call__(self, texts: list[str], context_length: int | None = None) -> Tensor:
+        """Texts -> tokens int64 [N, L]; what exceeds the context length L is cut off."""
+
+
 class TextEncoder(nn.Module):
     """A text tower with its tokeniser.
 
@@ -112,18 +123,35 @@ class TextEncoder(nn.Module):
         tokenizer: texts -> tokens int64 [N, L].
 
     Attributes:
+        context_length: L, the number of tokens that the tower reads, with those that mark begin and end.
         cache: cache of :meth:`embed`; None while the tower is trained.
     """
 
-    def __init__(self, tower: nn.Module, tokenizer: Callable[[list[str]], Tensor]) -> None:
+    def __init__(self, tower: nn.Module, tokenizer: Tokenizer) -> None:
         super().__init__()
         self.tower = tower
         self.tokenizer = tokenizer
+        self.context_length = tokenizer.context_length or 77
         self.cache: EmbeddingCache | None = None
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens int64 [N, L] -> embeddings float [N, D], not normalised; gradients flow."""
         return self.tower(tokens)
+
+    def keep_embeddings(self, digest: str) -> None:
+        """Keep embeddings in the cache folder from now on, under the digest of the weights."""
+        self.cache = EmbeddingCache(digest, cache_folder() / "text.sqlite")
+
+    def fits(self, text: str) -> bool:
+        """Return True if no token of ``text`` is cut off: with a longer context only padding is added."""
+        length = self.context_length
+        longer = self.tokenizer([text], context_length=length + 1)
+        return torch.equal(self.tokenizer([text], context_length=length), longer[:, :length])
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings float [N, D] of N texts, on the tower's device."""
+        device = next(self.tower.parameters()).device
+        return self(self.tokenizer(list(texts)).to(device))
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Tensor:
@@ -132,8 +160,7 @@ class TextEncoder(nn.Module):
         known = self.cache.get(unique) if self.cache else {}
         missing = [text for text in unique if text not in known]
         if missing:
-            device = next(self.tower.parameters()).device
-            vectors = self.tower(self.tokenizer(missing).to(device)).float().cpu().numpy()
+            vectors = self.encode(missing).float().cpu().numpy()
             new = dict(zip(missing, vectors, strict=True))
             if self.cache:
                 self.cache.put(new)

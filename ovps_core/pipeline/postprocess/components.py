@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from ovps_core.pipeline.postprocess.margins import with_margins
 from ovps_core.structures.boxes import Box
 from ovps_core.structures.masks import PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
@@ -54,6 +53,7 @@ def part_masks(
         model: name and digest of the weights, for the result.
     """
     found: list[tuple[float, Box, NDArray[np.bool_], PartQuery]] = []
+    left_out: dict[PartQuery, float] = {}
     for query, coarse in zip(queries, logits, strict=True):
         min_score = query.threshold or options.score_threshold
         # Once max_parts are found, a further part must be better than the worst of them.
@@ -63,8 +63,10 @@ def part_masks(
         if components is None:
             continue
         wanted = (components.scores >= min_score) & (components.scores > worst)
-        best = np.argsort(-components.scores[wanted], kind="stable")[: query.max_parts or None]
-        chosen = np.flatnonzero(wanted)[best[: options.max_parts]]
+        best = np.argsort(-components.scores[wanted], kind="stable")
+        chosen = np.flatnonzero(wanted)[best[: query.max_parts or None][: options.max_parts]]
+        if query.max_parts and len(best) > query.max_parts:
+            left_out[query] = float(components.scores[wanted][best[query.max_parts]])
         found += [(*components.cut(label), query) for label in chosen]
         found.sort(key=lambda part: -part[0])
         del found[options.max_parts :]
@@ -72,7 +74,46 @@ def part_masks(
         PartMask(id=i, query=query, score=score, box=box, mask=mask)
         for i, (score, box, mask, query) in enumerate(found, start=1)
     )
+    parts = with_margins(parts, left_out)
     return PartMasks(height, width, tuple(queries), parts, model)
+
+
+@dataclass(frozen=True)
+class Component:
+    """One connected component of a map.
+
+    Attributes:
+        score: mean probability, 0..1.
+        box: tight box in the window that the map covers.
+        mask: bool [box.height, box.width].
+    """
+
+    score: float
+    box: Box
+    mask: NDArray[np.bool_] = field(repr=False)
+
+
+def cut_components(
+    coarse: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    options: SegmentOptions,
+    min_score: float,
+) -> list[Component]:
+    """Connected components of a map within a region, highest score first.
+
+    Args:
+        coarse: logits float32 [h, w].
+        inside: bool [H, W], the region; its shape is that of the window that the map covers, pixels.
+        options: thresholds.
+        min_score: minimum score, 0..1.
+    """
+    height, width = inside.shape
+    components = _Components.from_logits(coarse, height, width, options, min_score, inside)
+    if components is None:
+        return []
+    labels = np.flatnonzero(components.scores >= min_score)
+    found = [Component(*components.cut(int(label))) for label in labels]
+    return sorted(found, key=lambda one: -one.score)
 
 
 @dataclass(frozen=True)
@@ -100,8 +141,12 @@ class _Components:
         width: int,
         options: SegmentOptions,
         min_score: float,
+        inside: NDArray[np.bool_] | None = None,
     ) -> _Components | None:
-        """Components of a map float32 [h, w]; None if none can be large enough or reach ``min_score``."""
+        """Components of a map float32 [h, w]; None if none can be large enough or reach ``min_score``.
+
+        With ``inside`` bool [height, width] only pixels of that region count.
+        """
         if _sigmoid(coarse.max()) < min_score:  # a mean is at most the maximum
             return None
         threshold = logit(options.mask_threshold)
@@ -110,6 +155,8 @@ class _Components:
             return None
         fine = sample_bilinear(coarse, height, width, rows, columns)
         above = fine > threshold
+        if inside is not None:
+            above &= inside[rows, columns]
         # This algorithm of OpenCV is the fastest if there are thousands of small components.
         count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
             above.view(np.uint8), 8, cv2.CV_32S, cv2.CCL_BBDT
@@ -119,8 +166,8 @@ class _Components:
         large[0] = False
         if not large.any():
             return None
-        inside = np.flatnonzero(above)
-        sums = np.bincount(labels.ravel()[inside], _sigmoid(fine.ravel()[inside]), minlength=count)
+        hits = np.flatnonzero(above)
+        sums = np.bincount(labels.ravel()[hits], _sigmoid(fine.ravel()[hits]), minlength=count)
         scores = np.where(large, sums / np.maximum(areas, 1), -1.0)
         return cls(
             scores=scores,
@@ -209,5 +256,7 @@ def full_size(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.
     Returns:
         float32 [B, Q, height, width], 0..1.
     """
-    size = (height, width)
-    return F.interpolate(torch.from_numpy(maps), size, mode="bilinear").sigmoid().numpy()
+    result = np.empty((*maps.shape[:2], height, width), np.float32)
+    for index in np.ndindex(*maps.shape[:2]):
+        result[index] = cv2.resize(maps[index], (width, height), interpolation=cv2.INTER_LINEAR)
+    return _sigmoid(result)

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
 from tqdm import tqdm
 
-from ovps_core.errors import CameraError, ImageError, RecordingError
+from ovps_core.errors import CameraError, CameraInfoError, ImageError, RecordingError
 from ovps_core.models.interface import EncodedQueries
-from ovps_core.pipeline.pose import DEPTH_RANGE, MIN_COVERAGE, parts_3d
+from ovps_core.pipeline.pose import depths_out_of_range, parts_3d
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.pipeline.tracking import Tracker
 from ovps_core.ros_io.bags.messages import message_encoder, typestore
 from ovps_core.ros_io.bags.reading import BagFrame, BagFrames, BagTopics, open_bag
-from ovps_core.ros_io.codec import (
-    PART_MASKS,
-    PARTS_3D,
-    camera_intrinsics,
-    image_depth,
-    image_rgb,
+from ovps_core.ros_io.bags.transforms import StaticTransforms, static_transforms
+from ovps_core.ros_io.codec import PART_MASKS, PARTS_3D, image_rgb
+from ovps_core.ros_io.depth_frames import (
+    DepthMessages,
+    DepthOptions,
+    colour_camera,
+    colour_depth,
 )
 from ovps_core.segmenter import PartSegmenter, Queries
 from ovps_core.structures.masks import PartMasks
+from ovps_core.structures.part3d import Part3D
+from ovps_core.structures.whole_files import unfinished_folder
 
 MASKS_TOPIC, PARTS_3D_TOPIC = "/ovps/masks", "/ovps/parts_3d"
 
@@ -38,17 +44,13 @@ class AnnotateOptions:
         segment: thresholds and limits of the segmenter.
         track_iou: minimum overlap (IoU) with a part of the previous image to keep its track_id, 0..1.
         slop_s: maximum difference of the stamps of an image and its depth, seconds.
-        depth_scale: metres of one step of 16-bit depth.
-        depth_range: nearest and farthest usable depth, metres.
-        min_coverage: minimum share of a mask's pixels with depth for a part in 3D, 0..1.
+        depth: options for depth.
     """
 
     segment: SegmentOptions = SegmentOptions()
     track_iou: float = 0.3
     slop_s: float = 0.02
-    depth_scale: float = 0.001
-    depth_range: tuple[float, float] = DEPTH_RANGE
-    min_coverage: float = MIN_COVERAGE
+    depth: DepthOptions = DepthOptions()
 
 
 def annotate(
@@ -79,6 +81,7 @@ def annotate(
     Raises:
         RecordingError: the recording or a topic does not exist, or ``out`` exists already.
         QueryError: none of the queries can be answered.
+        OutputError: the new recording cannot be written.
     """
     options, out = options or AnnotateOptions(), Path(out)
     encoded = segmenter.encode_queries(queries)
@@ -87,8 +90,12 @@ def annotate(
     with open_bag(bag) as reader:
         frames = BagFrames(reader, topics, options.slop_s)
         plugin = _storage(Path(bag))
-        with Writer(out, version=Writer.VERSION_LATEST, storage_plugin=plugin) as writer:
-            recorder = _Recorder(writer, segmenter, encoded, options, bool(topics.depth))
+        with (
+            unfinished_folder(out) as folder,
+            Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=plugin) as writer,
+        ):
+            transforms = static_transforms(reader)
+            recorder = _Recorder(writer, segmenter, encoded, options, topics, transforms)
             for frame in tqdm(frames, "annotate", unit="image", disable=None):
                 recorder.add(frame)
     return recorder.counts + frames.drops
@@ -103,16 +110,17 @@ class _Recorder:
         segmenter: PartSegmenter,
         queries: EncodedQueries,
         options: AnnotateOptions,
-        with_3d: bool,
+        topics: BagTopics,
+        transforms: StaticTransforms,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._writer, self._segmenter, self._queries = writer, segmenter, queries
-        self._options = options
+        self._options, self._topics, self._transforms = options, topics, transforms
         self._tracker = Tracker(options.track_iou)
-        topics = {PART_MASKS: MASKS_TOPIC, **({PARTS_3D: PARTS_3D_TOPIC} if with_3d else {})}
+        written = {PART_MASKS: MASKS_TOPIC, **({PARTS_3D: PARTS_3D_TOPIC} if topics.depth else {})}
         self._connections = {
             type_name: writer.add_connection(topic, type_name, typestore=typestore())
-            for type_name, topic in topics.items()
+            for type_name, topic in written.items()
         }
 
     def add(self, frame: BagFrame) -> None:
@@ -135,18 +143,40 @@ class _Recorder:
         if frame.depth is None or frame.info is None:
             self.counts["no depth" if frame.depth is None else "no camera_info"] += 1
             return
-        options = self._options
+        topics, options = self._topics, self._options.depth
+        messages = DepthMessages(
+            frame.depth, frame.info, frame.depth_info, topics.image, topics.depth
+        )
+        own = frame.image.header
         try:
-            camera = camera_intrinsics(frame.info)
-            depth = image_depth(frame.depth, options.depth_scale)
-            camera.check_size(depth)
+            camera = colour_camera(messages, own, masks.height, masks.width, options)
+            depth = colour_depth(messages, own, camera, options, self._transforms.find)
             parts = parts_3d(masks, depth, camera, options.depth_range, options.min_coverage)
-        except (CameraError, ImageError) as error:
-            self.counts[f"unreadable depth: {error}"] += 1
+        except CameraInfoError as error:
+            self.counts[f"unusable camera_info: {error}"] += 1
             return
+        except (CameraError, ImageError) as error:
+            self.counts[f"unusable depth: {error}"] += 1
+            return
+        self._count_missing(masks, parts, depth)
         message = message_encoder.parts_3d(parts, header, camera.height, camera.width)
         self._write(frame, PARTS_3D, message)
         self.counts["parts in space"] += len(parts)
+
+    def _count_missing(
+        self, masks: PartMasks, parts: Sequence[Part3D], depth: NDArray[np.float32]
+    ) -> None:
+        options = self._options.depth
+        outside = depths_out_of_range(
+            masks, parts, depth, options.depth_range, options.min_coverage
+        )
+        little = len(masks.parts) - len(parts) - len(outside)
+        for reason, count in (
+            ("parts out of range", len(outside)),
+            ("parts without depth", little),
+        ):
+            if count:
+                self.counts[reason] += count
 
     def _write(self, frame: BagFrame, type_name: str, message: Any) -> None:
         data = typestore().serialize_cdr(message, type_name)

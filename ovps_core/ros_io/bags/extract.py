@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,12 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from rosbags.highlevel import AnyReader
 from tqdm import tqdm
 
 from ovps_core.datasets.coco_folder import ANNOTATIONS
-from ovps_core.datasets.label_files import encode_segmentation
+from ovps_core.datasets.pseudo_labels import pseudo_label
 from ovps_core.errors import DatasetError, ImageError, QueryError
 from ovps_core.ros_io.bags.reading import (
     COMPRESSED,
@@ -27,8 +23,11 @@ from ovps_core.ros_io.bags.reading import (
     BagTopics,
     open_bag,
 )
+from ovps_core.ros_io.bags.transforms import static_transforms
 from ovps_core.ros_io.codec import image_depth, image_rgb, masks_value
+from ovps_core.structures.image_files import encode_image, save_image
 from ovps_core.structures.masks import PartMask
+from ovps_core.structures.whole_files import write_json, write_whole
 
 MANIFEST = "manifest.json"
 _SUFFIXES = {b"\xff\xd8": "jpg", b"\x89P": "png"}
@@ -60,7 +59,7 @@ def extract(
 
         OUT/frames/<stamp in ns>.jpg or .png    JPEG files are copied as they are
         OUT/depth/<stamp in ns>.png             16 bits, millimetres, 0 is "not measured"
-        OUT/annotations.json                    COCO, with object, part, query, score, track_id, camera K
+        OUT/annotations.json                    COCO, with object, part, query, score, track_id, camera K and P
         OUT/manifest.json                       written last: digest, topics, counts, images left out
 
     Images without depth or masks are left out and counted, if ``topics`` names such topics.
@@ -94,7 +93,7 @@ def extract(
         counts = {c.topic: 0 for c in reader.connections}
         for connection in reader.connections:
             counts[connection.topic] += connection.msgcount
-        transforms = _static_transforms(reader)
+        transforms = list(static_transforms(reader).by_child.values())
     manifest = {
         "bag": {"name": Path(bag).name, "sha256": digest(bag)},
         "topics": {
@@ -106,8 +105,8 @@ def extract(
         "dropped": dict(frames.drops),
         "tf_static": transforms,
     }
-    _write_json(out / ANNOTATIONS, writer.coco)
-    _write_json(out / MANIFEST, manifest)
+    write_json(out / ANNOTATIONS, writer.coco)
+    write_json(out / MANIFEST, manifest)
     return manifest
 
 
@@ -140,7 +139,7 @@ class _Writer:
             if self.options.min_motion > 0 and not self._has_moved(frame):
                 self.drops["too little motion"] += 1
                 return
-            suffix, data, height, width = _encoded_image(frame.image)
+            suffix, data, height, width = encoded_image(frame.image)
             depth = None
             if frame.depth is not None:
                 depth = _millimetres(image_depth(frame.depth, self.options.depth_scale))
@@ -159,13 +158,15 @@ class _Writer:
             "stamp_ns": frame.stamp_ns,
             "frame_id": frame.image.header.frame_id,
         }
-        _write(self.out / entry["file_name"], data)
+        write_whole(self.out / entry["file_name"], data)
         if depth is not None:
             entry["depth_file"] = f"depth/{frame.stamp_ns}.png"
-            _write(self.out / entry["depth_file"], _png(depth))
+            save_image(self.out / entry["depth_file"], depth)
         if frame.info is not None:
             entry["camera_k"] = [float(value) for value in frame.info.k]
+            entry["camera_p"] = [float(value) for value in frame.info.p]
             entry["distortion"] = [float(value) for value in frame.info.d]
+            entry["distortion_model"] = frame.info.distortion_model
         if masks is not None:
             entry["queries"] = [query.text for query in masks.queries]  # found or not
         self.coco["images"].append(entry)
@@ -173,23 +174,12 @@ class _Writer:
             self._annotate(entry["id"], part, height, width)
 
     def _annotate(self, image_id: int, part: PartMask, height: int, width: int) -> None:
-        box = part.box
-        self.coco["annotations"].append(
-            {
-                "id": len(self.coco["annotations"]) + 1,
-                "image_id": image_id,
-                "category_id": self._category(part.query.object, part.query.part),
-                "bbox": [box.x_offset, box.y_offset, box.width, box.height],
-                "area": part.area,
-                "iscrowd": 0,
-                "segmentation": encode_segmentation(part.full(height, width)),
-                "object": part.query.object,
-                "part": part.query.part,
-                "query": part.query.text,
-                "score": round(part.score, 4),
-                "track_id": part.track_id,
-            }
-        )
+        ids = {
+            "id": len(self.coco["annotations"]) + 1,
+            "image_id": image_id,
+            "category_id": self._category(part.query.object, part.query.part),
+        }
+        self.coco["annotations"].append({**ids, **pseudo_label(part, height, width)})
 
     def _category(self, object_name: str, part_name: str) -> int:
         categories = self.coco["categories"]
@@ -231,54 +221,25 @@ def motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
     return float(np.quantile(steps, 0.9))
 
 
-def _encoded_image(message: Any) -> tuple[str, bytes, int, int]:
-    """Encode a colour image as (file suffix, file content, height, width)."""
-    if message.__msgtype__ != COMPRESSED:
-        rgb = image_rgb(message)
-        return "png", _png(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)), rgb.shape[0], rgb.shape[1]
-    data = bytes(message.data)
-    suffix = _SUFFIXES.get(data[:2])
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-    except (OSError, UnidentifiedImageError):
-        suffix = None
-    if suffix is None:
-        raise ImageError(f"a compressed image of format {message.format!r} is neither JPEG nor PNG")
-    return suffix, data, height, width
+def encoded_image(message: Any) -> tuple[str, bytes, int, int]:
+    """Encode a colour image as (file suffix, file content, height, width).
+
+    A JPEG or PNG of a compressed message is taken as it is.
+
+    Raises:
+        ImageError: the picture is damaged.
+    """
+    rgb = image_rgb(message)  # raises for damaged pictures, also for those that are copied
+    height, width = rgb.shape[:2]
+    if message.__msgtype__ == COMPRESSED and not message.format.startswith("bayer_"):
+        data = bytes(message.data)
+        suffix = _SUFFIXES.get(data[:2])
+        if suffix is not None:
+            return suffix, data, height, width
+    return "png", encode_image(rgb, ".png"), height, width
 
 
 def _millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Depth in millimetres; 0 where not measured, or beyond the range of 16 bits."""
     steps = np.nan_to_num(np.rint(depth_m * 1000), nan=0.0)
     return np.where(steps <= 65535, steps, 0).astype(np.uint16)
-
-
-def _static_transforms(reader: AnyReader) -> list[dict[str, Any]]:
-    """Transforms on /tf_static, the last one of each child frame."""
-    found: dict[str, dict[str, Any]] = {}
-    connections = [c for c in reader.connections if c.topic == "/tf_static"]
-    for connection, _, raw in reader.messages(connections=connections) if connections else ():
-        message: Any = reader.deserialize(raw, connection.msgtype)
-        for stamped in message.transforms:
-            translation, rotation = stamped.transform.translation, stamped.transform.rotation
-            found[stamped.child_frame_id] = {
-                "parent": stamped.header.frame_id,
-                "child": stamped.child_frame_id,
-                "translation": [translation.x, translation.y, translation.z],
-                "rotation_xyzw": [rotation.x, rotation.y, rotation.z, rotation.w],
-            }
-    return list(found.values())
-
-
-def _png(pixels: NDArray[Any]) -> bytes:
-    return bytes(cv2.imencode(".png", pixels)[1])
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    _write(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 
 from ovps_core.errors import RecordingError
+from ovps_core.ros_io.bags.damage import MessageReader, deserialize
 from ovps_core.ros_io.bags.messages import typestore
 from ovps_core.ros_io.codec import PART_MASKS
 
@@ -23,8 +24,10 @@ _TYPES = {
     "image": (IMAGE, COMPRESSED),
     "depth": (IMAGE, COMPRESSED),
     "info": ("sensor_msgs/msg/CameraInfo",),
+    "depth_info": ("sensor_msgs/msg/CameraInfo",),
     "masks": (PART_MASKS,),
 }
+_AT_ANY_TIME = ("info", "depth_info")  # sent once, or with every image
 _SECOND = 1_000_000_000
 
 
@@ -34,8 +37,9 @@ class BagTopics:
 
     Attributes:
         image: colour images, sensor_msgs/Image or CompressedImage.
-        depth: depth images aligned to colour, sensor_msgs/Image or CompressedImage.
+        depth: depth images, sensor_msgs/Image or CompressedImage.
         info: sensor_msgs/CameraInfo of the colour images.
+        depth_info: sensor_msgs/CameraInfo of the depth images; only for depth that is not aligned to colour.
         masks: ovps_ros/PartMasks of the colour images.
     """
 
@@ -43,6 +47,7 @@ class BagTopics:
     depth: str = ""
     info: str = ""
     masks: str = ""
+    depth_info: str = ""
 
     @property
     def named(self) -> dict[str, str]:
@@ -60,6 +65,7 @@ class BagFrame:
         image: the colour image.
         depth: depth image of the same stamp, or None.
         info: camera_info nearest in time, or None.
+        depth_info: camera_info of the depth camera nearest in time, or None.
         masks: part masks of the same stamp, or None.
     """
 
@@ -68,6 +74,7 @@ class BagFrame:
     image: Any
     depth: Any | None
     info: Any | None
+    depth_info: Any | None
     masks: Any | None
 
 
@@ -106,22 +113,45 @@ def open_bag(path: str | Path) -> Iterator[AnyReader]:
     """Open a rosbag2 recording: its folder, or its single .mcap or .db3 file.
 
     Raises:
-        RecordingError: the recording does not exist or is damaged.
+        RecordingError: the recording does not exist, is damaged, or is of ROS 1.
     """
     path = Path(path)
-    if not path.exists():
-        raise RecordingError(
-            f"no recording at {path}; expected a rosbag2 folder with metadata.yaml"
-        )
+    _check_layout(path)
     try:
         reader = AnyReader([path], default_typestore=typestore())
         reader.open()
-    except (AnyReaderError, OSError, ValueError) as error:
-        raise RecordingError(f"{path} cannot be read as a rosbag2 recording: {error}") from error
+    except Exception as error:  # damaged bytes raise errors of many libraries
+        raise RecordingError(
+            f"{path} cannot be read as a rosbag2 recording: {error}; "
+            "`ros2 bag reindex` or `mcap recover` may mend it"
+        ) from error
     try:
         yield reader
     finally:
         reader.close()
+
+
+def _check_layout(path: Path) -> None:
+    """Raise RecordingError for a path that is no rosbag2 recording."""
+    if not path.exists():
+        raise RecordingError(
+            f"no recording at {path}; expected a rosbag2 folder with metadata.yaml"
+        )
+    old = path if path.is_file() else next(iter(sorted(path.glob("*.bag"))), None)
+    if old is not None and _is_ros1(old):
+        raise RecordingError(
+            f"{old} is a recording of ROS 1; convert it: "
+            f"rosbags-convert --src {old} --dst {old.with_suffix('')}_ros2"
+        )
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        files = sorted(str(f) for f in path.iterdir() if f.suffix in (".mcap", ".db3"))
+        advice = f"give its file instead: {', '.join(files)}" if files else "it holds no recording"
+        raise RecordingError(f"{path} cannot be read: it has no metadata.yaml; {advice}")
+
+
+def _is_ros1(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(7) == b"#ROSBAG"
 
 
 class BagFrames:
@@ -154,13 +184,16 @@ class BagFrames:
         self.topics = topics
         self.drops: Counter[str] = Counter()
         self._reader = reader
-        self._connections = [
+        connections = [
             connection
             for role, topic in topics.named.items()
             for connection in _find(reader, role, topic)
         ]
+        self._readable = MessageReader(reader, connections)
         self._matches: dict[int, dict[str, int]] = {}
         self._match(round(slop_s * _SECOND), required)
+        if self._readable.lost:
+            self.drops["messages in damaged places"] = self._readable.lost
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -191,8 +224,8 @@ class BagFrames:
         messages: dict[str, Any] = dict.fromkeys(_TYPES)
         for role, message in recorded.items():
             try:
-                messages[role] = self._reader.deserialize(message.raw, message.type_name)
-            except (AnyReaderError, ValueError, IndexError, struct.error, AssertionError):
+                messages[role] = deserialize(self._reader, message.raw, message.type_name)
+            except RecordingError:
                 self.drops[f"damaged {role} message"] += 1
                 return None
         image = recorded["image"]
@@ -202,7 +235,7 @@ class BagFrames:
         """Yield ((role, number within the role), message), in the order recorded."""
         roles = {topic: role for role, topic in self.topics.named.items()}
         numbers: Counter[str] = Counter()
-        for connection, time_ns, raw in self._reader.messages(connections=self._connections):
+        for connection, time_ns, raw in self._readable:
             role = roles[connection.topic]
             yield (role, numbers[role]), _Recorded(time_ns, connection.msgtype, raw)
             numbers[role] += 1
@@ -222,7 +255,7 @@ class BagFrames:
             match = {"image": number}
             for role, nearest in others.items():
                 found, apart = nearest.find(stamp)
-                if apart <= slop or (role == "info" and found >= 0):
+                if apart <= slop or (role in _AT_ANY_TIME and found >= 0):
                     match[role] = found
             absent = sorted(required - set(match))
             if absent:
@@ -254,7 +287,7 @@ def _find(reader: AnyReader, role: str, topic: str) -> list[Any]:
     available = sorted({f"{c.topic} ({c.msgtype})" for c in reader.connections})
     problem = f"of type {found[0].msgtype}" if found else "not in the recording"
     raise RecordingError(
-        f"--{role} {topic} is {problem}; expected {' or '.join(_TYPES[role])}. "
+        f"--{role.replace('_', '-')} {topic} is {problem}; expected {' or '.join(_TYPES[role])}. "
         f"The recording has: {', '.join(available) or 'nothing'}"
     )
 

@@ -58,14 +58,13 @@ def run(args: argparse.Namespace) -> None:
 
 def write_sheet(folder: Path, path: Path) -> None:
     """Write a contact sheet of the first 24 scenes of a folder."""
-    import cv2
-
+    from ovps_core.structures.image_files import save_image
     from ovps_core.synthetic.contact_sheet import contact_sheet
     from ovps_core.synthetic.reader import RenderedScenes
 
     scenes = RenderedScenes(folder)
     shown = [scenes[i] for i in range(min(24, len(scenes)))]
-    cv2.imwrite(str(path), contact_sheet(shown, scenes.object_parts)[..., ::-1])
+    save_image(path, contact_sheet(shown, scenes.object_parts))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ovps_core.errors import DatasetError
+from ovps_core.structures.whole_files import unfinished, unfinished_folder, write_json
 from ovps_core.synthetic.path_traced.compose import compose
 from ovps_core.synthetic.path_traced.scans import extra_object_parts
 from ovps_core.synthetic.path_traced.sensor import photograph_linear
@@ -126,28 +126,23 @@ def _render_to(path: Path, settings: PathTraceSettings, index: int, threads: int
             for (name, pose), source in zip(scene.instances, sources, strict=True)
         ],
     }
-    unfinished = path.with_suffix(".tmp")
     assert scene.depth is not None
-    with unfinished.open("wb") as file:
+    with unfinished(path) as beside, beside.open("wb") as file:
         np.savez(
             file, rgb=scene.rgb, parts=scene.parts, objects=scene.objects, depth=scene.depth,
             record=np.array(json.dumps(record)),
         )  # fmt: skip
-    os.replace(unfinished, path)
 
 
 def _finish_shard(partial: Path, final: Path, length: int) -> None:
     """Turn the scenes of a shard into arrays that memory-map; an older, shorter shard is replaced."""
     scenes = [dict(np.load(partial / f"{i:03d}.npz")) for i in range(length)]
-    ready = final.with_name(final.name + ".ready")
-    shutil.rmtree(ready, ignore_errors=True)
-    ready.mkdir()
-    for name in ("rgb", "parts", "objects", "depth"):
-        np.save(ready / f"{name}.npy", np.stack([scene[name] for scene in scenes]))
-    records = [json.loads(str(scene["record"])) for scene in scenes]
-    (ready / "scenes.json").write_text(json.dumps(records))
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(ready, final)
+    with unfinished_folder(final) as ready:
+        ready.mkdir()
+        for name in ("rgb", "parts", "objects", "depth"):
+            np.save(ready / f"{name}.npy", np.stack([scene[name] for scene in scenes]))
+        write_json(ready / "scenes.json", [json.loads(str(scene["record"])) for scene in scenes])
+        shutil.rmtree(final, ignore_errors=True)  # a folder cannot be renamed onto another
     # A last shard that was cut short keeps its scenes' files, for a longer run to go on with.
     if length == SCENES_PER_SHARD:
         shutil.rmtree(partial)
@@ -177,6 +172,4 @@ def _write_header(out: Path, settings: PathTraceSettings, count: int) -> None:
         "pairs": [list(pair) for pair in all_object_parts(settings)],
         "held_out_pairs": [list(pair) for pair in HELD_OUT_OBJECT_PARTS],
     }
-    unfinished = out / "scenes.json.tmp"
-    unfinished.write_text(json.dumps(header, indent=1))
-    os.replace(unfinished, out / "scenes.json")
+    write_json(out / "scenes.json", header)

@@ -10,7 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ovps_core.errors import DatasetError
+from ovps_core.errors import DatasetError, ImageError
+from ovps_core.structures.image_files import load_image
 from ovps_core.synthetic.path_traced.compose import Composition
 from ovps_core.synthetic.path_traced.nodes import Colour, Graph, rgba
 from ovps_core.synthetic.path_traced.settings import PathTraceSettings
@@ -184,10 +185,11 @@ def _light_world(photos: tuple[str, ...], rng: np.random.Generator) -> None:
     height, width = 128, 256
     if photos and rng.random() < 0.75:
         photo = photos[int(rng.integers(len(photos)))]
-        pixels = cv2.imread(photo)
-        if pixels is None:
-            raise DatasetError(f"{photo} cannot be read as a picture; take it out of the folder.")
-        small = cv2.resize(pixels[..., ::-1], (width // 2, height), interpolation=cv2.INTER_AREA)
+        try:
+            picture = load_image(photo)
+        except ImageError as error:
+            raise DatasetError(f"{error}; take it out of the folder") from error
+        small = cv2.resize(picture, (width // 2, height), interpolation=cv2.INTER_AREA)
         linear: Any = (small.astype(np.float32) / 255) ** 2.2
         # Mirrored, so that both ends match; blurred, so that no object can be recognised.
         linear = np.concatenate([linear, linear[:, ::-1]], axis=1)

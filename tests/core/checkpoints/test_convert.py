@@ -7,24 +7,29 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from helpers.paths import FIXTURES
+from helpers.paths import TESTS
 from safetensors.torch import load_file, save_file
 
 from ovps_core import PartSegmenter
 from ovps_core.checkpoints import LoadedModel, load_model
 from ovps_core.checkpoints.convert.convert_file import convert
 from ovps_core.checkpoints.convert.key_names import from_original_clipseg, ovps_key
+from ovps_core.checkpoints.convert.released_file import read_state
 from ovps_core.checkpoints.file import full_state
 from ovps_core.cli import main
 from ovps_core.errors import CheckpointError
 from ovps_core.models.clipseg.model import CLIPSeg
 from ovps_core.models.interface import Conditions
 from ovps_core.models.partclipseg.model import PartCLIPSeg
+
+FIXTURES = TESTS / "fixtures"
 
 
 def full_size_state(keys: str) -> dict[str, torch.Tensor]:
@@ -199,9 +204,9 @@ def test_other_files_are_refused(
     malicious = tmp_path / "malicious.pth"
     torch.save({"model": {"x": subprocess.Popen}}, malicious)
     for content, says in (
-        (b"", "damaged"),
+        (b"", "is empty"),
         (b"\x80\x04garbage", "damaged"),
-        (b"<html>404</html>", "damaged"),
+        (b"<html>404</html>", "is a web page"),
     ):
         broken = tmp_path / "broken.pth"
         broken.write_bytes(content)
@@ -220,6 +225,32 @@ def test_other_files_are_refused(
     )
     assert main(["convert", str(small_source), target]) == 1
     assert "--vocabulary" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"model": state, "optimizer": {}},
+        lambda state: {f"module.{key}": value for key, value in state.items()},
+        lambda state: {"state_dict": {f"model.{k}": v for k, v in state.items()}, "epoch": 3},
+        lambda state: {"state_dict": {f"module.{k}": v for k, v in state.items()}},
+    ],
+    ids=["plain", "nested", "data parallel", "Lightning", "data parallel, nested"],
+)
+def test_a_state_is_found_however_a_training_framework_keeps_it(
+    wrap: Callable[[dict[str, Any]], dict[str, Any]], tmp_path: Path
+) -> None:
+    state = {"clip.weight": torch.ones(2), "decoder.bias": torch.zeros(1)}
+    torch.save(wrap(state), tmp_path / "weights.pth")
+    found = read_state(tmp_path / "weights.pth")
+    assert found.keys() == state.keys() and torch.equal(found["clip.weight"], torch.ones(2))
+
+
+def test_a_file_without_tensors_says_what_it_holds(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "optimizer": {}}, tmp_path / "weights.pth")
+    with pytest.raises(CheckpointError, match="holds no tensors, but epoch, optimizer"):
+        read_state(tmp_path / "weights.pth")
 
 
 def test_hub_names_are_fetched_through_the_hubs_own_cache(tmp_path: Path) -> None:

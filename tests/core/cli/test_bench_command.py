@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers.toy_models import write_toy
 
 from ovps_core.cli import main
 
@@ -35,3 +36,19 @@ def test_a_profile_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr().out
     for stage in ("1 preprocess", "2 encode", "3 decode", "4 postprocess"):
         assert stage in said
+
+
+def test_a_model_of_objects_is_timed_by_stage_and_compared_with_pytorch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = write_toy("openseed", tmp_path / "objects.safetensors")
+    arguments = ["--engines", "torch:fp32", "--repeats", "1", "--queries", "3", "--device", "cpu"]
+    arguments += ["--models", str(weights), "--sizes", "160x120", "--short-side", "64"]
+    assert main(["bench", *arguments, "-o", str(tmp_path)]) == 0
+    (result,) = json.loads((tmp_path / "bench.json").read_text())["results"]
+    assert (result["agreement"], result["iou"], result["queries"]) == (1, 1, 3)
+    assert all(milliseconds > 0 for milliseconds in result["frames_ms"][0])
+    said = capsys.readouterr().out
+    assert "peak MB" in said and "agree" in said
+    assert main(["profile", "--model", str(weights)]) == 1
+    assert "`ovps bench`" in capsys.readouterr().err

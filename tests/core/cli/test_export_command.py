@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 from helpers.paths import ROOT
-from helpers.toy_models import TOY_MODELS, write_toy
+from helpers.toy_models import TOY_MODELS, toy, write_toy
 from numpy.typing import NDArray
 
 from ovps_core.cli import main
-from ovps_core.engines.subgraphs import graph_io
-from ovps_core.models.interface import PartModel
+from ovps_core.engines.graphs import graph_io
+from ovps_core.models.network import PartModel
+from ovps_core.models.objects import ObjectModel, ObjectPredictions
+from ovps_core.profiling.objects import matched
 
 Arrays = list[NDArray]
 
@@ -47,11 +49,12 @@ def run_openvino(path: Path, inputs: Arrays, names: tuple[str, ...]) -> Arrays:
 
 
 @pytest.mark.parametrize(
-    ("to", "name", "run"),
-    [("onnx", "graph.onnx", run_onnx), ("openvino", "graph.xml", run_openvino)],
-    ids=["onnx", "openvino"],
+    ("kind", "to", "name", "run"),
+    [
+        ("clipseg", "onnx", "graph.onnx", run_onnx),
+        ("partclipseg", "openvino", "graph.xml", run_openvino),
+    ],
 )
-@pytest.mark.parametrize("kind", ["clipseg", "partclipseg"])
 @torch.inference_mode()
 def test_the_file_loads_elsewhere_and_gives_the_model_s_maps(
     kind: str, to: str, name: str, run: Callable[..., Arrays], tmp_path: Path, capsys
@@ -73,6 +76,26 @@ def test_the_file_loads_elsewhere_and_gives_the_model_s_maps(
         assert ((ours > level) == (theirs.numpy() > level)).mean() > 0.999
 
 
+@pytest.mark.slow
+@torch.inference_mode()
+def test_a_model_of_objects_is_one_graph_from_pixels_to_masks(tmp_path: Path, capsys) -> None:
+    weights, path = write_toy("openseed", tmp_path / "small.safetensors"), tmp_path / "graph.onnx"
+    assert main(["export", str(weights), "--out", str(path), "--size", "96x65"]) == 1
+    assert "multiples of 32" in capsys.readouterr().err
+    assert main(["export", str(weights), "--out", str(path), "--size", "96x64"]) == 0
+    about = json.loads(path.with_suffix(".json").read_text())
+    assert about["size"] == [64, 96] and "boxes" in about
+    pixels, names = torch.randn(1, 3, 64, 96), torch.randn(3, 32)
+    names /= names.norm(dim=-1, keepdim=True)
+    boxes, scores, masks = run_onnx(path, [pixels.numpy(), names.numpy()], ("pixels", "names"))
+    model = toy("openseed").model
+    assert isinstance(model, ObjectModel)
+    expected = model.detect(model.encode(pixels), names)
+    ours, theirs = ObjectPredictions(*map(torch.from_numpy, (boxes, scores, masks))), expected
+    ious, errors = matched(ours, theirs, (64, 96))  # equal scores may be in another order
+    assert ious.mean() > 0.99 and errors.median() < 0.1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -80,7 +103,6 @@ def test_the_file_loads_elsewhere_and_gives_the_model_s_maps(
         (["--to", "onnx", "--out", "."], "ends in .onnx"),
         (["--to", "openvino", "--precision", "fp16"], "fp32"),
         (["--to", "onnx", "--capabilities", "8.6"], "--to tensorrt"),
-        (["--to", "tensorrt", "--max-queries", "0"], "1 or more"),
         (["--to", "onnx"], "no model and no file"),
     ],
 )
@@ -109,4 +131,10 @@ def test_the_lines_of_the_documentation_run_without_ovps(
     seen: dict[str, np.ndarray] = {}
     exec(lines, seen)
     found = cv2.resize(seen["knife_handle"].astype(np.uint8), (640, 480)) > 0
-    assert found[366, 419] and found.mean() < 0.05
+    assert found[358, 395] and found.mean() < 0.05
+
+
+def test_a_maximum_below_one_is_refused(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", "ovps-tiny", "--to", "tensorrt", "--max-queries", "0"])
+    assert "--max-queries: 0 is not a number of at least 1" in capsys.readouterr().err

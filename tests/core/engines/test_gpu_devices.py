@@ -19,7 +19,8 @@ from ovps_core.engines.chunking import (
     pad_with_dummy_object_part,
     split,
 )
-from ovps_core.models.interface import Conditions, PartModel, QueryRows, query_logits
+from ovps_core.models.interface import Conditions, QueryRows, query_logits
+from ovps_core.models.network import PartModel
 
 GPU = torch.device("cuda", 0)
 
@@ -36,7 +37,8 @@ def on_a_gpu(model: nn.Module, mode: FakeTensorMode) -> None:
 
 
 def faked(chunk: Chunk, mode: FakeTensorMode) -> Chunk:
-    conditions = Conditions(*map(mode.from_tensor, chunk.conditions.tensors()))
+    chunk = chunk.to(torch.device("cpu"))
+    conditions = Conditions(*map(mode.from_tensor, chunk.conditions.arrays()))
     return Chunk(
         conditions, mode.from_tensor(chunk.name_rows), mode.from_tensor(chunk.object_part_rows)
     )
@@ -75,13 +77,13 @@ def test_a_frame_stays_on_the_gpu_and_never_waits(name: str, dtype: torch.dtype)
         )
         padded = pad_to_bucket(pad_with_dummy_object_part(here[0].conditions))
     assert maps.device == GPU and maps.shape[:2] == (2, 2)
-    assert {tensor.device for tensor in padded.tensors()} == {GPU}
+    assert {tensor.device for tensor in padded.arrays()} == {GPU}
 
 
 def test_the_pictures_and_the_loss_of_a_tiny_model_stay_on_the_gpu() -> None:
     pytest.importorskip("lightning")
     from ovps_core.losses.dice import dice_loss
-    from training.compact.data import relight
+    from training.compact.augment import relight
 
     with FakeTensorMode():
         images = relight(torch.zeros(4, 3, 32, 32, dtype=torch.uint8, device=GPU))

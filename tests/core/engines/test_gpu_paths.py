@@ -40,7 +40,7 @@ def test_chunks_hold_every_name_and_pair_and_no_more_than_fit(
 ) -> None:
     whole = random_conditions(names, pairs)
     seen_names, seen_pairs = set(), []
-    for chunk in split(whole, most):
+    for chunk in (each.to(torch.device("cpu")) for each in split(whole, most)):
         part = chunk.conditions
         fewest = 2 if len(part.object_parts) else 1  # names of a pair
         assert 0 < len(part.names) <= max(most, fewest) and len(part.object_parts) <= most
@@ -59,7 +59,7 @@ def test_chunks_hold_every_name_and_pair_and_no_more_than_fit(
 def test_recorded_graphs_are_few() -> None:
     assert [round_up_to_bucket(n) for n in (0, 1, 2, 3, 4, 5, 31, 32)] == [0, 1, 2, 4, 4, 8, 32, 32]
     padded = pad_to_bucket(random_conditions(5, 3))
-    assert [len(tensor) for tensor in padded.tensors()] == [8, 4, 4, 4]
+    assert [len(tensor) for tensor in padded.arrays()] == [8, 4, 4, 4]
 
 
 @pytest.mark.parametrize("size", [(640, 480), (100, 90), (112, 96)])

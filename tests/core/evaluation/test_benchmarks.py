@@ -113,6 +113,7 @@ def test_a_model_that_knows_everything_is_perfect(tmp_path, write, reader_type):
         assert figures.harmonic_miou == pytest.approx(100) or reader.name == "partimagenet"
         assert figures.seen_miou == figures.unseen_miou == figures.pixel_accuracy == 100
         assert figures.boundary_iou == figures.mean_recall == 100
+        assert figures.over_segmentation == 0 or figures.setting == "oracle-obj"
     json.dumps(result.as_dict(), allow_nan=False)
 
 
@@ -152,6 +153,12 @@ def test_pred_all_loses_what_oracle_obj_is_told(tmp_path):
     pred_all, oracle = sorted(result.settings, key=lambda figures: figures.unseen_miou)
     assert (pred_all.setting, pred_all.unseen_miou, pred_all.harmonic_miou) == ("pred-all", 0, 0)
     assert oracle.unseen_miou == pred_all.seen_miou == 100
+    dog, cats = (
+        sum(line.pixels for line in pred_all.classes if line.name.startswith(name))
+        for name in ("dog ", "cat ")
+    )
+    assert pred_all.seen_over_segmentation == pytest.approx(100 * dog / (dog + cats))
+    assert pred_all.unseen_over_segmentation == 0  # nothing was taken for a dog
 
 
 def test_released_emulation_shifts_labels_and_replaces_empty_items(tmp_path):

@@ -66,6 +66,7 @@ class Answers:
         self.mask = mask
 
     name = "answers"
+    finds_objects = False
 
     def encode_queries(self, queries):
         return SimpleNamespace(queries=tuple(queries), refused=())

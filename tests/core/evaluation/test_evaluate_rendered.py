@@ -35,11 +35,12 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first_run(cache):
-    """What the command line answers, rendering into the cache: its text and its JSON."""
+    """The answer of the command line, rendering into the cache: its text and its JSON."""
     weights = write_toy("compact", cache / "small.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OVPS_CACHE", str(cache))
         arguments = ["--level", "tabletop", "--count", str(COUNT), "--model", str(weights)]
+        arguments += ["--backend", "torch"]
         outputs = ["--json", str(cache / "figures.json"), "--report", str(cache / "page")]
         assert main(["evaluate", "rendered", *arguments, *outputs]) == 0
     return json.loads((cache / "figures.json").read_text())
@@ -54,6 +55,7 @@ class Knowing:
     """Answers from the truth itself, in known words only; ``hears`` are words it takes for a handle."""
 
     name = "knowing"
+    finds_objects = False
 
     def __init__(self, scenes, hears=("handle",)):
         self.scenes, self.hears = scenes, hears
@@ -104,6 +106,37 @@ def test_a_model_that_knows_everything_gets_everything(scenes):
     )
 
 
+def test_pixels_of_unknown_content_count_neither_for_nor_against(scenes):
+    class HalfUnknown(Knowing):
+        """The scenes with 255 in the left half; the model answers everything there."""
+
+        def __init__(self):
+            super().__init__(scenes)
+            self.object_parts, self.held_out_object_parts = scenes.object_parts, ()
+            self.settings, self.folder = scenes.settings, scenes.folder
+
+        def __len__(self):
+            return len(scenes)
+
+        def arrays(self, index):
+            rgb, parts, objects = (np.array(array) for array in scenes.arrays(index))
+            parts[:, : parts.shape[1] // 2] = 255
+            return rgb, parts, objects
+
+        def query_maps(self, images, queries):
+            maps = super().query_maps(images, queries)
+            maps[..., : maps.shape[-1] // 2] = 9.0
+            return maps
+
+    half = HalfUnknown()
+    result = evaluate_rendered(half, half, count=COUNT)
+    assert result.groups[Group.SEEN].metrics().mean_iou == pytest.approx(1.0, abs=0.01)
+    assert result.groups[Group.ABSENT_OBJECT].metrics().false_alarm_rate == 0.0
+    half.object_parts = half.object_parts[:3]
+    with pytest.raises(DatasetError, match="or 255 for unknown content"):
+        evaluate_rendered(half, half, count=COUNT)
+
+
 def test_held_out_words_are_asked_beside_the_known_ones(scenes, tmp_path):
     (tmp_path / "words.yaml").write_text("objects: {}\nparts: {handle: [holder]}\n")
     words = Synonyms.read(tmp_path / "words.yaml")
@@ -115,7 +148,7 @@ def test_held_out_words_are_asked_beside_the_known_ones(scenes, tmp_path):
 
 def test_a_word_the_model_refuses_counts_as_no_answer(scenes, cache, tmp_path):
     (tmp_path / "words.yaml").write_text("objects: {}\nparts: {handle: [zxqwv]}\n")
-    segmenter = PartSegmenter.from_pretrained(str(cache / "small.safetensors"), device="cpu")
+    segmenter = PartSegmenter.from_pretrained(str(cache / "small.safetensors"), backend="torch")
     words = Synonyms.read(tmp_path / "words.yaml")
     result = evaluate_rendered(scenes, segmenter, count=COUNT, synonyms=words)
     assert result.groups[Group.SYNONYM].metrics().mean_iou == 0.0

@@ -15,6 +15,7 @@ from ovps_core.cli import main
 from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon
 from ovps_core.language.parser import parse_query
+from ovps_core.language.refusal import split_kind
 from ovps_core.language.resolver import resolve, split_object_part
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.query import PartQuery
@@ -31,19 +32,15 @@ CUTLERY = ("knife", "fork", "spoon")
     [
         ("mug", "object", "mug"),
         ("Mugs", "object", "mug"),
-        ("red mug", "object", "mug"),
-        ("big kitchen knife", "object", "knife"),
         ("chef's knife", "object", "knife"),
         ("coffee cup", "object", "mug"),
         ("refrigerator", "object", "fridge"),
         ("coffee table", "object", "table"),
         ("felt-tip pen", "object", "marker"),
-        ("scisors", "object", "scissors"),
         ("bowl", "object", "bowl"),
         ("bowl", "part", "bowl"),
         ("hilt", "part", "handle"),
         ("haft", "part", "handle"),
-        ("wooden grip", "part", "handle"),
         ("cutting edge", "part", "blade"),
         ("tines", "part", "head"),
     ],
@@ -72,6 +69,11 @@ def test_a_word_for_several_things_is_shared_among_those_that_are_known() -> Non
         ("flower pot", OBJECTS, "object"),
         ("bottle opener", OBJECTS, "object"),
         ("spoon", ["bowl"], "object"),
+        ("red mug", OBJECTS, "object"),
+        ("wooden spoon", OBJECTS, "object"),
+        ("paper bag", OBJECTS, "object"),
+        ("wooden grip", PARTS, "part"),
+        ("scisors", OBJECTS, "object"),
     ],
 )
 def test_another_thing_is_never_taken_for_a_known_one(word: str, known: Any, kind: Any) -> None:
@@ -148,7 +150,7 @@ def outcomes(file: str) -> dict[str, list[str]]:
         asked += [(word, "") for word in table["refused"][f"{kind}s"]]
         for word, name in asked:
             try:
-                answer = resolve(word, known, kind)  # type: ignore[arg-type]
+                answer = resolve(split_kind(word, known, kind)[1], known, kind)  # type: ignore[arg-type]
             except QueryError:
                 found["refused" if name else "kept out"].append(word)
                 continue

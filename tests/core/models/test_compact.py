@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ovps_core.checkpoints.file import CheckpointInfo, load_model, save_model
 from ovps_core.checkpoints.registry import find_weights
 from ovps_core.errors import BackendError, QueryError
 from ovps_core.language.parser import parse_queries
-from ovps_core.models.compact.model import PartFPN, PartFPNConfig
+from ovps_core.models.compact.config import PartFPNConfig
+from ovps_core.models.compact.image_prior import box_mean
+from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.compact.query_encoder import VocabularyEncoder
 from ovps_core.models.interface import query_logits
 from ovps_core.pipeline.preprocess import to_pixels
@@ -75,6 +78,35 @@ def test_any_input_size_works(model: PartFPN) -> None:
     assert features.levels[0].shape[-2:] == (24, 40) and features.size == (96, 160)
 
 
+def test_the_second_look_is_mirrored_and_half_as_large(model: PartFPN) -> None:
+    twice = PartFPN(replace(CONFIG, half_scale=True, prior_strength=0.0)).eval()
+    once = PartFPN(replace(CONFIG, flip_tta=False, prior_strength=0.0)).eval()
+    twice.load_state_dict(model.state_dict())
+    once.load_state_dict(model.state_dict())
+    pixels = torch.randn(1, 3, 64, 128)
+    with torch.inference_mode():
+        first, both = once.encode(pixels).levels[0], twice.encode(pixels).levels[0]
+        second = once.encode(F.avg_pool2d(pixels, 2).flip(-1)).levels[0].flip(-1)
+    second = F.interpolate(second, size=first.shape[-2:], mode="bilinear")
+    names = slice(len(CONFIG.objects) + len(CONFIG.parts))
+    torch.testing.assert_close(both[:, names], (first + second)[:, names] / 2)
+
+
+def test_the_mirrored_look_swaps_left_and_right_names() -> None:
+    sides = PartFPNConfig(
+        ("car",), ("left door", "right door"), (("car", "left door"), ("car", "right door"))
+    )
+    torch.manual_seed(0)
+    model = PartFPN(
+        replace(CONFIG, **{n: getattr(sides, n) for n in ("objects", "parts", "object_parts")})
+    )
+    model.eval().requires_grad_(False)
+    pixels = torch.randn(1, 3, 64, 96)
+    looked, mirrored = (model.encode(each).levels[0] for each in (pixels, pixels.flip(-1)))
+    swapped = [0, 2, 1, 4, 3]  # the car, its doors as parts, its doors as classes
+    torch.testing.assert_close(mirrored.flip(-1)[:, swapped], looked)
+
+
 def test_calibration_moves_every_answer_alike(model: PartFPN) -> None:
     shifted = PartFPN(replace(CONFIG, shift=1.5)).eval().requires_grad_(False)
     shifted.load_state_dict(model.state_dict())
@@ -118,7 +150,7 @@ def test_an_exported_graph_answers_as_the_network_does(model: PartFPN, tmp_path:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     pixels = torch.randn(1, 3, 64, 96)
-    export = (pixels, *ENCODER.encode(parse_queries(QUERIES)).conditions.tensors())
+    export = (pixels, *ENCODER.encode(parse_queries(QUERIES)).conditions.to("cpu").arrays())
     names, pairs = torch.export.Dim("names", min=1), torch.export.Dim("pairs", min=1)
     inputs = ["pixels", "names", "object_parts", "part_index", "object_index"]
     torch.onnx.export(
@@ -131,7 +163,7 @@ def test_an_exported_graph_answers_as_the_network_does(model: PartFPN, tmp_path:
     )
     session = runtime.InferenceSession(tmp_path / "tiny.onnx")
     for texts in (QUERIES, ["mug handle", "knife blade", "knife handle"]):
-        given = (pixels, *ENCODER.encode(parse_queries(texts)).conditions.tensors())
+        given = (pixels, *ENCODER.encode(parse_queries(texts)).conditions.to("cpu").arrays())
         answer = session.run(None, dict(zip(inputs, (t.numpy() for t in given), strict=True)))
         for ours, theirs in zip(model(*given), answer, strict=True):
             np.testing.assert_allclose(ours.numpy(), theirs, atol=2e-3)
@@ -155,7 +187,7 @@ def test_a_part_s_name_in_another_vocabulary_is_read_as_a_part_of_an_object() ->
     encoder = load_model(find_weights("ovps-tiny")).query_encoder
     frame = encoder.encode(parse_queries("door frame"))
     spelt_out = encoder.encode(parse_queries("frame of the door"))
-    assert torch.equal(frame.conditions.object_parts, spelt_out.conditions.object_parts)
+    assert np.array_equal(frame.conditions.object_parts, spelt_out.conditions.object_parts)
     assert frame.query_rows == spelt_out.query_rows
 
 
@@ -175,3 +207,11 @@ def test_the_packaged_model_finds_a_bowl_and_not_the_pan_that_is_not_there() -> 
     found, truth = masks.mask_of("bowl body"), frame.masks["bowl", "body"]
     assert (found & truth).sum() / (found | truth).sum() > 0.5
     assert not masks.of("pan body") and not masks.of("drawer knob")
+
+
+@pytest.mark.parametrize("radius", [0, 1, 6])
+def test_the_mean_around_each_cell_is_that_of_pooling(radius: int) -> None:
+    maps = torch.rand(2, 3, 16, 18)
+    side = 2 * radius + 1
+    expected = torch.nn.functional.avg_pool2d(maps, side, stride=1, padding=radius)
+    torch.testing.assert_close(box_mean(maps, radius), expected, rtol=1e-5, atol=1e-6)

@@ -73,7 +73,7 @@ def errors(part: Part3D | None, rotation: np.ndarray, centre: np.ndarray) -> tup
 
 
 def damage(depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What real depth cameras do: noise, holes, and a border mixed with what lies behind."""
+    """Damage of real depth cameras: noise, holes, and a border mixed with what lies behind."""
     mask = depth > 0
     depth = depth + mask * rng.normal(0, 0.0015, depth.shape)
     inside = mask.copy()

@@ -152,6 +152,7 @@ def test_extract_every_kind_of_recording(
         np.testing.assert_array_equal(depth, depth_mm(number))
     entry = json.loads((tmp_path / "out/annotations.json").read_text())["images"][0]
     assert entry["camera_k"] == CAMERA.matrix.ravel().tolist()
+    assert entry["camera_p"] == [0.0] * 12 and entry["distortion_model"] == "plumb_bob"
     assert entry["frame_id"] == "optical" and entry["stamp_ns"] == START
 
 
@@ -221,6 +222,18 @@ def test_annotated_masks_equal_direct_calls(
     assert seen == counts["parts in space"] > 0
 
 
+def test_annotate_names_refused_phrases_and_looks_for_the_others(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, words = write_bag(tmp_path / "bag"), ["--image", COLOUR, "--model", str(model)]
+    command = ["bag", "annotate", str(bag), *words, "--out", str(tmp_path / "out")]
+    assert main([*command, "--queries", "not the mug"]) == 1
+    assert "excludes" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert main([*command, "--queries", "mug rim; not the pan"]) == 1
+    assert "'not the pan' is not looked for" in capsys.readouterr().err
+    assert (tmp_path / "out").is_dir(), "the others are answered"
+
+
 def test_command_line_from_recording_to_data_set(tmp_path: Path, model: Path, capsys) -> None:
     bag, masks, out = write_bag(tmp_path / "bag"), tmp_path / "masks", tmp_path / "out"
     words = [
@@ -243,7 +256,10 @@ def test_command_line_from_recording_to_data_set(tmp_path: Path, model: Path, ca
     assert "images" in capsys.readouterr().out
     images = json.loads((out / "annotations.json").read_text())["images"]
     assert all(image["queries"] == ["knife handle", "mug rim"] for image in images)
-    folder = CocoFolder(out)
+    with pytest.raises(DatasetError, match="pseudo-labels"):
+        CocoFolder(out)
+    folder = CocoFolder(out, pseudo_labels=True)
+    assert folder.pseudo_labels > 0
     assert set(folder.categories) <= {ObjectPart("knife", "handle"), ObjectPart("mug", "rim")}
     segmenter = PartSegmenter.from_pretrained(str(model))
     for number, image in enumerate(folder.images):
@@ -307,5 +323,5 @@ def test_wrong_recordings_and_topics_are_said(tmp_path: Path) -> None:
 
 def test_definitions_hash_as_ros_itself_hashes_them() -> None:
     assert (definitions_folder() / "Part3D.msg").is_file()
-    known = "RIHS01_b03a51e36a0d78f985898832ae1e426afee61f7ff756150ef9fa5ee0084128bb"
+    known = "RIHS01_a43e9fe7f6ea7bef52e8daca41cbf81a73959272378f23070ae8274a00f99be8"
     assert typestore().hash_rihs01(PART_MASKS) == known

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,17 +137,49 @@ def test_an_interrupted_render_continues_and_other_settings_are_refused(folder, 
         generate(copy, RenderSettings(count=70, size=96, seed=6, depth=True))
 
 
-def test_the_command_writes_a_folder_and_a_contact_sheet(tmp_path) -> None:
+def test_the_command_writes_a_folder_and_a_contact_sheet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import cv2
 
     from ovps_core.cli import main
 
+    (tmp_path / "ovps_core").mkdir()
+    (tmp_path / "ovps_core" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)  # another checkout, whose objects are not those that are rendered
     sheet = tmp_path / "sheet.png"
     args = ["--count", "4", "--size", "64", "--out", str(tmp_path / "o"), "--sheet", str(sheet)]
     assert main(["render", *args]) == 0
     assert cv2.imread(str(sheet)).shape[0] > 64
     header = json.loads((tmp_path / "o" / "scenes.json").read_text())
     assert header["settings"]["count"] == 4
+    said = capsys.readouterr().err
+    assert re.search(r"4 scenes to render: 0\.0 GB in .*, about ", said)
+    assert "this is the installed copy" in said and "`python -m ovps_core render`" in said
+
+
+def test_scenes_of_named_objects_show_these_alone_and_continue(tmp_path, capsys) -> None:
+    from ovps_core.cli import main
+    from ovps_core.synthetic.reader import RenderedScenes
+
+    args = [
+        "render",
+        "--size",
+        "64",
+        "--out",
+        str(tmp_path),
+        "--objects",
+        "flashlight",
+        "soap dispenser",
+    ]
+    assert main([*args, "--count", "3"]) == 0
+    assert main([*args, "--count", "5"]) == 0
+    scenes = RenderedScenes(tmp_path)
+    shown = {name for scene in scenes for name, _ in scene.instances}
+    assert shown == {"flashlight", "soap dispenser"}
+    assert {name for name, _ in scenes.object_parts} == shown
+    assert main([*args[:-2], "flashlihgt"]) == 1
+    assert "'flashlihgt'. Known objects: axe" in capsys.readouterr().err
 
 
 def test_every_class_of_a_level_can_rest_on_the_table() -> None:

@@ -1,0 +1,140 @@
+"""A bulk annotation: units that are missing are done, here or on Ray, and all results become one data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ovps_core.bulk.annotator import PARTIAL, Annotator, Job, Report, result_path
+from ovps_core.bulk.units import Unit, find_units
+from ovps_core.datasets.coco_folder import ANNOTATIONS
+from ovps_core.datasets.label_files import read_json
+from ovps_core.errors import UsageError
+from ovps_core.structures.whole_files import write_json
+
+JOB = "job.json"
+"""File that says what a folder's annotations were asked for."""
+
+Execute = Callable[[Annotator, Sequence[Unit]], Iterable[Report]]
+"""Annotates units in any order and reports each."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Contents of a run's data set.
+
+    Attributes:
+        frames, masks: numbers.
+        resumed: frames that an earlier run had annotated.
+        left_out: frames that could not be read, by reason.
+        problems: source -> why it, or the rest of it, could not be read.
+        refused: phrase -> why the model does not answer it.
+    """
+
+    frames: int
+    masks: int
+    resumed: int
+    left_out: Counter[str]
+    problems: dict[str, str]
+    refused: dict[str, str]
+
+
+def annotate_here(annotator: Annotator, units: Sequence[Unit]) -> Iterable[Report]:
+    """Annotate in this process."""
+    return map(annotator, units)
+
+
+def annotate_frames(
+    sources: Sequence[Path],
+    annotator: Annotator,
+    *,
+    model: str,
+    execute: Execute = annotate_here,
+) -> Summary:
+    """Annotate pictures and recordings; the same call continues an interrupted run.
+
+    ``OUT/annotations.json`` is a COCO file of pseudo-labels with each frame once, in the order of the sources. It
+    does not depend on who annotated what, nor on how often a run was interrupted.
+
+    Args:
+        sources: pictures, recordings, and folders that are searched for them.
+        annotator: the work on one unit, with its job.
+        model: names the weights; a folder is continued with the same ones only.
+        execute: where the work is done; this process without it.
+
+    Raises:
+        UsageError: nothing to annotate, or the folder holds the answers to other questions.
+        OutputError: a file cannot be written.
+    """
+    out = annotator.job.out
+    units = find_units(sources)
+    _check_job(annotator.job, model)
+    done = {unit.key: _finished(out, unit) for unit in units}
+    missing = [unit for unit in units if done[unit.key] is None]
+    resumed = sum(len(result["images"]) for result in done.values() if result)
+    reports = execute(annotator, missing) if missing else ()
+    with tqdm(
+        total=len(units), initial=len(units) - len(missing), unit="unit", disable=None
+    ) as bar:
+        for report in reports:
+            bar.update()
+            bar.set_postfix_str(f"{report.frames} frames{', incomplete' if report.problem else ''}")
+    return _collect(out, units, resumed)
+
+
+def _check_job(job: Job, model: str) -> None:
+    asked: dict[str, Any] = {"queries": job.queries, "model": model, "options": asdict(job.options)}
+    asked |= {"image_topic": job.image_topic, "every": job.every}
+    path = job.out / JOB
+    has_results = any((job.out / PARTIAL).glob("*.json"))  # none if all phrases were refused
+    if path.is_file() and has_results:
+        earlier = read_json(path)
+        differs = [key for key, value in asked.items() if earlier.get(key) != value]
+        if differs:
+            raise UsageError(
+                f"{job.out} was annotated with other {', '.join(differs)}: {earlier.get(differs[0])!r}, not "
+                f"{asked[differs[0]]!r}. Name another folder with --out"
+            )
+    write_json(path, asked)
+
+
+def _finished(out: Path, unit: Unit) -> dict[str, Any] | None:
+    """The result of a unit; None if it is missing or incomplete, since a damaged file may be mended."""
+    path = result_path(out, unit.key)
+    result: dict[str, Any] | None = read_json(path) if path.is_file() else None
+    return result if result and not result["problem"] else None
+
+
+def _collect(out: Path, units: Sequence[Unit], resumed: int) -> Summary:
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    categories: dict[tuple[str, str], int] = {}
+    left_out: Counter[str] = Counter()
+    problems: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    for unit in units:
+        result = read_json(result_path(out, unit.key))
+        left_out.update(result["left_out"])
+        refused |= result["refused"]
+        if result["problem"]:
+            problems[unit.paths[0]] = result["problem"]
+        for image in result["images"]:
+            found = image.pop("annotations")
+            images.append({"id": len(images) + 1, **image})
+            for annotation in found:
+                pair = annotation["object"], annotation["part"]
+                category = categories.setdefault(pair, len(categories) + 1)
+                ids = {"image_id": len(images), "category_id": category}
+                annotations.append({"id": len(annotations) + 1, **ids, **annotation})
+    named = [
+        {"id": number, "name": f"{name} {part}".strip(), "object": name, "part": part}
+        for (name, part), number in categories.items()
+    ]
+    coco = {"images": images, "annotations": annotations, "categories": named}
+    write_json(out / ANNOTATIONS, coco)
+    return Summary(len(images), len(annotations), resumed, left_out, problems, refused)

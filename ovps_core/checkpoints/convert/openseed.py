@@ -1,0 +1,163 @@
+"""Conversion of released OpenSeeD weights."""
+
+from __future__ import annotations
+
+import re
+
+from torch import Tensor
+
+from ovps_core.checkpoints.convert.key_names import StateDict
+from ovps_core.checkpoints.convert.released_file import EXPECTED, ReleasedWeights
+from ovps_core.checkpoints.file import CheckpointInfo
+from ovps_core.errors import CheckpointError
+from ovps_core.models.openseed.config import OpenSeeDConfig, SwinConfig, TextConfig
+from ovps_core.models.openseed.corrections import Corrections
+
+_PIXEL = r"sem_seg_head\.pixel_decoder\."
+_PREDICTOR = r"sem_seg_head\.predictor\."
+_TEXT = _PREDICTOR + r"lang_encoder\.lang_encoder\."
+_RENAMES: tuple[tuple[str, str], ...] = (
+    (r"backbone\.norm(\d)\.", r"backbone.norms.\1."),
+    (_PIXEL + r"input_proj\.", r"pixel_encoder.input_proj."),
+    (_PIXEL + r"transformer\.level_embed", r"pixel_encoder.level_embed"),
+    (_PIXEL + r"transformer\.encoder\.layers\.", r"pixel_encoder.layers."),
+    (_PIXEL + r"adapter_1\.norm\.", r"pixel_encoder.lateral.1."),
+    (_PIXEL + r"adapter_1\.", r"pixel_encoder.lateral.0."),
+    (_PIXEL + r"layer_1\.norm\.", r"pixel_encoder.smooth.1."),
+    (_PIXEL + r"layer_1\.", r"pixel_encoder.smooth.0."),
+    (_PIXEL + r"mask_features\.", r"pixel_encoder.mask_features."),
+    (_PREDICTOR + r"enc_output\.", r"selection.proj."),
+    (_PREDICTOR + r"enc_output_norm\.", r"selection.norm."),
+    (_PREDICTOR + r"class_embed", r"heads.class_embed"),
+    (_PREDICTOR + r"lang_mapper", r"name_to_query"),
+    (_PREDICTOR + r"mask_embed\.", r"heads.mask_embed."),
+    (_PREDICTOR + r"query_feat\.weight", r"stuff_contents"),
+    (_PREDICTOR + r"query_embed\.weight", r"stuff_anchors"),
+    # One normalisation and one box head serve all layers, and are listed under each place of use.
+    (_PREDICTOR + r"(?:decoder_norm|decoder\.norm)\.", r"heads.norm."),
+    (_PREDICTOR + r"_bbox_embed\.", r"heads.box_embed."),
+    (_PREDICTOR + r"(?:decoder\.)?bbox_embed\.\d+\.", r"heads.box_embed."),
+    (_PREDICTOR + r"decoder\.", r"decoder."),
+    (_PREDICTOR + r"lang_encoder\.logit_scale", r"heads.logit_scale"),
+    (_PREDICTOR + r"lang_encoder\.lang_proj", r"text.tower.text_projection"),
+    (_TEXT + r"resblocks\.", r"text.tower.transformer.resblocks."),
+    (_TEXT, r"text.tower."),
+)
+_UNUSED = re.compile(r"relative_position_index$|^criterion\w*\.empty_weight$")
+_WRAPPER = "model."
+_TEXT_HEAD_WIDTH = 64
+
+
+def is_openseed_release(state: StateDict) -> bool:
+    """Return whether the tensors are of a released OpenSeeD."""
+    return any(
+        key.removeprefix(_WRAPPER).startswith("sem_seg_head.predictor.lang_encoder.")
+        for key in state
+    )
+
+
+def openseed_key(released: str) -> str | None:
+    """Name in an OVPS file of a tensor in a released OpenSeeD; None if it is a constant that is computed here.
+
+    Several released names have one name here where the release lists a shared module more than once. An unknown
+    name is kept, so that an error can list it.
+    """
+    name = released.removeprefix(_WRAPPER)
+    if _UNUSED.search(name):
+        return None
+    for pattern, replacement in _RENAMES:
+        if re.match(pattern, name):
+            return re.sub(f"^{pattern}", replacement, name)
+    return name
+
+
+def from_openseed(state: StateDict) -> dict[str, Tensor]:
+    """Rename the tensors of a released OpenSeeD; shared ones are kept once.
+
+    ``state`` is emptied on the way, so that the weights are never in memory twice.
+
+    Raises:
+        CheckpointError: two tensors that should be one differ.
+    """
+    ours: dict[str, Tensor] = {}
+    for released in list(state):
+        name, tensor = openseed_key(released), state.pop(released)
+        if name is None:
+            continue
+        if name in ours and not ours[name].equal(tensor):
+            raise CheckpointError(
+                f"the weights hold two versions of {name}, the second as {released}; expected equal "
+                "tensors, since the layers of an OpenSeeD share this module"
+            )
+        ours.setdefault(name, tensor)
+    return ours
+
+
+def convert_openseed_release(weights: ReleasedWeights) -> tuple[CheckpointInfo, dict[str, Tensor]]:
+    """Convert a released OpenSeeD of any variant; returns the header without a name, and the tensors.
+
+    Raises:
+        CheckpointError: a tensor is missing that the sizes are read from.
+    """
+    state = from_openseed(weights.state)
+    info = CheckpointInfo("", "openseed", openseed_config(state), licence="Apache-2.0")
+    return info, {name: tensor.contiguous() for name, tensor in state.items()}
+
+
+def openseed_config(state: dict[str, Tensor]) -> OpenSeeDConfig:
+    """Read the sizes of an OpenSeeD from its tensors under the names of an OVPS file.
+
+    The numbers of heads outside the backbone do not show in the tensors: 8 in the decoders, 64 channels each in
+    the text tower, as in every released variant.
+
+    Raises:
+        CheckpointError: a tensor is missing that the sizes are read from.
+    """
+    try:
+        context_length, text_width = state["text.tower.positional_embedding"].shape
+        levels, dim = state["pixel_encoder.level_embed"].shape
+        stuff_queries = len(state["stuff_anchors"]) if "stuff_anchors" in state else 0
+        return OpenSeeDConfig(
+            backbone=_swin_config(state),
+            text=TextConfig(
+                context_length=context_length,
+                vocab_size=len(state["text.tower.token_embedding.weight"]),
+                width=text_width,
+                heads=max(1, text_width // _TEXT_HEAD_WIDTH),
+                layers=_count(state, "text.tower.transformer.resblocks"),
+            ),
+            text_dim=state["heads.class_embed"].shape[1],
+            dim=dim,
+            mlp_dim=len(state["decoder.layers.0.linear1.weight"]),
+            levels=levels,
+            encoder_layers=_count(state, "pixel_encoder.layers"),
+            decoder_layers=_count(state, "decoder.layers"),
+            points=len(state["decoder.layers.0.cross_attn.attention_weights.bias"]) // (8 * levels),
+            stuff_queries=stuff_queries,
+            max_instances=300 if stuff_queries else 100,
+            corrections=Corrections.released(),
+        )
+    except KeyError as error:
+        raise CheckpointError(
+            f"the weights lack {error}, which every OpenSeeD has; {EXPECTED}"
+        ) from error
+
+
+def _swin_config(state: dict[str, Tensor]) -> SwinConfig:
+    stages = range(_count(state, "backbone.norms"))
+    tables = [
+        state[f"backbone.layers.{stage}.blocks.0.attn.relative_position_bias_table"]
+        for stage in stages
+    ]
+    return SwinConfig(
+        width=len(state["backbone.patch_embed.norm.weight"]),
+        depths=tuple(_count(state, f"backbone.layers.{stage}.blocks") for stage in stages),
+        heads=tuple(table.shape[1] for table in tables),
+        window=(round(len(tables[0]) ** 0.5) + 1) // 2,
+    )
+
+
+def _count(state: dict[str, Tensor], stem: str) -> int:
+    """The number of modules in the list ``stem``."""
+    numbers = {name[len(stem) + 1 :].split(".")[0] for name in state if name.startswith(f"{stem}.")}
+    return len(numbers)

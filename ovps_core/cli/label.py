@@ -1,0 +1,90 @@
+"""``ovps label serve | open SET | save SET``: labelling by people with Label Studio."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tabulate import tabulate
+
+from ovps_core.cli.options import at_least
+from ovps_core.labelling.project import open_project, require_server, save_labels
+from ovps_core.labelling.server import data_folder, find_server, prepare_server, start_server
+
+_PORT = 8080
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``ovps label``."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    serve = actions.add_parser("serve", help="start Label Studio on this machine, with SQLite")
+    serve.add_argument("--port", type=at_least(1), default=_PORT)
+    _add_data_folder(serve)
+    opening = actions.add_parser("open", help="make a project of a data set, masks as suggestions")
+    _add_set(opening)
+    opening.add_argument(
+        "--labels",
+        nargs="+",
+        default=[],
+        metavar="PHRASE",
+        help="further objects and parts to label, beside the categories of the data set: 'valve wheel'",
+    )
+    opening.add_argument(
+        "--shape",
+        choices=("brush", "polygon"),
+        default="brush",
+        help="how suggested masks are shown: brushes keep every pixel, polygons are easier to move",
+    )
+    saving = actions.add_parser("save", help="merge what people submitted into annotations.json")
+    _add_set(saving)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve, open or save."""
+    folder = data_folder(args.data_dir)
+    if args.action == "serve":
+        return _serve(folder, args.port)
+    server = find_server(args.url, args.key, folder)
+    require_server(server)
+    if args.action == "open":
+        project = open_project(args.set, server, labels=args.labels, shape=args.shape)
+        print(f"label at {project.page}")
+        if server.password:
+            print(f"log in as {server.user} with the password {server.password}")
+        print(f"then: ovps label save {args.set}")
+        return 0
+    counts = save_labels(args.set, server)
+    print(tabulate(counts.items(), headers=(str(args.set), "")))
+    return 0
+
+
+def _serve(folder: Path, port: int) -> int:
+    server = prepare_server(folder, port)
+    process = start_server(server, folder)
+    print(f"{server.url}: log in as {server.user} with the password {server.password}")
+    print(f"the data are in {folder}; the first start takes minutes; Ctrl-C ends it")
+    sys.stdout.flush()
+    try:
+        return process.wait()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "set", type=Path, metavar="SET", help="a folder with annotations.json, of ovps bag extract"
+    )
+    parser.add_argument("--url", help="address of the server; our own without it")
+    parser.add_argument("--key", help="API key of a user of that server")
+    _add_data_folder(parser)
+
+
+def _add_data_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="data of our own server; ~/.local/share/ovps/label-studio without it",
+    )

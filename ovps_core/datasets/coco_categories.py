@@ -1,0 +1,139 @@
+"""Categories of a COCO file as objects and parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ovps_core.datasets.coco_problems import Problem
+
+_PACO = ("OBJECT", "PART")  # supercategories of PACO, whose parts are named "mug:handle"
+
+Id = int | str
+"""Id of a category, an image or an annotation."""
+
+
+@dataclass(frozen=True, order=True)
+class ObjectPart:
+    """The category of an annotation: a part of an object, or the whole object if ``part`` is empty."""
+
+    object: str
+    part: str
+
+    @property
+    def name(self) -> str:
+        """Both names as one phrase: "mug handle", "mug", or "handle"."""
+        return f"{self.object} {self.part}".strip()
+
+
+@dataclass(frozen=True)
+class Categories:
+    """The categories of a file.
+
+    Attributes:
+        by_id: those that can be asked for.
+        without_part: ids that mean no part: background, and the group that holds all categories.
+        ids: every id in the file, also of categories that cannot be used.
+    """
+
+    by_id: Mapping[Id, ObjectPart]
+    without_part: frozenset[Id]
+    ids: frozenset[Id]
+
+
+def read_id(value: Any) -> Id | None:
+    """An id as JSON has it, 1.0 as 1; None if the value cannot be one."""
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value if type(value) in (int, str) else None
+
+
+def read_categories(
+    entries: Sequence[Any], used: frozenset[Id], object_name: str, problems: list[Problem]
+) -> Categories:
+    """Read the list ``categories``.
+
+    Args:
+        entries: the list.
+        used: ids that annotations use.
+        object_name: object of the categories that have only a ``name``; "" if none was given.
+        problems: those found are added.
+    """
+    above = [entry.get("supercategory") for entry in entries if isinstance(entry, dict)]
+    groups = {name for name in above if isinstance(name, str)}
+    by_id: dict[Id, ObjectPart] = {}
+    without_part: set[Id] = set()
+    seen: set[Id] = set()
+    nameless: list[str] = []
+    for position, entry in enumerate(entries):
+        number = read_id(entry.get("id")) if isinstance(entry, dict) else None
+        place = f"category {number if number is not None else f'at position {position}'}"
+        if number is None:
+            problems.append(Problem(place, "it has no id, which is a whole number or a text"))
+        elif number in seen:
+            problems.append(Problem(place, "the id occurs twice"))
+            by_id.pop(number, None)
+        elif _is_background(entry) or (number not in used and _is_group(entry, groups)):
+            without_part.add(number)
+        else:
+            category = _object_part(entry, object_name)
+            if isinstance(category, str):
+                problems.append(Problem(place, category))
+            elif category.name:
+                by_id[number] = category
+            else:
+                nameless.append(f"{number} ({entry.get('name')!r})")
+        if number is not None:
+            seen.add(number)
+    if nameless:
+        problems.append(_nameless(nameless))
+    return Categories(by_id, frozenset(without_part), frozenset(seen))
+
+
+def _object_part(entry: dict[str, Any], object_name: str) -> ObjectPart | str:
+    """The object and part of an entry, both empty if it names none; or what is wrong with it."""
+    words = {}
+    for key in ("object", "part", "name"):
+        value = entry.get(key)
+        if value is not None and not isinstance(value, str):
+            return f'its "{key}" is {value!r}; expected a text'
+        words[key] = (value or "").strip()
+    if entry.get("supercategory") in _PACO and not (words["object"] or words["part"]):
+        named, _, part = (_plain(each) for each in words["name"].partition(":"))
+        return ObjectPart(named, part)
+    if words["object"] or words["part"] or not object_name:
+        return ObjectPart(words["object"], words["part"])
+    name = _plain(words["name"])
+    own = _plain(object_name).lower()
+    if name.lower() == own:
+        return ObjectPart(object_name, "")
+    part = name[len(own) + 1 :] if name.lower().startswith(f"{own} ") else name
+    return ObjectPart(object_name, part) if part else ObjectPart("", "")
+
+
+def _plain(name: str) -> str:
+    """A name with single spaces in place of ``_`` and ``-``, and without a remark: "bat (animal)" is a bat."""
+    return re.sub(r"[_\s-]+", " ", re.sub(r"\(.*?\)", "", name)).strip()
+
+
+def _nameless(names: Sequence[str]) -> Problem:
+    more = f", and {len(names) - 1} more do not either" if len(names) > 1 else ""
+    return Problem(
+        f"category {names[0]}",
+        f"it names neither an object nor a part{more}. If the names are parts of one object, say which: "
+        "--object NAME, in a training recipe `data: {object: NAME}`. Else write them as "
+        '{"id": 1, "object": "mug", "part": "handle"}; leave one of the two empty for a whole object, or for a '
+        "part of any object",
+    )
+
+
+def _is_background(entry: dict[str, Any]) -> bool:
+    return str(entry.get("name", "")).strip("_ ").lower() == "background"
+
+
+def _is_group(entry: dict[str, Any], groups: set[str]) -> bool:
+    """Roboflow's first category: the project's name, of which all others are members."""
+    named = entry.get("object") or entry.get("part")
+    return not named and isinstance(entry.get("name"), str) and entry["name"] in groups

@@ -1,0 +1,247 @@
+"""Check of a whole COCO file before its first picture is used."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ovps_core.datasets.coco_categories import Categories, Id, ObjectPart, read_id
+from ovps_core.datasets.coco_problems import Problem
+from ovps_core.datasets.segmentations import segmentation_fault
+from ovps_core.errors import ImageError
+from ovps_core.structures.image_files import image_size, is_stored_sideways
+
+NEGATIVE = "neg_category_ids"
+"""Key of an image: categories that were looked for and are not in it (LVIS, Gupta et al., CVPR 2019)."""
+NOT_EXHAUSTIVE = "not_exhaustive_category_ids"
+"""Key of an image: categories of which some instances are not annotated (LVIS)."""
+
+
+@dataclass(frozen=True)
+class FolderImage:
+    """One photograph, and what its file says about it.
+
+    Attributes:
+        name: its name in the file.
+        path: the picture.
+        height: of the upright picture, pixels.
+        width: of the upright picture, pixels.
+        annotations: the usable ones.
+        absent: categories that are not in the picture; None if those without annotations are not.
+        unknown: categories whose masks are incomplete; they are not scored in this picture.
+        is_intact: no annotation of this picture was left out.
+        background: annotations of the category "background": pixels known to show no part.
+        says_what_is_complete: the file has ``not_exhaustive_category_ids`` for this picture, so that every
+            instance of its other annotated categories is annotated.
+    """
+
+    name: str
+    path: Path
+    height: int
+    width: int
+    annotations: tuple[dict[str, Any], ...] = field(repr=False)
+    absent: frozenset[ObjectPart] | None = None
+    unknown: frozenset[ObjectPart] = frozenset()
+    is_intact: bool = True
+    background: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    says_what_is_complete: bool = False
+
+    def is_absent(self, category: ObjectPart) -> bool:
+        """Return whether the file says that a category without annotations is not in the picture."""
+        return category not in self.unknown and (self.absent is None or category in self.absent)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A usable entry of ``images``."""
+
+    entry: dict[str, Any]
+    path: Path
+    height: int
+    width: int
+
+    @property
+    def name(self) -> str:
+        return str(self.entry["file_name"])
+
+
+class CocoCheck:
+    """Check of images and annotations.
+
+    Args:
+        directory: folder of the mask files.
+        find: path of a picture from its name in the file.
+        categories: the file's categories.
+        problems: those found are added.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        find: Callable[[str], Path],
+        categories: Categories,
+        problems: list[Problem],
+    ) -> None:
+        self._directory, self._find = directory, find
+        self._categories, self._problems = categories, problems
+        self._pictures: dict[Id, _Picture] = {}
+        self._image_ids: set[Id] = set()
+        self._by_path: dict[Path, Id] = {}
+        self._kept: dict[Id, list[dict[str, Any]]] = defaultdict(list)
+        self._background: dict[Id, list[dict[str, Any]]] = defaultdict(list)
+        self._left_out: dict[Id, set[ObjectPart]] = defaultdict(set)
+
+    def images(self, entries: Sequence[Any], annotations: Sequence[Any]) -> list[FolderImage]:
+        """The usable images, in the order of the file, with their usable annotations."""
+        for position, entry in enumerate(entries):
+            self._read_image(position, entry)
+        seen: set[Id] = set()
+        for position, annotation in enumerate(annotations):
+            self._read_annotation(position, annotation, seen)
+        federated = any(NEGATIVE in picture.entry for picture in self._pictures.values())
+        return [
+            self._image(number, picture, federated) for number, picture in self._pictures.items()
+        ]
+
+    def _read_image(self, position: int, entry: Any) -> None:
+        number = read_id(entry.get("id")) if isinstance(entry, dict) else None
+        if number is None:
+            self._add(f"image at position {position}", "it has no id")
+            return
+        name = entry.get("file_name")
+        if not isinstance(name, str) or not name:
+            self._add(f"image {number}", "it has no file_name")
+        elif number in self._image_ids:
+            self._add(f"image {number} ({name})", "the id occurs twice")
+            self._pictures.pop(number, None)
+        else:
+            path = self._find(name)
+            twin = self._by_path.setdefault(path.resolve(), number)
+            try:
+                height, width = image_size(path)
+                fault = _size_fault(entry, path, height, width)
+            except ImageError as error:
+                height, width = 0, 0
+                fault = str(error) if path.is_file() else f"{path} is missing"
+            if twin != number:  # neither has all annotations of the picture
+                fault = f"its file is that of image {twin} too"
+                self._pictures.pop(twin, None)
+            if fault:
+                self._add(f"image {number} ({name})", fault)
+            else:
+                self._pictures[number] = _Picture(entry, path, height, width)
+        self._image_ids.add(number)
+
+    def _read_annotation(self, position: int, annotation: Any, seen: set[Id]) -> None:
+        if not isinstance(annotation, dict):
+            self._add(f"annotation at position {position}", "it is no JSON object")
+            return
+        number, image, category = (
+            read_id(annotation.get(key)) for key in ("id", "image_id", "category_id")
+        )
+        place = f"annotation {f'at position {position}' if number is None else number}"
+        picture = None if image is None else self._pictures.get(image)
+        fault = ""
+        if image is None or image not in self._image_ids:
+            fault = f"image_id {annotation.get('image_id')!r} is not among the images"
+        elif category is None or category not in self._categories.ids:
+            fault = f"category_id {annotation.get('category_id')!r} is not among the categories"
+        elif number is not None and number in seen:
+            fault = "the id occurs twice"
+        elif picture is not None:
+            place += f" of {picture.name}"
+            fault = self._mask_fault(annotation, picture)
+        if number is not None:
+            seen.add(number)
+        if fault:
+            self._add(place, fault)
+        if image is None or picture is None:
+            return
+        if category in self._categories.without_part:
+            if not fault:
+                self._background[image].append(annotation)
+            return
+        named = None if category is None else self._categories.by_id.get(category)
+        if fault or named is None:
+            self._left_out[image] |= set() if named is None else {named}
+        else:
+            self._kept[image].append({**annotation, "category_id": category})
+
+    def _mask_fault(self, annotation: Mapping[str, Any], picture: _Picture) -> str:
+        segmentation, mask = annotation.get("segmentation"), annotation.get("mask")
+        if segmentation and not mask:
+            return segmentation_fault(segmentation, picture.height, picture.width)
+        if not mask:
+            return "it has neither a segmentation nor a mask"
+        if not isinstance(mask, str):
+            return f"its mask is {mask!r}; expected the name of a file"
+        try:
+            size = image_size(self._directory / mask)
+        except ImageError as error:
+            return str(error)
+        if size == (picture.height, picture.width):
+            return ""
+        return (
+            f"{mask} has the size {list(size)}, but the picture has "
+            f"{[picture.height, picture.width]} (height, width)"
+        )
+
+    def _image(self, number: Id, picture: _Picture, federated: bool) -> FolderImage:
+        annotations = self._kept[number]
+        annotated = {self._categories.by_id[a["category_id"]] for a in annotations}
+        place = f"image {number} ({picture.name})"
+        unknown = self._listed(picture, NOT_EXHAUSTIVE, place)
+        unknown |= self._left_out.get(number, set())
+        absent = self._listed(picture, NEGATIVE, place) if federated else None
+        for category in sorted((absent or set()) & annotated):
+            self._add(place, f"{category.name!r} is in {NEGATIVE}, but it has an annotation")
+            unknown.add(category)
+        return FolderImage(
+            picture.name,
+            picture.path,
+            picture.height,
+            picture.width,
+            tuple(annotations),
+            None if absent is None else frozenset(absent),
+            frozenset(unknown),
+            is_intact=number not in self._left_out,
+            background=tuple(self._background[number]),
+            says_what_is_complete=NOT_EXHAUSTIVE in picture.entry,
+        )
+
+    def _listed(self, picture: _Picture, key: str, place: str) -> set[ObjectPart]:
+        """Categories whose ids an image lists under ``key``."""
+        listed = picture.entry.get(key, [])
+        if not isinstance(listed, list):
+            self._add(place, f"its {key} is {listed!r}; expected a list of ids of categories")
+            return set()
+        ids = [read_id(each) for each in listed]
+        strangers = [each for each in ids if each is None or each not in self._categories.ids]
+        if strangers:
+            self._add(place, f"its {key} has {strangers[0]!r}, which is not among the categories")
+        by_id = self._categories.by_id
+        return {by_id[each] for each in ids if each is not None and each in by_id}
+
+    def _add(self, place: str, text: str) -> None:
+        self._problems.append(Problem(place, text))
+
+
+def _size_fault(entry: Mapping[str, Any], path: Path, height: int, width: int) -> str:
+    """Say how ``height`` and ``width`` of an image entry differ from its file; "" if they do not."""
+    stated = entry.get("height"), entry.get("width")
+    differ = any(
+        value is not None and value != side
+        for value, side in zip(stated, (height, width), strict=True)
+    )
+    if not differ:
+        return ""
+    text = f"the file says {stated[1]!r}x{stated[0]!r}, but the picture has {width}x{height} pixels"
+    if stated == (width, height) and is_stored_sideways(path):
+        return (
+            f"{text} after its EXIF turn. The annotations are of the picture as it is stored: "
+            "turn the pixels and remove the EXIF orientation, or annotate it upright"
+        )
+    return f"{text}. Annotations of another size do not fit; export them at the size of the picture"

@@ -1,0 +1,1 @@
+"""Labelling of a data set by people, with Label Studio: masks go out as suggestions and come back as labels."""

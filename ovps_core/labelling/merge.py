@@ -1,0 +1,170 @@
+"""Labels of people merged into a data set's annotations: which mask came from whom, how and when.
+
+Each annotation of a picture that a person submitted has these keys:
+
+``origin``
+    "model": accepted as suggested; "corrected": a suggestion that was changed; "drawn": made by hand.
+``annotator``, ``annotated_at``
+    who submitted the picture, and when (ISO 8601).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
+from ovps_core.datasets.coco_folder import PSEUDO_LABEL
+from ovps_core.datasets.segmentations import decode_segmentation, encode_segmentation
+from ovps_core.errors import DatasetError
+from ovps_core.labelling.regions import Region
+
+Origin = Literal["model", "corrected", "drawn"]
+_SAME = 0.98  # IoU of a mask that a person left as it was; a polygon loses some pixels on the way
+_CORRECTED = 0.3  # least IoU of a changed suggestion
+_OF_THE_MODEL = (PSEUDO_LABEL, "score", "id", "bbox", "area", "segmentation", "mask")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Submission of a person for one picture.
+
+    Attributes:
+        image_id: id of the picture in the data set.
+        annotator: e-mail address or name.
+        annotated_at: time of the last change, ISO 8601.
+        regions: every mask of the picture.
+    """
+
+    image_id: int | str
+    annotator: str
+    annotated_at: str
+    regions: tuple[Region, ...]
+
+
+def merge(
+    coco: Mapping[str, Any], submissions: Sequence[Submission]
+) -> tuple[dict[str, Any], Counter[str]]:
+    """Annotations of a data set with those of submitted pictures replaced; other pictures keep theirs.
+
+    A person who submits a picture has looked at all of it, so that afterwards every instance of its categories is
+    annotated (``not_exhaustive_category_ids`` is empty). Merging twice gives the same file.
+
+    Args:
+        coco: content of ``annotations.json``.
+        submissions: at most one for each picture.
+
+    Returns:
+        The new content, and the number of masks by origin.
+
+    Raises:
+        DatasetError: a region's label is not a category, or its picture is not in the data set.
+    """
+    images = {image["id"]: dict(image) for image in coco["images"]}
+    category_ids = {category_name(c): c["id"] for c in coco["categories"]}
+    submitted = {submission.image_id for submission in submissions}
+    kept = [a for a in coco["annotations"] if a["image_id"] not in submitted]
+    earlier = [a for a in coco["annotations"] if a["image_id"] in submitted]
+    counts: Counter[str] = Counter()
+    for submission in submissions:
+        image = images.get(submission.image_id)
+        if image is None:
+            raise DatasetError(
+                f"Label Studio has a task of the picture {submission.image_id!r}, which this data set does not "
+                "have; give the data set from which the project was opened"
+            )
+        image[NOT_EXHAUSTIVE] = []
+        suggestions = [a for a in earlier if a["image_id"] == submission.image_id]
+        for region in submission.regions:
+            annotation = _annotation(submission, region, suggestions, image, category_ids)
+            counts[annotation["origin"]] += 1
+            kept.append(annotation)
+    _number(kept, [a.get("id") for a in coco["annotations"]])
+    counts["pictures"] = len(submissions)
+    return {**coco, "images": list(images.values()), "annotations": kept}, counts
+
+
+def category_name(category: Mapping[str, Any]) -> str:
+    """The label of a category: "valve wheel", or its name in a file without objects and parts."""
+    words = f"{category.get('object', '')} {category.get('part', '')}".strip()
+    return words or str(category.get("name", ""))
+
+
+def _number(annotations: Sequence[dict[str, Any]], earlier: Sequence[Any]) -> None:
+    """Give new annotations ids that no annotation has had, so that the keys of regions stay valid."""
+    unused = 1 + max((number for number in earlier if isinstance(number, int)), default=0)
+    used: set[Any] = set()
+    for annotation in annotations:
+        if annotation["id"] is None or annotation["id"] in used:
+            annotation["id"], unused = unused, unused + 1
+        used.add(annotation["id"])
+
+
+def region_key(annotation_id: object) -> str:
+    """Key of the region that suggests an annotation."""
+    return f"ovps:{annotation_id}"
+
+
+def _annotation(
+    submission: Submission,
+    region: Region,
+    suggestions: Sequence[Mapping[str, Any]],
+    image: Mapping[str, Any],
+    category_ids: Mapping[str, Any],
+) -> dict[str, Any]:
+    if region.label not in category_ids:
+        raise DatasetError(
+            f"{image['file_name']}: the label {region.label!r} is not a category of the data set; it has "
+            f"{', '.join(category_ids)}"
+        )
+    source, overlap = _closest(region, suggestions, str(image["file_name"]))
+    same_label = source is not None and source["category_id"] == category_ids[region.label]
+    origin: Origin = "drawn" if source is None else "corrected"
+    inherited: dict[str, Any] = {}
+    if source is not None:
+        inherited = {k: v for k, v in source.items() if k not in _OF_THE_MODEL}
+        if overlap >= _SAME and same_label:
+            origin = source.get("origin", "model")
+    rows, columns = np.nonzero(region.mask)
+    left, top = int(columns.min()), int(rows.min())
+    return {
+        **inherited,
+        "id": None if source is None else source["id"],
+        "image_id": submission.image_id,
+        "category_id": category_ids[region.label],
+        "bbox": [left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1],
+        "area": int(region.mask.sum()),
+        "iscrowd": 0,
+        "segmentation": encode_segmentation(region.mask),
+        "origin": origin,
+        "annotator": submission.annotator,
+        "annotated_at": submission.annotated_at,
+    }
+
+
+def _closest(
+    region: Region, suggestions: Sequence[Mapping[str, Any]], source: str
+) -> tuple[Mapping[str, Any] | None, float]:
+    """The suggestion that a region was, by its key or its place, and their IoU."""
+    best: tuple[Mapping[str, Any] | None, float] = (None, 0.0)
+    for suggestion in suggestions:
+        if not suggestion.get("segmentation"):
+            continue
+        height, width = region.mask.shape
+        mask = decode_segmentation(suggestion["segmentation"], height, width, source)
+        overlap = _iou(mask, region.mask)
+        if region.key == region_key(suggestion["id"]):
+            return suggestion, overlap
+        if overlap >= max(_CORRECTED, best[1]):
+            best = suggestion, overlap
+    return best
+
+
+def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    union = int((a | b).sum())
+    return int((a & b).sum()) / union if union else 0.0

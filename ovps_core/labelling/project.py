@@ -1,0 +1,278 @@
+"""A data set as a project of Label Studio: pictures and suggested masks go out, people's masks come back."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ovps_core.datasets.coco_folder import ANNOTATIONS, CocoFolder
+from ovps_core.datasets.label_files import read_json
+from ovps_core.datasets.segmentations import decode_segmentation
+from ovps_core.errors import DatasetError, UsageError
+from ovps_core.labelling.merge import Submission, category_name, merge, region_key
+from ovps_core.labelling.regions import (
+    BRUSH_TAG,
+    IMAGE_TAG,
+    POLYGON_TAG,
+    Region,
+    Shape,
+    from_results,
+    to_results,
+)
+from ovps_core.labelling.server import Server
+from ovps_core.structures.image_files import image_size
+from ovps_core.structures.whole_files import write_json
+
+RECORD = "label_studio.json"
+"""File in a data set that names its project."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """The project of a data set.
+
+    Attributes:
+        url: of the server.
+        project: id of the project.
+    """
+
+    url: str
+    project: int
+
+    @property
+    def page(self) -> str:
+        """Address of the project for a browser."""
+        return f"{self.url}/projects/{self.project}/data"
+
+
+def open_project(
+    folder: Path, server: Server, *, labels: Sequence[str] = (), shape: Shape = "brush"
+) -> Project:
+    """Make the project of a data set, or add what is new in the data set to its project.
+
+    Every picture becomes a task, its masks become suggestions. Pictures that have a task already are left alone,
+    with the work that people did on them.
+
+    Args:
+        folder: pictures with ``annotations.json``, as ``ovps bag extract`` writes it.
+        server: a running Label Studio.
+        labels: further categories, as phrases of an object and a part: "valve wheel".
+        shape: of suggested masks.
+
+    Raises:
+        DatasetError: the data set cannot be read, or has no categories.
+        UsageError: the server does not answer or refuses the key.
+    """
+    coco = read_annotations(folder)
+    coco = _add_categories(folder, coco, labels)
+    names = [category_name(category) for category in coco["categories"]]
+    if not names:
+        raise DatasetError(
+            f"{folder / ANNOTATIONS} has no categories. Name what to label: --labels 'valve wheel' 'valve stem'"
+        )
+    client = server.client()
+    project = _recorded(folder, server)
+    if project is None:
+        made = client.projects.create(title=folder.name, label_config=interface(names))
+        project = Project(server.url, int(made.id))
+        write_json(folder / RECORD, asdict(project))
+    else:
+        client.projects.update(id=project.project, label_config=interface(names))
+    known = {task.data["image_id"] for task in client.tasks.list(project=project.project)}
+    images = [image for image in coco["images"] if image["id"] not in known]
+    masks: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in coco["annotations"]:
+        masks[annotation["image_id"]].append(annotation)
+    labels_of = dict(zip((c["id"] for c in coco["categories"]), names, strict=True))
+    for image in tqdm(images, "upload", unit="picture", disable=None):
+        path = picture_path(folder, image["file_name"])
+        height, width = image_size(path)
+        results = [
+            result
+            for region in _suggestions(masks[image["id"]], labels_of, height, width, folder)
+            for result in to_results(region, shape)
+        ]
+        model = next((str(a["model"]) for a in masks[image["id"]] if a.get("model")), "ovps")
+        task = {
+            "data": {
+                "image": _upload(server, project, path),
+                "image_id": image["id"],
+                "file_name": image["file_name"],
+            },
+            "predictions": [{"model_version": model, "result": results}] if results else [],
+        }
+        client.projects.import_tasks(id=project.project, request=[task])
+    return project
+
+
+def save_labels(folder: Path, server: Server) -> Counter[str]:
+    """Merge the submitted labels of a data set's project into its ``annotations.json``.
+
+    Returns:
+        Number of pictures, and of masks by origin.
+
+    Raises:
+        DatasetError: the data set has no project, or a label does not fit it.
+        UsageError: the server does not answer or refuses the key.
+        OutputError: the file cannot be written.
+    """
+    project = _recorded(folder, server)
+    if project is None:
+        raise DatasetError(
+            f"{folder} has no project on {server.url}; make one with `ovps label open {folder}`"
+        )
+    coco = read_annotations(folder)
+    submissions = list(_submissions(folder, server, project))
+    merged, counts = merge(coco, submissions)
+    if submissions:
+        write_json(folder / ANNOTATIONS, merged)
+    return counts
+
+
+def interface(labels: Sequence[str]) -> str:
+    """The labelling interface, XML: a brush and a polygon for each label."""
+    view = ElementTree.Element("View")
+    ElementTree.SubElement(
+        view, "Image", name=IMAGE_TAG, value="$image", zoom="true", zoomControl="true"
+    )
+    for kind, tag in (("BrushLabels", BRUSH_TAG), ("PolygonLabels", POLYGON_TAG)):
+        choices = ElementTree.SubElement(view, kind, name=tag, toName=IMAGE_TAG)
+        for number, label in enumerate(labels):
+            hue = round(360 * number * 0.618) % 360  # golden angle: neighbours differ
+            ElementTree.SubElement(choices, "Label", value=label, background=f"hsl({hue},80%,45%)")
+    return ElementTree.tostring(view, encoding="unicode")
+
+
+def read_annotations(folder: Path) -> dict[str, Any]:
+    """Content of a data set's annotations; the set is checked as a whole first.
+
+    Raises:
+        DatasetError: a file is missing, or differs from what :mod:`ovps_core.datasets.coco_folder` describes.
+    """
+    content: dict[str, Any] = read_json(folder / ANNOTATIONS) if folder.is_dir() else {}
+    if content.get("categories") or not content:
+        CocoFolder(folder, pseudo_labels=True)
+    return content
+
+
+def picture_path(folder: Path, file_name: str) -> Path:
+    """File of a picture."""
+    inside = folder / "images" / file_name
+    return inside if inside.is_file() else folder / file_name
+
+
+def _add_categories(folder: Path, coco: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """Add the categories of new labels to the data set."""
+    from ovps_core.language.parser import parse_query
+
+    categories = list(coco["categories"])
+    names = {category_name(category) for category in categories}
+    for label in labels:
+        query = parse_query(label)
+        object_name, part = query.object, query.part
+        if not part and " " in object_name:  # words that the lexicon does not know
+            object_name, _, part = object_name.rpartition(" ")
+        entry = {"object": object_name, "part": part}
+        if category_name(entry) not in names:
+            number = 1 + max((int(c["id"]) for c in categories), default=0)
+            categories.append({"id": number, "name": category_name(entry), **entry})
+            names.add(category_name(entry))
+    if len(categories) > len(coco["categories"]):
+        coco = {**coco, "categories": categories}
+        write_json(folder / ANNOTATIONS, coco)
+    return coco
+
+
+def _recorded(folder: Path, server: Server) -> Project | None:
+    """The project that the data set names, if it is on this server and still exists."""
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        project = Project(**json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DatasetError(
+            f"{path} is damaged: {error}; remove it to make a new project"
+        ) from error
+    existing = {p.id for p in server.client().projects.list()}
+    return project if project.url == server.url and project.project in existing else None
+
+
+def _suggestions(
+    annotations: Sequence[Mapping[str, Any]],
+    labels: Mapping[Any, str],
+    height: int,
+    width: int,
+    folder: Path,
+) -> Iterator[Region]:
+    for annotation in annotations:
+        if annotation.get("segmentation"):
+            source = f"{folder}, annotation {annotation.get('id')}"
+            mask = decode_segmentation(annotation["segmentation"], height, width, source)
+            yield Region(region_key(annotation["id"]), labels[annotation["category_id"]], mask)
+
+
+def _upload(server: Server, project: Project, path: Path) -> str:
+    """Upload a picture; the result is its address on the server."""
+    uploads = f"/api/projects/{project.project}/import"
+    with path.open("rb") as file:
+        answer = server.request(
+            "POST", uploads, params={"commit_to_project": "false"}, files={path.name: file}
+        )
+    (number,) = answer["file_upload_ids"]
+    return f"/data/{server.request('GET', f'/api/import/file-upload/{number}')['file']}"
+
+
+def _submissions(folder: Path, server: Server, project: Project) -> Iterator[Submission]:
+    """The newest annotation of each task that a person submitted; skipped tasks are left out."""
+    client = server.client()
+    people = {user.id: user.email or user.username or str(user.id) for user in client.users.list()}
+    for task in client.tasks.list(project=project.project, fields="all"):
+        done = [dict(a) for a in task.annotations or [] if not dict(a).get("was_cancelled")]
+        if not done:
+            continue
+        newest = max(done, key=lambda annotation: str(annotation["updated_at"]))
+        author = newest.get("updated_by") or newest.get("completed_by")
+        size = image_size(picture_path(folder, task.data["file_name"]))
+        results = newest.get("result") or []
+        regions = from_results(results, *size, str(task.data["file_name"]))
+        yield Submission(
+            task.data["image_id"],
+            str(people.get(author, author)),
+            str(newest["updated_at"]),
+            tuple(_joined(regions)),
+        )
+
+
+def _joined(regions: Iterator[Region]) -> Iterator[Region]:
+    """Regions with the pieces of one mask united; a suggestion of several outlines has numbered keys."""
+    whole: dict[tuple[str, str], Region] = {}
+    for position, region in enumerate(regions):
+        words = region.key.split(":")
+        key = ":".join(words[:2]) if words[0] == "ovps" else f"{region.key} {position}"
+        before = whole.get((key, region.label))
+        mask = region.mask if before is None else before.mask | region.mask
+        name = key if words[0] == "ovps" else region.key
+        whole[key, region.label] = Region(name, region.label, mask)
+    yield from whole.values()
+
+
+def require_server(server: Server) -> None:
+    """Check that the server answers and takes the key.
+
+    Raises:
+        UsageError: it does not.
+    """
+    try:
+        server.request("GET", "/api/current-user/whoami")
+    except UsageError as error:
+        raise UsageError(
+            f"{error}. Start one with `ovps label serve`, or give --url and --key of another"
+        ) from error

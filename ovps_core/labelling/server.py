@@ -1,0 +1,154 @@
+"""Label Studio's server: its address and key, and one of our own on this machine with SQLite."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ovps_core.errors import MissingDependencyError, UsageError
+from ovps_core.structures.cache_folder import home_folder
+from ovps_core.structures.requirements import require_packages
+from ovps_core.structures.whole_files import write_json
+
+URL_VARIABLE, KEY_VARIABLE = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
+"""Environment variables that name a server, the same that Label Studio's SDK reads."""
+
+_ACCESS = "ovps_access.json"
+_USER = "ovps@localhost.local"
+
+
+@dataclass(frozen=True)
+class Server:
+    """Access to a server.
+
+    Attributes:
+        url: "http://localhost:8080", without a slash at the end.
+        key: legacy token or personal access token of a user.
+        user, password: to log in with a browser; empty for a server that we did not start.
+    """
+
+    url: str
+    key: str
+    user: str = ""
+    password: str = ""
+
+    def client(self) -> Any:
+        """A client of the SDK.
+
+        Raises:
+            MissingDependencyError: the SDK is not installed.
+        """
+        require_packages("label_studio_sdk", extra="label")
+        from label_studio_sdk import LabelStudio
+
+        return LabelStudio(base_url=self.url, api_key=self.key, timeout=120)
+
+    def request(self, method: str, path: str, **options: Any) -> Any:
+        """Call what the SDK has no function for; the answer's JSON.
+
+        Raises:
+            UsageError: the server cannot be reached, or refuses the call.
+        """
+        import requests
+
+        headers = {"Authorization": f"Token {self.key}"}
+        try:
+            answer = requests.request(
+                method, f"{self.url}{path}", headers=headers, timeout=120, **options
+            )
+            answer.raise_for_status()
+            return answer.json()
+        except (requests.RequestException, ValueError) as error:
+            raise UsageError(f"Label Studio at {self.url} does not do {path}: {error}") from error
+
+
+def data_folder(given: Path | None) -> Path:
+    """Folder of our own server's data: as given, else ``~/.local/share/ovps/label-studio``.
+
+    Raises:
+        UsageError: none is given, and there is no home folder.
+    """
+    home = home_folder()
+    if given is None and home is None:
+        raise UsageError("there is no home folder; name one for the server's data with --data-dir")
+    return given if given is not None else Path(home or "") / ".local/share/ovps/label-studio"
+
+
+def find_server(url: str | None, key: str | None, folder: Path) -> Server:
+    """The server that is named by options or environment variables, else our own.
+
+    Raises:
+        UsageError: there is none, or its key is not known.
+    """
+    url, key = url or os.environ.get(URL_VARIABLE), key or os.environ.get(KEY_VARIABLE)
+    if url and key:
+        return Server(url.rstrip("/"), key)
+    path = folder / _ACCESS
+    if path.is_file():
+        own = Server(**json.loads(path.read_text("utf-8")))
+        if not url or url.rstrip("/") == own.url:
+            return own
+    raise UsageError(
+        f"no Label Studio is known. Start one with `ovps label serve`, or give --url and --key, or set "
+        f"{URL_VARIABLE} and {KEY_VARIABLE}; the key is on the server's page Account & Settings"
+    )
+
+
+def prepare_server(folder: Path, port: int) -> Server:
+    """Access to our own server; user, password and key are made at the first call and kept in ``folder``."""
+    path = folder / _ACCESS
+    url = f"http://localhost:{port}"
+    if path.is_file():
+        kept = json.loads(path.read_text("utf-8"))
+        server = Server(**{**kept, "url": url})
+    else:
+        server = Server(url, secrets.token_hex(20), _USER, secrets.token_urlsafe(12))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_json(path, asdict(server))
+    path.chmod(0o600)
+    return server
+
+
+def start_server(server: Server, folder: Path) -> subprocess.Popen[bytes]:
+    """Start Label Studio on this machine, for this machine only, with SQLite in ``folder``.
+
+    Raises:
+        MissingDependencyError: Label Studio is not installed.
+    """
+    beside = shutil.which("label-studio", path=str(Path(sys.executable).parent))
+    program = beside or shutil.which("label-studio")
+    if program is None:
+        raise MissingDependencyError(
+            "Label Studio is not installed: pip install 'ovps[label]', in an environment of its own, since it "
+            "needs an older NumPy"
+        )
+    arguments = {
+        "--data-dir": str(folder),
+        "--port": server.url.rpartition(":")[2],
+        "--internal-host": "127.0.0.1",
+        "--username": server.user,
+        "--password": server.password,
+        "--user-token": server.key,
+        "--log-level": "ERROR",
+    }
+    words = [word for pair in arguments.items() for word in pair]
+    command = [program, "start", *words, "--no-browser", "--enable-legacy-api-token"]
+    return subprocess.Popen(command, env=_environment(folder), stdin=subprocess.DEVNULL)
+
+
+def _environment(folder: Path) -> Mapping[str, str]:
+    return {
+        **os.environ,
+        "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
+        "COLLECT_ANALYTICS": "False",
+        "LATEST_VERSION_CHECK": "False",
+        "DJANGO_DB": "sqlite",
+    }

@@ -1,0 +1,194 @@
+"""Qualifiers: the words of a phrase that are not the name of a thing.
+
+>>> without_ornaments("please find the mug")
+('the mug', ('please', 'find'))
+>>> find_negation("everything but the knife")
+'but'
+>>> split_relation("mug next to the knife")
+('mug', 'next to', 'the knife')
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ovps_core.language.lexicon import lexicon, read_words, singular
+
+_AFFIX = re.compile(r"(?<![\w-])(?:non|anti)[ -]?(\w+)|(?!hands?\b)(?<!\w)(\w+)[ -]free(?![\w-])")
+"""Prefixes and the suffix that exclude the name they stand at."""
+
+
+@dataclass(frozen=True)
+class _Qualifiers:
+    """Words of ``resources/qualifiers.yaml``, most of them as patterns."""
+
+    before: re.Pattern[str]
+    after: re.Pattern[str]
+    determiners: re.Pattern[str]
+    articles: frozenset[str]
+    negation: re.Pattern[str]
+    negated: re.Pattern[str]
+    relation: re.Pattern[str]
+    conjunctions: frozenset[str]
+    attributes: frozenset[str]
+    real_words: frozenset[str]
+    position_before: re.Pattern[str]
+    position_after: re.Pattern[str]
+    positions: Mapping[str, str]
+
+
+@functools.cache
+def _qualifiers() -> _Qualifiers:
+    words = read_words("qualifiers.yaml")
+    ornaments, negations = words["ornaments"], words["negations"]
+    joining = [word for word in words["conjunctions"] if not word[0].isalpha()]
+    excluding = _any(negations["words"])
+    positions = {word: which for which, row in words["positions"].items() for word in row}
+    return _Qualifiers(
+        before=re.compile(rf"({_any(ornaments['before'])}) (?=\S)"),
+        after=re.compile(rf" ({_any(ornaments['after'])})$"),
+        determiners=re.compile(rf"({_any([*words['articles'], *words['determiners']])}) (?=\S)"),
+        articles=frozenset(words["articles"]),
+        negation=re.compile(
+            rf"(?<!\S)(?:{excluding}|\w+n't)(?!\S)|(?<!\S)[!¬~−-](?=[^\W\d])"
+            rf"|{_any(negations['anywhere'])}"
+        ),
+        negated=re.compile(rf"(?<!\S)({excluding})-([\w-]+)(?!\S)"),
+        relation=re.compile(
+            rf"(?<!\S)({_any([*words['relations'], *words['conjunctions']])})(?!\S)"
+            rf"|(?<=\w)({_any(joining)})(?=\w)"
+        ),
+        conjunctions=frozenset(words["conjunctions"]),
+        attributes=frozenset(words["attributes"]),
+        real_words=frozenset(words["real_words"]),
+        position_before=re.compile(rf"({_any(positions)})(?: (?!of |to )|$)"),
+        position_after=re.compile(
+            rf" (?:(?:on|at|to|in) (?:the|my) )?({_any(positions)})"
+            r"(?: side)?(?: (?:to|of|in) (?:the |my )?(?:me|us|you|robot|camera|gripper|picture|image|view))?$"
+        ),
+        positions=positions,
+    )
+
+
+def without_ornaments(phrase: str) -> tuple[str, tuple[str, ...]]:
+    """A phrase without requests and courtesies at its ends, and these words."""
+    before: list[str] = []
+    after: list[str] = []
+    words = _qualifiers()
+    while match := words.before.match(phrase):
+        before.append(match[1])
+        phrase = phrase[match.end() :]
+    while match := words.after.search(phrase):
+        after.insert(0, match[1])
+        phrase = phrase[: match.start()]
+    return phrase, (*before, *after)
+
+
+def without_determiners(phrase: str) -> tuple[str, tuple[str, ...]]:
+    """A phrase without leading determiners, and those of them that choose or count ("my", "both")."""
+    dropped: list[str] = []
+    words = _qualifiers()
+    while match := words.determiners.match(phrase):
+        if match[1] not in words.articles:
+            dropped.append(match[1])
+        phrase = phrase[match.end() :]
+    return phrase, tuple(dropped)
+
+
+def find_negation(phrase: str) -> str | None:
+    """The first word that excludes something ("not", "without", "!"); None if there is none.
+
+    At a hyphen it does so if a name is excluded: "non-knife" and "lid-free", but not "non-stick" and "hands-free".
+    """
+    plain = re.sub(r"[^\w\s'/!¬~−-]", " ", phrase)
+    if match := _qualifiers().negation.search(plain):
+        return match[0]
+    names = lexicon()
+    for match in (*_AFFIX.finditer(plain), *_qualifiers().negated.finditer(plain)):
+        excluded = {singular(group) for group in match.groups() if group}
+        if excluded & {*names.objects, *names.parts}:
+            return match[0]
+    return None
+
+
+def split_relation(phrase: str) -> tuple[str, str, str]:
+    """(head, relation, rest) at the first relation or conjunction; (``phrase``, "", "") if there is none.
+
+    The head is empty where the phrase begins with the relation: "on the table".
+    """
+    words = _qualifiers()
+    for match in words.relation.finditer(phrase):
+        relation = match[1] or match[2]
+        if match.start() == 0 and relation in words.attributes:
+            continue  # "left mug", but "mug on the left"
+        return phrase[: match.start()].strip(), relation, phrase[match.end() :].strip()
+    return phrase, "", ""
+
+
+def is_conjunction(relation: str) -> bool:
+    """Return True for a word or sign that joins two queries: "and", "/"."""
+    return relation in _qualifiers().conjunctions
+
+
+def without_conjunction(phrase: str) -> str:
+    """A phrase without a conjunction at its start: the last of a list, "and fork"."""
+    first, _, rest = phrase.partition(" ")
+    return rest.strip() if rest.strip() and is_conjunction(first.lower()) else phrase
+
+
+def continues(phrase: str) -> bool:
+    """Return True if a phrase only makes sense after another one: "not the blade", "near the knife", "red"."""
+    phrase = phrase.lower()
+    negation = find_negation(phrase)
+    if negation is not None and phrase.startswith(negation):
+        return True
+    head, relation, rest = split_relation(phrase)
+    if relation and rest and not head:
+        return not is_conjunction(relation)
+    names = lexicon()
+    is_name = any(word in names.parts or word in names.objects for word in phrase.split())
+    return are_attributes(phrase) and not is_name
+
+
+def are_attributes(phrase: str) -> bool:
+    """Return True if a phrase only says which one: "left", "the red one"."""
+    words = without_determiners(phrase)[0].split()
+    which = words[:-1] if words[-1:] in (["one"], ["ones"]) else words
+    return bool(which) and all(map(is_attribute, which))
+
+
+def is_attribute(word: str) -> bool:
+    """Return True for a word that says which one: a side, number, size, colour or material."""
+    return word in _qualifiers().attributes or bool(re.fullmatch(r"#?\d+(st|nd|rd|th)?", word))
+
+
+def is_article(word: str) -> bool:
+    """Return True for an article and for a word that changes as little: "the", "every"."""
+    return word in _qualifiers().articles
+
+
+def split_position(phrase: str) -> tuple[str, str]:
+    """(word of ``PartQuery.which``, the other words); ("", ``phrase``) if a phrase says no position.
+
+    >>> split_position("left mug"), split_position("mug on the left"), split_position("nearest")
+    (('left', 'mug'), ('left', 'mug'), ('nearest', ''))
+    """
+    words = _qualifiers()
+    if match := words.position_before.match(phrase):
+        return words.positions[match[1]], phrase[match.end() :].strip()
+    if match := words.position_after.search(phrase):
+        return words.positions[match[1]], phrase[: match.start()].strip()
+    return "", phrase
+
+
+def is_real_word(word: str) -> bool:
+    """Return True for a word that resembles a known one and is not a misspelling of it."""
+    return word in _qualifiers().real_words
+
+
+def _any(phrases: Iterable[str]) -> str:
+    """Pattern of alternatives, longest first."""
+    return "|".join(map(re.escape, sorted(phrases, key=len, reverse=True)))

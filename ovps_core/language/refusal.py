@@ -1,0 +1,194 @@
+"""Reasons why a model with a fixed vocabulary cannot answer a query."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ovps_core.errors import QueryError
+from ovps_core.language.lexicon import lexicon, singular
+from ovps_core.language.parser import read_names
+from ovps_core.language.qualifiers import (
+    are_attributes,
+    is_article,
+    is_attribute,
+    is_conjunction,
+    split_position,
+    split_relation,
+)
+from ovps_core.language.resolver import MAX_HINTS, Kind, hint, listed, nearest_names, resolve
+from ovps_core.language.wordnet import wordnet
+from ovps_core.structures.query import PartQuery, RefusedQuery
+
+_OTHER_MODEL = "clipseg-rd64-refined, which takes any words."
+
+
+def explain_refusal(
+    query: PartQuery,
+    objects: Sequence[str],
+    parts: Sequence[str],
+    object_parts: Sequence[tuple[str, str]],
+) -> RefusedQuery:
+    """Explain why a model cannot answer ``query``: the words that it cannot use, and what to ask instead.
+
+    Args:
+        objects, parts, object_parts: the model's vocabulary; ``object_parts`` as (object, part).
+    """
+    reason, nearest = (
+        _explain_relation(query, objects, parts)
+        or _explain_qualifier(query, objects, parts)
+        or _explain_unknown_name(query, objects, parts, object_parts)
+    )
+    return RefusedQuery(query.text, f"{query.text!r}: {reason}", tuple(nearest[:MAX_HINTS]))
+
+
+def _explain_relation(
+    query: PartQuery, objects: Sequence[str], parts: Sequence[str]
+) -> tuple[str, list[str]] | None:
+    """Reason for a phrase that says where a thing is, what it has, or joins two; None for other phrases."""
+    head, relation, rest = split_relation(query.object)
+    if not relation or query.object in lexicon().objects:
+        return None
+    named = [_answerable(f"{name} {query.part}", objects, parts) for name in (head, rest)]
+    if is_conjunction(relation):
+        example = f": {', '.join(named)!r}" if all(named) else ""
+        return f"{relation!r} joins several queries; separate them by a comma{example}", []
+    return _cannot_use(_as_written(f"{relation} {rest}".strip(), query.text), named[0])
+
+
+def _answerable(phrase: str, objects: Sequence[str], parts: Sequence[str]) -> str:
+    """The name in a phrase that the model can answer, without its qualifiers; empty if there is none."""
+    object_name, part_name = read_names(phrase.strip())
+    object_known = _split_qualifier(object_name, objects, "object")[1]
+    part_known = _split_qualifier(part_name, parts, "part")[1]
+    if (object_name and not object_known) or (part_name and not part_known):
+        return ""
+    return f"{object_known} {part_known}".strip()
+
+
+def _as_written(words: str, text: str) -> str:
+    """``words`` with the last one as in ``text``, where the parser has put it into the singular.
+
+    >>> _as_written("that cut", "the part that cuts")
+    'that cuts'
+    """
+    head, _, last = words.rpartition(" ")
+    written = (word for word in re.findall(r"[\w']+", text.lower()) if singular(word) == last)
+    return f"{head} {next(written, last)}".strip()
+
+
+def _cannot_use(words: str, asked: str) -> tuple[str, list[str]]:
+    alone = f"ask {asked!r} to get every one, or use" if asked else "use"
+    reason = f"this model knows names only and cannot use {words!r}; {alone} {_OTHER_MODEL}"
+    if split_position(words)[0]:
+        reason += " With an object model it chooses among objects."
+    return reason, [asked] if asked else []
+
+
+def _explain_qualifier(
+    query: PartQuery, objects: Sequence[str], parts: Sequence[str]
+) -> tuple[str, list[str]] | None:
+    """Reason for words before or after a known name ("red mug"); None if no such name is left."""
+    object_words, object_name = _split_qualifier(query.object, objects, "object")
+    part_words, part_name = _split_qualifier(query.part, parts, "part")
+    if not object_name and query.part and are_attributes(query.object):
+        object_words, object_name = query.object, ""  # "red handle"
+    elif query.object and not object_name:
+        return None
+    if (query.part and not part_name) or not (object_words or part_words):
+        return None
+    unused = " ".join(filter(None, (object_words, part_words)))
+    is_part = not are_attributes(object_words) and _meant_by(object_words, parts, "part")
+    if object_name and not query.part and is_part:
+        asked = f"{object_name} {object_words}"
+        return f"the part comes after its object; ask {asked!r}", [asked]
+    return _cannot_use(unused, f"{object_name} {part_name}".strip())
+
+
+def _split_qualifier(phrase: str, known: Sequence[str], kind: Kind) -> tuple[str, str]:
+    """("red", "mug") for "red mug"; ("", phrase) for a known name; ("", "") if no known name is left."""
+    if not phrase or _meant_by(phrase, known, kind):
+        return "", phrase
+    words = phrase.split()
+    is_a_thing = phrase in lexicon().not_objects or phrase in wordnet().rows
+    if is_a_thing and not is_attribute(words[0]):
+        return "", ""  # a "knife block" is no knife
+    for start in range(1, len(words)):
+        before, name = " ".join(words[:start]), " ".join(words[start:])
+        if _meant_by(name, known, kind):
+            several = any(
+                _meant_by(word, known, kind) for word in words[:start] if not is_attribute(word)
+            )
+            return ("", "") if several else (before, name)
+        before, name = " ".join(words[-start:]), " ".join(words[:-start])
+        if are_attributes(before) and _meant_by(name, known, kind):
+            return before, name
+    return "", ""
+
+
+def split_kind(phrase: str, known: Sequence[str], kind: Kind) -> tuple[str, str]:
+    """("pasta", "pot") for "pasta pot": words that say what kind of a known thing is meant; else ("", phrase).
+
+    Words that say which one are none ("red mug"), nor are those that exclude something ("handleless mug"), name a
+    part ("handle mug") or belong to a sentence ("hide the mug").
+    """
+    words, name = _split_qualifier(phrase, known, kind)
+    related = split_relation(phrase)[1] or "'" in phrase
+    is_part = kind == "object" and singular(words) in lexicon().parts
+    if not name or related or is_part or not all(map(_may_be_a_kind, words.split())):
+        return "", phrase
+    return words, name
+
+
+def _may_be_a_kind(word: str) -> bool:
+    """Return True for a word that may stand before a name to say its kind."""
+    return not (is_attribute(word) or is_article(word) or word.endswith("less"))
+
+
+def _explain_unknown_name(
+    query: PartQuery,
+    objects: Sequence[str],
+    parts: Sequence[str],
+    object_parts: Sequence[tuple[str, str]],
+) -> tuple[str, list[str]]:
+    """Reason for a name that the model does not know."""
+    object_name, part_name = query.object, query.part
+    if object_name and not part_name:
+        object_name, part_name = _object_and_rest(object_name, objects)
+    known_objects = _meant_by(object_name, objects, "object")
+    known_parts = _meant_by(part_name, parts, "part")
+    if object_name and not known_objects:
+        nearest = nearest_names(object_name, objects, "object")
+        problem = f"no object {object_name!r}{hint(nearest)}"
+        owners = [name for name, part in object_parts if part in known_parts]
+        if owners:
+            problem += f"; it knows {known_parts[0]} of {listed(owners)}"
+    elif object_name:
+        nearest = [part for name, part in object_parts if name in known_objects]
+        problem = f"no {part_name!r} of {known_objects[0]}, but {listed(nearest)}"
+    else:
+        nearest = nearest_names(part_name, parts, "part")
+        problem = f"no part {part_name!r}{hint(nearest)}"
+    return (
+        f"this model knows {problem}. `ovps models --words` lists all; or use {_OTHER_MODEL}",
+        nearest,
+    )
+
+
+def _object_and_rest(phrase: str, objects: Sequence[str]) -> tuple[str, str]:
+    """Split a phrase after a known object: ("knife", "antenna"); (``phrase``, "") if it begins with none."""
+    words = singular(phrase).split()
+    if phrase in lexicon().not_objects or phrase in wordnet().rows:
+        return phrase, ""  # a "knife block" is not a knife
+    for cut in range(len(words) - 1, 0, -1):
+        head = " ".join(words[:cut])
+        if _meant_by(head, objects, "object"):
+            return head, " ".join(words[cut:])
+    return phrase, ""
+
+
+def _meant_by(word: str, known: Sequence[str], kind: Kind) -> list[str]:
+    try:
+        return [name for name, _ in resolve(word, known, kind)] if word else []
+    except QueryError:
+        return []

@@ -1,0 +1,1 @@
+"""CAT-Seg (Cho et al., CVPR 2024)."""

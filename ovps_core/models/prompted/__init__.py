@@ -1,0 +1,1 @@
+"""Text-prompted segmenters of Hugging Face transformers behind our interface."""

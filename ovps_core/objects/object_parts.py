@@ -1,0 +1,211 @@
+"""Parts of each object: the part model looks at the crop of every object, and each part belongs to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ovps_core.models.interface import EncodedQueries
+from ovps_core.objects.object_sources import ObjectSource
+from ovps_core.objects.part_evidence import PartEvidence
+from ovps_core.pipeline.encoded_image import EncodedImage
+from ovps_core.pipeline.objects import choose, crop_around, region_of, without_duplicates
+from ovps_core.pipeline.postprocess.components import SegmentOptions, cut_components
+from ovps_core.pipeline.postprocess.margins import with_margins
+from ovps_core.pipeline.preprocess import RgbImage
+from ovps_core.structures.boxes import Box
+from ovps_core.structures.masks import ObjectMask, PartMask
+from ovps_core.structures.query import PartQuery
+
+
+@dataclass(frozen=True)
+class ObjectOptions:
+    """Options of the search within objects.
+
+    Attributes:
+        crops: look at the crop of each object at full resolution; otherwise once at the whole image.
+        max_objects: maximum number of objects per image, highest score first; each costs one pass of the part
+            model.
+        padding: surroundings of an object in its crop, on each side, as a share of the object's size.
+    """
+
+    crops: bool = True
+    max_objects: int = 12
+    padding: float = 0.2
+
+
+@dataclass(frozen=True)
+class ObjectsAndParts:
+    """Objects of one image, and the parts that belong to them.
+
+    Attributes:
+        objects: the objects that were looked at, with ids 1, 2, ...
+        parts: highest score first, with ids 1, 2, ...
+    """
+
+    objects: tuple[ObjectMask, ...]
+    parts: tuple[PartMask, ...]
+
+
+class ObjectParts:
+    """Search for the parts of each object.
+
+    Args:
+        source: finds the objects.
+        evidence: of the part model.
+        options: see :class:`ObjectOptions`.
+    """
+
+    def __init__(
+        self, source: ObjectSource, evidence: PartEvidence, options: ObjectOptions
+    ) -> None:
+        self.source, self.options = source, options
+        self._evidence = evidence
+
+    def answers(self, query: PartQuery) -> bool:
+        """Return True if a query is about objects whose names are known; others are looked for everywhere."""
+        return bool(self._evidence.names_of(query))
+
+    def find(
+        self,
+        image: RgbImage,
+        queries: EncodedQueries,
+        options: SegmentOptions,
+        objects: Sequence[ObjectMask] | None = None,
+    ) -> ObjectsAndParts:
+        """Find objects, then the parts of each.
+
+        Args:
+            image: RGB uint8 [H, W, 3].
+            queries: encoded queries; those without a known object are left out.
+            options: thresholds.
+            objects: objects that the caller knows; None looks for them.
+        """
+        asked = self._asked(queries.queries)
+        if not asked:
+            return ObjectsAndParts((), ())
+        found = self._objects(image, tuple(asked), objects)
+        parts = self._candidates(image, found, asked, options)
+        parts = without_duplicates(parts, {one.id: one for one in found})
+        parts = [part for one in found for part in _limited(parts, one.id)]
+        chosen = self._choose(parts, found, queries.queries)
+        best = sorted(chosen, key=lambda part: -part.score)[: options.max_parts]
+        return ObjectsAndParts(
+            found, tuple(replace(part, id=i) for i, part in enumerate(best, start=1))
+        )
+
+    def _asked(self, queries: Sequence[PartQuery]) -> dict[str, list[PartQuery]]:
+        """Queries by the name of the object that they are about."""
+        asked: dict[str, list[PartQuery]] = {}
+        for query in queries:
+            for name in self._evidence.names_of(query):
+                asked.setdefault(name, []).append(query)
+        return asked
+
+    def _objects(
+        self, image: RgbImage, names: tuple[str, ...], given: Sequence[ObjectMask] | None
+    ) -> tuple[ObjectMask, ...]:
+        """The objects of these names under the model's own names; ids of given objects stay."""
+        if given is None:
+            return self.source.find(image, names)[: self.options.max_objects]
+        named = (replace(found, name=self._evidence.canonical(found.name)) for found in given)
+        wanted = [found for found in named if found.name in names]
+        return tuple(sorted(wanted, key=lambda found: -found.score)[: self.options.max_objects])
+
+    def _candidates(
+        self,
+        image: RgbImage,
+        objects: Sequence[ObjectMask],
+        asked: dict[str, list[PartQuery]],
+        options: SegmentOptions,
+    ) -> list[PartMask]:
+        """All parts of all objects that reach the threshold, highest score first, with different ids."""
+        height, width = image.shape[:2]
+        encoded, window = None, Box(0, 0, width, height)
+        found: list[PartMask] = []
+        for one in objects:
+            if self.options.crops:
+                window = crop_around(
+                    one.box, height, width, self._evidence.aspect, self.options.padding
+                )
+                encoded = self._evidence.encode(np.ascontiguousarray(image[window.slices]))
+            elif encoded is None:
+                encoded = self._evidence.encode(image)
+            assert encoded is not None
+            region = _Region(one, window, region_of(one, objects, window))
+            found += self._parts_of(region, encoded, asked[one.name], options)
+        found.sort(key=lambda part: -part.score)
+        return [replace(part, id=i) for i, part in enumerate(found)]
+
+    def _parts_of(
+        self,
+        region: _Region,
+        encoded: EncodedImage,
+        queries: Sequence[PartQuery],
+        options: SegmentOptions,
+    ) -> list[PartMask]:
+        """All parts of one object that reach the threshold."""
+        wanted = dict.fromkeys(part for query in queries for part in self._evidence.parts_of(query))
+        maps = self._evidence.maps(encoded, region.found.name, tuple(wanted))
+        found: list[PartMask] = []
+        for query in queries:
+            shown = [maps[part] for part in self._evidence.parts_of(query) if part in maps]
+            if not shown:
+                continue
+            logits = np.maximum.reduce(shown)
+            min_score = query.threshold or options.score_threshold
+            found += [
+                PartMask(
+                    id=0,
+                    query=query,
+                    score=one.score,
+                    box=one.box.moved(region.window.x_offset, region.window.y_offset),
+                    mask=one.mask,
+                    object_id=region.found.id,
+                )
+                for one in cut_components(logits, region.inside, options, min_score)
+            ]
+        return found
+
+    def _choose(
+        self, parts: Sequence[PartMask], objects: Sequence[ObjectMask], queries: Sequence[PartQuery]
+    ) -> list[PartMask]:
+        """Parts of the objects that a query chooses, or the part that it chooses if it names no object."""
+        chosen: list[PartMask] = []
+        for query in queries:
+            own = [part for part in parts if part.query == query]
+            if not query.object:
+                chosen += choose(own, query.which)
+                continue
+            names = self._evidence.names_of(query)
+            meant = choose([one for one in objects if one.name in names], query.which)
+            ids = {one.id for one in meant}
+            chosen += [part for part in own if part.object_id in ids]
+        return chosen
+
+
+def _limited(parts: Sequence[PartMask], object_id: int) -> tuple[PartMask, ...]:
+    """Parts of one object, at most ``max_parts`` per query, with their margins; ``parts`` are sorted by score."""
+    by_query: dict[PartQuery, list[PartMask]] = {}
+    for part in parts:
+        if part.object_id == object_id:
+            by_query.setdefault(part.query, []).append(part)
+    kept: list[PartMask] = []
+    left_out: dict[PartQuery, float] = {}
+    for query, found in by_query.items():
+        limit = 1 if query.which == "each" else query.max_parts or len(found)
+        kept += found[:limit]
+        if len(found) > limit:
+            left_out[query] = found[limit].score
+    return with_margins(kept, left_out)
+
+
+@dataclass(frozen=True)
+class _Region:
+    """Where the parts of one object may be: pixels bool [window.height, window.width] of a window of the image."""
+
+    found: ObjectMask
+    window: Box
+    inside: np.ndarray

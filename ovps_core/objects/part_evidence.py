@@ -1,0 +1,158 @@
+"""Evidence for the parts of an object whose name is known, from the maps of any part model."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovps_core.errors import QueryError
+from ovps_core.language.lexicon import lexicon
+from ovps_core.models.interface import EncodedQueries, ModelSpec, QueryEncoder
+from ovps_core.pipeline.encoded_image import EncodedImage
+from ovps_core.pipeline.preprocess import RgbImage
+from ovps_core.structures.query import PartQuery
+
+WHOLE = ""
+"""Name of the part that is the whole object."""
+_MAX_CACHED = 256
+_MIN_PROBABILITY = 1e-4
+_RIVALRY = 4  # power of the ratio to the most probable part; 1 lets a blade pass for a handle
+_KNOWN = 1.0  # added to the logit of a part: where its object is known, the part is likelier
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Encoded names of one object, and which maps show each of its parts."""
+
+    encoded: EncodedQueries
+    rows: Mapping[str, tuple[int, ...]]
+
+
+class PartEvidence:
+    """Maps of the parts of an object, given that the pixels show this object.
+
+    A part model answers "knife handle" where pixels look like a handle *and* like a knife. Where the object is
+    known, the second question is settled: the map of "handle" alone counts too. What is left open is which of the
+    object's parts a pixel shows, so the parts compete.
+
+    Args:
+        query_encoder: encoder of the part model.
+        spec: of the part model.
+        encode: encodes an image once.
+        decode: logits float32 [Q, h, w] of an encoded image for encoded queries.
+    """
+
+    def __init__(
+        self,
+        query_encoder: QueryEncoder,
+        spec: ModelSpec,
+        encode: Callable[[RgbImage], EncodedImage],
+        decode: Callable[[EncodedImage, EncodedQueries], NDArray[np.float32]],
+    ) -> None:
+        self._query_encoder = query_encoder
+        self.encode, self._decode = encode, decode
+        self._vocabulary = spec.vocabulary
+        height, width = spec.preprocessing.size
+        self.aspect = width / height
+        self._plan = functools.lru_cache(_MAX_CACHED)(self._make_plan)
+        self._canonical = functools.lru_cache(_MAX_CACHED)(self._find_canonical)
+
+    def names_of(self, query: PartQuery) -> tuple[str, ...]:
+        """Names of the objects that a query may be about: of a group all members, of a part alone all owners.
+
+        Empty for a part alone in a model that takes any words.
+        """
+        read = query.read_as or query
+        if read.object:
+            return tuple(read.object.split(", "))
+        if self._vocabulary is None:
+            return ()
+        parts = self.parts_of(query)
+        owners = (name for name, part in self._vocabulary.object_parts if part in parts)
+        return tuple(dict.fromkeys(owners))
+
+    @staticmethod
+    def parts_of(query: PartQuery) -> tuple[str, ...]:
+        """Names of the parts that a query asks for; :data:`WHOLE` for the whole object."""
+        return tuple((query.read_as or query).part.split(", "))
+
+    def canonical(self, name: str) -> str:
+        """The model's own name for an object that somebody else named: "mug" for "cup"."""
+        return self._canonical(name)
+
+    def maps(
+        self, image: EncodedImage, name: str, parts: Sequence[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Logits float32 [h, w] that a pixel shows a part, given that it shows the object; by part.
+
+        Args:
+            image: the image or a crop, of :attr:`encode`.
+            name: of the object.
+            parts: the parts, and :data:`WHOLE`; those that the model cannot answer are left out.
+        """
+        plan = self._plan(name, tuple(parts))
+        if not plan.encoded.queries:
+            return {}
+        logits = self._decode(image, plan.encoded)
+        shown = {part: _probability(logits[list(rows)].max(0)) for part, rows in plan.rows.items()}
+        whole = shown.pop(WHOLE, None)
+        result = {}
+        if shown:
+            best = np.maximum(np.maximum.reduce(list(shown.values())), _MIN_PROBABILITY)
+            result = {
+                part: _logit(shown[part] * (shown[part] / best) ** _RIVALRY)
+                for part in parts
+                if part in shown
+            }
+        if whole is not None and WHOLE in parts:
+            result[WHOLE] = _logit(whole)
+        return result
+
+    def extent(self, image: EncodedImage, name: str) -> NDArray[np.float32] | None:
+        """Logits float32 [h, w] that a pixel shows the object: the object itself, or any of its parts.
+
+        None if the model does not know the object.
+        """
+        plan = self._plan(name, ())
+        if not plan.encoded.queries:
+            return None
+        logits = self._decode(image, plan.encoded)
+        pairs = [row for rows in plan.rows.values() for row in rows[:1]]
+        return np.asarray(logits[pairs].max(0), np.float32)
+
+    def _make_plan(self, name: str, parts: tuple[str, ...]) -> _Rows:
+        known = dict.fromkeys(part for part in parts if part != WHOLE)
+        if self._vocabulary is not None:
+            known |= {part: None for owner, part in self._vocabulary.object_parts if owner == name}
+        queries: dict[str, list[PartQuery]] = {WHOLE: [PartQuery(name, object=name)]}
+        for part in known:
+            queries[part] = [PartQuery(f"{name} {part}", name, part), PartQuery(part, part=part)]
+        try:
+            encoded = self._query_encoder.encode([one for row in queries.values() for one in row])
+        except QueryError:  # the model knows neither the object nor its parts
+            encoded = self._query_encoder.encode(())
+        row = {query: i for i, query in enumerate(encoded.queries)}
+        rows = {part: tuple(row[q] for q in asked if q in row) for part, asked in queries.items()}
+        return _Rows(encoded, {part: found for part, found in rows.items() if found})
+
+    def _find_canonical(self, name: str) -> str:
+        plain = name.strip().lower()
+        if self._vocabulary is None:
+            return lexicon().objects.get(plain, plain)
+        accepted, _ = self._query_encoder.read(
+            [PartQuery(plain or "object", object=plain or "object")]
+        )
+        return accepted[0].read_as.object if accepted and accepted[0].read_as else plain
+
+
+def _probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(1.0 / (1.0 + np.exp(-logits)), np.float32)
+
+
+def _logit(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    safe = np.clip(probability, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+    return np.asarray(np.log(safe / (1 - safe)) + _KNOWN, np.float32)

@@ -1,0 +1,221 @@
+"""Objects of one image: crops around them, their parts told apart, and the choice of one among several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ovps_core.errors import UsageError
+from ovps_core.structures.boxes import Box
+from ovps_core.structures.masks import ObjectMask, PartMask, PartMasks, shared_pixels
+from ovps_core.structures.query import BY_DEPTH
+
+Found = TypeVar("Found", ObjectMask, PartMask)
+_SAME = 0.5  # share of the smaller of two masks that both have, from which they are one part
+_CUT_OFF = 1.25  # ratio of areas from which the smaller of them was cut off at a border
+_BORDER = 0.06  # share of an object's size by which parts may reach beyond its mask
+
+
+def objects_from_boxes(
+    boxes: Iterable[tuple[str, Sequence[float]]], height: int, width: int
+) -> tuple[ObjectMask, ...]:
+    """Objects that the caller knows by their boxes, with ids 1, 2, ... and masks that fill the boxes.
+
+    Args:
+        boxes: name and (x1, y1, x2, y2) in pixels of each object.
+        height, width: size of the image, pixels; boxes are cut to it.
+
+    Raises:
+        UsageError: a box has no area within the image.
+
+    Example:
+        >>> objects_from_boxes([("mug", (10, 20, 40, 60))], 480, 640)[0].box
+        Box(x_offset=10, y_offset=20, width=30, height=40)
+    """
+    found: list[ObjectMask] = []
+    for name, (x1, y1, x2, y2) in boxes:
+        left, top = max(0, round(x1)), max(0, round(y1))
+        box = Box(left, top, min(width, round(x2)) - left, min(height, round(y2)) - top)
+        if box.width <= 0 or box.height <= 0:
+            raise UsageError(
+                f"the box {(x1, y1, x2, y2)} of {name!r} has no area in an image of {width}x{height}; expected "
+                "(x1, y1, x2, y2) in pixels"
+            )
+        full = np.ones((box.height, box.width), bool)
+        found.append(ObjectMask(len(found) + 1, name, 1.0, box, full))
+    return tuple(found)
+
+
+def crop_around(box: Box, height: int, width: int, aspect: float, padding: float) -> Box:
+    """Box of the crop that shows an object with its surroundings, in the shape of the network's input.
+
+    Args:
+        box: of the object.
+        height, width: size of the image, pixels.
+        aspect: width by height of the network's input.
+        padding: surroundings on each side, as a share of the object's size.
+    """
+    wide, high = box.width * (1 + 2 * padding), box.height * (1 + 2 * padding)
+    wide, high = max(wide, high * aspect), max(high, wide / aspect)
+    wide, high = min(round(wide), width), min(round(high), height)
+    left = box.x_offset + box.width / 2 - wide / 2
+    top = box.y_offset + box.height / 2 - high / 2
+    left, top = min(max(round(left), 0), width - wide), min(max(round(top), 0), height - high)
+    return Box(int(left), int(top), int(wide), int(high))
+
+
+def region_of(found: ObjectMask, others: Sequence[ObjectMask], crop: Box) -> NDArray[np.bool_]:
+    """Pixels of a crop where the parts of an object may be, bool [crop.height, crop.width].
+
+    The object's mask with a border, because a mask may end before a thin handle does. Pixels of other objects'
+    masks belong to them. A box without a mask of its own holds no such pixels.
+    """
+    region = _in_crop(found, crop)
+    size = max(2, round(_BORDER * max(found.box.width, found.box.height)))
+    kernel = np.ones((2 * size + 1, 2 * size + 1), np.uint8)
+    own, region = region, cv2.dilate(region.view(np.uint8), kernel).astype(bool)
+    if not found.mask.all():
+        for other in others:
+            if other is not found and other.box.intersection(crop) and not other.mask.all():
+                region &= own | ~_in_crop(other, crop)
+    return region
+
+
+def _in_crop(found: ObjectMask, crop: Box) -> NDArray[np.bool_]:
+    canvas = np.zeros((crop.height, crop.width), bool)
+    shared = found.box.intersection(crop)
+    if shared is not None:
+        canvas[shared.relative_to(crop).slices] = found.mask[shared.relative_to(found.box).slices]
+    return canvas
+
+
+def without_duplicates(
+    parts: Sequence[PartMask], objects: Mapping[int, ObjectMask]
+) -> list[PartMask]:
+    """Parts without those that two objects claim: each stays with the object that it fits better.
+
+    Where the boxes of two objects overlap, the crop of each shows the parts of both. A part that is cut off at the
+    border of one box belongs to the other. If both boxes hold it whole, the smaller box is the object's own.
+
+    Args:
+        parts: highest score first, with different ids.
+        objects: objects by id.
+    """
+    kept: list[PartMask] = []
+    for part in parts:
+        rivals = [
+            other
+            for other in kept
+            if other.query == part.query
+            and other.object_id != part.object_id
+            and shared_pixels(part, other) > _SAME * min(part.area, other.area)
+        ]
+        if all(_fits_better(part, other, objects) for other in rivals):
+            dropped = {other.id for other in rivals}
+            kept = [*(other for other in kept if other.id not in dropped), part]
+    return kept
+
+
+def _fits_better(part: PartMask, other: PartMask, objects: Mapping[int, ObjectMask]) -> bool:
+    if part.area > _CUT_OFF * other.area:
+        return True
+    if other.area > _CUT_OFF * part.area:
+        return False
+    return objects[part.object_id].box.area < objects[other.object_id].box.area
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Place and size by which one of several things is chosen."""
+
+    x: float
+    y: float
+    area: int
+
+    @classmethod
+    def of(cls, found: ObjectMask | PartMask) -> _Place:
+        box = found.box
+        return cls(box.x_offset + box.width / 2, box.y_offset + box.height / 2, found.area)
+
+
+_ORDERS: dict[str, Callable[[_Place], float]] = {
+    "left": lambda place: place.x,
+    "right": lambda place: -place.x,
+    "top": lambda place: place.y,
+    "bottom": lambda place: -place.y,
+    "largest": lambda place: -place.area,
+    "smallest": lambda place: place.area,
+}
+
+
+def choose(found: Sequence[Found], which: str) -> tuple[Found, ...]:
+    """The one of several objects or parts that a word chooses by its place or size in the image.
+
+    Args:
+        found: all that are meant.
+        which: a word of :data:`~ovps_core.structures.query.WHICH`. "each" and "", and "nearest" and "farthest",
+            which need depth (:func:`choose_by_depth`), keep all. "middle" takes the one nearest to the mean x.
+    """
+    if not found:
+        return ()
+    if which == "middle":
+        mean = float(np.mean([_Place.of(one).x for one in found]))
+        return (min(found, key=lambda one: abs(_Place.of(one).x - mean)),)
+    if which not in _ORDERS:
+        return tuple(found)
+    return (min(found, key=lambda one: _ORDERS[which](_Place.of(one))),)
+
+
+def choose_by_depth(
+    masks: PartMasks, depth_m: NDArray[np.float32], depth_range: Sequence[float]
+) -> PartMasks:
+    """Keep the parts of the nearest or farthest object, for the queries that say so.
+
+    An object is as far as the median depth of its pixels, along the optical axis; a part without an object is as
+    far as its own pixels. Objects without usable depth are not chosen.
+
+    Args:
+        masks: parts and objects of one image.
+        depth_m: depth of the same image, float32 [H, W], metres; NaN where nothing was measured.
+        depth_range: (minimum, maximum) usable depth, metres.
+    """
+    objects = {found.id: found for found in masks.objects}
+    dropped: set[int] = set()
+    for query in masks.queries:
+        if query.which not in BY_DEPTH:
+            continue
+        parts = masks.of(query)
+        by_part = query.object == "" or not objects
+        candidates: dict[int, ObjectMask | PartMask] = {
+            part.id if by_part else part.object_id: part if by_part else objects[part.object_id]
+            for part in parts
+        }
+        if not by_part:  # the nearest mug may hide its handle
+            names = {objects[part.object_id].name for part in parts}
+            candidates |= {one.id: one for one in masks.objects if one.name in names}
+        depths = {key: _depth(one, depth_m, depth_range) for key, one in candidates.items()}
+        known = {key: depth for key, depth in depths.items() if np.isfinite(depth)}
+        pick = min if query.which == "nearest" else max
+        chosen = pick(known, key=known.__getitem__) if known else None
+        dropped |= {part.id for part in parts if (part.id if by_part else part.object_id) != chosen}
+    return replace(masks, parts=tuple(part for part in masks.parts if part.id not in dropped))
+
+
+def without_chosen_by_depth(masks: PartMasks) -> PartMasks:
+    """The masks without parts of queries that choose by depth, for an image without depth."""
+    parts = tuple(part for part in masks.parts if part.query.which not in BY_DEPTH)
+    return replace(masks, parts=parts)
+
+
+def _depth(
+    found: ObjectMask | PartMask, depth_m: NDArray[np.float32], depth_range: Sequence[float]
+) -> float:
+    window = depth_m[found.box.slices][found.mask]
+    with np.errstate(invalid="ignore"):
+        usable = window[(window >= depth_range[0]) & (window <= depth_range[1])]
+    return float(np.median(usable)) if len(usable) else float("nan")

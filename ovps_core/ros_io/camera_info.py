@@ -1,0 +1,158 @@
+"""Camera of an image from its sensor_msgs/CameraInfo.
+
+A camera_info describes two images: the raw one by K and D, the rectified one by P (REP 104, image_pipeline).
+Drivers and image_proc send the same camera_info for both, so it does not say which of the two an image is:
+
+1. Without distortion and rotation (D zero, R identity) both are one picture. Then P counts, or K where P is zero.
+2. Otherwise the image's topic says it, by the words that image_proc and drivers use: ``image_rect`` is rectified,
+   ``image_raw`` is not. A rectified image has P. The rays of a raw image are undistorted with K and D.
+3. If the topic has neither word and both readings differ by more than half a pixel, there is no camera, but an
+   error that asks for the option ``image_geometry``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovps_core.errors import CameraInfoError
+from ovps_core.structures.camera import CameraIntrinsics, Distortion
+
+AUTO, RAW, RECTIFIED = "auto", "raw", "rectified"
+IMAGE_GEOMETRIES = (AUTO, RAW, RECTIFIED)
+
+_MAX_DIFFERENCE = 0.5  # pixels between two readings that count as one
+_NO_ROTATION = 1e-6
+_ASK = "set image_geometry to raw or rectified"
+
+
+def camera_intrinsics(message: Any, topic: str = "", geometry: str = AUTO) -> CameraIntrinsics:
+    """Camera of the image that belongs to a sensor_msgs/CameraInfo.
+
+    Binning and region of interest are applied, so that the size is that of the image.
+
+    Args:
+        message: the camera_info.
+        topic: topic of the image; its words "raw" and "rect" are read.
+        geometry: one of :data:`IMAGE_GEOMETRIES`: whether the image is rectified; auto asks the topic.
+
+    Raises:
+        CameraInfoError: the camera was never calibrated, its distortion model is unknown, or it is not known
+            whether the image is rectified.
+    """
+    if not np.isfinite([*message.k, *message.p, *message.r, *message.d]).all():
+        raise CameraInfoError("camera_info with numbers that are not finite; calibrate the camera")
+    window = _Window(message)
+    k, p = (_matrix(values) for values in (message.k, np.reshape(message.p, (3, 4))[:, :3]))
+    if k is None and p is None:
+        return CameraIntrinsics.from_matrix(message.k, message.width, message.height)  # raises
+    distorted, rotated = bool(np.any(message.d)), _is_rotation(message.r)
+    rectified = window.camera(k if p is None else p)
+    if geometry == RECTIFIED or (geometry == AUTO and not distorted and not rotated):
+        return rectified
+    named = _geometry_of(topic) if geometry == AUTO else geometry
+    if named == RECTIFIED:
+        return rectified
+    try:
+        raw = _raw_camera(message, k, window, distorted, rotated)
+    except CameraInfoError as error:
+        raise CameraInfoError(f"{error}; if the image is rectified, {_ASK}") from error
+    if named == AUTO and _difference(raw, rectified) > _MAX_DIFFERENCE:
+        raise CameraInfoError(
+            f"camera_info has distortion {[round(float(d), 4) for d in message.d]}, and the topic {topic!r} does "
+            f"not say whether its images are rectified (words 'raw' and 'rect'): {_ASK}"
+        )
+    return rectified if named == AUTO else raw
+
+
+def _raw_camera(
+    message: Any, k: NDArray[np.float64] | None, window: _Window, distorted: bool, rotated: bool
+) -> CameraIntrinsics:
+    """Camera of a raw image."""
+    if k is None:
+        raise CameraInfoError("a raw image, but K of its camera_info is not a camera matrix")
+    if rotated:
+        raise CameraInfoError(
+            "a raw image whose camera_info has a rotation R: the depth of a stereo camera belongs to the "
+            "rectified image, so give that one (image_rect)"
+        )
+    camera = window.camera(k)
+    if not distorted:
+        return camera
+    coefficients = tuple(float(value) for value in message.d)
+    return replace(camera, distortion=Distortion(message.distortion_model, coefficients))
+
+
+class _Window:
+    """Part of the calibrated image that the camera sends: region of interest and binning.
+
+    Args:
+        message: the camera_info.
+
+    Raises:
+        CameraInfoError: the region does not lie in the calibrated image.
+    """
+
+    def __init__(self, message: Any) -> None:
+        roi, full = message.roi, (int(message.width), int(message.height))
+        self._offset = int(roi.x_offset), int(roi.y_offset)
+        self._binning = max(1, int(message.binning_x)), max(1, int(message.binning_y))
+        size = int(roi.width) or full[0], int(roi.height) or full[1]
+        if min(size) < 1:
+            raise CameraInfoError(
+                f"camera_info of {full[0]}x{full[1]} pixels; expected the size of the image"
+            )
+        ends = self._offset[0] + size[0], self._offset[1] + size[1]
+        if ends[0] > full[0] or ends[1] > full[1]:
+            raise CameraInfoError(
+                f"camera_info of {full[0]}x{full[1]} pixels with a region of interest of {size[0]}x{size[1]} at "
+                f"{self._offset}; expected the size of the whole calibrated image and a region inside it"
+            )
+        self._size = size[0] // self._binning[0], size[1] // self._binning[1]
+
+    def camera(self, matrix: NDArray[np.float64] | None) -> CameraIntrinsics:
+        """Pinhole camera of the window."""
+        assert matrix is not None  # the caller has chosen one that is there
+        x, y = self._binning
+        k = matrix.copy()
+        # centre of the first binned pixel: (binning - 1) / 2
+        k[0, 2] = (k[0, 2] - self._offset[0] - (x - 1) / 2) / x
+        k[1, 2] = (k[1, 2] - self._offset[1] - (y - 1) / 2) / y
+        k[0, 0], k[1, 1] = k[0, 0] / x, k[1, 1] / y
+        return CameraIntrinsics.from_matrix(k, *self._size)
+
+
+def _matrix(values: Any) -> NDArray[np.float64] | None:
+    """Camera matrix [3, 3]; None for one that was not filled: zeros, or the identity."""
+    matrix = np.array(values, np.float64).reshape(3, 3)
+    if matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or np.array_equal(matrix, np.eye(3)):
+        return None
+    return matrix
+
+
+def _is_rotation(values: Any) -> bool:
+    """Return True if R turns the image; zeros and the identity do not."""
+    r = np.reshape(values, (3, 3))
+    return bool(np.any(r)) and not np.allclose(r, np.eye(3), atol=_NO_ROTATION)
+
+
+def _geometry_of(topic: str) -> str:
+    words = re.split(r"[/_]+", topic.lower())
+    if "rect" in words or "rectified" in words:
+        return RECTIFIED  # also image_rect_raw of RealSense's infrared cameras
+    return RAW if "raw" in words else AUTO
+
+
+def _difference(a: CameraIntrinsics, b: CameraIntrinsics) -> float:
+    """Largest distance, pixels, between two cameras' readings of pixels of one image."""
+    places = np.linspace(0, 1, 9)
+    rows, columns = (
+        g.ravel() for g in np.meshgrid(places * (a.height - 1), places * (a.width - 1))
+    )
+    apart = (a.rays(rows, columns) - b.rays(rows, columns)) * (a.fx, a.fy)
+    largest = float(np.abs(apart).max())
+    return largest if np.isfinite(largest) else float("inf")

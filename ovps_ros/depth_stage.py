@@ -1,0 +1,148 @@
+"""Depth of a frame: parts in 3D, or a named fault and no pose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from ovps_core.errors import CameraError, CameraInfoError, DepthFrameError, ImageError
+from ovps_core.pipeline.objects import choose_by_depth
+from ovps_core.pipeline.pose import depths_out_of_range, parts_3d
+from ovps_core.ros_io.codec import nanoseconds
+from ovps_core.ros_io.depth_frames import DepthMessages, colour_camera, colour_depth
+from ovps_core.structures.masks import PartMasks
+from ovps_ros.cameras import CameraStream
+from ovps_ros.diagnostics import ERROR, WARN, Fault, FaultReporter
+from ovps_ros.frame_result import FrameResult3D
+from ovps_ros.parameters import Settings
+from ovps_ros.transforms import TargetFrame, TransformError, Transforms
+
+_MILLIMETRES = 50.0  # a camera that measures this many metres most likely sends millimetres
+_HINTS: dict[Fault, str] = {
+    Fault.CAMERA_INFO: "remap camera_info to the topic of the colour camera, and calibrate it; see 'Raw or "
+    "rectified' in docs/robot.md",
+    Fault.DEPTH_FRAME: "let the driver align depth to colour (RealSense: align_depth.enable), or remap "
+    "depth_camera_info, with TF between both cameras; check_frames: false if depth is aligned although its "
+    "frame_id is another one",
+    Fault.DEPTH: "configure the driver for depth registered to colour (RealSense: align_depth.enable), or remap "
+    "depth_camera_info",
+    Fault.TRANSFORM: "check that TF contains the camera's frame, and that the clocks are synchronised",
+}
+_UNREADABLE = "let the driver send depth as 16UC1 in millimetres or 32FC1 in metres, and remap depth to this topic"
+
+
+class DepthStage:
+    """Stage that adds depth to the masks of a frame.
+
+    Args:
+        faults: reporter for problems.
+        transforms: TF, for depth of another camera.
+        target_frame: frame of the parts' poses; None leaves them in the optical frame.
+    """
+
+    def __init__(
+        self, faults: FaultReporter, transforms: Transforms, target_frame: TargetFrame | None
+    ) -> None:
+        self._faults, self._transforms, self._target_frame = faults, transforms, target_frame
+
+    def add(
+        self, camera: CameraStream, header: Header, masks: PartMasks, settings: Settings
+    ) -> FrameResult3D | None:
+        """Parts in 3D; None after reporting a fault.
+
+        May wait for a depth image that has not arrived yet, and for the transform.
+
+        Args:
+            camera: the camera that the masks come from, with depth.
+            header: header of the colour image.
+            masks: parts of the colour image.
+            settings: the current settings.
+        """
+        messages = self._take(camera, header, settings)
+        if messages is None:
+            return None
+        options = settings.depth_options
+        try:
+            intrinsics = colour_camera(messages, header, masks.height, masks.width, options)
+            depth_m = colour_depth(messages, header, intrinsics, options, self._transforms.find)
+            masks = choose_by_depth(masks, depth_m, options.depth_range)
+            parts = parts_3d(masks, depth_m, intrinsics, options.depth_range, options.min_coverage)
+            missing = [part for part in masks.parts if part.id not in {p.id for p in parts}]
+            outside = depths_out_of_range(
+                masks, parts, depth_m, options.depth_range, options.min_coverage
+            )
+            if self._target_frame is not None:
+                header, parts = self._target_frame.transform(header, parts, settings.tf_timeout)
+        except TransformError as error:
+            self._faults.report(Fault.TRANSFORM, WARN, str(error), _HINTS[Fault.TRANSFORM])
+            return None
+        except CameraInfoError as error:
+            hint = _HINTS[Fault.CAMERA_INFO]
+            self._faults.report(Fault.CAMERA_INFO, ERROR, str(error), hint, kind=str(error))
+            return None
+        except DepthFrameError as error:
+            hint = _HINTS[Fault.DEPTH_FRAME]
+            self._faults.report(Fault.DEPTH_FRAME, ERROR, str(error), hint, kind=str(error))
+            return None
+        except (CameraError, ImageError) as error:
+            hint = _HINTS[Fault.DEPTH] if isinstance(error, CameraError) else _UNREADABLE
+            self._faults.report(Fault.DEPTH, ERROR, str(error), hint, kind=str(error))
+            return None
+        if outside:
+            self._report_range(outside, len(masks.parts), _encoding(messages.depth), settings)
+        if len(missing) > len(outside):
+            self._report_coverage(len(missing) - len(outside), len(masks.parts), settings)
+        return FrameResult3D(header, depth_m, intrinsics, parts, masks)
+
+    def _take(
+        self, camera: CameraStream, header: Header, settings: Settings
+    ) -> DepthMessages | None:
+        """Depth and camera_info of an image, or None with a fault."""
+        buffer = camera.depth
+        assert buffer is not None  # this stage runs only with depth
+        depth, reason = buffer.take_nearest(nanoseconds(header.stamp), settings.sync_slop)
+        if depth is None:
+            hint = "raise sync_slop for a camera that is not synchronised"
+            if buffer.is_empty:
+                cause, hint = camera.explain_silence("depth")
+                reason += f": {cause}"
+            self._faults.report(Fault.DEPTH, WARN, reason, hint, kind="missing")
+            return None
+        if buffer.info is None:
+            cause, hint = camera.explain_silence("camera_info")
+            message = f"no camera_info has arrived: {cause}"
+            self._faults.report(Fault.CAMERA_INFO, WARN, message, hint, kind="missing")
+            return None
+        topics = camera.image_topic, camera.depth_topic
+        return DepthMessages(depth, buffer.info, buffer.depth_info, *topics)
+
+    def _report_range(
+        self, outside: Sequence[float], count: int, encoding: str, settings: Settings
+    ) -> None:
+        near, far = settings.depth_range
+        shown = ", ".join(f"{depth:.2f} m" for depth in sorted(outside)[:3])
+        hint = "raise depth_range if these parts are really so far away"
+        if max(outside) >= _MILLIMETRES:
+            hint = "depth_scale is the length of one step of 16-bit depth, metres: 0.001 for millimetres"
+            if encoding.startswith("32FC1"):
+                hint = "32FC1 depth is read as metres (REP 118), and these look like millimetres: let the driver "
+                hint += "send 16UC1 in millimetres, or metres"
+        elif max(outside) < near:
+            hint = "lower the near end of depth_range if these parts are really so close; depth_scale is the "
+            hint += "length of one step of 16-bit depth, metres"
+        message = (
+            f"{len(outside)} of {count} parts are at {shown}; depth_range is {near} to {far} m"
+        )
+        self._faults.report(Fault.DEPTH_RANGE, WARN, message, hint, kind=encoding)
+
+    def _report_coverage(self, missing: int, count: int, settings: Settings) -> None:
+        least = f"{settings.min_depth_coverage:.0%}"
+        message = f"{missing} of {count} parts have depth on less than {least} of their pixels"
+        hint = "for thin or shiny parts lower min_depth_coverage, or move the camera closer"
+        self._faults.report(Fault.DEPTH_COVERAGE, WARN, message, hint)
+
+
+def _encoding(message: Image | CompressedImage) -> str:
+    return str(message.encoding if isinstance(message, Image) else message.format)

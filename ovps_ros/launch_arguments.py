@@ -1,0 +1,114 @@
+"""Arguments of launch files, and the parameters that they become; it imports neither launch nor PyTorch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ovps_core.structures.cache_folder import expand_home
+from ovps_ros.dds_profiles import FASTDDS_VARIABLES
+
+PARAMETERS: dict[str, type] = {
+    "queries": list,
+    "model": str,
+    "object_model": str,
+    "image_transport": str,
+    "use_depth": bool,
+    "autostart": bool,
+    "use_sim_time": bool,
+}
+"""Arguments that are parameters of the node, with their types."""
+
+_PYTHON = "bin/python3"
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+
+def parameters_file(arguments: Mapping[str, str]) -> str:
+    """Content of a parameter file with the parameters that the caller gave.
+
+    Parameters that were not given are left out, so that another file or the node decides them.
+
+    Args:
+        arguments: texts of the launch arguments; an empty one was not given.
+
+    Raises:
+        ValueError: a text is not of its parameter's type.
+    """
+    given = {name: text for name in PARAMETERS if (text := arguments.get(name, ""))}
+    values = {name: _value(name, text) for name, text in given.items()}
+    return (
+        str(yaml.safe_dump({"/**": {"ros__parameters": values}}, default_style='"'))
+        if values
+        else ""
+    )
+
+
+def _value(name: str, text: str) -> Any:
+    kind = PARAMETERS[name]
+    if kind is list:
+        return [] if text.strip() == "[]" else [text]  # the node splits phrases at commas
+    if kind is str:
+        return text
+    if text.lower() not in _TRUE + _FALSE:
+        raise ValueError(f"{name}:={text}; expected true or false")
+    return text.lower() in _TRUE
+
+
+def profile_variables(given: str, packaged: str) -> dict[str, str]:
+    """Environment variables that set the Fast DDS profile; none where the user's environment has a profile.
+
+    Args:
+        given: the launch argument; empty if it was not given.
+        packaged: profile of this package.
+    """
+    if not given and any(os.environ.get(name) for name in FASTDDS_VARIABLES):
+        return {}
+    return dict.fromkeys(FASTDDS_VARIABLES, given or packaged)
+
+
+def python_of_venv(given: str, share: str) -> str:
+    """Python of the virtual environment that holds the node's packages; empty for the one in the path.
+
+    An active environment is in the path already. Otherwise the folder ``venv`` of the workspace is taken.
+
+    Args:
+        given: the launch argument: folder of the environment; empty if it was not given.
+        share: share folder of this package, in the install folder of the workspace.
+
+    Raises:
+        ValueError: the given folder has no Python.
+    """
+    if given:
+        python = expand_home(given) / _PYTHON
+        if not python.exists():
+            raise ValueError(f"venv:={given} has no {_PYTHON}; expected a virtual environment")
+        return str(python)
+    if os.environ.get("VIRTUAL_ENV"):
+        return ""
+    # merged: WORKSPACE/install/share/ovps_ros, isolated: WORKSPACE/install/ovps_ros/share/ovps_ros
+    beside = [parent / "venv" / _PYTHON for parent in Path(share).parents[2:4]]
+    return next((str(python) for python in beside if python.exists()), "")
+
+
+def absolute_topic(topic: str) -> str:
+    """Name of a recorded topic: a namespace of the node does not change it."""
+    return topic if topic.startswith(("/", "~")) else f"/{topic}"
+
+
+def node_topics(namespace: str, names: tuple[str, ...] = ("masks", "parts_3d")) -> list[str]:
+    """Full names of topics of the node ``ovps`` in a namespace."""
+    prefix = f"/{namespace.strip('/')}" if namespace.strip("/") else ""
+    return [f"{prefix}/ovps/{name}" for name in names]
+
+
+def bag_problem(bag: str, out: str) -> str:
+    """Reason why a recording cannot be played into a new one; empty if there is none."""
+    if not Path(bag).exists():
+        return f"no recording at {bag}; give an existing one: bag:=PATH"
+    if Path(out).exists():
+        return f"{out} exists already; give another name: out:=NAME"
+    return ""

@@ -1,0 +1,222 @@
+"""Labels of people: masks go to Label Studio and back, and each says who made it, how and when."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ovps_core.cli import main
+from ovps_core.datasets.coco_folder import CocoFolder
+from ovps_core.datasets.segmentations import encode_segmentation
+from ovps_core.errors import DatasetError, UsageError
+from ovps_core.labelling.merge import Submission, merge, region_key
+from ovps_core.labelling.regions import Region, from_results, to_results
+from ovps_core.labelling.server import Server, find_server
+
+HEIGHT, WIDTH = 48, 64
+
+
+def box(left: int, top: int, right: int, bottom: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """Three extracted frames with masks of a model."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    coco: dict[str, Any] = {
+        "images": [],
+        "annotations": [],
+        "categories": [
+            {"id": 1, "name": "valve wheel", "object": "valve", "part": "wheel"},
+            {"id": 2, "name": "valve stem", "object": "valve", "part": "stem"},
+        ],
+    }
+    for i in range(3):
+        cv2.imwrite(str(folder / f"{i}.png"), np.full((HEIGHT, WIDTH, 3), 60 * i, np.uint8))
+        coco["images"].append({"id": i, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH})
+        for category, mask in ((1, box(10, 5, 40, 25)), (2, box(22, 25, 28, 45))):
+            coco["annotations"].append(
+                {
+                    "id": 2 * i + category,
+                    "image_id": i,
+                    "category_id": category,
+                    "segmentation": encode_segmentation(mask),
+                    "score": 0.5,
+                    "track_id": category,
+                    "pseudo_label": True,
+                }
+            )
+    (folder / "annotations.json").write_text(json.dumps(coco))
+    return folder
+
+
+def content(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "annotations.json").read_text()))
+
+
+def test_each_mask_says_whether_the_model_a_correction_or_a_hand_made_it(frames: Path) -> None:
+    accepted = Region(region_key(1), "valve wheel", box(10, 5, 40, 25))
+    corrected = Region(region_key(2), "valve stem", box(22, 25, 28, 35))
+    drawn = Region("aBc-9", "valve wheel", box(50, 0, 60, 4))
+    submission = Submission(0, "ada@lab.org", "2026-05-01T10:00:00Z", (accepted, corrected, drawn))
+    merged, counts = merge(content(frames), [submission])
+    assert counts == {"model": 1, "corrected": 1, "drawn": 1, "pictures": 1}
+    mine = {a["origin"]: a for a in merged["annotations"] if a["image_id"] == 0}
+    assert [mine[origin]["id"] for origin in ("model", "corrected", "drawn")] == [1, 2, 7]
+    for annotation in mine.values():
+        assert annotation["annotator"] == "ada@lab.org"
+        assert annotation["annotated_at"] == "2026-05-01T10:00:00Z"
+        assert "pseudo_label" not in annotation and "score" not in annotation
+    assert mine["corrected"]["track_id"] == 2, "what else is known of the mask stays"
+    assert mine["drawn"]["bbox"] == [50, 0, 10, 4] and mine["drawn"]["area"] == 40
+    others = [a for a in merged["annotations"] if a["image_id"] != 0]
+    assert len(others) == 4 and all(a["pseudo_label"] for a in others)
+    again, counts_again = merge(merged, [submission])
+    assert (again, counts_again) == (merged, counts), "merging twice changes nothing"
+
+
+def test_a_mask_whose_key_was_lost_is_known_by_its_place(frames: Path) -> None:
+    same = Region("new", "valve wheel", box(10, 5, 40, 25))
+    moved = Region("", "valve stem", box(22, 30, 28, 45))
+    renamed = Region(region_key(3), "valve stem", box(10, 5, 40, 25))
+    _, counts = merge(content(frames), [Submission(0, "a", "now", (same, moved))])
+    assert counts == {"model": 1, "corrected": 1, "pictures": 1}
+    _, counts = merge(content(frames), [Submission(1, "a", "now", (renamed,))])
+    assert counts["corrected"] == 1, "another label is a correction"
+
+
+def test_labels_that_the_data_set_lacks_are_refused(frames: Path) -> None:
+    stranger = Region("x", "pump lid", box(1, 1, 5, 5))
+    with pytest.raises(DatasetError, match="'pump lid' is not a category of the data set; it has"):
+        merge(content(frames), [Submission(0, "a", "now", (stranger,))])
+    with pytest.raises(DatasetError, match="the picture 9, which this data set does not have"):
+        merge(content(frames), [Submission(9, "a", "now", ())])
+
+
+def test_masks_survive_the_way_to_label_studio_and_back() -> None:
+    pytest.importorskip("label_studio_sdk", reason="label-studio-sdk is not installed")
+    two_pieces = box(3, 4, 20, 30) | box(40, 10, 60, 40)
+    two_pieces[8:12, 6:10] = False
+    region = Region("ovps:1", "valve wheel", two_pieces)
+    (back,) = from_results(to_results(region, "brush"), HEIGHT, WIDTH, "test")
+    assert np.array_equal(back.mask, two_pieces) and back.label == "valve wheel"
+    pieces = list(from_results(to_results(region, "polygon"), HEIGHT, WIDTH, "test"))
+    union = pieces[0].mask | pieces[1].mask
+    assert np.array_equal(union, box(3, 4, 20, 30) | box(40, 10, 60, 40)), "outlines fill holes"
+    with pytest.raises(DatasetError, match="a region is of a picture of"):
+        list(from_results(to_results(region, "brush"), WIDTH, HEIGHT, "test"))
+
+
+def test_a_server_is_named_or_the_error_says_how_to_start_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UsageError, match="Start one with `ovps label serve`"):
+        find_server(None, None, tmp_path)
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://robot:8080/")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "secret")
+    assert find_server(None, None, tmp_path) == Server("http://robot:8080", "secret")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Data folder of the real Label Studio, which `ovps label serve` started."""
+    pytest.importorskip("label_studio", reason="Label Studio is not installed (extra `label`)")
+    folder = tmp_path_factory.mktemp("label-studio")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["label", "serve", "--port", str(port), "--data-dir", str(folder)]
+    with (folder / "log.txt").open("wb") as log:
+        command = [sys.executable, "-m", "ovps_core", *words]
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _wait_until_up(folder, process)
+        yield folder
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def _wait_until_up(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    import requests
+
+    for _ in range(540):
+        time.sleep(1)
+        assert process.poll() is None, (folder / "log.txt").read_text()[-2000:]
+        try:
+            server = find_server(None, None, folder)
+            if requests.get(f"{server.url}/health", timeout=2).ok:
+                return
+        except (requests.RequestException, UsageError):
+            continue
+    pytest.fail(
+        "Label Studio did not start within 540 s: " + (folder / "log.txt").read_text()[-2000:]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_person_accepts_repaints_and_draws_on_the_real_server(
+    served: Path, frames: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    where = ["--data-dir", str(served)]
+    assert main(["label", "open", str(frames), "--labels", "valve nut", *where]) == 0
+    assert "/projects/" in capsys.readouterr().out
+    assert [c["name"] for c in content(frames)["categories"]][-1] == "valve nut"
+
+    server = find_server(None, None, served)
+    client = server.client()
+    project = json.loads((frames / "label_studio.json").read_text())["project"]
+    tasks = {
+        task.data["image_id"]: task for task in client.tasks.list(project=project, fields="all")
+    }
+    assert len(tasks) == 3
+    suggested = dict(tasks[0].predictions[0])["result"]
+    assert {tuple(r["value"]["brushlabels"]) for r in suggested} == {
+        ("valve wheel",),
+        ("valve stem",),
+    }
+
+    repainted = to_results(Region(region_key(2), "valve stem", box(22, 25, 28, 35)), "brush")
+    wheel = [r for r in suggested if r["value"]["brushlabels"] == ["valve wheel"]]
+    nut = to_results(Region("Xy1", "valve nut", box(50, 2, 60, 8)), "polygon")
+    client.annotations.create(id=tasks[0].id, result=[*wheel, *repainted, *nut])
+    client.annotations.create(id=tasks[1].id, result=[], was_cancelled=True)
+
+    assert main(["label", "save", str(frames), *where]) == 0
+    saved = content(frames)
+    mine = {a["origin"]: a for a in saved["annotations"] if a["image_id"] == 0}
+    assert set(mine) == {"model", "corrected", "drawn"}
+    assert all(
+        a["annotator"] == server.user and a["annotated_at"][:2] == "20" for a in mine.values()
+    )
+    skipped = [a for a in saved["annotations"] if a["image_id"] == 1]
+    assert len(skipped) == 2 and all(a["pseudo_label"] for a in skipped)
+    reader = CocoFolder(frames, pseudo_labels=True)
+    masks = {c.part: m for c, m in reader.masks(reader.images[0], HEIGHT, WIDTH).items()}
+    assert np.array_equal(masks["stem"], box(22, 25, 28, 35))
+    assert np.array_equal(masks["nut"], box(50, 2, 60, 8))
+
+    assert main(["label", "open", str(frames), *where]) == 0
+    count = len(list(client.tasks.list(project=project)))
+    assert count == 3, "opening again adds what is new and leaves the rest"

@@ -1,0 +1,152 @@
+"""A trained compact model learns new objects: their words, their rows, and nothing is forgotten at first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from ovps_core.checkpoints import find_weights, load_model
+from ovps_core.checkpoints.file import read_info
+from ovps_core.errors import ConfigError
+from ovps_core.language.parser import parse_queries
+from ovps_core.models.compact.model import PartFPN
+from ovps_core.models.compact.query_encoder import VocabularyEncoder
+
+pytest.importorskip("lightning")
+from ovps_core.segmenter import PartSegmenter
+from training.compact.growth import class_columns, grown_config, grown_state, softmax_names
+from training.train import main
+
+VALVE = (("valve", "wheel", "stem"),)
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """Two labelled frames of a valve."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    images, annotations = [], []
+    for i in range(2):
+        picture = np.full((120, 160, 3), 200 - 40 * i, np.uint8)
+        cv2.circle(picture, (80, 50), 25, (30, 30, 200), -1)
+        cv2.rectangle(picture, (75, 75), (85, 110), (90, 90, 90), -1)
+        cv2.imwrite(str(folder / f"{i}.png"), picture)
+        images.append({"id": i, "file_name": f"{i}.png", "not_exhaustive_category_ids": []})
+        outlines = {
+            1: [[55, 25, 105, 25, 105, 75, 55, 75]],
+            2: [[75, 75, 85, 75, 85, 110, 75, 110]],
+        }
+        for category, outline in outlines.items():
+            annotation = {"id": 2 * i + category, "image_id": i, "category_id": category}
+            annotations.append({**annotation, "instance": i, "segmentation": outline})
+    categories = [
+        {"id": 1, "object": "valve", "part": "wheel"},
+        {"id": 2, "object": "valve", "part": "stem"},
+    ]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny() -> PartFPN:
+    model = load_model(find_weights("ovps-tiny")).model
+    assert isinstance(model, PartFPN)
+    return model
+
+
+def grown(tiny: PartFPN, **changes: tuple[str, ...]) -> PartFPN:
+    model = PartFPN(grown_config(tiny.config, VALVE, **changes)).eval().requires_grad_(False)
+    model.load_state_dict(grown_state(tiny, model.config))
+    return model
+
+
+def test_old_classes_answer_as_before_and_new_ones_share_the_background(tiny: PartFPN) -> None:
+    model = grown(tiny)
+    assert model.config.objects == (*tiny.config.objects, "valve")
+    assert model.config.object_parts[-2:] == (("valve", "wheel"), ("valve", "stem"))
+    pixels = torch.rand(1, 3, 64, 96, generator=torch.manual_seed(0)) * 2 - 1
+    names = zip(softmax_names(tiny.config), softmax_names(model.config), strict=True)
+    answers = zip(tiny.scores(pixels), model.scores(pixels), strict=True)
+    for (old, new), (before, after) in zip(names, answers, strict=True):
+        before, after = before.softmax(1), after.softmax(1)
+        kept = [1 + new.index(name) for name in old]
+        torch.testing.assert_close(after[:, kept], before[:, 1:], atol=1e-5, rtol=1e-4)
+        added = [0, *(1 + i for i, name in enumerate(new) if name not in old)]
+        torch.testing.assert_close(after[:, added].sum(1), before[:, 0], atol=1e-5, rtol=1e-4)
+        assert (after[:, added] - after[:, :1]).abs().max() < 1e-5, "equal shares at first"
+
+
+def test_a_model_is_cut_down_to_a_few_objects(tiny: PartFPN) -> None:
+    model = grown(tiny, keep=("mug", "knife"))
+    assert model.config.objects == ("knife", "mug", "valve")
+    assert set(model.config.parts) >= {"blade", "handle", "wheel", "stem"}
+    assert "bristles" not in model.config.parts
+    row = tiny.splits[0] + 1 + tiny.config.parts.index("blade")
+    new_row = model.splits[0] + 1 + model.config.parts.index("blade")
+    assert torch.equal(model.head.weight[new_row], tiny.head.weight[row])
+    with pytest.raises(ConfigError, match="cannot keep zeppelin: the model to start from knows"):
+        grown(tiny, keep=("zeppelin",))
+
+
+def test_synonyms_are_words_of_the_model(tiny: PartFPN) -> None:
+    config = grown_config(
+        tiny.config, VALVE, synonyms=(("valve", "stopcock"), ("wheel", "hand wheel"))
+    )
+    encoder = VocabularyEncoder(config.vocabulary, config.synonyms)
+    phrases = [
+        "valve wheel",
+        "stem of the valve",
+        "stopcock hand wheel",
+        "hand wheel of the stopcock",
+    ]
+    accepted, refused = encoder.read(parse_queries([*phrases, "mug handle", "stopcock"]))
+    assert not refused
+    read = [(query.read_as.object, query.read_as.part) for query in accepted]
+    wheel, stem = ("valve", "wheel"), ("valve", "stem")
+    assert read == [wheel, stem, wheel, wheel, ("mug", "handle"), ("valve", "")]
+    with pytest.raises(ConfigError, match="neither an object nor a part of this model"):
+        grown_config(tiny.config, VALVE, synonyms=(("zeppelin", "airship"),))
+
+
+def test_columns_compare_two_softmaxes() -> None:
+    old, new = class_columns(["mug", "knife"], ["knife", "valve"])
+    assert old.tolist() == [0, 0, 1] and new.tolist() == [0, 1, 0]
+
+
+def test_the_command_teaches_an_object_from_labelled_frames_alone(
+    frames: Path, tmp_path: Path
+) -> None:
+    arguments = [str(frames), "--from", "ovps-tiny", "--objects", "valve", "--out", str(tmp_path)]
+    changes = ["optim.minutes=0.05", "optim.batch=2", "optim.phases=[[1, 64, 4]]"]
+    words = ["--words", "valve=stopcock", "--val", str(frames)]
+    assert main([*arguments, *words, "--set", *changes]) == 0
+    card = (tmp_path / "valve" / "MODEL_CARD.md").read_text()
+    assert "valve wheel" in card and "final/mean IoU" in card
+    weights = tmp_path / "valve" / "model.safetensors"
+    config, start = read_info(weights).config, read_info(find_weights("ovps-tiny")).config
+    assert config.objects[-1] == "valve" and config.synonyms == (("valve", "stopcock"),)
+    assert (config.shift, config.size) == (start.shift, start.size), "calibrated as its start"
+    segmenter = PartSegmenter.from_pretrained(weights, backend="torch")
+    result = segmenter.segment(np.zeros((64, 64, 3), np.uint8), "stopcock wheel, mug handle")
+    assert not result.refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from", "ovps-tiny", "--objects", "pump"], "label no part of 'pump', but of: valve"),
+        (["--objects", "valve"], "change a trained model: give it with --from"),
+        (["--from", "ovps-tiny", "--words", "valve"], "expected NAME=WORD"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_line(
+    arguments: list[str], message: str, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    assert main(["objects", "--data", str(frames), "--out", str(tmp_path), *arguments]) == 1
+    assert message in capsys.readouterr().err

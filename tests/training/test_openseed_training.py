@@ -1,0 +1,266 @@
+"""An OpenSeeD learns objects, stuff and boxes from COCO files, and decodes masks from boxes afterwards."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers.toy_models import toy
+
+from ovps_core import ObjectSegmenter
+from ovps_core.datasets.coco_objects import CocoObjects
+from ovps_core.errors import ConfigError
+from ovps_core.losses.matching import HungarianMatcher, ObjectTargets
+from ovps_core.losses.openseed import OpenSeeDLoss, OpenSeeDLosses
+from ovps_core.models.interface import Preprocessing
+from ovps_core.models.openseed.corrections import Corrections
+from ovps_core.models.openseed.heads import Predictions
+from ovps_core.models.openseed.model import OpenSeeD
+from ovps_core.models.openseed.text import NameEncoder
+from training.families import load_recipe
+from training.openseed.data import ObjectCrops, collate
+from training.openseed.mask_assistance import with_assisting_masks
+from training.openseed.module import OpenSeeDTraining, Vocabulary
+from training.openseed.prompts import random_prompt
+from training.openseed.recipe import DataRecipe, LossRecipe, OpenSeeDRecipe, OptimRecipe
+from training.recipe import RECIPES
+from training.report import first_and_last, read_curves
+from training.train import main
+
+SIZE = 64
+
+
+def write_pictures(folder: Path, name: str = "train", *, boxes_only: bool = False) -> Path:
+    """Four pictures of a red mug and a blue knife before a grey wall, as a COCO file."""
+    generator = np.random.default_rng(0)
+    images, annotations = [], []
+    (folder / name).mkdir(parents=True)
+    for number in range(4):
+        picture = generator.integers(110, 140, (SIZE, SIZE, 3), dtype=np.uint8)
+        shapes = [
+            (1, 4 + 4 * number, 6, 20, 24, (30, 40, 220)),
+            (2, 8, 40 + 2 * number, 44, 8, (220, 60, 30)),
+        ]
+        if not boxes_only:
+            annotations.append(
+                {"image_id": number, "category_id": 3, "segmentation": [_corners(0, 0, SIZE, SIZE)]}
+            )
+        for category, x, y, width, height, colour in shapes:
+            picture[y : y + height, x : x + width] = colour
+            entry: dict[str, object] = {"bbox": [x, y, width, height]}
+            if not boxes_only:
+                entry["segmentation"] = [_corners(x, y, width, height)]
+            annotations.append({"image_id": number, "category_id": category, **entry})
+        cv2.imwrite(str(folder / name / f"{number}.png"), picture)
+        images.append({"id": number, "file_name": f"{number}.png", "width": SIZE, "height": SIZE})
+    for number, each in enumerate(annotations):
+        each["id"] = number
+    categories = [{"id": 1, "name": "mug"}, {"id": 2, "name": "knife"}]
+    categories.append({"id": 3, "name": "wall-other-merged", "isthing": 0})
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder / f"{name}.json"
+
+
+def _corners(x: int, y: int, width: int, height: int) -> list[int]:
+    return [x, y, x + width, y, x + width, y + height, x, y + height]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_few_pictures_are_learned_by_heart(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    data = write_pictures(tmp_path)
+    assert main(["openseed-overfit", "--data", str(data), "--output", str(tmp_path)]) == 0
+    run = tmp_path / "openseed-overfit"
+    curves = read_curves(run / "csv" / "metrics.csv")
+    assert curves["score/found"][1][-1] > 0.8
+    for name in ("loss/total", "loss/classes", "loss/masks"):
+        first, last = first_and_last(curves[name], 2)
+        assert last < first / 2, name
+
+    segmenter = ObjectSegmenter.from_pretrained(run / "model.safetensors")
+    picture = tmp_path / "train" / "0.png"
+    mug = np.zeros((SIZE, SIZE), bool)
+    mug[6:30, 4:24] = True
+    (best, *_) = segmenter.detect(picture, ["mug", "knife"]).of("mug")
+    assert _iou(best.full(SIZE, SIZE), mug) > 0.5
+    decoded = segmenter.decode_masks(picture, [(4, 6, 24, 30)], ["mug"]).objects
+    assert decoded and _iou(decoded[0].full(SIZE, SIZE), mug) > 0.5
+    (wall,) = segmenter.panoptic(picture, ["mug", "knife"], ["wall"]).of("wall")
+    assert not wall.is_thing and wall.area > SIZE * SIZE / 4
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / (a | b).sum())
+
+
+@pytest.mark.slow
+def test_a_step_sees_a_batch_of_masks_and_one_of_boxes_and_a_run_goes_on(tmp_path: Path) -> None:
+    files = [write_pictures(tmp_path), write_pictures(tmp_path, "boxes", boxes_only=True)]
+    arguments = ["openseed-overfit", "--data", *map(str, files), "--output", str(tmp_path)]
+    few = ["--set", "optim.batch=2", "optim.score_every=0"]
+    assert main([*arguments, *few, "optim.steps=2"]) == 0
+    assert main([*arguments, "--resume", *few, "optim.steps=3"]) == 0
+    last = torch.load(tmp_path / "openseed-overfit" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 3
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.7])
+def test_boxes_and_masks_of_a_crop_belong_to_its_pixels(scale: float, tmp_path: Path) -> None:
+    data = CocoObjects(write_pictures(tmp_path))
+    recipe = DataRecipe(size=SIZE, min_scale=scale, max_scale=scale, flip=0.5)
+    plain = Preprocessing((SIZE, SIZE), (0, 0, 0), (1, 1, 1))
+    crops = ObjectCrops(data, recipe, plain, augment=True)
+    torch.manual_seed(0)
+    for index in range(8):
+        pixels, targets = crops[index % 4]
+        assert targets.masks is not None and len(targets.masks) == len(targets.labels)
+        for label, box, mask in zip(
+            targets.labels, targets.boxes_cxcywh, targets.masks, strict=True
+        ):
+            if label == 0:
+                inside = cv2.erode(mask.numpy().astype(np.uint8), np.ones((3, 3))) > 0
+                assert (pixels[0][torch.from_numpy(inside)] > 0.6).all(), "mugs are red"
+            centre, side = box[:2] * SIZE, box[2:] * SIZE
+            rows, columns = mask.nonzero().T
+            assert columns.min() == pytest.approx((centre - side / 2)[0].item(), abs=1e-3)
+            assert rows.max() + 1 == pytest.approx((centre + side / 2)[1].item(), abs=1e-3)
+
+
+def test_a_mirror_swaps_left_and_right_names(tmp_path: Path) -> None:
+    file = write_pictures(tmp_path)
+    content = json.loads(file.read_text())
+    recipe = DataRecipe(size=SIZE, min_scale=1, max_scale=1, flip=1.0)
+    plain = Preprocessing((SIZE, SIZE), (0, 0, 0), (1, 1, 1))
+    for names, labels in (
+        (("left glove", "right glove"), [2, 1, 0]),
+        (("left glove", "knife"), [2, 0, 1]),  # not mirrored: there is no word for a right glove
+    ):
+        for category, name in zip(content["categories"], names, strict=False):
+            category["name"] = name
+        file.write_text(json.dumps(content))
+        crops = ObjectCrops(CocoObjects(file), recipe, plain, augment=True)
+        assert crops[0][1].labels.tolist() == labels
+
+
+def test_prompts_are_plain_words() -> None:
+    prompts = {random_prompt("floor-wood") for _ in range(20)}
+    assert len(prompts) > 1 and all("wood floor" in prompt for prompt in prompts)
+    assert "the wall." in {random_prompt("wall-other-merged").split(" ", 3)[-1] for _ in range(400)}
+    synonyms = {random_prompt("Cup/Mug, big") for _ in range(50)}
+    assert all("cup" in prompt or "mug big" in prompt for prompt in synonyms)
+
+
+def step_losses(corrections: Corrections) -> tuple[OpenSeeD, OpenSeeDLosses]:
+    """Losses of the toy on a picture with a mug and a wall, after a backward pass through the decoder."""
+    loaded = toy("openseed")
+    model = OpenSeeD(replace(loaded.info.config, corrections=corrections))
+    encoder = loaded.query_encoder.text_encoder
+    assert isinstance(encoder, NameEncoder)
+    vocabulary = Vocabulary(("mug", "knife", "wall"), num_things=2)
+    recipe = LossRecipe(num_points=64)
+    module = OpenSeeDTraining(model, encoder, [vocabulary], None, OptimRecipe(), recipe)
+    masks = torch.zeros(2, SIZE, SIZE)
+    masks[0, 8:30, 8:30] = masks[1, 40:] = 1
+    boxes = torch.tensor([[0.3, 0.3, 0.35, 0.35], [0.5, 0.8, 1.0, 0.4]])
+    targets = [ObjectTargets(torch.tensor([0, 2]), boxes, masks)]
+    losses = module.losses((torch.randn(1, 3, SIZE, SIZE), targets), vocabulary)
+    torch.stack([each.classes for each in losses.layers]).sum().backward()
+    return model, losses
+
+
+def test_corrections_change_what_they_name() -> None:
+    corrected, losses = step_losses(Corrections())
+    released, released_losses = step_losses(Corrections.released())
+    assert corrected.stuff_contents.grad is not None and released.stuff_contents.grad is None
+    cells = 8 * 8 + 4 * 4 + 2 * 2 + 1  # so many queries are selected from the picture
+    for (match,) in losses.matches:
+        assert match.queries[match.objects == 0] < cells, "the mug is a thing"
+        assert match.queries[match.objects == 1] >= cells, "the wall is stuff"
+    # 100 denoising slots and 3 names: the released mean over names times slots is 33 times the sum.
+    ratio = released_losses.denoising[0].classes / losses.denoising[0].classes
+    assert ratio.item() > 5
+
+
+@pytest.mark.parametrize(
+    "path", sorted(RECIPES.glob("openseed/*.yaml")), ids=lambda path: path.stem
+)
+def test_recipes_that_come_along_can_be_read(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert isinstance(recipe, OpenSeeDRecipe) and recipe.name == path.stem
+    assert recipe.corrections == Corrections()
+    with pytest.raises(ConfigError, match="multiple of 32"):
+        load_recipe(path, ["data.size=100"])
+
+
+def test_a_batch_without_objects_has_a_loss() -> None:
+    loaded = toy("openseed")
+    assert isinstance(loaded.model, OpenSeeD)
+    nothing = ObjectTargets(
+        torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4), torch.zeros(0, SIZE, SIZE)
+    )
+    pixels, targets = collate([(torch.randn(3, SIZE, SIZE), nothing)])
+    predictions = loaded.model.predict_layers(loaded.model.encode(pixels), torch.eye(32)[:3])
+    losses = OpenSeeDLoss(num_points=16)(predictions, targets, num_things=2)
+    assert losses.total.isfinite()
+    losses.total.backward()
+
+
+def twin_queries() -> Predictions:
+    """Two queries with one box and the same scores; the first shows the left half, the second the right."""
+    masks = torch.full((1, 2, 16, 16), -5.0)
+    masks[0, 0, :, :8] = masks[0, 1, :, 8:] = 5.0
+    return Predictions(torch.zeros(1, 2, 3), torch.full((1, 2, 4), 0.5), masks)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_assisting_masks_decide_the_matching_where_boxes_cannot(side: int) -> None:
+    target = ObjectTargets(torch.tensor([0]), torch.full((1, 4), 0.5))
+    half = torch.zeros(1, 32, 32, dtype=torch.bool)
+    half[..., 16 * side : 16 * (side + 1)] = True
+    matcher = HungarianMatcher(num_points=256)
+    (assisted,) = matcher(twin_queries(), [replace(target, assisting_masks=half)])
+    assert assisted.queries.tolist() == [side]
+    (labelled,) = matcher(twin_queries(), [replace(target, masks=half, assisting_masks=~half)])
+    assert labelled.queries.tolist() == [side], "labels count before what a model made"
+
+
+def test_mask_assistance_decodes_masks_for_boxes_and_they_are_in_no_loss() -> None:
+    loaded = toy("openseed")
+    model, encoder = loaded.model, loaded.query_encoder.text_encoder
+    assert isinstance(model, OpenSeeD) and isinstance(encoder, NameEncoder)
+    names = torch.nn.functional.normalize(torch.randn(3, 32), dim=-1)
+    boxes = torch.tensor([[0.3, 0.3, 0.35, 0.35], [0.5, 0.8, 1.0, 0.4]])
+    nothing = ObjectTargets(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4))
+    targets = [nothing, ObjectTargets(torch.tensor([0, 2]), boxes)]
+    pixels = torch.randn(2, 3, SIZE, SIZE)
+    features = model.encode(pixels)
+    empty, assisted = with_assisting_masks(model, features, names, targets)
+    decoded = model.decode_masks(model.encode(pixels[1:]), boxes[None], names[[0, 2]][None])[0]
+    assert empty is nothing and assisted.masks is None
+    assert assisted.assisting_masks is not None and not assisted.assisting_masks.requires_grad
+    assert (assisted.assisting_masks == (decoded > 0)).float().mean() > 0.99
+
+    vocabulary = Vocabulary(("mug", "knife", "wall"), num_things=2)
+    recipe = LossRecipe(num_points=64, mask_assistance=True)
+    module = OpenSeeDTraining(model, encoder, [vocabulary], None, OptimRecipe(), recipe)
+    losses = module.losses((pixels, targets), vocabulary)
+    assert all(layer.masks == 0 and layer.dice == 0 for layer in losses.layers)
+    losses.total.backward()
+
+
+def test_masks_that_a_model_made_are_learned_on_request_only(tmp_path: Path) -> None:
+    data = write_pictures(tmp_path)
+    content = json.loads(data.read_text())
+    content["annotations"][0]["pseudo_label"] = True
+    data.write_text(json.dumps(content))
+    arguments = ["openseed-overfit", "--data", str(data), "--output", str(tmp_path)]
+    assert main([*arguments, "--set", "optim.steps=1"]) == 1
+    allowed = ["--set", "optim.steps=1", "optim.score_every=0", "data.pseudo_labels=true"]
+    assert main([*arguments, *allowed]) == 0

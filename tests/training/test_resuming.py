@@ -1,0 +1,124 @@
+"""A run is resumed only with what it was started with, and nothing is overwritten before that is sure."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.mug_pictures import recipe_file
+
+from ovps_core.errors import CheckpointError, DatasetError
+from training.data import open_data
+from training.last_checkpoint import LastCheckpoint
+from training.recipe import DataRecipe
+from training.run_record import check_checkpoint
+from training.train import main
+
+
+@pytest.fixture
+def trained(mugs: Path, tmp_path: Path) -> tuple[Path, list[str]]:
+    """A finished run of three steps, and the arguments that made it."""
+    torch.set_num_threads(1)
+    recipe = recipe_file(tmp_path, optim={"steps": 3, "warmup": 1})
+    words = ["--data", str(mugs), "--output", str(tmp_path / "runs")]
+    assert main(["--config", str(recipe), *words]) == 0
+    return tmp_path / "runs" / "mugs", [str(recipe), *words]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.slow
+def test_a_finished_run_resumes_to_nothing(trained, capsys) -> None:
+    run, arguments = trained
+    before = contents(run)
+    assert main([*arguments, "--resume"]) == 0
+    assert "is finished: nothing is left to train" in capsys.readouterr().out
+    assert contents(run) == before
+    assert torch.load(run / "last.ckpt", weights_only=True)["global_step"] == 3
+    assert not list(run.glob("*.part"))
+
+
+@pytest.mark.slow
+def test_other_data_categories_or_numbers_are_refused_before_anything_is_written(
+    trained, mugs: Path, capsys
+) -> None:  # fmt: skip
+    run, arguments = trained
+    before = contents(run)
+    assert main([*arguments, "--resume", "--set", "optim.lr=0.1", "optim.steps=9"]) == 1
+    assert "optim.lr was 0.002 and is 0.1" in capsys.readouterr().err
+
+    content = json.loads(mugs.read_text())
+    content["categories"][1]["name"] = "belly"
+    mugs.write_text(json.dumps(content))
+    assert main([*arguments, "--resume", "--set", "optim.steps=9"]) == 1
+    message = capsys.readouterr().err
+    assert "the data were" in message and "the categories that it knows differ" in message
+    assert len(message.splitlines()) == 1
+    assert contents(run) == before
+
+
+@pytest.mark.slow
+def test_a_cut_checkpoint_is_one_line(trained, capsys) -> None:
+    run, arguments = trained
+    last = run / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:5000])
+    assert main([*arguments, "--resume"]) == 1
+    message = capsys.readouterr().err
+    assert "is cut or damaged" in message and len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"PK\3\4" + bytes(50)])
+def test_other_files_are_no_checkpoints(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is cut or damaged"):
+        check_checkpoint(path)
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(CheckpointError, match="is no checkpoint of a training run"):
+        check_checkpoint(path)
+
+
+def test_the_first_checkpoint_comes_after_a_minute(tmp_path: Path, monkeypatch) -> None:
+    now, written = [0.0], []
+    monkeypatch.setattr("training.last_checkpoint.time.monotonic", lambda: now[0])
+
+    class Strategy:
+        broadcast = staticmethod(bool)
+
+    class Trainer:
+        should_stop, max_steps, global_step, is_global_zero = False, 1000, 0, True
+        strategy = Strategy()
+        accumulate_grad_batches = 1
+
+        def save_checkpoint(self, path: Path) -> None:
+            path.write_bytes(b"")
+            written.append(now[0])
+
+    checkpoint, trainer = LastCheckpoint(tmp_path / "last.ckpt", timedelta(minutes=5)), Trainer()
+    checkpoint.on_train_start(trainer, None)
+    for second in range(0, 700, 10):
+        now[0] = float(second)
+        checkpoint.on_train_batch_end(trainer, None, None, None, 0)
+    assert written == [60, 360, 660]
+    trainer.global_step = 1000
+    checkpoint.on_train_batch_end(trainer, None, None, None, 0)
+    assert len(written) == 4 and [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_broken_labels_are_left_out_of_training_only_if_asked(mugs: Path, capsys) -> None:
+    content = json.loads(mugs.read_text())
+    content["annotations"][0]["segmentation"] = [[3, 3, 9, 9]]
+    mugs.write_text(json.dumps(content))
+    photo = mugs.parent / "train" / "mug3.png"
+    photo.write_bytes(photo.read_bytes()[:-400])
+    with pytest.raises(DatasetError, match=r"(?s)annotation 0 of mug0\.png.*skip_broken: true"):
+        open_data(DataRecipe(object="mug"), mugs)
+    data = open_data(DataRecipe(object="mug", skip_broken=True), mugs)
+    assert len(data.train) == 2
+    message = capsys.readouterr().err
+    assert "2 problems, 2 images left" in message and "mug3.png" in message

@@ -1,0 +1,117 @@
+"""Training data: flips keep left and right apart, shards stream what was packed, and one can look at it."""
+
+from __future__ import annotations
+
+import itertools
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers.mug_pictures import recipe_file
+from torchvision import tv_tensors
+
+pytest.importorskip("webdataset", reason="WebDataset is not installed (extra `train`)")
+from ovps_core.datasets.benchmark_reader import LabelledImage
+from ovps_core.errors import DatasetError, ImageError
+from ovps_core.language.vocabulary import Vocabulary
+from training.data import NamedFlip, open_data
+from training.data_command import main
+from training.recipe import DataRecipe
+from training.shards import Shards, ShardStream, pack
+from training.stream import Place
+from training.train import main as train
+
+
+def test_a_mirror_swaps_left_and_right_names() -> None:
+    parts = [("car", "left door"), ("car", "right door"), ("car", "hood"), ("car", "left mirror")]
+    labels = torch.tensor([[0, 1, 2, 3, -1]], dtype=torch.int32)
+    both = tv_tensors.Mask(torch.stack([labels, torch.zeros_like(labels)]))
+    image = tv_tensors.Image(torch.arange(5).repeat(3, 1, 1))
+    vocabulary = Vocabulary("cars", ("car",), tuple(parts))
+    flipped, mirrored = NamedFlip(1.0, vocabulary)(image, both)
+    assert flipped[0, 0].tolist() == [4, 3, 2, 1, 0]
+    # the right mirror has no name in this vocabulary, so its label is dropped
+    assert mirrored[0, 0].tolist() == [-1, -1, 2, 0, 1]
+    assert mirrored[1].tolist() == [[0, 0, 0, 0, 0]]
+
+    shoes = Vocabulary("shoes", (), (("left shoe", "sole"), ("right shoe", "sole")))
+    _, mirrored = NamedFlip(1.0, shoes)(
+        image, tv_tensors.Mask(torch.tensor([[[0, 1, -1]], [[0, 1, 1]]]))
+    )
+    assert mirrored.tolist() == [[[-1, 0, 1]], [[0, 0, 1]]]
+
+
+def test_shards_stream_what_was_packed(mugs: Path, tmp_path: Path) -> None:
+    data = open_data(DataRecipe(object="mug"), mugs)
+
+    def damaged() -> LabelledImage:
+        raise ImageError("mug9.png is cut")
+
+    counts = pack(
+        [*data.train, damaged], data.vocabulary, tmp_path / "shards", shard_megabytes=0.01
+    )
+    assert counts["pictures"] == 4 and counts["unreadable: mug9.png is cut"] == 1
+    shards = Shards.open(tmp_path / "shards")
+    assert shards.vocabulary.object_parts == data.vocabulary.object_parts
+    assert len(shards.files) == counts["shards"] >= 2
+    stream = ShardStream(shards, lambda sample: sample, Place(seed=1))
+    found = list(itertools.islice(stream, 4))
+    expected = {read().parts.tobytes(): read().image for read in data.train}
+    assert {sample.parts.tobytes() for sample in found} == set(expected)
+    for sample in found:
+        difference = np.abs(sample.image.astype(int) - expected[sample.parts.tobytes()])
+        assert difference.mean() < 12, "a JPEG of noise"
+    with pytest.raises(DatasetError, match="exists already"):
+        pack(data.train, data.vocabulary, tmp_path / "shards")
+
+
+def test_a_damaged_shard_is_skipped_and_named(
+    mugs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = open_data(DataRecipe(object="mug"), mugs)
+    pack(data.train, data.vocabulary, tmp_path / "shards", shard_megabytes=0.01)
+    shards = Shards.open(tmp_path / "shards")
+    first = Path(shards.files[0])
+    with tarfile.open(first) as tar:
+        lost = len({member.name.split(".")[0] for member in tar})
+    first.write_bytes(b"no tar file" * 400)
+    stream = ShardStream(shards, lambda sample: sample, Place())
+    found = list(itertools.islice(stream, 2 * (4 - lost)))
+    assert len(found) == 2 * (4 - lost) and stream.damaged["damaged"] >= 1
+    assert first.name in capsys.readouterr().err
+
+
+def test_two_processes_share_the_shards(mugs: Path, tmp_path: Path) -> None:
+    data = open_data(DataRecipe(object="mug"), mugs)
+    pack(data.train, data.vocabulary, tmp_path / "shards", shard_megabytes=0.001)
+    shards = Shards.open(tmp_path / "shards")
+    assert len(shards.files) == 4
+    seen = [
+        {
+            s.parts.tobytes()
+            for s in itertools.islice(iter(ShardStream(shards, lambda s: s, place)), 2)
+        }
+        for place in (Place(rank=0, world=2), Place(rank=1, world=2))
+    ]
+    assert not seen[0] & seen[1] and len(seen[0] | seen[1]) == 4
+
+
+def test_commands_show_and_pack_and_the_shards_are_trained_on(
+    mugs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.set_num_threads(1)
+    recipe = recipe_file(tmp_path, optim={"steps": 2, "warmup": 1, "batch": 2})
+    picture = tmp_path / "seen.png"
+    assert (
+        main(["show", str(recipe), "--data", str(mugs), "--out", str(picture), "--count", "4"]) == 0
+    )
+    assert cv2.imread(str(picture)) is not None
+    assert main(["pack", str(recipe), "--data", str(mugs), "--out", str(tmp_path / "shards")]) == 0
+    assert "data.format=shards" in capsys.readouterr().out
+    arguments = ["--data", str(tmp_path / "shards"), "--out", str(tmp_path)]
+    assert train([str(recipe), *arguments, "--set", "data.format=shards", "score_on=val"]) == 0
+    assert (tmp_path / "mugs" / "model.safetensors").is_file()
+    assert main(["pack", "ovps-tiny", "--data", str(mugs), "--out", str(tmp_path / "x")]) == 1

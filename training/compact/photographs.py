@@ -1,0 +1,264 @@
+"""Labelled photographs as training crops, and their objects pasted into other pictures.
+
+A photograph's labels are partial. Pixels without a label show something unknown, but not the categories of
+which every instance is labelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ovps_core.datasets.coco_categories import ObjectPart
+from ovps_core.datasets.coco_check import FolderImage
+from ovps_core.datasets.coco_folder import CocoFolder
+from ovps_core.language.mirrored_names import mirrored_rows
+from ovps_core.synthetic.backdrops import IGNORED
+from training.compact.augment import (
+    Picture,
+    crop,
+    mirrors,
+    new_generator,
+    random_similarity,
+    spoil,
+)
+
+UNCERTAIN = 254
+"""Pixel value beside a label, where an outline drawn by hand may be wrong: no loss."""
+
+_MAX_SIDE = 640
+_OUTLINE = 4
+"""Accuracy of outlines drawn by hand, pixels."""
+
+Sample = tuple[Tensor, Tensor, Tensor]
+"""RGB uint8 [3, S, S], object-part ids int64 [S, S], and bool [256]: ids that no unlabelled pixel shows."""
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One labelled photograph in memory; what is labelled "background" has the id 0.
+
+    Attributes:
+        rgb: uint8 [H, W, 3].
+        ids: object-part ids uint8 [H, W]; IGNORED without a label, UNCERTAIN beside one.
+        absent: bool [256], ids that no unlabelled pixel shows.
+        cutouts: mask uint8 [H, W] of each whole object that the picture's edge does not cut.
+        mirrored_ids: see :func:`mirrored_ids`.
+    """
+
+    rgb: Picture
+    ids: Picture
+    absent: NDArray[np.bool_]
+    cutouts: tuple[Picture, ...]
+    mirrored_ids: Picture
+
+
+def mirrored_ids(object_parts: Sequence[tuple[str, str]]) -> Picture:
+    """The id that each one becomes in a mirrored picture, uint8 [256]: a left part becomes the right one.
+
+    A part whose counterpart has no id becomes UNCERTAIN.
+
+    Args:
+        object_parts: (object, part) of the id i + 1.
+    """
+    ids = np.arange(256, dtype=np.uint8)
+    for row, counterpart in enumerate(mirrored_rows(object_parts)):
+        ids[row + 1] = UNCERTAIN if counterpart is None else counterpart + 1
+    return ids
+
+
+def read_photographs(
+    folder: Path, object_parts: Sequence[tuple[str, str]], *, pseudo_labels: bool = False
+) -> list[Photograph]:
+    """Read all photographs of a folder, at most 640 pixels wide or high.
+
+    Args:
+        folder: of the photographs, with ``annotations.json``.
+        object_parts: (object, part) of the id i + 1; others stay unlabelled.
+        pseudo_labels: read annotations that a model made, too.
+
+    Raises:
+        DatasetError: the folder or a file in it cannot be read.
+    """
+    source = CocoFolder(folder, pseudo_labels=pseudo_labels)
+    id_of = {ObjectPart(*object_part): i + 1 for i, object_part in enumerate(object_parts)}
+    mirrored = mirrored_ids(object_parts)
+    return [_read(source, image, id_of, mirrored) for image in source.images]
+
+
+def _read(
+    source: CocoFolder, image: FolderImage, id_of: dict[ObjectPart, int], mirrored: Picture
+) -> Photograph:
+    rgb = source.read(image)
+    height, width = rgb.shape[:2]
+    ids = np.full((height, width), IGNORED, np.uint8)
+    ids[source.background(image, height, width)] = 0
+    labelled = np.zeros((height, width), np.uint8)
+    objects: dict[object, NDArray[np.bool_]] = {}
+    for instance, category, mask in source.instances(image, height, width):
+        ids[mask] = id_of.get(category, UNCERTAIN)
+        labelled |= mask.view(np.uint8)
+        key = (category.object, str(instance))
+        objects[key] = objects[key] | mask if key in objects else mask
+    scale = min(1.0, _MAX_SIDE / max(height, width))
+    kernel = np.ones((2 * _OUTLINE + 1,) * 2, np.uint8)
+    beside = (cv2.dilate(labelled, kernel) > 0) & (ids == IGNORED)
+    ids[beside] = UNCERTAIN
+    absent = np.zeros(256, bool)
+    for category in source.exhaustive(image):
+        if category in id_of:
+            absent[id_of[category]] = True
+    size = round(width * scale), round(height * scale)
+
+    def shrink(array: Picture, how: int) -> Picture:
+        return (
+            array
+            if scale == 1
+            else np.asarray(cv2.resize(array, size, interpolation=how), np.uint8)
+        )
+
+    cutouts = [shrink(m.view(np.uint8), cv2.INTER_NEAREST) for m in objects.values() if _whole(m)]
+    return Photograph(
+        shrink(rgb, cv2.INTER_AREA),
+        shrink(ids, cv2.INTER_NEAREST),
+        absent,
+        tuple(cutouts),
+        mirrored,
+    )
+
+
+def _whole(mask: NDArray[np.bool_]) -> bool:
+    """True if the picture's edge does not cut the object, and it is neither tiny nor the whole picture."""
+    edge = np.concatenate(
+        [mask[:2].ravel(), mask[-2:].ravel(), mask[:, :2].ravel(), mask[:, -2:].ravel()]
+    )
+    return not edge.any() and 400 < int(mask.sum()) < 0.4 * mask.size
+
+
+class PhotographCrops(Dataset[Sample]):
+    """Random crops of labelled photographs, most of them around a label.
+
+    Args:
+        photographs: in memory.
+        size: side S of the crops, pixels.
+    """
+
+    def __init__(self, photographs: Sequence[Photograph], size: int) -> None:
+        self.photographs = photographs
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    def __getitem__(self, index: int) -> Sample:
+        """A new random crop at each call."""
+        photograph, rng = self.photographs[index], new_generator()
+        height, width = photograph.ids.shape
+        zoom = float(np.exp(rng.uniform(np.log(0.75), np.log(2.4))))
+        centre = (
+            width / 2 + rng.uniform(-0.1, 0.1) * width,
+            height / 2 + rng.uniform(-0.1, 0.1) * height,
+        )
+        if zoom > 1.2 and rng.random() < 0.8:
+            ids = photograph.ids
+            rows, columns = np.nonzero(ids[::4, ::4] < UNCERTAIN)
+            if len(rows):
+                pick = int(rng.integers(len(rows)))
+                shift = rng.uniform(-0.25, 0.25, 2) * width / zoom
+                centre = 4 * float(columns[pick]) + shift[0], 4 * float(rows[pick]) + shift[1]
+        matrix = random_similarity(centre, zoom * self.size / max(height, width), self.size, rng)
+        rgb, ids = _crop(photograph, matrix, self.size)
+        absent = photograph.absent
+        if mirrors(matrix):
+            absent = absent[photograph.mirrored_ids]
+        return as_sample(spoil(rgb, rng), ids, absent)
+
+
+class PastedObjects(Dataset[Sample]):
+    """Objects of photographs, cut out and pasted onto pictures whose content is known.
+
+    Cut-and-paste after Dwibedi et al. (ICCV 2017): it shows an object before many backgrounds, all of them
+    labelled.
+
+    Args:
+        photographs: in memory.
+        size: side S of the crops, pixels.
+        background: gives RGB uint8 [S, S, 3] and object-part ids uint8 [S, S] of a picture to paste onto.
+    """
+
+    def __init__(
+        self,
+        photographs: Sequence[Photograph],
+        size: int,
+        background: Callable[[int, np.random.Generator], tuple[Picture, Picture]],
+    ) -> None:
+        self.size = size
+        self.background = background
+        self.cutouts = [(p, mask) for p in photographs for mask in p.cutouts]
+
+    def __len__(self) -> int:
+        return len(self.cutouts)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The object of this index and up to three more, on a random picture."""
+        rng = new_generator()
+        rgb, ids = self.background(self.size, rng)
+        others = rng.integers(len(self.cutouts), size=int(rng.integers(0, 4)))
+        for which in (*others, index):
+            rgb, ids = self._paste(rgb, ids, *self.cutouts[int(which)], rng)
+        return as_sample(spoil(rgb, rng), ids, np.zeros(256, bool))
+
+    def _paste(
+        self,
+        rgb: Picture,
+        ids: Picture,
+        photograph: Photograph,
+        mask: Picture,
+        rng: np.random.Generator,
+    ) -> tuple[Picture, Picture]:
+        left, top, width, height = cv2.boundingRect(mask)
+        target = float(np.exp(rng.uniform(np.log(0.15), np.log(0.95)))) * self.size
+        offset = rng.uniform(-0.35, 0.35, 2) * self.size
+        matrix = random_similarity(
+            (left + width / 2, top + height / 2), target / max(width, height), self.size, rng
+        )
+        matrix[:, 2] += offset
+        picture, labels = _crop(photograph, matrix, self.size)
+        _, warped = crop(
+            mask[..., None].repeat(3, 2), mask, matrix, self.size, unknown_outside=True
+        )
+        inside = warped == 1
+        alpha = np.asarray(
+            cv2.GaussianBlur(inside.astype(np.float32), (0, 0), rng.uniform(0.5, 1.0))
+        )
+        gain = rng.uniform(0.7, 1.25) * rng.uniform(0.92, 1.08, 3)
+        picture = np.clip(picture * gain, 0, 255)
+        mixed = rgb * (1 - alpha[..., None]) + picture * alpha[..., None]
+        return mixed.astype(np.uint8), np.where(inside, labels, ids).astype(np.uint8)
+
+
+def _crop(
+    photograph: Photograph, matrix: NDArray[np.float64], size: int
+) -> tuple[Picture, Picture]:
+    return crop(
+        photograph.rgb,
+        photograph.ids,
+        matrix,
+        size,
+        unknown_outside=True,
+        mirrored_ids=photograph.mirrored_ids,
+    )
+
+
+def as_sample(rgb: Picture, ids: Picture, absent: NDArray[np.bool_]) -> Sample:
+    """Arrays of one crop as tensors."""
+    picture = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)
+    return picture, torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(absent)

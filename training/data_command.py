@@ -1,0 +1,123 @@
+"""``ovps data show | pack``: look at what a network sees, and pack a corpus into shards.
+
+As a module: ``python -m training.data_command show RECIPE --data PATH``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tabulate import tabulate
+
+from ovps_core.errors import OvpsError, UsageError
+from ovps_core.structures.requirements import require_packages
+from training import PACKAGES
+
+if TYPE_CHECKING:
+    from training.run import Shown
+
+_COLUMNS = 6
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = actions.add_parser("show", help="draw training pictures as the network sees them")
+    _add_recipe(show)
+    show.add_argument("--out", type=Path, default=Path("data.png"), help="the PNG to write")
+    show.add_argument("--count", type=int, default=12, help="number of pictures")
+    packing = actions.add_parser("pack", help="write the pictures of a recipe into tar shards")
+    _add_recipe(packing)
+    packing.add_argument("--out", type=Path, required=True, help="the folder to make")
+    packing.add_argument(
+        "--shard-megabytes", type=float, default=256.0, help="size at which a new shard begins"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show or pack.
+
+    Raises:
+        OvpsError: the recipe or the data cannot be used, or a file cannot be written.
+    """
+    require_packages(*PACKAGES, extra="train")
+    import lightning as L
+
+    from training.data import open_data
+    from training.families import FAMILIES, load_recipe
+    from training.partclipseg.recipe import PartCLIPSegRecipe
+    from training.run import DataSources
+    from training.shards import pack
+
+    recipe = load_recipe(args.recipe, args.set)
+    sources = DataSources(tuple(args.data))
+    if args.action == "show":
+        L.seed_everything(recipe.seed, workers=True, verbose=False)
+        shown = FAMILIES[recipe.family].prepare(recipe, sources).shown()
+        draw(islice(shown, args.count), args.out)
+        print(f"{args.out}: pictures as the network sees them, and their labels")
+        return 0
+    if not isinstance(recipe, PartCLIPSegRecipe):
+        raise UsageError(
+            "only data of the type partclipseg can be packed; rendered scenes are in shards already"
+        )
+    data = open_data(recipe.data, sources.single())
+    counts = pack(data.train, data.vocabulary, args.out, shard_megabytes=args.shard_megabytes)
+    print(tabulate(counts.items(), headers=(str(args.out), "")))
+    print(f"train on it with --data {args.out} --set data.format=shards")
+    return 0
+
+
+def draw(shown: Iterator[Shown], path: Path) -> None:
+    """Draw pictures above their labels, each label in a colour of its own."""
+    from matplotlib.figure import Figure
+
+    pictures = list(shown)
+    rows = -(-len(pictures) // _COLUMNS)
+    figure = Figure(figsize=(2 * _COLUMNS, 4 * rows))
+    axes = np.atleast_2d(figure.subplots(2 * rows, _COLUMNS, squeeze=False))
+    for axis in axes.ravel():
+        axis.axis("off")
+    for number, each in enumerate(pictures):
+        row, column = 2 * (number // _COLUMNS), number % _COLUMNS
+        axes[row, column].imshow(each.rgb)
+        labels = np.ma.masked_where(each.labels < 0, each.labels % 20)
+        axes[row + 1, column].imshow(each.rgb, alpha=0.35)
+        axes[row + 1, column].imshow(labels, cmap="tab20", vmin=0, vmax=19, interpolation="nearest")
+    figure.tight_layout(pad=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90)
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", help="a YAML file, or the name of a recipe of `ovps train`")
+    parser.add_argument("--data", type=Path, nargs="+", default=[], help="as for `ovps train`")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="as for `ovps train`",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; an error that a person can act on is one line on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m training.data_command", description=__doc__)
+    add_arguments(parser)
+    try:
+        return run(parser.parse_args(arguments))
+    except OvpsError as error:
+        print(f"data: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,81 @@
+"""Model card of a training run: what the model knows, what it was trained on, and how well it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tabulate import tabulate
+
+from ovps_core.checkpoints.file import ModelFile
+from ovps_core.datasets.coco_folder import CocoFolder
+from ovps_core.evaluation.folder import evaluate_folder
+from ovps_core.segmenter import PartSegmenter
+from ovps_core.structures.whole_files import write_whole
+from training.best_weights import BEST
+from training.recipe import Recipe
+from training.run_record import RECIPE, RunRecord
+
+CARD = "MODEL_CARD.md"
+_FINAL = {
+    "mean_iou": "final/mean IoU",
+    "cumulative_iou": "final/cumulative IoU",
+    "precision_50": "final/P@50",
+    "false_alarm_rate": "final/false alarms",
+}
+
+
+def final_scores(weights: Path, folder: Path) -> dict[str, float]:
+    """Scores of a weights file on labelled pictures, as ``ovps evaluate folder`` gives them.
+
+    Raises:
+        DatasetError: the folder cannot be read, or has nothing to score.
+        QueryError: the model refuses every category.
+    """
+    segmenter = PartSegmenter.from_pretrained(weights, backend="torch")
+    metrics = vars(evaluate_folder(CocoFolder(folder), segmenter).queries.metrics())
+    return {text: float(metrics[name]) for name, text in _FINAL.items()}
+
+
+def write_card(
+    path: Path,
+    weights: Path,
+    recipe: Recipe,
+    record: RunRecord,
+    scores: Mapping[str, float],
+    best: tuple[float, int] | None,
+) -> None:
+    """Write the card of a finished run.
+
+    Args:
+        path: the file.
+        weights: the weights file.
+        recipe: of the run.
+        record: digests of the data.
+        scores: of the last weights, by name.
+        best: the best score and its step; None without validation images.
+    """
+    model = ModelFile(weights)
+    info, vocabulary = model.info, model.spec.vocabulary
+    lines = [
+        f"# {info.name}",
+        "",
+        f"A model of the family `{info.model}`, licence: {info.licence}.",
+    ]
+    lines += ["", "```", f'ovps segment PICTURE "PHRASE" --model {weights.name}', "```", ""]
+    if vocabulary is not None:
+        lines += [
+            f"It knows {len(vocabulary.objects)} objects: {', '.join(vocabulary.objects)}.",
+            "",
+        ]
+    trained = ", ".join(f"{name} {part}".strip() for name, part in model.spec.trained_object_parts)
+    lines += [f"Trained parts: {trained}.", "", "## Training", ""]
+    facts = [("recipe", f"`{recipe.name}`, every number in `{RECIPE}`"), ("seed", recipe.seed)]
+    facts += [("data", f"{name}: sha256 {digest[:16]}") for name, digest in record.data.items()]
+    facts += [("weights", f"sha256 {info.digest[:16]}")]
+    lines += [tabulate(facts, headers=("", "value"), tablefmt="github"), "", "## Scores", ""]
+    rows = [(name, f"{value:.4f}") for name, value in scores.items()]
+    lines += [tabulate(rows, headers=("score", "value"), tablefmt="github") if rows else "None."]
+    if best:
+        lines += ["", f"Best: {best[0]:.4f} after step {best[1]}, in `{BEST}`."]
+    write_whole(path, "\n".join([*lines, ""]))

@@ -1,0 +1,203 @@
+"""Lightning module of OpenSeeD: the paper's losses, optimiser, schedule, and a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torchvision.ops import box_iou
+
+from ovps_core.losses.matching import ObjectTargets
+from ovps_core.losses.openseed import OpenSeeDLoss, OpenSeeDLosses, Terms
+from ovps_core.models.layers.boxes import corners
+from ovps_core.models.objects import ObjectPredictions
+from ovps_core.models.openseed.denoising import denoising_queries
+from ovps_core.models.openseed.model import OpenSeeD
+from ovps_core.models.openseed.text import NameEncoder
+from training.openseed.data import Batch
+from training.openseed.mask_assistance import with_assisting_masks
+from training.openseed.prompts import random_prompts
+from training.openseed.recipe import LossRecipe, OptimRecipe
+
+_FOUND = 0.5  # lowest score and lowest IoU of an object that counts as found
+_TOWERS = ("backbone.", "text.")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Names of a data file.
+
+    Attributes:
+        names: things, then stuff.
+        num_things: number of things.
+    """
+
+    names: tuple[str, ...]
+    num_things: int
+
+
+class OpenSeeDTraining(L.LightningModule):
+    """One batch of each data file through the network, losses summed.
+
+    Args:
+        model: the network.
+        text_encoder: its text encoder, trained with it.
+        vocabularies: names of each data file.
+        scored: names of the file to score on; None for no scores.
+        optim: optimiser and schedule.
+        losses: the loss.
+    """
+
+    def __init__(
+        self,
+        model: OpenSeeD,
+        text_encoder: NameEncoder,
+        vocabularies: Sequence[Vocabulary],
+        scored: Vocabulary | None,
+        optim: OptimRecipe,
+        losses: LossRecipe,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.text_encoder = text_encoder
+        self.vocabularies = tuple(vocabularies)
+        self.scored = scored
+        self.optim = optim
+        self.denoising = losses.denoising
+        self.mask_assistance = losses.mask_assistance
+        self.criterion = OpenSeeDLoss(losses.weights, losses.num_points, model.config.corrections)
+        self._found = [0, 0]
+        self._scored_names = torch.zeros(0, model.config.text_dim)
+
+    def losses(self, batch: Batch, vocabulary: Vocabulary) -> OpenSeeDLosses:
+        """Losses of a batch of one data file, with a random prompt for each name."""
+        pixels, targets = batch
+        names = self.text_encoder.encode_prompts(random_prompts(vocabulary.names))
+        denoising = None
+        if self.denoising:
+            denoising = denoising_queries(
+                [target.labels for target in targets], [target.boxes_cxcywh for target in targets]
+            )
+        features = self.model.encode(pixels)
+        if self.mask_assistance:
+            targets = with_assisting_masks(self.model, features, names, targets)
+        predictions = self.model.predict_layers(features, names, denoising)
+        with torch.autocast(pixels.device.type, enabled=False):
+            return self.criterion(
+                predictions,
+                targets,
+                num_things=vocabulary.num_things,
+                denoising=denoising,
+            )
+
+    def training_step(self, batch: Sequence[Batch], batch_idx: int) -> Tensor:
+        """Return the sum of the total losses of all data files, and log the terms of the last layer."""
+        totals, terms = [], []
+        for each, vocabulary in zip(batch, self.vocabularies, strict=True):
+            losses = self.losses(each, vocabulary)
+            totals.append(losses.total)
+            terms.append(losses.layers[-1])
+        total = torch.stack(totals).sum()
+        self.log("loss/total", total.detach(), prog_bar=True, batch_size=self.optim.batch)
+        for field in fields(Terms):
+            value = torch.stack([getattr(each, field.name) for each in terms]).sum()
+            self.log(f"loss/{field.name}", value.detach(), batch_size=self.optim.batch)
+        return total
+
+    @torch.no_grad()
+    def on_validation_epoch_start(self) -> None:
+        """Embed the names as inference does, and set the counts to zero."""
+        self._found = [0, 0]
+        if self.scored is not None:
+            self._scored_names = self.text_encoder.encode(self.scored.names)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count the objects that are found: right name, score and IoU of at least 0.5."""
+        pixels, targets = batch
+        predictions = self.model.detect(self.model.encode(pixels), self._scored_names)
+        for index, target in enumerate(targets):
+            found = objects_found(predictions, index, target, (pixels.shape[-2], pixels.shape[-1]))
+            self._found[0] += int(found.sum())
+            self._found[1] += len(found)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the share of the objects that are found."""
+        counts = torch.tensor(self._found, device=self.device)
+        gathered = self.all_gather(counts)
+        assert isinstance(gathered, Tensor)
+        found, total = gathered.reshape(-1, 2).sum(0).tolist()
+        self.log("score/found", found / max(total, 1), prog_bar=True)
+
+    def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]
+        """AdamW with the paper's groups; a linear warm-up, then two steps down."""
+        optim = self.optim
+        optimizer = torch.optim.AdamW(self.parameter_groups())
+
+        def factor(step: int) -> float:
+            warmup = min(1.0, (step + 1) / optim.warmup) if optim.warmup else 1.0
+            passed = sum(step >= share * optim.steps for share in optim.milestones)
+            return float(warmup * 0.1**passed)
+
+        schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """Towers learn more slowly; norms, embeddings and position tables do not decay."""
+        exempt = {
+            id(parameter)
+            for module in self.modules()
+            if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.Embedding)
+            for parameter in module.parameters(recurse=False)
+        }
+        named = list(self.model.named_parameters())
+        named += [(f"text.{name}", p) for name, p in self.text_encoder.named_parameters()]
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in named:
+            tables = ("positional_embedding", "position_bias_table", "stuff_contents")
+            still = id(parameter) in exempt or name.endswith((*tables, "stuff_anchors"))
+            groups.setdefault((name.startswith(_TOWERS), still), []).append(parameter)
+        optim = self.optim
+        return [
+            {
+                "params": parameters,
+                "lr": optim.lr * (optim.tower_lr_factor if tower else 1.0),
+                "weight_decay": 0.0 if still else optim.weight_decay,
+            }
+            for (tower, still), parameters in groups.items()
+        ]
+
+
+def objects_found(
+    predictions: ObjectPredictions, index: int, target: ObjectTargets, size: tuple[int, int]
+) -> Tensor:
+    """Mark the objects of an image that have a query with their name, an IoU and a score of 0.5, bool [n].
+
+    The IoU is that of masks, or of boxes where the data have no masks.
+
+    Args:
+        predictions: of a batch.
+        index: the image in the batch.
+        target: its objects.
+        size: of the pixels.
+    """
+    found = torch.zeros(len(target.labels), dtype=torch.bool)
+    for row, label in enumerate(target.labels.tolist()):
+        queries = (predictions.scores[index, :, label] >= _FOUND).nonzero()[:, 0]
+        if not len(queries):
+            continue
+        if target.masks is None:
+            boxes = corners(predictions.boxes_cxcywh[index, queries])
+            iou = box_iou(boxes, corners(target.boxes_cxcywh[row : row + 1]))[:, 0]
+        else:
+            logits = predictions.mask_logits[index, queries]
+            masks = F.interpolate(logits[None], size=size, mode="bilinear")[0] > 0
+            truth = target.masks[row].bool()
+            both, either = (masks & truth).sum((1, 2)), (masks | truth).sum((1, 2))
+            iou = both / either.clamp(min=1)
+        found[row] = bool((iou >= _FOUND).any())
+    return found

@@ -1,0 +1,92 @@
+"""A training run of OpenSeeD, from its recipe and COCO files."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ovps_core.checkpoints import CheckpointInfo
+from ovps_core.checkpoints.file import full_state
+from ovps_core.datasets.coco_objects import CocoObjects
+from ovps_core.errors import UsageError
+from ovps_core.models.interface import QueryEncoder
+from ovps_core.models.openseed.text import NameEncoder
+from training.openseed.data import ObjectCropsModule
+from training.openseed.module import OpenSeeDTraining, Vocabulary
+from training.openseed.network import build_network
+from training.openseed.recipe import OpenSeeDRecipe
+from training.run import DataSources, TrainingRun, settings_by_steps
+
+
+def prepare(recipe: OpenSeeDRecipe, sources: DataSources) -> OpenSeeDRun:
+    """Open the data and build the network.
+
+    Raises:
+        DatasetError: annotations or images are missing or malformed.
+        CheckpointError: the weights to start from are missing or of another model.
+        UsageError: no data are given.
+    """
+    if not sources.train:
+        raise UsageError("give the COCO files to learn from: --data FILE.json [FILE.json ...]")
+    optim = recipe.optim
+    model, query_encoder = build_network(recipe.model, recipe.corrections)
+    images = ObjectCropsModule(
+        sources.train,
+        sources.val,
+        recipe.data,
+        model.spec.preprocessing,
+        batch=optim.batch,
+        seed=optim.seed,
+        score_on_train=recipe.score_on == "train",
+    )
+    text_encoder = query_encoder.text_encoder
+    assert isinstance(text_encoder, NameEncoder)
+    module = OpenSeeDTraining(
+        model,
+        text_encoder,
+        [_vocabulary(source) for source in images.sources],
+        _vocabulary(images.scored) if images.scored else None,
+        optim,
+        recipe.losses,
+    )
+    return OpenSeeDRun(recipe, module, query_encoder, images)
+
+
+def _vocabulary(source: CocoObjects) -> Vocabulary:
+    return Vocabulary(source.names, len(source.things))
+
+
+class OpenSeeDRun(TrainingRun):
+    """Network, photographs and trainer settings of one run.
+
+    Args:
+        recipe: every number.
+        module: the network with its losses.
+        query_encoder: owner of the text encoder that is trained with the network.
+        images: the photographs.
+    """
+
+    def __init__(
+        self,
+        recipe: OpenSeeDRecipe,
+        module: OpenSeeDTraining,
+        query_encoder: QueryEncoder,
+        images: ObjectCropsModule,
+    ) -> None:
+        super().__init__(
+            module,
+            images,
+            settings_by_steps(
+                recipe.optim
+            ),  # a batch without objects trains neither boxes nor masks
+            scored_on=("val" if recipe.score_on == "val" else "train") if images.scored else "",
+            curves=("loss/total", "loss/classes", "loss/masks", "score/found"),
+        )
+        self.name = recipe.name
+        self.training = module
+        self.query_encoder = query_encoder
+
+    def result(self) -> tuple[dict[str, Tensor], CheckpointInfo]:
+        """Tensors of the network and its text encoder, and the header of their weights file."""
+        model = self.training.model
+        info = CheckpointInfo(self.name, "openseed", model.config, source="training")
+        return full_state(model, self.query_encoder), info

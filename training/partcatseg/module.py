@@ -1,0 +1,181 @@
+"""Lightning modules of PartCATSeg and CAT-Seg: losses, optimiser and schedule of the paper."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from ovps_core.language.vocabulary import Vocabulary
+from ovps_core.losses.labels import PartTargets
+from ovps_core.losses.partcatseg import Losses, PartCATSegLoss, catseg_loss
+from ovps_core.models.catseg.model import CATSeg
+from ovps_core.models.catseg.text import PromptBankEncoder, possessive
+from ovps_core.models.interface import PartLogits
+from ovps_core.models.partcatseg.model import PartCATSeg
+from training.part_training import Batch, PartTraining
+from training.partcatseg.recipe import OptimRecipe
+
+_TOWERS = ("backbone.", "text.")
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.Embedding)
+
+
+@dataclass(frozen=True)
+class TotalLoss:
+    """The only loss of CAT-Seg."""
+
+    total: Tensor
+
+
+class CATSegTraining(PartTraining):
+    """Names and image through the network, losses on its maps.
+
+    Frozen texts are encoded once; a text tower that is trained encodes them in each step.
+
+    Args:
+        model: the network; parameters that are not trained are frozen here.
+        text_encoder: its text encoder.
+        vocabulary: the names to train on; the labels of a batch are positions in it.
+        optim: optimiser and schedule.
+        train_towers: also train CLIP's towers.
+        val_vocabulary: see :class:`PartTraining`.
+    """
+
+    model: CATSeg
+
+    def __init__(
+        self,
+        model: CATSeg,
+        text_encoder: PromptBankEncoder,
+        vocabulary: Vocabulary,
+        optim: OptimRecipe,
+        *,
+        train_towers: bool = False,
+        val_vocabulary: Vocabulary | None = None,
+    ) -> None:
+        super().__init__(vocabulary, val_vocabulary)
+        self.model = model
+        self.text_encoder = text_encoder
+        self.optim = optim
+        self.train_towers = train_towers
+        for name, parameter in self.named_network_parameters():
+            parameter.requires_grad_(train_towers or not name.startswith(_TOWERS))
+        self._banks: dict[str, Tensor] = {}
+
+    def named_network_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """Parameters of the network and its text encoder under the names of a weights file."""
+        text = [(f"text.{name}", p) for name, p in self.text_encoder.named_parameters()]
+        return [*self.model.named_parameters(), *text]
+
+    def banks(self, texts: list[str]) -> Tensor:
+        """Text banks float [N, M * D] of N names."""
+        if self.train_towers:
+            return self.text_encoder.encode(texts)
+        missing = [text for text in texts if text not in self._banks]
+        if missing:
+            with torch.no_grad():
+                self._banks |= zip(missing, self.text_encoder.encode(missing), strict=True)
+        return torch.stack([self._banks[text] for text in texts]).to(self.device)
+
+    def names(self, *, scoring: bool) -> Vocabulary:
+        """The vocabulary to score on, or that to train on."""
+        return self.val_vocabulary if scoring else self.vocabulary
+
+    def losses(self, batch: Batch, *, scoring: bool = False) -> tuple[Any, PartLogits]:
+        """See :meth:`PartTraining.losses`."""
+        pixels, object_parts, objects = batch
+        conditions = self.model.conditions(self.banks(_phrases(self.names(scoring=scoring))))
+        logits = self.model.decode(self.model.encode(pixels), conditions)
+        with torch.autocast(pixels.device.type, enabled=False):  # sums over maps need precision
+            total = catseg_loss(logits, PartTargets(object_parts, objects))
+        return TotalLoss(total), PartLogits(logits.names[:, :0], logits.names)
+
+    def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]
+        """AdamW with the paper's groups; a linear warm-up, then half a cosine."""
+        optim = self.optim
+        optimizer = torch.optim.AdamW(self.parameter_groups(), lr=optim.lr)
+
+        def factor(step: int) -> float:
+            warmup = min(1.0, (step + 1) / optim.warmup) if optim.warmup else 1.0
+            return warmup * 0.5 * (1 + math.cos(math.pi * min(1.0, step / optim.steps)))
+
+        schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameter groups of AdamW: the guidance model learns slowly, normalisations do not decay."""
+        undecayed = {
+            id(parameter)
+            for module in self.modules()
+            if isinstance(module, _NORMS)
+            for parameter in module.parameters(recurse=False)
+        }
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in self.named_network_parameters():
+            if parameter.requires_grad:
+                slow = name.startswith("guidance.")
+                lr = self.optim.lr * (self.optim.guidance_lr_factor if slow else 1.0)
+                decay = 0.0 if id(parameter) in undecayed else self.optim.weight_decay
+                groups.setdefault((lr, decay), []).append(parameter)
+        return [
+            {"params": parameters, "lr": lr, "weight_decay": decay}
+            for (lr, decay), parameters in groups.items()
+        ]
+
+
+class PartCATSegTraining(CATSegTraining):
+    """:class:`CATSegTraining` for both branches.
+
+    Args:
+        criterion: the losses and their weights.
+    """
+
+    model: PartCATSeg
+    in_bar = ("total", "composition")
+
+    def __init__(
+        self,
+        model: PartCATSeg,
+        text_encoder: PromptBankEncoder,
+        vocabulary: Vocabulary,
+        optim: OptimRecipe,
+        criterion: PartCATSegLoss,
+        *,
+        train_towers: bool = False,
+        val_vocabulary: Vocabulary | None = None,
+    ) -> None:
+        super().__init__(
+            model,
+            text_encoder,
+            vocabulary,
+            optim,
+            train_towers=train_towers,
+            val_vocabulary=val_vocabulary,
+        )
+        self.criterion = criterion
+
+    def losses(self, batch: Batch, *, scoring: bool = False) -> tuple[Losses, PartLogits]:
+        """See :meth:`PartTraining.losses`."""
+        pixels, object_parts, objects = batch
+        names = self.names(scoring=scoring)
+        index = (self.val_index if scoring else self.index).to(pixels.device)
+        conditions = self.model.conditions_of(
+            self.banks([*names.parts, *names.objects_with_parts]),
+            self.banks(_phrases(names)),
+            index.part,
+            index.object,
+            num_parts=index.num_parts,
+        )
+        outputs = self.model.decode_with_costs(self.model.encode(pixels), conditions)
+        with torch.autocast(pixels.device.type, enabled=False):  # sums over maps need precision
+            losses = self.criterion(outputs, PartTargets(object_parts, objects), index)
+        return losses, outputs.logits
+
+
+def _phrases(vocabulary: Vocabulary) -> list[str]:
+    """Phrases of the (object, part) classes."""
+    return [possessive(*pair) for pair in vocabulary.object_parts]

@@ -1,0 +1,167 @@
+"""Record of a training run: recipe, data and categories, to compare with when the run is resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from ovps_core.checkpoints.file import CheckpointInfo, sha256
+from ovps_core.datasets.coco_folder import ANNOTATIONS
+from ovps_core.errors import CheckpointError, UsageError
+from ovps_core.structures.whole_files import write_json
+from training.recipe import Recipe, as_dict
+from training.run import DataSources
+
+RECORD = "run.json"
+RECIPE = "recipe.yaml"
+_INDICES = (ANNOTATIONS, "scenes.json")  # files that tell one folder of data from another
+_FREE = (
+    "optim.steps",
+    "optim.minutes",
+    "optim.score_every",
+    "data.workers",
+    "data.cache",
+)
+"""Keys of a recipe that a resumed run may change: how long it trains, and what has no influence on it."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The input of a run: recipe, data and categories.
+
+    Attributes:
+        recipe: every number of the run.
+        data: sha256 of each file that lists data, by its name.
+        model: configuration of the network, with the categories that it knows.
+        finished: the run came to its end.
+    """
+
+    recipe: Mapping[str, Any]
+    data: Mapping[str, str]
+    model: Mapping[str, Any]
+    finished: bool = False
+
+    @classmethod
+    def of(cls, recipe: Recipe, sources: DataSources, info: CheckpointInfo) -> RunRecord:
+        """The record of a run that is about to start."""
+        return _plain(cls(as_dict(recipe), _digests(sources), asdict(info.config)))
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord | None:
+        """The record in a run's folder; None if it has none.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        path = folder / RECORD
+        try:
+            if path.is_file():
+                return cls(**json.loads(path.read_text("utf-8")))
+            if (folder / RECIPE).is_file():  # written before runs had a record
+                recipe = yaml.safe_load((folder / RECIPE).read_text("utf-8"))
+                return _plain(cls(recipe, {}, {}))
+        except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+            raise CheckpointError(
+                f"{folder} has no readable record of its run ({error}); start again without --resume"
+            ) from error
+        return None
+
+    def write(self, folder: Path, *, finished: bool = False) -> None:
+        """Write the record into a run's folder.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        write_json(folder / RECORD, asdict(replace(self, finished=finished)))
+
+    def is_finished_in(self, folder: Path) -> bool:
+        """Whether the run that a folder holds has come to the end that this one aims at.
+
+        Raises:
+            UsageError: the run there had another recipe, other data or other categories.
+            CheckpointError: its record is damaged.
+        """
+        earlier = RunRecord.read(folder)
+        if earlier is None:
+            return False
+        self.check_resumes(earlier, folder)
+        return earlier.finished and earlier.recipe == self.recipe
+
+    def check_resumes(self, earlier: RunRecord, folder: Path) -> None:
+        """Check that this run can go on where an earlier one stopped.
+
+        Raises:
+            UsageError: recipe, data or categories differ; the message says in what.
+        """
+        mine, others = _flat(self.recipe), _flat(earlier.recipe)
+        changed = [
+            f"{key} was {others.get(key)!r} and is {mine.get(key)!r}"
+            for key in sorted({*mine, *others} - set(_FREE))
+            if key in others  # a key that is newer than the run had its default
+            and mine.get(key) != others[key]
+        ]
+        if earlier.data and self.data != earlier.data:
+            changed.append(f"the data were {_short(earlier.data)} and are {_short(self.data)}")
+        if earlier.model and self.model != earlier.model:
+            changed.append("the network or the categories that it knows differ")
+        if changed:
+            raise UsageError(
+                f"{folder} cannot be resumed: {'; '.join(changed[:4])}. Give the same recipe and data, or leave "
+                "out --resume and name another folder with --out"
+            )
+
+
+def check_checkpoint(path: Path) -> None:
+    """Check that a run can be resumed from a checkpoint; its tensors are mapped, not read.
+
+    Raises:
+        CheckpointError: it is cut, damaged, or of another program.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        found = {"state_dict", "global_step"} <= set(content)
+    except Exception as error:  # the unpickler raises a dozen unrelated kinds for damaged files
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path} is cut or damaged ({reason}); start again without --resume"
+        ) from error
+    if not found:
+        raise CheckpointError(
+            f"{path} is no checkpoint of a training run; start again without --resume"
+        )
+
+
+def _digests(sources: DataSources) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for path in (*sources.train, *([sources.val] if sources.val else [])):
+        for file in [path, *(path / name for name in _INDICES)]:
+            if file.is_file():
+                files[f"{len(files)} {path.name}"] = sha256(file)
+    return files
+
+
+def _short(digests: Mapping[str, str]) -> str:
+    return (
+        ", ".join(f"{name.split(' ', 1)[1]} ({d[:8]})" for name, d in digests.items()) or "others"
+    )
+
+
+def _plain(record: RunRecord) -> RunRecord:
+    """The record as JSON reads it back: lists for tuples."""
+    return RunRecord(**json.loads(json.dumps(asdict(record))))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,234 @@
+"""Corpora that do not fit on a disk or in memory: tar shards, written once and streamed by WebDataset.
+
+WebDataset rather than litdata: a shard is a plain tar file that any tool opens. It streams from a disk, a pipe or
+a web server alike. It needs little more than NumPy and PyYAML. Its handlers are where a damaged sample is counted.
+
+::
+
+    DIR/index.json                vocabulary and number of pictures
+    DIR/shard-000000.tar, ...     KEY.jpg or KEY.png, KEY.parts.png and KEY.objects.png: 16 bits, 0 is unlabelled
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+
+from ovps_core.datasets.benchmark_reader import LabelledImage
+from ovps_core.datasets.label_files import read_json
+from ovps_core.errors import DatasetError, ImageError
+from ovps_core.language.vocabulary import Vocabulary
+from ovps_core.structures.image_files import encode_image, load_image
+from ovps_core.structures.requirements import require_packages
+from ovps_core.structures.whole_files import unfinished_folder, write_json
+from training.stream import Place, seed_of
+
+INDEX = "index.json"
+_PATTERN = "shard-%06d.tar"
+_BUFFER = 1000  # samples that are shuffled with each other
+_NAMED = 20  # damaged samples that are named on stderr
+
+
+@dataclass(frozen=True)
+class Shards:
+    """A packed data set.
+
+    Attributes:
+        folder: of the shards.
+        vocabulary: label maps hold positions in it.
+        count: number of pictures.
+    """
+
+    folder: Path
+    vocabulary: Vocabulary
+    count: int
+
+    @classmethod
+    def open(cls, folder: Path) -> Shards:
+        """Read the index.
+
+        Raises:
+            DatasetError: there is none, or it is damaged.
+            MissingDependencyError: WebDataset is not installed.
+        """
+        require_packages("webdataset", extra="train")
+        content = read_json(folder / INDEX)
+        try:
+            vocabulary = Vocabulary(
+                content["name"],
+                tuple(content["objects"]),
+                tuple((name, part) for name, part in content["object_parts"]),
+            )
+            return cls(folder, vocabulary, int(content["count"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(
+                f"{folder / INDEX} is not the index of packed data ({error}); make it with `ovps data pack`"
+            ) from error
+
+    @property
+    def files(self) -> list[str]:
+        """All shards, sorted."""
+        return sorted(str(path) for path in self.folder.glob("shard-*.tar"))
+
+
+def pack(
+    reads: Iterable[Callable[[], LabelledImage]],
+    vocabulary: Vocabulary,
+    out: Path,
+    *,
+    shard_megabytes: float = 256.0,
+) -> Counter[str]:
+    """Write pictures and label maps into shards, all or nothing. Damaged pictures are left out and counted.
+
+    Args:
+        reads: one reader per picture.
+        vocabulary: of the label maps.
+        out: the folder to make.
+        shard_megabytes: size at which a new shard begins.
+
+    Raises:
+        DatasetError: the folder exists, or not a single picture can be read.
+        OutputError: the disk is full.
+        MissingDependencyError: WebDataset is not installed.
+    """
+    require_packages("webdataset", extra="train")
+    from webdataset import ShardWriter
+
+    if out.exists():
+        raise DatasetError(f"{out} exists already; give another name, or remove it")
+    counts: Counter[str] = Counter()
+    with unfinished_folder(out) as folder:
+        folder.mkdir()
+        size = int(shard_megabytes * 1e6)
+        with ShardWriter(str(folder / _PATTERN), maxsize=size, maxcount=10**9, verbose=0) as writer:
+            for read in tqdm(reads, "pack", unit="picture", disable=None):
+                try:
+                    sample = read()
+                except ImageError as error:
+                    counts[f"unreadable: {error}"] += 1
+                    continue
+                writer.write(
+                    {
+                        "__key__": f"{counts['pictures']:09d}",
+                        "jpg": encode_image(sample.image, ".jpg"),
+                        "parts.png": _encode_labels(sample.parts),
+                        "objects.png": _encode_labels(sample.objects),
+                    }
+                )
+                counts["pictures"] += 1
+        if not counts["pictures"]:
+            raise DatasetError(f"not one picture can be packed: {dict(counts)}")
+        pairs = [list(pair) for pair in vocabulary.object_parts]
+        index = {
+            "name": vocabulary.name,
+            "objects": list(vocabulary.objects),
+            "object_parts": pairs,
+        }
+        write_json(folder / INDEX, {**index, "count": counts["pictures"]})
+        counts["shards"] = len(list(folder.glob("shard-*.tar")))
+    return counts
+
+
+class ShardStream(IterableDataset[Any]):
+    """Endless stream of samples from shards; a damaged sample or shard is skipped, counted and named on stderr.
+
+    Memory does not grow with the corpus: a worker holds a buffer of pictures. A resumed run continues with another
+    order of the shards than the one that it would have had.
+
+    Args:
+        shards: the data.
+        convert: makes a training sample of a picture.
+        place: seed and step of the run, and this process among all.
+    """
+
+    def __init__(
+        self, shards: Shards, convert: Callable[[LabelledImage], Any], place: Place
+    ) -> None:
+        self.shards, self.convert, self.place = shards, convert, place
+        self.damaged: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Samples of all shards, again and again, in an order of their own each time."""
+        round_number = 0
+        while True:
+            seed = seed_of(self.place.seed, self.place.step, round_number)
+            found = False
+            for sample in self._pass(seed):
+                found = True
+                yield sample
+            if not found:
+                raise DatasetError(f"no sample of {self.shards.folder} can be read")
+            round_number += 1
+
+    def _pass(self, seed: int) -> Iterator[Any]:
+        import webdataset as wds
+
+        place = self.place
+
+        def of_this_process(urls: Iterator[Any]) -> Iterator[Any]:
+            return (url for i, url in enumerate(urls) if i % place.world == place.rank)
+
+        pipeline = wds.DataPipeline(
+            wds.SimpleShardList(self.shards.files, seed=seed),
+            of_this_process,
+            wds.split_by_worker,
+            wds.tarfile_to_samples(handler=self._skip),
+            wds.shuffle(min(_BUFFER, self.shards.count), seed=seed),
+        )
+        for number, packed in enumerate(pipeline):
+            try:
+                sample = self._unpack(packed)
+            except (KeyError, ImageError) as error:
+                self._skip(
+                    DatasetError(f"{packed.get('__url__')}, {packed.get('__key__')}: {error}")
+                )
+                continue
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed_of(seed, number, place.rank))
+                yield self.convert(sample)
+
+    def _unpack(self, packed: Mapping[str, bytes]) -> LabelledImage:
+        image, vocabulary = load_image(packed["jpg"]), self.shards.vocabulary
+        size = image.shape[:2]
+        objects = _decode_labels(packed["objects.png"], size, len(vocabulary.objects))
+        parts = _decode_labels(packed["parts.png"], size, len(vocabulary.object_parts))
+        return LabelledImage(image, objects, parts)
+
+    def _skip(self, error: Exception) -> bool:
+        """Count a damaged sample, name it, and go on."""
+        self.damaged["damaged"] += 1
+        if self.damaged["damaged"] <= _NAMED:
+            print(f"left out: {error}", file=sys.stderr)
+        return True
+
+    def loader(self, batch: int, **options: Any) -> DataLoader[Any]:
+        """Loader of batches."""
+        return DataLoader(self, batch, **options)
+
+
+def _encode_labels(labels: NDArray[np.int32]) -> bytes:
+    return encode_image((labels + 1).astype(np.uint16), ".png")
+
+
+def _decode_labels(data: bytes, size: tuple[int, ...], classes: int) -> NDArray[np.int32]:
+    """Label map of a picture of ``size`` (height, width): values below ``classes``; -1 is unlabelled."""
+    raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
+        raise ImageError("a label map of a shard cannot be read; expected a grey PNG of 16 bits")
+    if raw.shape != size or raw.max() > classes:
+        raise ImageError(
+            f"a label map of a shard has the size {raw.shape} and values up to {raw.max()}; expected {size} "
+            f"(height, width) and at most {classes}"
+        )
+    return np.asarray(raw, np.int32) - 1

@@ -19,6 +19,7 @@ from ovps_core.engines.interface import Engine, EngineShape
 from ovps_core.errors import QueryError, UsageError
 from ovps_core.language.parser import read_queries
 from ovps_core.language.selection import Selectors
+from ovps_core.models.confidence import Confidence
 from ovps_core.models.interface import (
     Conditions,
     EncodedQueries,
@@ -293,6 +294,15 @@ class PartSegmenter:
         logits = self.engine.decode_image(image.features, encoded.conditions)
         maps = self.engine.host_maps(logits, encoded, -math.inf)
         return find_peaks(maps[0], image.height, image.width)
+
+    def confidence(self, image: EncodedImage) -> Confidence | None:
+        """Confidence of the model on an image, beside the usual one; None if the model has no measure of it.
+
+        Args:
+            image: the result of :meth:`encode`.
+        """
+        measure = self.spec.confidence
+        return None if measure is None else measure(image.features)
 
     def query_maps(
         self, images: Sequence[RgbImage], queries: EncodedQueries, threshold: float = -math.inf

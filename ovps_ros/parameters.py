@@ -296,6 +296,8 @@ def declare(node: Node) -> Settings:
         default = _typed(getattr(defaults, f.name))
         node.declare_parameter(f.name, default, _descriptor(f.metadata))
         if _is_unset(node, f.name):
+            if default != [""]:
+                raise ParameterError(f"{f.name} is an empty list; expected a value like {default!r}")
             node.set_parameters([Parameter(f.name, value=default)])
     return read(node)
 

@@ -18,6 +18,7 @@ from ovps_core.cli.options import add_model_options, add_object_option, at_least
 from ovps_core.datasets.object_benchmarks import OBJECT_BENCHMARKS
 from ovps_core.datasets.part_benchmarks import PART_BENCHMARKS
 from ovps_core.errors import UsageError
+from ovps_core.evaluation.protocols import Setting
 from ovps_core.synthetic.settings import LEVELS
 
 LAYOUTS = "\n".join(reader.layout for reader in PART_BENCHMARKS.values())
@@ -85,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--setting",
-        choices=["both", "pred-all", "oracle-obj"],
+        choices=["both", *(setting.value for setting in Setting)],
         default="both",
         help="what the model is given: nothing (pred-all), or the objects in the picture (oracle-obj)",
     )
@@ -172,6 +173,10 @@ def run(args: argparse.Namespace) -> int:
     args.model = args.model or DEFAULT_MODEL
     if args.dataset in PHRASE_BENCHMARKS:
         return run_phrases(args)
-    from ovps_core.cli.evaluate_parts import run_parts  # imports PyTorch
+    if args.dataset in PART_BENCHMARKS:
+        from ovps_core.cli.evaluate_benchmark import run_benchmark  # imports PyTorch
 
-    return run_parts(args)
+        return run_benchmark(args)
+    from ovps_core.cli.evaluate_pictures import run_pictures  # slow to import
+
+    return run_pictures(args)

@@ -24,6 +24,7 @@ from ovps_core.cli.output import check_picture_name, write_masks
 from ovps_core.cli.pictures import Picture, are_several, is_picture, read_pictures
 from ovps_core.cli.segment_report import Peaks, answer, rows, without_empty_columns
 from ovps_core.errors import ImageError, QueryError, UsageError
+from ovps_core.models.confidence import Confidence
 from ovps_core.models.interface import EncodedQueries
 from ovps_core.pipeline.drawing import draw_page
 from ovps_core.pipeline.postprocess.components import SegmentOptions
@@ -105,6 +106,7 @@ class _Answer:
     picture: Picture
     masks: PartMasks
     peaks: Peaks
+    confidence: Confidence | None = None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -146,7 +148,8 @@ def run(args: argparse.Namespace) -> int:
         answers.append(found)
     _print(args, answers, options, several)
     if not args.json and any(found.peaks for found in answers):
-        print(f"ovps segment: {_advice(args, segmenter)}", file=sys.stderr)
+        for line in (*_unusual(answers, several), _advice(args, segmenter)):
+            print(f"ovps segment: {line}", file=sys.stderr)
     return 1 if refused or unread else 0
 
 
@@ -195,7 +198,8 @@ def _segment(
     masks = segmenter.segment(encoded, queries, options)
     missing = [query for query in masks.queries if not masks.of(query)]
     peaks = segmenter.find_peaks(encoded, missing) if missing else ()
-    return _Answer(picture, masks, dict(zip(missing, peaks, strict=True)))
+    confidence = segmenter.confidence(encoded)
+    return _Answer(picture, masks, dict(zip(missing, peaks, strict=True)), confidence)
 
 
 def _write_files(args: argparse.Namespace, image: RgbImage, found: _Answer, several: bool) -> None:
@@ -211,7 +215,10 @@ def _print(
     args: argparse.Namespace, answers: list[_Answer], options: SegmentOptions, several: bool
 ) -> None:
     if args.json:
-        results = [answer(found.picture.name, found.masks, found.peaks) for found in answers]
+        results = [
+            answer(found.picture.name, found.masks, found.peaks, found.confidence)
+            for found in answers
+        ]
         print(json.dumps(results if several else results[0], indent=1))
         return
     table = without_empty_columns(list(_rows(answers, options, several)))
@@ -225,6 +232,18 @@ def _rows(
     for found in answers:
         for row in rows(found.masks, found.peaks, options):
             yield {"picture": found.picture.name, **row} if several else row
+
+
+def _unusual(answers: list[_Answer], several: bool) -> Iterator[str]:
+    """A line for each picture without some part that is unlike the training pictures."""
+    for found in answers:
+        confidence = found.confidence
+        if found.peaks and confidence is not None and confidence.is_unusual:
+            name = found.picture.name if several else "the picture"
+            yield (
+                f"{name} is unlike those that the model was trained on: "
+                f"confidence {confidence.mean:.2f}, usually at least {confidence.usual:.2f}"
+            )
 
 
 def _advice(args: argparse.Namespace, segmenter: PartSegmenter) -> str:

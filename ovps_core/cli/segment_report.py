@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ovps_core.models.confidence import Confidence
 from ovps_core.pipeline.masks_json import masks_json, query_json
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.pipeline.postprocess.peaks import Peak
@@ -15,7 +16,9 @@ Peaks = Mapping[PartQuery, Peak]
 """The most probable pixel for each query that found no part."""
 
 
-def answer(name: str, masks: PartMasks, peaks: Peaks) -> dict[str, Any]:
+def answer(
+    name: str, masks: PartMasks, peaks: Peaks, confidence: Confidence | None
+) -> dict[str, Any]:
     """The result for one picture, ready for JSON; docs/query.md describes it."""
     return {
         "image": name,
@@ -27,6 +30,8 @@ def answer(name: str, masks: PartMasks, peaks: Peaks) -> dict[str, Any]:
             }
             for query, peak in peaks.items()
         ],
+        "confidence": confidence
+        and {"mean": round(confidence.mean, 4), "usual": round(confidence.usual, 4)},
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,45 +12,22 @@ from tqdm import tqdm
 
 from ovps_core.datasets.benchmark_reader import BenchmarkItem, BenchmarkReader, LabelledImage
 from ovps_core.errors import DatasetError
-from ovps_core.evaluation.benchmark_result import BenchmarkResult
+from ovps_core.evaluation.benchmark_result import BenchmarkResult, ScoredItem
 from ovps_core.evaluation.counts import counts_for
 from ovps_core.evaluation.metrics import confusion_matrix, iou_per_class, mean_of_valid
-from ovps_core.evaluation.protocols import (
-    CLEAN,
-    EvaluationProtocol,
-    Setting,
+from ovps_core.evaluation.predicted_labels import (
     check_logits,
     class_prediction,
     oracle_obj_prediction,
     pred_all_prediction,
 )
+from ovps_core.evaluation.protocols import CLEAN, EvaluationProtocol, Setting
 from ovps_core.evaluation.released import RandomReplacement, shifted_labels
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
 from ovps_core.models.interface import PartLogits
 
 Predict = Callable[[NDArray[np.uint8]], PartLogits]
 """RGB uint8 [H, W, 3] -> logits of a vocabulary's names and object parts, background last, any resolution."""
-
-
-@dataclass(frozen=True)
-class ScoredItem:
-    """One item with the model's prediction.
-
-    Attributes:
-        name: of the item.
-        setting: knowledge that the model was given.
-        miou: mean IoU over the classes labelled in the item, 0 to 1.
-        image: RGB uint8 [H, W, 3].
-        truth: int32 [H, W], indices into ``vocabulary.object_parts``, IGNORE where unlabelled.
-        predicted: the same; IGNORE also for the background.
-    """
-
-    name: str
-    setting: Setting
-    miou: float
-    image: NDArray[np.uint8] = field(repr=False)
-    truth: NDArray[np.int32] = field(repr=False)
-    predicted: NDArray[np.int32] = field(repr=False)
 
 
 def evaluate_benchmark(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,27 @@ from ovps_core.evaluation.metrics import (
 )
 from ovps_core.evaluation.protocols import EvaluationProtocol, Setting
 from ovps_core.language.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class ScoredItem:
+    """One item with the model's prediction.
+
+    Attributes:
+        name: of the item.
+        setting: knowledge that the model was given.
+        miou: mean IoU over the classes labelled in the item, 0 to 1.
+        image: RGB uint8 [H, W, 3].
+        truth: int32 [H, W], indices into ``vocabulary.object_parts``, IGNORE where unlabelled.
+        predicted: the same; IGNORE also for the background.
+    """
+
+    name: str
+    setting: Setting
+    miou: float
+    image: NDArray[np.uint8] = field(repr=False)
+    truth: NDArray[np.int32] = field(repr=False)
+    predicted: NDArray[np.int32] = field(repr=False)
 
 
 @dataclass(frozen=True)

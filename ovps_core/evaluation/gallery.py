@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.evaluation.benchmark import ScoredItem
+from ovps_core.evaluation.benchmark_result import ScoredItem
 from ovps_core.evaluation.folder import AnsweredQuery
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.pipeline.drawing import colours

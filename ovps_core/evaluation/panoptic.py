@@ -1,4 +1,7 @@
-"""Panoptic quality (Kirillov et al., CVPR 2019) and mean IoU of whole pictures, computed by torchmetrics."""
+"""Panoptic quality (Kirillov et al., CVPR 2019) and mean IoU of whole pictures, computed by torchmetrics.
+
+PyTorch is imported where it is used, so that tables of other results need none.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ovps_core.datasets.labelled_objects import LabelledObjects
@@ -86,6 +88,8 @@ class PanopticQuality:
         rows = {name: row for row, name in enumerate(names)}
         for each in found.objects:
             answer[each.box.slices][each.mask] = (rows[each.name], each.id)
+        import torch
+
         self._metric.update(torch.from_numpy(answer)[None], torch.from_numpy(wanted)[None])
 
     def compute(self) -> PanopticScores:
@@ -144,6 +148,8 @@ class MeanIou:
         rows = {name: row for row, name in enumerate(names)}
         for each in found.objects:
             answer[each.box.slices][each.mask] = rows[each.name]
+        import torch
+
         self._metric.update(torch.from_numpy(answer), torch.from_numpy(wanted))
 
     def compute(self) -> SemanticScores:

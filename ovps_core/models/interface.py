@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovps_core.errors import QueryError, UsageError
+from ovps_core.models.confidence import ConfidenceMeasure
 from ovps_core.structures.numpy_view import as_numpy_view, new_empty
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
@@ -150,6 +151,7 @@ class ModelSpec:
         subgraphs: names of the graphs that engines export, in the order in which they run; empty if the model runs
             in PyTorch only.
         quantisation: layers that may run in int8.
+        confidence: tells images that are unlike the training images; None if the model cannot.
     """
 
     preprocessing: Preprocessing
@@ -163,6 +165,7 @@ class ModelSpec:
     stuff_queries: int = 0
     subgraphs: tuple[str, ...] = SUBGRAPHS
     quantisation: QuantisationSpec = QuantisationSpec()
+    confidence: ConfidenceMeasure | None = None
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ import torch
 from helpers.paths import FIXTURES
 
 from ovps_core.evaluation.metrics import confusion_matrix
-from ovps_core.evaluation.protocols import (
-    Setting,
+from ovps_core.evaluation.predicted_labels import (
     oracle_obj_prediction,
     oracle_obj_scores,
     pred_all_prediction,
     pred_all_scores,
     predicted_objects,
 )
+from ovps_core.evaluation.protocols import Setting
 from ovps_core.evaluation.released import (
     boundary_confusion,
     nearest_resize,

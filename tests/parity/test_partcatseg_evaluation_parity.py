@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 from parity import test_catseg_parity, test_partcatseg_parity
 
 from ovps_core.evaluation.counts import counts_for
-from ovps_core.evaluation.predictors import with_class_maps
-from ovps_core.evaluation.protocols import (
-    CLEAN_JOINT,
-    RELEASED_JOINT,
-    Setting,
+from ovps_core.evaluation.predicted_labels import (
     check_logits,
     class_prediction,
     rows_named_like,
 )
+from ovps_core.evaluation.predictors import with_class_maps
+from ovps_core.evaluation.protocols import CLEAN_JOINT, RELEASED_JOINT, Setting
 from ovps_core.evaluation.released import nearest_resize
 from ovps_core.evaluation.released_partcatseg import released_joint_metrics
 from ovps_core.language.vocabulary import IGNORE, Vocabulary, load_vocabulary

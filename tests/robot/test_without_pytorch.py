@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,6 +88,12 @@ def test_pictures_of_a_folder_are_annotated(tmp_path: Path) -> None:
     assert done.returncode == 1, "one phrase is refused"
     assert "'gearbox' is not looked for" in done.stderr and "Traceback" not in done.stderr
     assert json.loads((tmp_path / "set/annotations.json").read_text())["annotations"]
+
+
+def test_pictures_are_evaluated() -> None:
+    done = run("ovps_core", "evaluate", "household", "--limit", "2")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^all +\d+ +\d+ +\d+\.\d\d ", done.stdout, re.MULTILINE)
 
 
 def test_graphs_answer_as_the_network_does() -> None:

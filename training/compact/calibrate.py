@@ -3,16 +3,18 @@
 The network answers in two decisions (:mod:`ovps_core.models.compact.presence`). Three numbers are fitted on
 validation pictures of several looks, such as rendered scenes and photographs: the peak that a map needs for
 an answer, how much more it needs for an object-part that training never showed, and the share of its peak at
-which a part ends. On each look at most a given share of the queries about absent things gets an answer.
+which a part ends. On each look at most a given share of the queries about absent things gets an answer. The
+confidence that is usual on these pictures is measured too.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import pickle
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,7 @@ from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.compact.presence import smooth_peak
 from ovps_core.models.compact.query_encoder import VocabularyEncoder
+from ovps_core.models.confidence import ConfidenceMeasure
 from ovps_core.pipeline.postprocess.components import full_size, logit
 from ovps_core.segmenter import PartSegmenter
 from training.compact.labelled_pictures import Truth, labelled_pictures
@@ -57,6 +60,19 @@ class Evidence:
     peak: float
     trained: bool
     ious: NDArray[np.float64] | None
+
+
+@dataclass
+class Look:
+    """Answers of the network on the pictures of one folder.
+
+    Attributes:
+        evidence: one for each query on each picture.
+        confidences: one for each picture, see :mod:`ovps_core.models.confidence`.
+    """
+
+    evidence: list[Evidence] = field(default_factory=list)
+    confidences: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -118,8 +134,8 @@ def load_weights(checkpoint: Path) -> dict[str, Tensor]:
 
 def collect(
     segmenter: PartSegmenter, config: PartFPNConfig, folder: Path, count: int
-) -> list[Evidence]:
-    """Evidence of each query on the first ``count`` pictures of a folder.
+) -> Look:
+    """Answers to each query on the first ``count`` pictures of a folder.
 
     Args:
         segmenter: the network without calibration, so that its maps are probabilities.
@@ -127,21 +143,25 @@ def collect(
         folder: see :func:`labelled_pictures`.
         count: number of pictures.
     """
-    found = []
+    look = Look()
+    confidence = ConfidenceMeasure(len(config.objects), usual=0.0)
     pictures = labelled_pictures(folder, config, count)
     for rgb, truths in tqdm(pictures, desc=f"calibrating on {folder.name}", unit="picture"):
         if not truths:
             continue
         encoded = segmenter.encode_queries(list(truths))
-        maps = segmenter.query_maps([rgb], encoded)
+        image = segmenter.encode(rgb)
+        look.confidences.append(confidence.mean(image.features))
+        logits = segmenter.engine.decode_image(image.features, encoded.conditions)
+        maps = segmenter.engine.host_maps(logits, encoded, -math.inf)
         peaks = smooth_peak(torch.from_numpy(maps).sigmoid()).flatten().tolist()
         fine = full_size(maps, *rgb.shape[:2])[0]
         for query, peak, probability in zip(encoded.queries, peaks, fine, strict=True):
             truth = truths[query]
             ious = None if truth is None else _ious(probability, truth, peak)
             trained = (query.object, query.part) in config.object_parts or not query.part
-            found.append(Evidence(peak, trained, ious))
-    return found
+            look.evidence.append(Evidence(peak, trained, ious))
+    return look
 
 
 def _ious(probability: NDArray[np.float32], truth: Truth, peak: float) -> NDArray[np.float64]:
@@ -265,14 +285,18 @@ def write_calibrated(
     loaded = LoadedModel(model.eval(), VocabularyEncoder(config.vocabulary, config.synonyms), info)
     segmenter = PartSegmenter(loaded, EagerEngine(model))
     looks = [collect(segmenter, config, folder, pictures) for folder in val]
-    fitted = calibrate(looks, false_alarms)
-    print(fitted, summary([folder.name for folder in val], looks, fitted), sep="\n")
-    if max(_mean_ious(look, fitted.threshold).max() for look in looks) < _NOTHING:
+    evidence = [look.evidence for look in looks]
+    fitted = calibrate(evidence, false_alarms)
+    print(fitted, summary([folder.name for folder in val], evidence, fitted), sep="\n")
+    if max(_mean_ious(look, fitted.threshold).max() for look in evidence) < _NOTHING:
         raise CheckpointError(
             f"the network of {checkpoint} finds nothing on {', '.join(map(str, val))}, so {out} is not written; "
             "train it longer"
         )
-    info = replace(info, config=fitted.apply(config))
+    confidences = [mean for look in looks for mean in look.confidences]
+    usual = round(float(np.quantile(confidences, 0.05)), 4)
+    print(f"confidence: {usual} or more on 95% of {len(confidences)} pictures")
+    info = replace(info, config=replace(fitted.apply(config), usual_confidence=usual))
     state = {
         key: (value.half() if value.ndim > 1 else value).contiguous()
         for key, value in model.state_dict().items()

@@ -168,18 +168,29 @@ class PhotographCrops(Dataset[Sample]):
             height / 2 + rng.uniform(-0.1, 0.1) * height,
         )
         if zoom > 1.2 and rng.random() < 0.8:
-            ids = photograph.ids
-            rows, columns = np.nonzero(ids[::4, ::4] < UNCERTAIN)
-            if len(rows):
-                pick = int(rng.integers(len(rows)))
-                shift = rng.uniform(-0.25, 0.25, 2) * width / zoom
-                centre = 4 * float(columns[pick]) + shift[0], 4 * float(rows[pick]) + shift[1]
+            shift = rng.uniform(-0.25, 0.25, 2) * width / zoom
+            labelled = _labelled_pixel(photograph.ids, rng) or centre
+            centre = labelled[0] + shift[0], labelled[1] + shift[1]
         matrix = random_similarity(centre, zoom * self.size / max(height, width), self.size, rng)
         rgb, ids = _crop(photograph, matrix, self.size)
         absent = photograph.absent
         if mirrors(matrix):
             absent = absent[photograph.mirrored_ids]
         return as_sample(spoil(rgb, rng), ids, absent)
+
+
+def _labelled_pixel(ids: Picture, rng: np.random.Generator) -> tuple[float, float] | None:
+    """(x, y) of a random pixel of a random label, so that a handle is seen as often as its door.
+
+    Background counts as one label. None without any label.
+    """
+    coarse = ids[::2, ::2]
+    labels = np.unique(coarse[coarse < UNCERTAIN])
+    if not len(labels):
+        return None
+    rows, columns = np.nonzero(coarse == rng.choice(labels))
+    pick = int(rng.integers(len(rows)))
+    return 2.0 * float(columns[pick]), 2.0 * float(rows[pick])
 
 
 class PastedObjects(Dataset[Sample]):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ovps_core.models.confidence import ConfidenceMeasure
 from ovps_core.models.interface import (
     ClosedVocabulary,
     ModelSpec,
@@ -44,6 +45,8 @@ class PartFPNConfig:
             scale and shift calibrate the presence of the part. 0 takes one threshold for both.
         unseen_pair_penalty: subtracted from the logit of (object, part) classes that training never saw, since
             most of them do not exist.
+        usual_confidence: 95% of the validation pictures have at least this confidence
+            (:mod:`ovps_core.models.confidence`); 0 if it was not measured.
         synonyms: a known name, followed by other words for it, beside those of the lexicon.
     """
 
@@ -61,6 +64,7 @@ class PartFPNConfig:
     shift: float = 0.0
     relative_cut: float = 0.0
     unseen_pair_penalty: float = 0.0
+    usual_confidence: float = 0.0
     synonyms: tuple[tuple[str, ...], ...] = ()
 
     @classmethod
@@ -82,6 +86,7 @@ class PartFPNConfig:
     @property
     def spec(self) -> ModelSpec:
         """Specification of the network; the network is not built."""
+        confidence = ConfidenceMeasure(len(self.objects), self.usual_confidence)
         return ModelSpec(
             preprocessing=Preprocessing(size=self.size, mean=(0.5,) * 3, std=(0.5,) * 3),
             condition_dim=len(self.objects) + len(self.parts) + len(self.object_parts),
@@ -93,4 +98,5 @@ class PartFPNConfig:
                 int8={"encoder": QuantisedLayers(("inner",))},
                 mixed={"encoder": QuantisedLayers(("deep", "projections"))},
             ),
+            confidence=confidence if self.usual_confidence else None,
         )

@@ -45,7 +45,7 @@ def fake_command(monkeypatch: pytest.MonkeyPatch, name: str) -> list[argparse.Na
 def test_every_command_has_a_file_and_its_file_is_a_command() -> None:
     folder = ROOT / "ovps_core" / "cli"
     shared = {"__init__", "options", "output", "plugins", "pictures", "segment_report"}
-    shared |= {"evaluate_objects", "evaluate_parts", "evaluate_phrases"}
+    shared |= {"evaluate_objects", "evaluate_pictures", "evaluate_benchmark", "evaluate_phrases"}
     shared |= {"annotate_boxes", "annotate_frames"}
     assert {command.module for command in COMMANDS.values()} == {
         path.stem for path in folder.glob("*.py")

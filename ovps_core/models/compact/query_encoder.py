@@ -24,6 +24,8 @@ from ovps_core.models.interface import (
 )
 from ovps_core.structures.query import PartQuery, ReadAs, RefusedQuery
 
+_FRONTS = ("door", "front", "panel")
+"""Parts that have handles and windows of their own: "fridge door handle" is the handle of the fridge."""
 T = TypeVar("T")
 ClassName = tuple[Kind, str]
 """Kind of a word, and the word."""
@@ -139,6 +141,10 @@ class VocabularyEncoder(QueryEncoder):
         whole = "" if query.object and query.part else query.object or query.part
         if split := split_object_part(whole, objects, parts):
             yield *split, (), ()
+        owner, _, front = query.object.rpartition(" ")
+        kind, owner = split_kind(owner, objects, "object")  # "kitchen cabinet door"
+        if query.part and front in _FRONTS and self._has_part(owner, front):
+            yield owner, query.part, (), tuple(filter(None, (kind, front)))
         known = (*objects, *parts)
         object_name, in_object = correct_spelling(query.object, known)
         part_name, in_part = correct_spelling(query.part, known)
@@ -151,6 +157,17 @@ class VocabularyEncoder(QueryEncoder):
         of_part, part_name = split_kind(query.part, parts, "part")
         if of_object or of_part:
             yield object_name, part_name, (), tuple(filter(None, (of_object, of_part)))
+
+    def _has_part(self, object_name: str, part_name: str) -> bool:
+        """Return True if every object that the name means has this part."""
+        try:
+            meant = self._resolve(object_name, "").values()
+        except QueryError:
+            return False
+        names = [name for weights in meant for name, _ in weights]
+        return bool(names) and all(
+            (name, part_name) in self.vocabulary.object_parts for name in names
+        )
 
     def _resolve(self, object_name: str, part_name: str) -> dict[ClassName, ClassWeights]:
         names: tuple[ClassName, ...] = (("part", part_name), ("object", object_name))

@@ -30,7 +30,7 @@ class GraspConsumer(Node):
             self.show(pair[PartMasks], pair[Parts3D])
             del self.waiting[stamp]
         while len(self.waiting) > 10:  # an image without depth gives masks only
-            del self.waiting[min(self.waiting)]
+            del self.waiting[next(iter(self.waiting))]  # the one that has waited longest
 
     def show(self, masks: PartMasks, parts_3d: Parts3D) -> None:
         """Print one line for each part with a pose."""

@@ -1,10 +1,10 @@
 """Start a simulated RGB-D camera and the node; rviz.launch.py shows the results, /ovps/query sets the queries."""
 
 from launch import LaunchDescription
+from launch.actions import OpaqueFunction
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
 
-from ovps_ros.launch_helpers import declare_arguments, include_ovps
+from ovps_ros.launch_helpers import declare_arguments, include_ovps, start_camera
 
 ARGUMENTS = {
     "queries": ("knife handle, mug handle", "Parts to look for."),
@@ -15,11 +15,6 @@ ARGUMENTS = {
 def generate_launch_description():
     """Describe the launch; `ros2 launch --show-args` lists the arguments."""
     value = LaunchConfiguration
-    camera = Node(
-        package="ovps_ros",
-        executable="ovps_sim_camera",
-        namespace=value("namespace"),
-        output="screen",
-    )
     node = include_ovps(queries=value("queries"), namespace=value("namespace"), use_depth="true")
+    camera = OpaqueFunction(function=start_camera)
     return LaunchDescription([*declare_arguments(ARGUMENTS), node, camera])

@@ -9,6 +9,11 @@ ARGUMENTS = {
     "image": ("image", "Topic of the colour image."),
     "depth": ("depth", "Topic of the depth image, aligned to colour."),
     "camera_info": ("camera_info", "Topic of the colour image's camera_info."),
+    "depth_camera_info": (
+        "depth_camera_info",
+        "Topic of the depth camera's camera_info, for depth that is not aligned.",
+    ),
+    "objects": ("objects", "Topic of the objects, with object_model:=topic."),
     "params_file": ("", "File with parameters; empty for config/ovps.yaml of this package."),
     # These override the file, but only if they are given.
     "queries": ("", "Parts to look for, such as 'knife handle, mug rim'."),

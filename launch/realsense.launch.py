@@ -1,11 +1,11 @@
 """Start an Intel RealSense camera with depth aligned to colour, and the node."""
 
 from launch import LaunchDescription
-from launch.actions import IncludeLaunchDescription
+from launch.actions import IncludeLaunchDescription, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
 
-from ovps_ros.launch_helpers import declare_arguments, include_ovps
+from ovps_ros.launch_helpers import declare_arguments, include_ovps, set_dds_profile
 
 ARGUMENTS = {
     "queries": ("", "Parts to look for, such as 'mug handle'."),
@@ -28,5 +28,7 @@ def generate_launch_description():
         camera_info="/camera/camera/color/camera_info",
         use_depth="true",
     )
-    # The driver comes first: if it is not installed, the launch ends before the node is started.
-    return LaunchDescription([*declare_arguments(ARGUMENTS), driver, node])
+    # The driver needs the profile for large images. It comes before the node: if it is not installed, the launch
+    # ends before the node is started.
+    profile = OpaqueFunction(function=set_dds_profile)
+    return LaunchDescription([*declare_arguments(ARGUMENTS), profile, driver, node])

@@ -25,7 +25,9 @@ from ovps_ros.standard_topics import StandardPublishers
 
 _SILENCE = 2.0  # seconds without an image before diagnostics and log warn
 _MAX_FUTURE = 0.1  # seconds by which a stamp may be ahead of the node's clock
-_RATE_MARGIN = 0.9  # share of the period of max_rate after which the next image is taken
+_RATE_JITTER = (
+    0.1  # share of the period of max_rate by which an image may be early; the mean keeps max_rate
+)
 
 
 class CameraStream:
@@ -73,7 +75,7 @@ class CameraStream:
         self._subscriptions: dict[str, Any] = {}
         self._latched: dict[str, Any] = {}
         self._received_at = 0.0
-        self._taken_at = 0.0
+        self._due_at = 0.0
         self._silence_logged = False
 
     def subscribe(self) -> None:
@@ -214,8 +216,8 @@ class CameraStream:
         self.counters.received += 1
         settings = self._settings()
         if settings.max_rate:
-            period = _RATE_MARGIN / settings.max_rate
-            if self._received_at - self._taken_at < period:
+            period = 1 / settings.max_rate
+            if self._received_at < self._due_at - _RATE_JITTER * period:
                 return
         problem = self._stamp_problem(nanoseconds(message.header.stamp), settings.max_age)
         if problem is not None:
@@ -230,7 +232,8 @@ class CameraStream:
                 kind=kind,
             )
             return
-        self._taken_at = self._received_at
+        if settings.max_rate:
+            self._due_at = max(self._due_at, self._received_at - period) + period
         self._frames.put(Frame(self.name, message))
 
     def _stamp_problem(self, stamp_ns: int, max_age: float) -> tuple[str, str] | None:

@@ -176,7 +176,7 @@ class Counters:
     def values(self) -> dict[str, str]:
         """Values for a diagnostic."""
         values = {name: str(getattr(self, name)) for name in ("received", "answered", "dropped")}
-        recent = [moment for moment in self.answered_at if time.monotonic() - moment < _SHOWN]
+        recent = [moment for moment in list(self.answered_at) if time.monotonic() - moment < _SHOWN]
         values["rate Hz"] = f"{len(recent) / _SHOWN:.1f}"
         if self.latencies_ms:
             p50, p99 = np.percentile(list(self.latencies_ms), [50, 99])

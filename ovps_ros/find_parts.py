@@ -6,6 +6,7 @@ A goal waits in a coroutine, not in a thread. Frames and a timer wake it up.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from rclpy.timer import Timer
 
 from ovps_core.errors import QueryError
 from ovps_core.ros_io.codec import nanoseconds
-from ovps_core.structures.masks import PartMasks
+from ovps_core.structures.masks import PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
 from ovps_ros.action import FindParts
 from ovps_ros.frame_result import FrameResult
@@ -50,6 +51,7 @@ class _Goal:
         consecutive: frames in a row that showed all parts, per camera.
         last: last result that answers the goal's queries.
         result: the action's result.
+        accepted_at: time on the monotonic clock, seconds; images that arrived before it do not count.
     """
 
     handle: ServerGoalHandle
@@ -60,11 +62,35 @@ class _Goal:
     consecutive: dict[str, int] = field(default_factory=dict)
     last: FrameResult | None = None
     result: FindParts.Result | None = None
+    accepted_at: float = field(default_factory=time.monotonic)
 
-    def masks(self, result: FrameResult) -> PartMasks:
-        """Masks of the goal's own queries; ids stay those of ~/labels."""
-        parts = tuple(part for part in result.masks.parts if part.query in self.queries)
+    def masks(self, result: FrameResult, *, only_sure: bool = False) -> PartMasks:
+        """Masks of the goal's own queries; ids stay those of ~/labels.
+
+        Args:
+            result: of a frame.
+            only_sure: leave out parts with a smaller margin than the goal wants.
+        """
+        parts = tuple(
+            part
+            for part in result.masks.parts
+            if part.query in self.queries and (not only_sure or self.is_sure(part))
+        )
         return replace(result.masks, queries=self.queries, refused=self.refused, parts=parts)
+
+    def is_sure(self, part: PartMask) -> bool:
+        """Return True for a part whose margin is as large as the goal wants it."""
+        least = self.handle.request.min_margin
+        return least <= 0 or part.margin >= least
+
+    def missing(self, result: FrameResult) -> tuple[PartQuery, ...]:
+        """Queries without a part that counts: with the margin, and with depth if the goal wants a pose."""
+        parts = self.masks(result, only_sure=True).parts
+        if self.handle.request.want_3d:
+            measured = {part.id for part in result.in_3d.parts} if result.in_3d else set()
+            parts = tuple(part for part in parts if part.id in measured)
+        found = {part.query for part in parts}
+        return tuple(query for query in self.queries if query not in found)
 
 
 class FindPartsServer:
@@ -74,6 +100,7 @@ class FindPartsServer:
         node: the node.
         queries: manager to which goals add their queries.
         is_active: function that returns True while frames are processed.
+        has_depth: function that returns True if the node has depth.
         on_encoded: function called when the queries of a goal are encoded, or could not be.
     """
 
@@ -82,9 +109,11 @@ class FindPartsServer:
         node: Node,
         queries: QueryManager,
         is_active: Callable[[], bool],
+        has_depth: Callable[[], bool],
         on_encoded: Callable[[ThreadFuture[QueryUpdate]], None],
     ) -> None:
-        self._node, self._queries, self._is_active = node, queries, is_active
+        self._node, self._queries = node, queries
+        self._is_active, self._has_depth = is_active, has_depth
         self._report = on_encoded
         self._goals: dict[bytes, _Goal] = {}
         self._lock = threading.RLock()
@@ -103,7 +132,7 @@ class FindPartsServer:
         with self._lock:
             for goal in list(self._goals.values()):
                 encoded = goal.queries and set(goal.queries) <= set(result.masks.queries)
-                if goal.result is None and encoded:
+                if goal.result is None and encoded and result.arrived_at >= goal.accepted_at:
                     self._check_goal(goal, result)
 
     def stop(self, reason: str) -> None:
@@ -123,6 +152,10 @@ class FindPartsServer:
             handle.execute()
             if not self._is_active():
                 self._finish(goal, Result.NOT_ACTIVE, "the node is not active: activate it first")
+                return
+            if handle.request.want_3d and not self._has_depth():
+                reason = "want_3d needs depth: set the parameter use_depth, then configure again"
+                self._finish(goal, Result.NO_DEPTH, reason)
                 return
             seconds = nanoseconds(handle.request.timeout) / 1e9
             if seconds > 0:
@@ -148,25 +181,14 @@ class FindPartsServer:
     def _check_goal(self, goal: _Goal, result: FrameResult) -> None:
         """Count a frame that shows all parts; finish the goal after enough of them in a row."""
         goal.last = result
-        request = goal.handle.request
-        found = self._sure(goal, result)
-        if request.want_3d:
-            in_space = {part.query for part in result.in_3d.parts} if result.in_3d else set()
-            found &= in_space
-        complete = found.issuperset(goal.queries)
+        complete = not goal.missing(result)
         consecutive = goal.consecutive.get(result.camera, 0) + 1 if complete else 0
         goal.consecutive[result.camera] = consecutive
-        if consecutive >= max(1, request.min_frames):
+        if consecutive >= max(1, goal.handle.request.min_frames):
             self._finish(goal, Result.OK, "all were seen")
             return
         seen = message_encoder.masks(goal.masks(result), result.header)
         goal.handle.publish_feedback(FindParts.Feedback(seen=seen))
-
-    @staticmethod
-    def _sure(goal: _Goal, result: FrameResult) -> set[PartQuery]:
-        """Queries with a part whose margin is as large as the goal wants it."""
-        least = goal.handle.request.min_margin
-        return {part.query for part in result.masks.parts if least <= 0 or part.margin >= least}
 
     def _on_timeout(self, goal: _Goal) -> None:
         with self._lock:
@@ -178,16 +200,18 @@ class FindPartsServer:
                 self._finish(goal, Result.NO_IMAGE, "no image arrived in time: see /diagnostics")
                 return
             found = {part.query for part in goal.last.masks.parts}
-            missing = [query.text for query in goal.queries if query not in found]
-            sure = self._sure(goal, goal.last)
+            sure = {part.query for part in goal.masks(goal.last, only_sure=True).parts}
+            absent = [query.text for query in goal.queries if query not in found]
             unsure = [query.text for query in goal.queries if query not in sure]
-            if missing:
-                self._finish(goal, Result.NOT_FOUND, f"not in view: {', '.join(missing)}")
+            if absent:
+                self._finish(goal, Result.NOT_FOUND, f"not in view: {', '.join(absent)}")
             elif unsure:
                 message = f"seen, but another answer was almost as good: {', '.join(unsure)}"
                 self._finish(goal, Result.NOT_SURE, message)
-            elif goal.handle.request.want_3d:
-                self._finish(goal, Result.NO_DEPTH, "seen, but without depth: see /diagnostics")
+            elif missing := goal.missing(goal.last):
+                names = ", ".join(query.text for query in missing)
+                reason = f"seen, but without depth: {names}; see /diagnostics"
+                self._finish(goal, Result.NO_DEPTH, reason)
             else:
                 self._finish(goal, Result.NOT_FOUND, "seen, but not in enough frames in a row")
 
@@ -217,10 +241,12 @@ class FindPartsServer:
             refused=[message_encoder.refused(query) for query in goal.refused],
         )
         if goal.last is not None:
-            masks, in_3d = goal.masks(goal.last), goal.last.in_3d
+            masks = goal.masks(goal.last, only_sure=status == Result.OK)
+            in_3d = goal.last.in_3d
             goal.result.masks = message_encoder.masks(masks, goal.last.header)
             if in_3d is not None:
-                parts = [part for part in in_3d.parts if part.query in goal.queries]
+                ids = {part.id for part in masks.parts}
+                parts = [part for part in in_3d.parts if part.id in ids]
                 goal.result.parts_3d = message_encoder.parts_3d(
                     parts, in_3d.header, masks.height, masks.width
                 )

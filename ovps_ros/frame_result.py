@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,6 +44,7 @@ class FrameResult:
         rgb: uint8 [H, W, 3].
         masks: parts found in the image.
         in_3d: parts in 3D; None without depth for this image.
+        arrived_at: time of the image's arrival on the monotonic clock, seconds.
     """
 
     camera: str
@@ -50,3 +52,4 @@ class FrameResult:
     rgb: RgbImage = field(repr=False)
     masks: PartMasks
     in_3d: FrameResult3D | None = None
+    arrived_at: float = field(default_factory=time.monotonic)

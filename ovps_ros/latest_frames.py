@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -16,10 +17,12 @@ class Frame:
     Attributes:
         camera: name of the camera; "" if there is only one.
         message: the image as it was received.
+        arrived_at: time of its arrival on the monotonic clock, seconds.
     """
 
     camera: str
     message: Image | CompressedImage
+    arrived_at: float = field(default_factory=time.monotonic)
 
 
 class LatestFrames:

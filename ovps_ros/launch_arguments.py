@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ovps_core.structures.cache_folder import expand_home
 from ovps_ros.dds_profiles import FASTDDS_VARIABLES
+
+INPUTS = ("image", "depth", "camera_info", "depth_camera_info", "objects")
+"""Arguments that are topics to which the node's inputs are remapped."""
 
 PARAMETERS: dict[str, type] = {
     "queries": list,
@@ -40,11 +42,8 @@ def parameters_file(arguments: Mapping[str, str]) -> str:
     """
     given = {name: text for name in PARAMETERS if (text := arguments.get(name, ""))}
     values = {name: _value(name, text) for name, text in given.items()}
-    return (
-        str(yaml.safe_dump({"/**": {"ros__parameters": values}}, default_style='"'))
-        if values
-        else ""
-    )
+    # JSON is YAML in which rcl takes every quoted text for a text, and nothing else.
+    return json.dumps({"/**": {"ros__parameters": values}}) if values else ""
 
 
 def _value(name: str, text: str) -> Any:

@@ -14,10 +14,15 @@ from launch.actions import (
     Shutdown,
 )
 from launch.substitutions import PathJoinSubstitution
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.substitutions import FindPackageShare
 
-from ovps_ros.launch_arguments import parameters_file, profile_variables, python_of_venv
+from ovps_ros.launch_arguments import (
+    INPUTS,
+    parameters_file,
+    profile_variables,
+    python_of_venv,
+)
 
 SHARE = FindPackageShare("ovps_ros")
 
@@ -54,7 +59,6 @@ def start_node(context: Any) -> list[Any]:
         with tempfile.NamedTemporaryFile("w", prefix="ovps_", suffix=".yaml", delete=False) as file:
             file.write(own)
         files.append(file.name)
-    variables = profile_variables(given["fastdds_profile"], f"{share}/config/fastdds.xml")
     node = LifecycleNode(
         package="ovps_ros",
         executable="ovps_node",
@@ -62,11 +66,30 @@ def start_node(context: Any) -> list[Any]:
         prefix=python,
         namespace=given["namespace"],
         parameters=files,
-        remappings=[(name, given[name]) for name in ("image", "depth", "camera_info")],
+        remappings=[(name, given[name]) for name in INPUTS],
         arguments=["--ros-args", "--log-level", given["log_level"]],
         output="screen",
     )
-    return [*(SetEnvironmentVariable(*pair) for pair in variables.items()), node]
+    return [*set_dds_profile(context), node]
+
+
+def start_camera(context: Any) -> list[Any]:
+    """Start the simulated camera with the Python of the node; an OpaqueFunction calls this."""
+    camera = Node(
+        package="ovps_ros",
+        executable="ovps_sim_camera",
+        prefix=python_of_venv("", SHARE.perform(context)),
+        namespace=context.launch_configurations["namespace"],
+        output="screen",
+    )
+    return [*set_dds_profile(context), camera]
+
+
+def set_dds_profile(context: Any) -> list[Any]:
+    """Set the Fast DDS profile for what is started after this; an OpaqueFunction calls this."""
+    given = context.launch_configurations.get("fastdds_profile", "")
+    variables = profile_variables(given, f"{SHARE.perform(context)}/config/fastdds.xml")
+    return [SetEnvironmentVariable(*pair) for pair in variables.items()]
 
 
 def stop(reason: str) -> list[Any]:

@@ -83,6 +83,7 @@ class OvpsNode(LifecycleNode):
             self,
             self._queries,
             lambda: self._worker is not None,
+            lambda: any(camera.depth is not None for camera in self._cameras.values()),
             self._query_server.report_problems,
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
@@ -115,14 +116,21 @@ class OvpsNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe."""
-        self._frames.clear()
-        self._worker = Worker(
-            self._frames, self._process_frames, self._faults, self._on_repeated_failure
-        )
-        self._worker.start()
-        for camera in self._cameras.values():
-            camera.subscribe()
-        return super().on_activate(state)
+        try:
+            self._frames.clear()
+            self._worker = Worker(
+                self._frames, self._process_frames, self._faults, self._on_repeated_failure
+            )
+            self._worker.start()
+            for camera in self._cameras.values():
+                camera.subscribe()
+            return super().on_activate(state)
+        except Exception as error:  # rclpy would not report the reason
+            self._stop("the node could not be activated")
+            reason = f"activate failed: {describe_error(error)}"
+            hint = "correct the parameter, then start the node again"
+            self._faults.report(Fault.LIFECYCLE, ERROR, reason, hint)
+            return FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and stop the worker; the model stays loaded."""
@@ -269,7 +277,7 @@ class OvpsNode(LifecycleNode):
                 check(settings.model or DEFAULT_MODEL)
             if settings.object_source not in ("", OWN, self._settings.object_source):
                 check_model_name(settings.object_source)
-        except (ParameterError, CheckpointError) as error:
+        except (ParameterError, CheckpointError, OSError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         if any(parameter.name == "queries" for parameter in changed):
             queries = read_phrases(settings.queries)
@@ -299,9 +307,8 @@ class OvpsNode(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         try:
             self._diagnostics.publish(self._status())
-        except Exception:
-            if self.context.ok():
-                raise  # otherwise it failed because of the shutdown
+        except Exception as error:  # a timer that raises ends the node
+            self._log(ERROR, f"diagnostics could not be published: {describe_error(error)}")
 
     def _status(self) -> DiagnosticArray:
         name = self.get_fully_qualified_name().lstrip("/")  # a robot may run one node per namespace
@@ -321,7 +328,7 @@ class OvpsNode(LifecycleNode):
             add(f"{name}: model", level, state, values={"model": model}),
             add(f"{name}: queries", OK, queries, values=counts),
         ]
-        for camera in self._cameras.values():
+        for camera in list(self._cameras.values()):  # configure may be adding one
             camera.check_publishers()
             level, message, values = camera.state()
             values["skipped for newer ones"] = str(self._frames.skipped[camera.name])

@@ -297,7 +297,9 @@ def declare(node: Node) -> Settings:
         node.declare_parameter(f.name, default, _descriptor(f.metadata))
         if _is_unset(node, f.name):
             if default != [""]:
-                raise ParameterError(f"{f.name} is an empty list; expected a value like {default!r}")
+                raise ParameterError(
+                    f"{f.name} is an empty list; expected a value like {default!r}"
+                )
             node.set_parameters([Parameter(f.name, value=default)])
     return read(node)
 

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ovps_core.errors import DeviceMemoryError, ImageError, QueryError
+from ovps_core.errors import DeviceMemoryError, ImageError, QueryError, UsageError
 from ovps_core.models.interface import EncodedQueries
-from ovps_core.pipeline.objects import without_chosen_by_depth
+from ovps_core.pipeline.objects import check_objects, without_chosen_by_depth
 from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.ros_io.codec import image_rgb, masks_value, nanoseconds
 from ovps_core.ros_io.recorded import RecordedSegmenter
@@ -85,7 +85,7 @@ class Pipeline:
         settings: Settings,
     ) -> list[PartMasks]:
         if not isinstance(self.segmenter, RecordedSegmenter):
-            objects = [self._known_objects(frame, settings) for frame, _ in frames]
+            objects = [self._known_objects(frame, rgb, settings) for frame, rgb in frames]
             return self.segmenter.segment_batch(images, queries, settings.options, objects=objects)
         stamps = [nanoseconds(frame.message.header.stamp) for frame, _ in frames]
         return self.segmenter.segment_frames(images, stamps, queries, settings.options)
@@ -105,7 +105,9 @@ class Pipeline:
             )
             return None
 
-    def _known_objects(self, frame: Frame, settings: Settings) -> tuple[ObjectMask, ...] | None:
+    def _known_objects(
+        self, frame: Frame, rgb: RgbImage, settings: Settings
+    ) -> tuple[ObjectMask, ...] | None:
         """Objects that another node finds in a frame; None if the segmenter looks for them itself."""
         camera = self._cameras[frame.camera]
         if camera.objects is None:
@@ -122,9 +124,16 @@ class Pipeline:
             self._faults.report(Fault.OBJECTS, WARN, reason, hint, kind="missing")
             return ()
         try:
-            return masks_value(found).objects
-        except (ImageError, QueryError) as error:
-            self._faults.report(Fault.OBJECTS, ERROR, str(error), kind="damaged")
+            known, (height, width) = masks_value(found), rgb.shape[:2]
+            if (known.height, known.width) != (height, width):
+                raise ImageError(
+                    f"objects of an image of {known.width}x{known.height} pixels, but it has {width}x{height}"
+                )
+            check_objects(known.objects, height, width)
+            return known.objects
+        except (ImageError, QueryError, UsageError) as error:
+            hint = "fill in height and width of the image, and ids from 1: see 'Objects' in docs/robot.md"
+            self._faults.report(Fault.OBJECTS, ERROR, str(error), hint, kind="damaged")
             return ()
 
     def _finish(
@@ -138,7 +147,7 @@ class Pipeline:
         if camera.depth is not None:
             in_3d = self._depth.add(camera, header, masks, settings)
             masks = in_3d.chosen if in_3d else without_chosen_by_depth(masks)
-        return FrameResult(frame.camera, header, rgb, masks, in_3d)
+        return FrameResult(frame.camera, header, rgb, masks, in_3d, frame.arrived_at)
 
 
 class Worker(threading.Thread):

@@ -163,9 +163,8 @@ def markers_message(parts: tuple[Part3D, ...], header: Header) -> MarkerArray:
             axes.points += [Point(), Point(x=tip[0], y=tip[1], z=tip[2])]
             axes.colors += [ColorRGBA(r=r, g=g, b=b, a=1.0)] * 2
         label = Marker(header=header, ns="label", id=part.id, type=Marker.TEXT_VIEW_FACING)
-        label.pose = message_encoder.pose(
-            part.position - np.array([0.0, 0.04, 0.0]), (0.0, 0.0, 0.0, 1.0)
-        )
+        before = part.position + 0.04 * part.pose[:3, 2]  # z points out of the surface
+        label.pose = message_encoder.pose(before, (0.0, 0.0, 0.0, 1.0))
         label.scale.z = 0.02
         label.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
         label.text = f"{part.query.text} {part.score:.2f}"

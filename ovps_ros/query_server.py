@@ -71,7 +71,7 @@ class QueryServer:
         self._faults.clear(Fault.QUERY)
         self._faults.clear(Fault.ENCODING)
         if self._node.context.ok() and update.has_model:
-            text = "\n".join(query.text for query in update.active)
+            text = "\n".join(dict.fromkeys(query.text for query in update.active))
             self._active.publish(String(data=text))
         self._report_refused(update)
 

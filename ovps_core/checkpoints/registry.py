@@ -176,7 +176,7 @@ def check_model_name(name: str | Path) -> None:
     """
     name = _expanded(name)
     is_known = any(model.name == name for model in _MODELS)
-    if not is_known and not is_hub_name(name) and not Path(name).is_file():
+    if not is_known and not is_hub_name(name) and not os.path.isfile(name):
         raise _unknown_name(name)
 
 

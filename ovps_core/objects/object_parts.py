@@ -11,7 +11,13 @@ from ovps_core.models.interface import EncodedQueries
 from ovps_core.objects.object_sources import ObjectSource
 from ovps_core.objects.part_evidence import PartEvidence
 from ovps_core.pipeline.encoded_image import EncodedImage
-from ovps_core.pipeline.objects import choose, crop_around, region_of, without_duplicates
+from ovps_core.pipeline.objects import (
+    check_objects,
+    choose,
+    crop_around,
+    region_of,
+    without_duplicates,
+)
 from ovps_core.pipeline.postprocess.components import SegmentOptions, cut_components
 from ovps_core.pipeline.postprocess.margins import with_margins
 from ovps_core.pipeline.preprocess import RgbImage
@@ -82,7 +88,12 @@ class ObjectParts:
             queries: encoded queries; those without a known object are left out.
             options: thresholds.
             objects: objects that the caller knows; None looks for them.
+
+        Raises:
+            UsageError: see :func:`~ovps_core.pipeline.objects.check_objects`.
         """
+        if objects is not None:
+            check_objects(objects, *image.shape[:2])
         asked = self._asked(queries.queries)
         if not asked:
             return ObjectsAndParts((), ())

@@ -51,6 +51,21 @@ def objects_from_boxes(
     return tuple(found)
 
 
+def check_objects(objects: Sequence[ObjectMask], height: int, width: int) -> None:
+    """Check objects that a caller gives for an image of ``height`` x ``width`` pixels.
+
+    Raises:
+        UsageError: two have the same id, one has none, or a box is not in the image.
+    """
+    ids = [found.id for found in objects]
+    if min(ids, default=1) < 1 or len(set(ids)) < len(ids):
+        raise UsageError(f"objects with the ids {ids}; expected different ids from 1")
+    for found in objects:
+        _, _, right, bottom = found.box.corners
+        if right > width or bottom > height:
+            raise UsageError(f"an object in {found.box}, but the image has {width}x{height} pixels")
+
+
 def crop_around(box: Box, height: int, width: int, aspect: float, padding: float) -> Box:
     """Box of the crop that shows an object with its surroundings, in the shape of the network's input.
 

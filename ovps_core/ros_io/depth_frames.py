@@ -127,12 +127,18 @@ def colour_depth(
                 f"{camera.width}x{camera.height}; expected depth aligned to colour"
             )
         return depth_m
-    if _differ(messages.depth_info.header.frame_id, frames[0]):
+    if options.check_frames and _differ(messages.depth_info.header.frame_id, frames[0]):
         raise DepthFrameError(
             f"depth of the frame {frames[0]!r}, its camera_info of "
             f"{messages.depth_info.header.frame_id!r}; expected the camera_info of the depth camera"
         )
-    depth_camera = camera_intrinsics(messages.depth_info, messages.depth_topic)
+    try:
+        depth_camera = camera_intrinsics(messages.depth_info, messages.depth_topic)
+    except CameraInfoError as error:
+        raise CameraInfoError(
+            f"camera_info of the depth camera: {error}. image_geometry is for colour: remap depth to a topic with "
+            "the word 'raw' or 'rect'"
+        ) from error
     if not moved and depth_camera == camera and depth_m.shape == (camera.height, camera.width):
         return depth_m
     place = transform(frames[1], frames[0]) if moved else np.eye(4)

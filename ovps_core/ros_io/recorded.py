@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ovps_core.errors import CheckpointError, ImageError, QueryError, RecordingError
+from ovps_core.language.selection import Selectors, read_selection
 from ovps_core.models.interface import (
     Conditions,
     EncodedQueries,
@@ -39,23 +42,39 @@ class RecordedQueries(QueryEncoder):
     """
 
     def __init__(self, known: Sequence[PartQuery]) -> None:
-        self._known = {(query.object, query.part): query for query in reversed(known)}
+        self._known: dict[tuple[str, str, str], PartQuery] = {}
+        for query in known:
+            self._known.setdefault(_key(query), query)
 
     def read(
         self, queries: Sequence[PartQuery]
     ) -> tuple[tuple[PartQuery, ...], tuple[RefusedQuery, ...]]:
         """See :meth:`QueryEncoder.read`."""
-        texts = tuple(query.text for query in self._known.values())
+        texts = tuple(dict.fromkeys(query.text for query in self._known.values()))
         accepted: list[PartQuery] = []
         refused: list[RefusedQuery] = []
         for query in queries:
-            known = self._known.get((query.object, query.part))
-            if known is not None:
-                accepted.append(replace(query, read_as=known.read_as))
-                continue
-            reason = f"{query.text!r} is not in the recording; it has {', '.join(texts)}"
-            refused.append(RefusedQuery(query.text, reason, texts))
-        return tuple(accepted), tuple(refused)
+            found = self._find(query)
+            accepted += found
+            if not found:
+                reason = f"{query.text!r} is not in the recording; it has {', '.join(texts)}"
+                refused.append(RefusedQuery(query.text, reason, texts))
+        return tuple(dict.fromkeys(accepted)), tuple(refused)
+
+    def _find(self, query: PartQuery) -> list[PartQuery]:
+        """The recorded queries that a query stands for: several for "all parts of the mug", none if unknown."""
+        same_text = [known for known in self._known.values() if known.text == query.text]
+        if not query.which and same_text:
+            return [
+                replace(known, threshold=query.threshold, max_parts=query.max_parts)
+                for known in same_text
+            ]
+        try:
+            query = read_selection(query, Selectors(objects=True, depth=True))
+        except QueryError:
+            return []
+        known = self._known.get(_key(query))
+        return [replace(query, read_as=known.read_as)] if known else []
 
     def encode(self, queries: Sequence[PartQuery]) -> EncodedQueries:
         """See :meth:`QueryEncoder.encode`; there is no network, so the conditions are zeros."""
@@ -144,15 +163,31 @@ class RecordedSegmenter:
             raise ImageError(
                 f"image of {width}x{height} pixels; the recorded masks are of {recorded.width}x{recorded.height}"
             )
-        asked = {(query.object, query.part): query for query in queries.queries}
+        asked = {_key(query): query for query in queries.queries}
         parts: list[PartMask] = []
+        counts: Counter[PartQuery] = Counter()
         for part in recorded.parts:
-            query = asked.get((part.query.object, part.query.part))
+            query = asked.get(_key(part.query))
             if query is None or part.score < (query.threshold or options.score_threshold):
                 continue
-            if part.area >= options.min_area and len(parts) < options.max_parts:
+            room = counts[query] < (query.max_parts or options.max_parts)
+            if part.area >= options.min_area and room and len(parts) < options.max_parts:
                 parts.append(replace(part, id=len(parts) + 1, query=query, track_id=0))
-        return PartMasks(height, width, queries.queries, tuple(parts), self.name, queries.refused)
+                counts[query] += 1
+        return PartMasks(
+            height,
+            width,
+            queries.queries,
+            tuple(parts),
+            self.name,
+            queries.refused,
+            recorded.objects,
+        )
+
+
+def _key(query: PartQuery) -> tuple[str, str, str]:
+    """Names by which a query of a recording is found again."""
+    return query.object, query.part, query.which
 
 
 def read_answers(path: Path, topic: str = "") -> list[tuple[int, PartMasks]]:
@@ -201,5 +236,5 @@ def check_recorded(model: str) -> None:
         CheckpointError: it does not.
     """
     path = expand_home(model.removeprefix(PREFIX).partition(":")[0])
-    if not path.exists():
+    if not os.path.exists(path):  # a folder that may not be entered is none
         raise CheckpointError(f"no recording at {path}; expected {PREFIX}PATH of a rosbag2 folder")

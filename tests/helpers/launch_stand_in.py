@@ -55,12 +55,14 @@ class Launch:
         launch_configurations: values of the arguments.
         started: nodes and processes, in their order.
         handlers: event handlers.
+        environment: variables that the launch sets.
         ended: reason for which the launch ends; empty if it goes on.
     """
 
     launch_configurations: dict[str, str] = field(default_factory=dict)
     started: list[Entity] = field(default_factory=list)
     handlers: list[Entity] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
     ended: str = ""
 
     def text(self, value: Any) -> str:
@@ -83,6 +85,9 @@ class Launch:
             self.visit_all(description(Path(self.text(entity.positional[0]))))
         elif kind == "RegisterEventHandler":
             self.handlers += entity.positional
+        elif kind == "SetEnvironmentVariable":
+            name, value = entity.positional
+            self.environment[name] = value
         elif kind == "Shutdown":
             self.ended = entity.named["reason"]
         elif kind in ("ExecuteProcess", "LifecycleNode", "Node"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.ros_io.codec import masks_value
 from ovps_core.ros_io.recorded import RecordedSegmenter, check_recorded
 from ovps_core.structures.boxes import Box
-from ovps_core.structures.masks import PartMask, PartMasks
+from ovps_core.structures.masks import ObjectMask, PartMask, PartMasks
 from ovps_ros.messages import message_encoder
 from ovps_ros.tools.processes import NodeProcesses
 from ovps_ros.tools.record import Recorder
@@ -75,6 +76,40 @@ def test_only_what_is_asked_and_above_the_threshold_is_answered(recording: Path)
     assert [part.query.text for part in masks.parts] == ["mug rim"]
     strict = SegmentOptions(score_threshold=0.8)
     assert not segmenter.segment_frames([PICTURE], [1], queries, strict)[0].parts
+
+
+def test_objects_and_words_that_choose_among_them_are_repeated(tmp_path: Path) -> None:
+    mask = np.ones((6, 20), bool)
+    left, right = (
+        replace(parse_query("mug handle"), text=f"{side} mug handle", which=side)
+        for side in ("left", "right")
+    )
+    rims = [replace(RIM, text="all parts of the mug", part=part) for part in ("rim", "handle")]
+    boxes = [Box(4, 10, 20, 6), Box(40, 30, 20, 6)]
+    objects = tuple(ObjectMask(i, "mug", 0.9, box, mask) for i, box in enumerate(boxes, 1))
+    parts = [
+        PartMask(i, query, 0.9, box, mask, object_id=i)
+        for i, (query, box) in enumerate(zip((left, right), boxes, strict=True), 1)
+    ]
+    parts += [PartMask(3 + i, rims[0], 0.8, box, mask) for i, box in enumerate(boxes)]
+    recorded = PartMasks(48, 64, (left, right, *rims), tuple(parts), "model", objects=objects)
+    with Recorder(tmp_path / "masks") as recorder:
+        header = message_encoder.header(1, "camera")
+        recorder.write("/ovps/masks", message_encoder.masks(recorded, header), 1)
+    segmenter = RecordedSegmenter(f"recorded:{tmp_path / 'masks'}")
+    asked = [parse_query("left mug handle"), parse_query("all parts of the mug", max_parts=1)]
+    queries = segmenter.encode_queries(asked)
+    assert not queries.refused and [query.part for query in queries.queries] == [
+        "handle",
+        "rim",
+        "handle",
+    ]
+    (masks,) = segmenter.segment_frames([PICTURE], [1], queries, SegmentOptions())
+    assert [(part.query.text, part.object_id) for part in masks.parts] == [
+        ("left mug handle", 1),
+        ("all parts of the mug", 0),
+    ]
+    assert [found.id for found in masks.objects] == [1, 2]
 
 
 def test_what_cannot_be_answered_is_told(recording: Path, tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def test_images_of_a_megabyte_cross_processes() -> None:
     images = robot.node.create_publisher(Image, "/large/image", QOS)
     listener = subprocess.Popen([sys.executable, "-c", LISTENER], stdout=subprocess.PIPE, text=True)
     arrived: queue.Queue[str] = queue.Queue()
-    reader = threading.Thread(target=lambda: [arrived.put(line.strip()) for line in listener.stdout])
+    reader = threading.Thread(
+        target=lambda: [arrived.put(line.strip()) for line in listener.stdout]
+    )
     reader.start()
     message = message_encoder.image(np.zeros((480, 640, 3), np.uint8), robot.header())
     try:

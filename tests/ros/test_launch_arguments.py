@@ -13,6 +13,8 @@ from helpers.paths import ROOT
 
 pytest.importorskip("ovps_ros.msg", reason="the ROS messages are not built")
 
+from ovps_ros.dds_profiles import FASTDDS_VARIABLES
+
 
 @pytest.fixture(autouse=True)
 def launch_ros() -> Iterator[None]:
@@ -83,13 +85,30 @@ def test_without_its_recording_or_with_its_output_nothing_is_started(tmp_path: P
         launched("bag.launch.py")
 
 
-def test_without_its_driver_a_camera_launch_starts_no_node() -> None:
+def test_without_its_driver_a_camera_launch_starts_no_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from helpers import launch_stand_in
 
+    for name in FASTDDS_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     launch = Launch()
     with pytest.raises(LookupError, match="realsense2_camera"):
         launch.visit_all(launch_stand_in.description(ROOT / "launch" / "realsense.launch.py"))
     assert not launch.started
+    assert set(launch.environment) >= set(FASTDDS_VARIABLES), "the driver needs the profile too"
+
+
+def test_every_input_can_be_remapped() -> None:
+    node = the_node(launched("ovps.launch.py", objects="/detector/objects", depth_camera_info="/d"))
+    assert ("objects", "/detector/objects") in node["remappings"]
+    assert ("depth_camera_info", "/d") in node["remappings"]
+
+
+def test_the_camera_of_the_demo_runs_in_the_environment_of_the_node() -> None:
+    launch = launched("demo.launch.py")
+    (camera,) = [one for one in launch.started if type(one).__name__ == "Node"]
+    assert camera.named["prefix"] == the_node(launch)["prefix"]
 
 
 def test_a_namespace_holds_camera_and_node_of_the_demo() -> None:

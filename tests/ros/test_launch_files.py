@@ -13,7 +13,6 @@ import yaml
 from helpers.paths import ROOT
 
 LAUNCH = sorted((ROOT / "launch").glob("*.launch.py"))
-INPUTS = {"image", "depth", "camera_info"}
 OF_LAUNCH = {"params_file", "namespace", "use_sim_time", "fastdds_profile", "venv", "log_level"}
 
 
@@ -41,7 +40,10 @@ def test_short_and_sound(path: Path) -> None:
 
 
 def test_node_arguments_are_parameters_or_inputs() -> None:
-    assert _arguments(ROOT / "launch" / "ovps.launch.py") - OF_LAUNCH - INPUTS <= _parameters()
+    from ovps_ros.launch_arguments import INPUTS
+
+    declared = _arguments(ROOT / "launch" / "ovps.launch.py")
+    assert declared - OF_LAUNCH - set(INPUTS) <= _parameters()
 
 
 @pytest.mark.parametrize("path", LAUNCH, ids=lambda path: path.name)
@@ -75,9 +77,11 @@ def test_only_given_arguments_override_the_parameter_file(tmp_path: Path) -> Non
     pytest.importorskip("rclpy")
     import rclpy
 
-    from ovps_ros.launch_arguments import PARAMETERS, parameters_file
+    from ovps_ros.launch_arguments import INPUTS, PARAMETERS, parameters_file
 
-    assert set(PARAMETERS) | INPUTS | OF_LAUNCH == _arguments(ROOT / "launch" / "ovps.launch.py")
+    assert set(PARAMETERS) | set(INPUTS) | OF_LAUNCH == _arguments(
+        ROOT / "launch" / "ovps.launch.py"
+    )
     assert parameters_file(dict.fromkeys(PARAMETERS, "")) == ""
     with pytest.raises(ValueError, match="use_depth:=maybe; expected true or false"):
         parameters_file({"use_depth": "maybe"})
@@ -88,17 +92,19 @@ def test_only_given_arguments_override_the_parameter_file(tmp_path: Path) -> Non
         "[knife: handle]",
         "knife, mug",
         "1",
+        "true",
     ]
     users = tmp_path / "users.yaml"
     users.write_text("/**: {ros__parameters: {use_depth: true, model: mine, max_age: 2.5}}")
     for text in texts:
         own = tmp_path / "own.yaml"
-        own.write_text(parameters_file({"queries": text, "model": "", "use_depth": ""}))
+        own.write_text(parameters_file({"queries": text, "model": "", "autostart": "false"}))
         files = ["--params-file", str(users), "--params-file", str(own)]
         context = rclpy.Context()
         rclpy.init(args=["--ros-args", *files], context=context)
         node = rclpy.create_node("ovps", context=context, namespace="arm")
         defaults = {"queries": [""], "use_depth": False, "model": "", "max_age": 0.5}
+        assert not node.declare_parameter("autostart", True).value
         values = {name: node.declare_parameter(name, v).value for name, v in defaults.items()}
         assert values == {"queries": [text], "use_depth": True, "model": "mine", "max_age": 2.5}
         node.destroy_node()

@@ -23,6 +23,22 @@ def test_a_missing_parameter_file_is_one_line(tmp_path: Path) -> None:
     assert str(absent) in ended.stderr.splitlines()[-1]
 
 
+def test_a_failed_activation_says_why() -> None:
+    """With a documented parameter that is misspelt: the node stays there and can be configured again."""
+    misspelt = "qos_overrides./image.subscription.reliability:=best"
+    command = [sys.executable, "-m", "ovps_ros.node", "--ros-args", "-p", misspelt]
+    node = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    lines: list[str] = []
+    assert node.stderr is not None
+    for line in node.stderr:
+        lines.append(line)
+        if "lifecycle" in line:
+            break
+    node.terminate()
+    node.communicate(timeout=60)
+    assert "activate failed" in lines[-1] and "best" in lines[-1], "".join(lines)
+
+
 @pytest.mark.parametrize("name", ["/left", "right/", "left cam", "a//b", "1st", "links\u00e4"])
 def test_a_camera_that_cannot_be_part_of_a_topic_is_named(name: str) -> None:
     from ovps_ros.parameters import ParameterError, Settings

@@ -15,7 +15,21 @@ from ovps_core.structures.query import PartQuery
 
 many = settings(max_examples=150, deadline=None)
 KNOWN = ["knife", "mug", "pan", "drawer", "handle", "rim", "blade", "knives", "screwdriver"]
-LINKS = ["the", "a", "of", "'s", "its", "please", "find", "my", "all", "each", "left", "second", "any"]
+LINKS = [
+    "the",
+    "a",
+    "of",
+    "'s",
+    "its",
+    "please",
+    "find",
+    "my",
+    "all",
+    "each",
+    "left",
+    "second",
+    "any",
+]
 EXCLUDING = ["not", "without", "except", "but", "no", "never"]
 UNKNOWN = ["zorgle", "brimsel", "quorvant", "42nd", "кружка", "杯", "🥄"]
 words = st.lists(st.sampled_from([*KNOWN, *LINKS, *EXCLUDING, *UNKNOWN]), min_size=1, max_size=7)
@@ -45,7 +59,9 @@ def told(query: PartQuery) -> str:
 def test_any_text(text: str) -> None:
     encoded = encode(text)
     if encoded is not None:
-        assert len(encoded.queries) + len(encoded.refused) == len(dict.fromkeys(split_phrases(text)))
+        assert len(encoded.queries) + len(encoded.refused) == len(
+            dict.fromkeys(split_phrases(text))
+        )
 
 
 @many

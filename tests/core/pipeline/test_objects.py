@@ -9,6 +9,7 @@ import pytest
 
 from ovps_core.errors import UsageError
 from ovps_core.pipeline.objects import (
+    check_objects,
     choose,
     choose_by_depth,
     crop_around,
@@ -18,7 +19,7 @@ from ovps_core.pipeline.objects import (
     without_duplicates,
 )
 from ovps_core.structures.boxes import Box
-from ovps_core.structures.masks import PartMask, PartMasks
+from ovps_core.structures.masks import ObjectMask, PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
 
 HANDLE = PartQuery("mug handle", "mug", "handle")
@@ -38,6 +39,20 @@ def test_boxes_are_cut_to_the_image_and_empty_ones_are_refused() -> None:
     assert found.box == Box(0, 90, 20, 10) and found.mask.all()
     with pytest.raises(UsageError, match="has no area in an image of 200x100"):
         objects_from_boxes([("mug", (210, 0, 220, 10))], 100, 200)
+
+
+@pytest.mark.parametrize(
+    ("objects", "said"),
+    [
+        ((MUGS[0], MUGS[0]), "ids \\[1, 1\\]; expected different ids from 1"),
+        ((replace(MUGS[0], id=0),), "ids \\[0\\]"),
+        ((replace(MUGS[0], box=Box(180, 0, 30, 40)),), "the image has 200x100 pixels"),
+    ],
+)
+def test_objects_of_a_caller_are_checked(objects: tuple[ObjectMask, ...], said: str) -> None:
+    check_objects(MUGS, 100, 200)
+    with pytest.raises(UsageError, match=said):
+        check_objects(objects, 100, 200)
 
 
 def test_a_crop_holds_the_object_has_the_networks_shape_and_stays_in_the_image() -> None:

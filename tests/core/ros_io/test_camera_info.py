@@ -180,6 +180,15 @@ def test_depth_of_another_frame_is_refused_without_its_camera_info_and_transform
         colour_depth(half, OWN, RECTIFIED, options, lambda *_: None)
 
 
+def test_a_depth_camera_of_unknown_geometry_is_named_with_what_helps() -> None:
+    bent = messages(FLAT, DEPTH, depth_info=info(DEPTH, d=BROWN, k=OTHER_K), depth_topic="/depth")
+    with pytest.raises(CameraInfoError, match=r"camera_info of the depth camera: .* remap depth"):
+        colour_depth(bent, OWN, RECTIFIED, DepthOptions(), lambda *_: np.eye(4))
+    elsewhere = messages(FLAT, DEPTH, depth_info=info("somewhere"))
+    trusting = DepthOptions(check_frames=False)
+    assert np.isfinite(colour_depth(elsewhere, OWN, RECTIFIED, trusting, lambda *_: None)).any()
+
+
 @pytest.mark.parametrize("turn", [0.0, 0.02])
 def test_depth_of_another_camera_is_registered(turn: float) -> None:
     """A box 0.6 m away before a wall at 0.9 m, seen by a depth camera 15 mm to the left."""

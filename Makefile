@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 EXTRAS := render,torch,train,evaluate,bags,onnx,openvino,tensorrt-rtx,transformers,bench,completion,dev
 MESSAGES := $(wildcard msg/*.msg srv/*.srv action/*.action)
+# The install is a copy, which is made again when one of these changes.
+SOURCES := $(shell find ovps_core ovps_ros training launch config -type f -not -name '*.pyc')
 
 .PHONY: demo test check clean
 
@@ -28,8 +30,8 @@ check: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/lint-imports
 	$(BIN)/python -m pytest -q --doctest-modules ovps_core
 
-$(INSTALLED): pyproject.toml setup.py CMakeLists.txt $(MESSAGES)
-	./scripts/system_packages
+$(INSTALLED): pyproject.toml setup.py CMakeLists.txt package.xml $(MESSAGES) $(SOURCES)
+	PYTHON="$(PYTHON)" ./scripts/system_packages
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --group ros$(SUFFIX)-build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ PARAMETERS: dict[str, type] = {
 """Arguments that are parameters of the node, with their types."""
 
 _PYTHON = "bin/python3"
+_SURROGATES = re.compile(r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
@@ -42,14 +44,23 @@ def parameters_file(arguments: Mapping[str, str]) -> str:
     """
     given = {name: text for name in PARAMETERS if (text := arguments.get(name, ""))}
     values = {name: _value(name, text) for name, text in given.items()}
-    # JSON is YAML in which rcl takes every quoted text for a text, and nothing else.
-    return json.dumps({"/**": {"ros__parameters": values}}) if values else ""
+    if not values:
+        return ""
+    # JSON is YAML in which rcl takes every quoted text for a text. But YAML has one escape for a character for
+    # which JSON has a pair.
+    text = json.dumps({"/**": {"ros__parameters": values}})
+    return _SURROGATES.sub(_yaml_escape, text)
+
+
+def _yaml_escape(pair: re.Match[str]) -> str:
+    return rf"\U{ord(json.loads(chr(34) + pair[0] + chr(34))):08x}"
 
 
 def _value(name: str, text: str) -> Any:
     kind = PARAMETERS[name]
     if kind is list:
-        return [] if text.strip() == "[]" else [text]  # the node splits phrases at commas
+        # The node splits phrases at commas, and drops empty ones. rcl would take an empty list for none given.
+        return ["" if text.strip() == "[]" else text]
     if kind is str:
         return text
     if text.lower() not in _TRUE + _FALSE:
@@ -67,6 +78,19 @@ def profile_variables(given: str, packaged: str) -> dict[str, str]:
     if not given and any(os.environ.get(name) for name in FASTDDS_VARIABLES):
         return {}
     return dict.fromkeys(FASTDDS_VARIABLES, given or packaged)
+
+
+def existing_file(name: str, arguments: Mapping[str, str]) -> str:
+    """Path of a file that was given as a launch argument, with ``~`` expanded; empty if it was not given.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    given = arguments.get(name, "")
+    path = str(expand_home(given)) if given else ""
+    if path and not os.path.isfile(path):
+        raise ValueError(f"{name}:={given}: no file at {path}")
+    return path
 
 
 def python_of_venv(given: str, share: str) -> str:

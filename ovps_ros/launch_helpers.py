@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -19,12 +20,14 @@ from launch_ros.substitutions import FindPackageShare
 
 from ovps_ros.launch_arguments import (
     INPUTS,
+    existing_file,
     parameters_file,
     profile_variables,
     python_of_venv,
 )
 
 SHARE = FindPackageShare("ovps_ros")
+_SECONDS_TO_END = "15"  # a busy node takes longer than the 5 s after which launch sends SIGTERM
 
 
 def include_ovps(**arguments: Any) -> IncludeLaunchDescription:
@@ -49,8 +52,9 @@ def start_node(context: Any) -> list[Any]:
     """Start the node with the arguments of ovps.launch.py; an OpaqueFunction calls this."""
     given: Mapping[str, str] = context.launch_configurations
     share = SHARE.perform(context)
-    files = [given["params_file"] or f"{share}/config/ovps.yaml"]
     try:
+        files = [existing_file("params_file", given) or f"{share}/config/ovps.yaml"]
+        existing_file("fastdds_profile", given)
         own = parameters_file(given)
         python = python_of_venv(given["venv"], share)
     except ValueError as error:
@@ -63,7 +67,8 @@ def start_node(context: Any) -> list[Any]:
         package="ovps_ros",
         executable="ovps_node",
         name="ovps",
-        prefix=python,
+        prefix=shlex.quote(python) if python else "",
+        sigterm_timeout=_SECONDS_TO_END,
         namespace=given["namespace"],
         parameters=files,
         remappings=[(name, given[name]) for name in INPUTS],
@@ -75,10 +80,11 @@ def start_node(context: Any) -> list[Any]:
 
 def start_camera(context: Any) -> list[Any]:
     """Start the simulated camera with the Python of the node; an OpaqueFunction calls this."""
+    python = python_of_venv("", SHARE.perform(context))
     camera = Node(
         package="ovps_ros",
         executable="ovps_sim_camera",
-        prefix=python_of_venv("", SHARE.perform(context)),
+        prefix=shlex.quote(python) if python else "",
         namespace=context.launch_configurations["namespace"],
         output="screen",
     )
@@ -87,7 +93,7 @@ def start_camera(context: Any) -> list[Any]:
 
 def set_dds_profile(context: Any) -> list[Any]:
     """Set the Fast DDS profile for what is started after this; an OpaqueFunction calls this."""
-    given = context.launch_configurations.get("fastdds_profile", "")
+    given = existing_file("fastdds_profile", context.launch_configurations)
     variables = profile_variables(given, f"{SHARE.perform(context)}/config/fastdds.xml")
     return [SetEnvironmentVariable(*pair) for pair in variables.items()]
 

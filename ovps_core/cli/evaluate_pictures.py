@@ -24,6 +24,7 @@ from ovps_core.evaluation.result_tables import (
 )
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.cache_folder import cache_folder
+from ovps_core.structures.requirements import require_packages
 from ovps_core.structures.whole_files import write_json
 from ovps_core.synthetic.reader import RenderedScenes
 
@@ -71,6 +72,7 @@ def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
 
 def _run_rendered(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
     if args.scenes is None:
+        require_packages("mujoco", "trimesh", extra="render")
         folder = cache_folder() / "rendered" / f"{args.level}-test-{args.seed}"
         scenes = render_test_scenes(args.level, args.count, args.seed, folder)
     else:

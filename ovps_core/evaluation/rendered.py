@@ -19,9 +19,8 @@ from ovps_core.evaluation.query_metrics import QueryAccumulator, QueryMetrics
 from ovps_core.evaluation.query_sampler import Group, QuerySampler, SampledQuery, Synonyms
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.structures.query import PartQuery
-from ovps_core.synthetic.backdrops import IGNORED
 from ovps_core.synthetic.reader import RenderedScenes
-from ovps_core.synthetic.settings import Level, RenderSettings, require_render_extra
+from ovps_core.synthetic.settings import IGNORED, Level, RenderSettings, require_render_extra
 
 if TYPE_CHECKING:
     from ovps_core.segmenter import PartSegmenter

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ovps_core.synthetic.settings import IGNORED
 from ovps_core.synthetic.wild import background
-
-IGNORED = 255
-"""Pixel value of a part map where the content is unknown; a loss must skip these pixels."""
 
 
 @dataclass(frozen=True)

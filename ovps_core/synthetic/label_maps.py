@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ovps_core.synthetic.backdrops import IGNORED
 from ovps_core.synthetic.layout import PlacedItem
 from ovps_core.synthetic.object_pool import ObjectPool
 from ovps_core.synthetic.objects.clutter import CLUTTER
+from ovps_core.synthetic.settings import IGNORED
 
 UNSURE = "?"
 """Object name of what may be a known object but has no part labels."""

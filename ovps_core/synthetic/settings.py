@@ -12,6 +12,8 @@ from ovps_core.errors import DatasetError, MissingDependencyError
 
 SCENES_PER_SHARD = 64
 FORMAT = 1
+IGNORED = 255
+"""Pixel value of a part map where the content is unknown; a loss must skip these pixels."""
 Split = Literal["train", "val", "test"]
 """Shapes and seeds of different splits differ; see ``object_class.TEST_BAND``."""
 

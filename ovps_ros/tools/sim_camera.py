@@ -34,6 +34,7 @@ from ovps_core.structures.boxes import Box
 from ovps_core.structures.image_files import load_image, load_labels
 from ovps_core.structures.masks import ObjectMask, PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
+from ovps_core.structures.requirements import require_packages
 from ovps_ros.messages import message_encoder
 from ovps_ros.msg import PartMasks as PartMasksMsg
 from ovps_ros.run_node import run_node
@@ -83,6 +84,7 @@ def rendered_frames(
     Raises:
         OvpsError: an object is unknown, or off-screen OpenGL is not available.
     """
+    require_packages("mujoco", "trimesh", extra="render")
     from ovps_core.synthetic.live import LiveScene
 
     scene = LiveScene(objects, seed=seed, width=width, height=height, spacing=spacing)

@@ -1,4 +1,4 @@
-"""Program that runs another module where PyTorch cannot be imported, as on a robot: for test_without_pytorch.py.
+"""Program that runs another module with the packages of a plain install only, as on a robot: without PyTorch.
 
 Usage: ``python without_pytorch.py MODULE ARGUMENT...``.
 """
@@ -11,7 +11,20 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-HIDDEN = ("torch", "torchvision", "timm", "open_clip", "huggingface_hub", "onnx", "onnxscript")
+HIDDEN = {
+    *("torch", "torchvision", "timm", "open_clip", "huggingface_hub", "onnx", "onnxscript"),
+    *(
+        "trimesh",
+        "manifold3d",
+        "mujoco",
+        "lightning",
+        "matplotlib",
+        "webdataset",
+        "torchmetrics",
+        "nncf",
+    ),
+    *("transformers", "psutil", "rosbags", "networkx", "pandas", "sklearn"),
+}
 
 
 class Without:

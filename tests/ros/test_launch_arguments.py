@@ -37,6 +37,7 @@ def given_parameters(launch: Launch) -> dict[str, Any]:
 def test_what_nobody_gave_is_left_to_the_parameter_file(tmp_path: Path) -> None:
     assert the_node(launched("ovps.launch.py"))["parameters"] == [f"{ROOT}/config/ovps.yaml"]
     mine = str(tmp_path / "mine.yaml")
+    Path(mine).write_text("/**: {ros__parameters: {max_age: 1.0}}")
     only_file = launched("ovps.launch.py", params_file=mine)
     assert the_node(only_file)["parameters"] == [mine]
     both = launched("ovps.launch.py", params_file=mine, use_depth="true", queries="")
@@ -51,7 +52,14 @@ def test_quotes_and_backslashes_of_queries_survive() -> None:
 
 
 def test_a_wrong_argument_ends_the_launch_before_anything_is_started(tmp_path: Path) -> None:
-    for name, value in (("use_depth", "maybe"), ("venv", str(tmp_path))):
+    absent = str(tmp_path / "absent")
+    wrong = {
+        "use_depth": "maybe",
+        "venv": str(tmp_path),
+        "params_file": absent,
+        "fastdds_profile": absent,
+    }
+    for name, value in wrong.items():
         launch = launched("ovps.launch.py", **{name: value})
         assert not launch.started and f"{name}:={value}" in launch.ended
 

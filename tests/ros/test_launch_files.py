@@ -77,6 +77,7 @@ def test_only_given_arguments_override_the_parameter_file(tmp_path: Path) -> Non
     pytest.importorskip("rclpy")
     import rclpy
 
+    from ovps_ros import parameters
     from ovps_ros.launch_arguments import INPUTS, PARAMETERS, parameters_file
 
     assert set(PARAMETERS) | set(INPUTS) | OF_LAUNCH == _arguments(
@@ -93,6 +94,7 @@ def test_only_given_arguments_override_the_parameter_file(tmp_path: Path) -> Non
         "knife, mug",
         "1",
         "true",
+        "mug \U0001f600 \u2028 \x7f",
     ]
     users = tmp_path / "users.yaml"
     users.write_text("/**: {ros__parameters: {use_depth: true, model: mine, max_age: 2.5}}")
@@ -109,8 +111,16 @@ def test_only_given_arguments_override_the_parameter_file(tmp_path: Path) -> Non
         assert values == {"queries": [text], "use_depth": True, "model": "mine", "max_age": 2.5}
         node.destroy_node()
         rclpy.shutdown(context=context)
-    none = yaml.safe_load(parameters_file({"queries": "[]"}))
-    assert none == {"/**": {"ros__parameters": {"queries": []}}}
+    own.write_text(parameters_file({"queries": "[]"}))
+    users.write_text("/**: {ros__parameters: {queries: [knife handle]}}")
+    context = rclpy.Context()
+    rclpy.init(
+        args=["--ros-args", "--params-file", str(users), "--params-file", str(own)], context=context
+    )
+    node = rclpy.create_node("ovps", context=context)
+    assert parameters.declare(node).queries == []
+    node.destroy_node()
+    rclpy.shutdown(context=context)
 
 
 def test_topics_and_recordings_of_the_bag_launch(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from ovps_core.language.vocabulary import IGNORE
 from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.pipeline.postprocess.components import logit
 from ovps_core.segmenter import PartSegmenter
-from ovps_core.synthetic.backdrops import IGNORED
+from ovps_core.synthetic.settings import IGNORED
 
 pytest.importorskip("lightning")
 from ovps_core.errors import CheckpointError

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ovps_core.losses.partial_labels import absent_class_loss
-from ovps_core.synthetic.backdrops import IGNORED
+from ovps_core.synthetic.settings import IGNORED
 
 pytest.importorskip("lightning")
 from ovps_core.segmenter import PartSegmenter

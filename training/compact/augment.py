@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovps_core.synthetic.backdrops import IGNORED
+from ovps_core.synthetic.settings import IGNORED
 
 Picture = NDArray[np.uint8]
 

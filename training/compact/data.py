@@ -15,7 +15,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.models.compact.config import PartFPNConfig
-from ovps_core.synthetic.backdrops import IGNORED
+from ovps_core.synthetic.settings import IGNORED
 from ovps_core.synthetic.reader import RenderedScenes, is_rendered
 from ovps_core.synthetic.scans import SCAN_OBJECT_PARTS
 from ovps_core.synthetic.wild import background

@@ -22,7 +22,7 @@ from ovps_core.losses.dice import dice_loss
 from ovps_core.losses.partial_labels import absent_class_loss
 from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.models.compact.model import PartFPN
-from ovps_core.synthetic.backdrops import IGNORED
+from ovps_core.synthetic.settings import IGNORED
 from ovps_core.synthetic.catalogue import HELD_OUT_OBJECT_PARTS, object_parts_of
 from training.backbone import imagenet_weights, subsample_convolutions
 from training.compact.augment import relight

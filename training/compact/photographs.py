@@ -21,7 +21,7 @@ from ovps_core.datasets.coco_categories import ObjectPart
 from ovps_core.datasets.coco_check import FolderImage
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.language.mirrored_names import mirrored_rows
-from ovps_core.synthetic.backdrops import IGNORED
+from ovps_core.synthetic.settings import IGNORED
 from training.compact.augment import (
     Picture,
     crop,

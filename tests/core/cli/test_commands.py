@@ -11,7 +11,6 @@ from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
-import tomllib
 from helpers.paths import ROOT
 from helpers.toy_models import write_toy
 
@@ -77,6 +76,7 @@ def test_where_training_or_ros_is_not_installed_the_error_says_how_to_get_it(
 
 
 def test_the_entry_points_of_this_checkout_name_existing_modules() -> None:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 or newer")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = project["entry-points"]
     assert groups["ovps.bench"] == {"ros": "ovps_ros.tools.bench"}

@@ -14,7 +14,7 @@ import trimesh
 
 from ovps_core.errors import BackendError, DatasetError
 from ovps_core.synthetic import scan_scenes
-from ovps_core.synthetic.backdrops import IGNORED, Backdrops, replace_background
+from ovps_core.synthetic.backdrops import Backdrops, replace_background
 from ovps_core.synthetic.lens import simulate_photograph
 from ovps_core.synthetic.scans import (
     find_scans,
@@ -23,6 +23,7 @@ from ovps_core.synthetic.scans import (
     smooth_normals,
     split_parts,
 )
+from ovps_core.synthetic.settings import IGNORED
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def open_project(
         write_json(folder / RECORD, asdict(project))
     else:
         client.projects.update(id=project.project, label_config=interface(names))
-    known = {task.data["image_id"] for task in client.tasks.list(project=project.project)}
+    known = {task.data["image_id"] for task in server.tasks(project.project)}
     images = [image for image in coco["images"] if image["id"] not in known]
     masks: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for annotation in coco["annotations"]:
@@ -201,8 +201,9 @@ def _recorded(folder: Path, server: Server) -> Project | None:
         raise DatasetError(
             f"{path} is damaged: {error}; remove it to make a new project"
         ) from error
-    existing = {p.id for p in server.client().projects.list()}
-    return project if project.url == server.url and project.project in existing else None
+    if project.url != server.url or not server.has_project(project.project):
+        return None
+    return project
 
 
 def _suggestions(
@@ -234,7 +235,7 @@ def _submissions(folder: Path, server: Server, project: Project) -> Iterator[Sub
     """The newest annotation of each task that a person submitted; skipped tasks are left out."""
     client = server.client()
     people = {user.id: user.email or user.username or str(user.id) for user in client.users.list()}
-    for task in client.tasks.list(project=project.project, fields="all"):
+    for task in server.tasks(project.project):
         done = [dict(a) for a in task.annotations or [] if not dict(a).get("was_cancelled")]
         if not done:
             continue

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ URL_VARIABLE, KEY_VARIABLE = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
 
 _ACCESS = "ovps_access.json"
 _USER = "ovps@localhost.local"
+_PAGE = 100  # tasks in one answer
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,31 @@ class Server:
         from label_studio_sdk import LabelStudio
 
         return LabelStudio(base_url=self.url, api_key=self.key, timeout=120)
+
+    def has_project(self, number: int) -> bool:
+        """True if the server has a project that the user may see."""
+        from label_studio_sdk.core.api_error import ApiError
+
+        try:
+            self.client().projects.get(id=number)
+        except ApiError as error:
+            if error.status_code in (403, 404):
+                return False
+            raise
+        return True
+
+    def tasks(self, project: int) -> Iterator[Any]:
+        """Every task of a project, with its annotations and predictions.
+
+        The SDK's own iterator asks for pages until one is missing, and the server logs that as a fault.
+        """
+        client, read, number = self.client(), 0, 1
+        while True:
+            page = client.tasks.list(project=project, page=number, page_size=_PAGE, fields="all")
+            yield from page.items
+            read, number = read + len(page.items), number + 1
+            if not page.items or read >= page.response.total:
+                return
 
     def request(self, method: str, path: str, **options: Any) -> Any:
         """Call what the SDK has no function for; the answer's JSON.
@@ -137,9 +163,10 @@ def start_server(server: Server, folder: Path) -> subprocess.Popen[bytes]:
         "--username": server.user,
         "--password": server.password,
         "--user-token": server.key,
-        "--log-level": "ERROR",
     }
-    words = [word for pair in arguments.items() for word in pair]
+    words = [
+        f"{name}={value}" for name, value in arguments.items()
+    ]  # a password may begin with "-"
     command = [program, "start", *words, "--no-browser", "--enable-legacy-api-token"]
     return subprocess.Popen(command, env=_environment(folder), stdin=subprocess.DEVNULL)
 
@@ -150,5 +177,6 @@ def _environment(folder: Path) -> Mapping[str, str]:
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
         "COLLECT_ANALYTICS": "False",
         "LATEST_VERSION_CHECK": "False",
+        "LOG_LEVEL": "ERROR",  # --log-level comes too late for the list of all requests
         "DJANGO_DB": "sqlite",
     }

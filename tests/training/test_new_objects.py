@@ -137,6 +137,24 @@ def test_the_command_teaches_an_object_from_labelled_frames_alone(
     assert not result.refused
 
 
+def test_pictures_that_nobody_has_labelled_are_left_out(
+    frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = frames / "annotations.json"
+    content = json.loads(table.read_text())
+    del content["images"][1]["not_exhaustive_category_ids"]
+    for annotation in content["annotations"]:
+        if annotation["image_id"] == 1:
+            annotation |= {"pseudo_label": True, "score": 0.5}
+    table.write_text(json.dumps(content))
+    arguments = [str(frames), "--from", "ovps-tiny", "--objects", "valve", "--out", str(tmp_path)]
+    changes = ["optim.minutes=0.01", "optim.batch=2", "optim.phases=[[1, 64, 4]]"]
+    assert main([*arguments, "--set", *changes]) == 0
+    said, warned = capsys.readouterr()
+    assert "1 of 2 pictures are left out, since nobody has labelled them" in said
+    assert "Tip:" not in warned and "eval mode" not in warned
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

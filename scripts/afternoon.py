@@ -20,7 +20,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +29,7 @@ from tabulate import tabulate
 
 from ovps_core.checkpoints import find_weights
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
+from ovps_core.labelling.server import Server
 from ovps_core.synthetic.catalogue import object_class
 
 ROOT = Path(__file__).parents[1]
@@ -211,20 +211,11 @@ def label_studio(args: argparse.Namespace) -> Iterator[None]:
     command = [args.label_python, "-m", "ovps_core", "label", "serve", *where]
     with started(command) as server:
         end = time.monotonic() + 2 * _PATIENCE
-        while not answers(f"http://localhost:{args.port}/health"):
+        while not Server(f"http://localhost:{args.port}", "").is_up():
             if server.poll() is not None or time.monotonic() > end:
                 sys.exit("Label Studio did not start; see above")
             time.sleep(1)
         yield
-
-
-def answers(url: str) -> bool:
-    """True if a server answers."""
-    try:
-        with urllib.request.urlopen(url, timeout=2):
-            return True
-    except OSError:
-        return False
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +22,9 @@ from ovps_core.structures.whole_files import write_json
 
 URL_VARIABLE, KEY_VARIABLE = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
 """Environment variables that name a server, the same that Label Studio's SDK reads."""
+
+LOG = "server.log"
+"""File in the folder of our own server with all that Label Studio prints."""
 
 _ACCESS = "ovps_access.json"
 _USER = "ovps@localhost.local"
@@ -40,6 +45,19 @@ class Server:
     key: str
     user: str = ""
     password: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """What our own server is known by on any port; "" for a server that we did not start."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:16] if self.password else ""
+
+    def is_up(self) -> bool:
+        """True if the server answers."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2):
+                return True
+        except OSError:
+            return False
 
     def client(self) -> Any:
         """A client of the SDK.
@@ -146,6 +164,8 @@ def prepare_server(folder: Path, port: int) -> Server:
 def start_server(server: Server, folder: Path) -> subprocess.Popen[bytes]:
     """Start Label Studio on this machine, for this machine only, with SQLite in ``folder``.
 
+    It prints every request and more, so its output is in :data:`LOG` there.
+
     Raises:
         MissingDependencyError: Label Studio is not installed.
     """
@@ -163,12 +183,20 @@ def start_server(server: Server, folder: Path) -> subprocess.Popen[bytes]:
         "--username": server.user,
         "--password": server.password,
         "--user-token": server.key,
+        "--log-level": "ERROR",
     }
     words = [
         f"{name}={value}" for name, value in arguments.items()
     ]  # a password may begin with "-"
     command = [program, "start", *words, "--no-browser", "--enable-legacy-api-token"]
-    return subprocess.Popen(command, env=_environment(folder), stdin=subprocess.DEVNULL)
+    with (folder / LOG).open("wb") as log:
+        return subprocess.Popen(
+            command,
+            env=_environment(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
 
 
 def _environment(folder: Path) -> Mapping[str, str]:
@@ -177,6 +205,5 @@ def _environment(folder: Path) -> Mapping[str, str]:
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
         "COLLECT_ANALYTICS": "False",
         "LATEST_VERSION_CHECK": "False",
-        "LOG_LEVEL": "ERROR",  # --log-level comes too late for the list of all requests
         "DJANGO_DB": "sqlite",
     }

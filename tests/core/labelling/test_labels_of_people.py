@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.datasets.segmentations import encode_segmentation
 from ovps_core.errors import DatasetError, UsageError
 from ovps_core.labelling.merge import Submission, merge, region_key
+from ovps_core.labelling.project import RECORD, Project, recorded_project
 from ovps_core.labelling.regions import Region, from_results, to_results
-from ovps_core.labelling.server import Server, find_server, start_server
+from ovps_core.labelling.server import LOG, Server, find_server, start_server
+from ovps_core.structures.whole_files import write_json
 
 HEIGHT, WIDTH = 48, 64
 
@@ -156,15 +159,32 @@ def test_a_server_is_named_or_the_error_says_how_to_start_one(
 
 
 def test_a_password_that_begins_with_a_dash_is_no_option(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program = tmp_path / "label-studio"
-    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > "$LABEL_STUDIO_BASE_DATA_DIR/said.txt"\n')
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 3\n')
     program.chmod(0o755)
     monkeypatch.setattr("ovps_core.labelling.server.shutil.which", lambda *_, **__: str(program))
     server = Server("http://localhost:8080", "key", "ada", "-secret")
-    assert start_server(server, tmp_path).wait(20) == 0
-    assert "--password=-secret" in (tmp_path / "said.txt").read_text().split("\n")
+    assert start_server(server, tmp_path).wait(20) == 3
+    assert "--password=-secret" in (tmp_path / LOG).read_text().split("\n")
+    assert main(["label", "serve", "--data-dir", str(tmp_path)]) == 3
+    assert "--no-browser" in capsys.readouterr().err, "it shows why the server ended"
+
+
+def test_the_port_of_our_own_server_may_change(
+    frames: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Server, "has_project", lambda self, number: number == 4)
+    own = Server("http://localhost:8080", "key", "ada", "secret")
+    write_json(frames / RECORD, asdict(Project(own.url, 4, own.fingerprint)))
+    moved = recorded_project(frames, replace(own, url="http://localhost:8081"))
+    assert moved is not None and moved.page == "http://localhost:8081/projects/4/data"
+    assert recorded_project(frames, replace(own, key="other", url="http://localhost:8081")) is None
+    assert "which http://localhost:8081 does not have" in caplog.text
+    lab = Server("http://lab:8080", "key")
+    write_json(frames / RECORD, {"url": lab.url, "project": 4})
+    assert recorded_project(frames, lab) is not None, "a record of an earlier version"
 
 
 @pytest.fixture(scope="module")

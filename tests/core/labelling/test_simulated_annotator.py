@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+pytest.importorskip("trimesh", reason="the extra `render` is not installed")
+
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.datasets.segmentations import encode_segmentation
 from ovps_core.labelling.regions import Region, from_results, to_results

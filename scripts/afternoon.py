@@ -2,7 +2,7 @@
 
 ::
 
-    python -m scripts.afternoon --object axe --replay scenes/tables scenes/wild --label-python ls/bin/python
+    python -m scripts.afternoon --object axe --label-python ls/bin/python
 
 Every step is a command of docs/training.md. The camera is simulated, and so is the person: ``simulated_annotator``
 submits the true shapes to a real Label Studio. A step whose result is in ``--out`` is skipped; remove it to
@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -30,13 +31,15 @@ from tabulate import tabulate
 from ovps_core.checkpoints import find_weights
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.labelling.server import Server
-from ovps_core.synthetic.catalogue import object_class
+from ovps_core.synthetic.catalogue import OBJECT_CLASSES, object_class
 
 ROOT = Path(__file__).parents[1]
 OTHERS = ("hammer", "whisk", "saw", "mug", "screwdriver", "brush", "bottle", "spoon")
 """Objects beside the one to learn, on the recorded tables and in the scenes to measure on."""
 SEED = 41
 """Of the scenes to measure on; the recorded tables have the seeds 100, 101, ..."""
+REPLAYED = 768
+"""Training scenes that are rendered if none are given."""
 PER_TABLE = 2
 """Pictures of each recorded table that the node answers."""
 MASKS, TRUTH = "/ovps/masks", "/sim_camera/truth"
@@ -60,7 +63,8 @@ def arguments() -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="rendered scenes of what the model knows, for half of each batch; rendered here without it",
+        help="rendered scenes for half of each batch, so that the model keeps what it knows; without it, "
+        "scenes of all other objects are rendered",
     )
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="for `ovps train`"
@@ -93,10 +97,10 @@ def main() -> None:
     if not (out / "truth" / "manifest.json").exists():
         ovps(*topics[:-2], "--masks", TRUTH, "--out", out / "truth")
     label(args, parts)
-    run = weights / f"{args.minutes:g}-minutes"
+    run = weights / f"{args.minutes:g}-minutes{'-given-scenes' if args.replay else ''}"
     learned = run / name.replace(" ", "-") / "model.safetensors"
     if not learned.exists():
-        data = ["--data", *(args.replay or [replay(out)])]
+        data = ["--data", *(args.replay or [replay(out, name)])]
         start = ["--from", args.model, "--objects", name, "--out", run]
         changes = [f"optim.minutes={args.minutes:g}", *args.set]
         ovps("train", out / "frames", *data, *start, "--set", *changes)
@@ -125,10 +129,14 @@ def measured_scenes(args: argparse.Namespace) -> dict[str, Path]:
     return folders
 
 
-def replay(out: Path) -> Path:
-    """Training scenes of all objects, so that the model keeps what it knows."""
+def replay(out: Path, name: str) -> Path:
+    """Training scenes of all objects but the one to learn, so that the model keeps what it knows.
+
+    Whoever labels an object has no rendered scenes of it, as a rule.
+    """
     folder = out / "scenes" / "replay"
-    ovps("render", "--level", "wild", "--count", 1024, "--out", folder)
+    known = [other for other in OBJECT_CLASSES if other != name]
+    ovps("render", "--level", "wild", "--count", REPLAYED, "--objects", *known, "--out", folder)
     return folder
 
 
@@ -237,10 +245,10 @@ def ovps(*words: Any, python: str = sys.executable) -> None:
 def call(command: Sequence[Any]) -> None:
     """Print and run a command; the script ends if it fails."""
     words = [str(word) for word in command]
-    print("$", *words, flush=True)
+    print("$", shlex.join(words), flush=True)
     status = subprocess.run(words, env=environment(), check=False).returncode
     if status:
-        sys.exit(f"ended with status {status}: {' '.join(words)}")
+        sys.exit(f"ended with status {status}: {shlex.join(words)}")
 
 
 def environment() -> dict[str, str]:

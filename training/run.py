@@ -234,9 +234,9 @@ def make_trainer(
 def _say_what_matters() -> None:
     """Have Lightning print each line once, without advertisements and without warnings of what is meant."""
     logging.getLogger("lightning").propagate = False  # it has a handler of its own
-    for package in ("pytorch", "fabric"):
-        says = logging.getLogger(f"lightning.{package}.utilities.rank_zero")
-        says.addFilter(_is_about_the_run)
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_is_about_the_run)
     warnings.filterwarnings(
         "ignore", r"Found \d+ module\(s\) in eval mode"
     )  # norm layers that are kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,11 @@ def large_message_hint(middleware: str = "") -> str:
     if "fastrtps" in middleware:
         profile = profile_path(FASTDDS) or f"config/{FASTDDS}"
         lines = " ".join(f"{variable}={profile}" for variable in FASTDDS_VARIABLES)
+        if str(profile) in map(os.environ.get, FASTDDS_VARIABLES):
+            return (
+                "this node has the Fast DDS profile for large images, and the camera needs it too; before it "
+                f"starts: export {lines}"
+            )
         return (
             "large images over best effort need the Fast DDS profile of this package; before camera and node "
             f"start: export {lines}"

@@ -31,7 +31,8 @@ def add_object_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="objects to learn; their parts are those that the data label",
+        help="objects to learn, new ones or known ones; their parts are those that the data label. Without a "
+        "recipe and without it: all objects of the labelled pictures",
     )
     group.add_argument(
         "--keep",
@@ -49,8 +50,15 @@ def add_object_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def object_overrides(args: argparse.Namespace, data: Sequence[Path]) -> list[str]:
+def object_overrides(
+    args: argparse.Namespace, data: Sequence[Path], *, all_labelled: bool = False
+) -> list[str]:
     """Values of the recipe that the options stand for, as ``KEY=VALUE``.
+
+    Args:
+        args: with the options.
+        data: folders and files to learn from.
+        all_labelled: if no objects are named, learn all that pictures label which are not rendered.
 
     Raises:
         UsageError: the options contradict each other, or the data label no part of an object.
@@ -63,7 +71,11 @@ def object_overrides(args: argparse.Namespace, data: Sequence[Path]) -> list[str
             )
         return []
     labelled = list(_labelled(data))
-    objects = [[name, *_parts_of(name, labelled)] for name in args.objects]
+    names = args.objects
+    if all_labelled and not names:
+        photographs = _labelled(path for path in data if not is_rendered(path))
+        names = sorted({object_name for object_name, part in photographs if object_name and part})
+    objects = [[name, *_parts_of(name, labelled)] for name in names]
     values = {
         "model.start": args.start,
         "model.objects": objects,
@@ -78,7 +90,7 @@ def is_data(path: Path) -> bool:
     return path.is_dir() or path.suffix == ".json"
 
 
-def _labelled(data: Sequence[Path]) -> Iterable[tuple[str, str]]:
+def _labelled(data: Iterable[Path]) -> Iterable[tuple[str, str]]:
     """Every (object, part) that some folder labels."""
     for path in data:
         if is_rendered(path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -188,6 +190,7 @@ def make_trainer(
     run: TrainingRun, folder: Path, seed: int, launch: Launch, *callbacks: Callback
 ) -> L.Trainer:
     """The trainer of a run: loggers and checkpoints in ``folder``, ``last.ckpt`` to resume from."""
+    _say_what_matters()
     settings = run.settings
     every = launch.checkpoint_every
     best = [BestWeights(folder / BEST, run.best_by, run.result)] if run.scored_on else []
@@ -226,6 +229,23 @@ def make_trainer(
         default_root_dir=folder,
         enable_model_summary=False,
     )
+
+
+def _say_what_matters() -> None:
+    """Have Lightning print each line once, without advertisements and without warnings of what is meant."""
+    logging.getLogger("lightning").propagate = False  # it has a handler of its own
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_is_about_the_run)
+    warnings.filterwarnings(
+        "ignore", r"Found \d+ module\(s\) in eval mode"
+    )  # norm layers that are kept
+    warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+
+
+def _is_about_the_run(record: logging.LogRecord) -> bool:
+    text = record.getMessage()
+    return "Tip:" not in text and "`weights_only` was not set" not in text
 
 
 class LastScore(Callback):

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     from training.train_model import train_model
 
     name, data = _recipe_and_data(args)
-    overrides = object_overrides(args, data)
+    overrides = object_overrides(args, data, all_labelled=name == OBJECTS_RECIPE)
     if args.objects:
         overrides.append(f"name={'-'.join(args.objects).replace(' ', '-')}")
     recipe = load_recipe(name, [*overrides, *args.set])

@@ -135,6 +135,11 @@ def _add_folder_arguments(group: argparse._ArgumentGroup) -> None:
         help="score against masks that a model made, such as those of `ovps bag extract --masks` or "
         "`ovps annotate boxes`; also for benchmarks of objects",
     )
+    group.add_argument(
+        "--labelled-only",
+        action="store_true",
+        help="leave out pictures that nobody has submitted with `ovps label`",
+    )
 
 
 def _add_rendered_arguments(group: argparse._ArgumentGroup) -> None:

@@ -48,7 +48,10 @@ def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         object_name=args.object,
         skip_broken=args.skip_broken,
         pseudo_labels=args.pseudo_labels,
+        labelled_only=args.labelled_only,
     )
+    if folder.unlabelled:
+        print(f"{folder.unlabelled} pictures are left out, since nobody has labelled them")
     result = evaluate_folder(
         folder,
         segmenter,

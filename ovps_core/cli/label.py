@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from tabulate import tabulate
 
 from ovps_core.cli.options import at_least
 from ovps_core.labelling.project import open_project, require_server, save_labels
-from ovps_core.labelling.server import data_folder, find_server, prepare_server, start_server
+from ovps_core.labelling.server import (
+    LOG,
+    data_folder,
+    find_server,
+    prepare_server,
+    start_server,
+)
 
 _PORT = 8080
+_PAUSE = 0.5  # seconds between looks at the server
+_LINES = 12  # of the server's log, if it ends by itself
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,10 +72,17 @@ def _serve(folder: Path, port: int) -> int:
     server = prepare_server(folder, port)
     process = start_server(server, folder)
     print(f"{server.url}: log in as {server.user} with the password {server.password}")
-    print(f"the data are in {folder}; the first start takes minutes; Ctrl-C ends it")
-    sys.stdout.flush()
+    print(f"the data are in {folder}; the first start takes minutes; Ctrl-C ends it", flush=True)
+    ready = False
     try:
-        return process.wait()
+        while process.poll() is None:
+            if not ready and server.is_up():
+                ready = True
+                print("Label Studio is ready", flush=True)
+            time.sleep(_PAUSE)
+        last = (folder / LOG).read_text("utf-8", "replace").splitlines()[-_LINES:]
+        print(f"Label Studio ended; the end of {folder / LOG}:", *last, sep="\n", file=sys.stderr)
+        return process.returncode
     finally:
         process.terminate()
         process.wait()

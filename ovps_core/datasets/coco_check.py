@@ -49,6 +49,13 @@ class FolderImage:
     background: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     says_what_is_complete: bool = False
 
+    @property
+    def is_labelled(self) -> bool:
+        """True if the file says something of the picture: annotations, or what is complete or absent."""
+        return self.says_what_is_complete or bool(
+            self.annotations or self.background or self.absent
+        )
+
     def is_absent(self, category: ObjectPart) -> bool:
         """Return whether the file says that a category without annotations is not in the picture."""
         return category not in self.unknown and (self.absent is None or category in self.absent)

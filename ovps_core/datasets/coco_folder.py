@@ -57,6 +57,7 @@ class CocoFolder:
         images: in the order of the file.
         problems: what is left out, each with its place; empty without ``skip_broken``.
         pseudo_labels: number of annotations that a model made.
+        unlabelled: number of pictures that ``labelled_only`` left out.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class CocoFolder:
         object_name: str = "",
         skip_broken: bool = False,
         pseudo_labels: bool = False,
+        labelled_only: bool = False,
     ) -> None:
         """Read and check the annotations and the sizes of all images; pixels are read on demand.
 
@@ -75,6 +77,8 @@ class CocoFolder:
                 part, with spaces for underscores and without the object. Background is no part.
             skip_broken: leave out what is broken and list it in :attr:`problems`.
             pseudo_labels: use annotations that a model made like drawn ones.
+            labelled_only: leave out pictures that nobody has labelled: those with annotations that a model made,
+                unless these are used, and those without any that do not say what is complete.
 
         Raises:
             DatasetError: the folder, its annotations or its images differ from the module's description. The
@@ -101,6 +105,9 @@ class CocoFolder:
         self.problems = tuple(problems)
         self._category = categories.by_id
         self.categories = tuple(sorted(set(categories.by_id.values())))
+        self.unlabelled = 0
+        if labelled_only:
+            images = self._labelled(images, pseudo_labels)
         self.images = tuple(images)
         self.pseudo_labels = self._count_pseudo_labels(pseudo_labels)
 
@@ -225,6 +232,27 @@ class CocoFolder:
         ]
         return next((path for path in candidates if path.is_file()), candidates[-1])
 
+    def _labelled(self, images: list[FolderImage], pseudo_labels: bool) -> list[FolderImage]:
+        """The pictures that a person has labelled.
+
+        Raises:
+            DatasetError: there are none.
+        """
+        labelled = [
+            image
+            for image in images
+            if image.is_labelled
+            and (pseudo_labels or not any(map(is_pseudo_label, image.annotations)))
+        ]
+        self.unlabelled = len(images) - len(labelled)
+        if images and not labelled:
+            raise DatasetError(
+                f"{self._table}: nobody has labelled one of the {len(images)} pictures yet. Label some with "
+                f"`ovps label open {self._table.parent}` and `ovps label save`, or use masks that a model made: "
+                "--pseudo-labels, in a training recipe `data: {pseudo_labels: true}`."
+            )
+        return labelled
+
     def _count_pseudo_labels(self, allowed: bool) -> int:
         """Number of annotations that a model made.
 
@@ -239,7 +267,8 @@ class CocoFolder:
                 f"them (annotation {made[0].get('id', '?')} is the first). A score against them says how far two "
                 "models agree, not how far one is right; the model that made them gets 100 %. Correct them in a "
                 f'labelling tool and remove "{PSEUDO_LABEL}" and "score" from what you corrected, or say that you '
-                "mean it: --pseudo-labels, in a training recipe `data: {pseudo_labels: true}`."
+                "mean it: --pseudo-labels, in a training recipe `data: {pseudo_labels: true}`. --labelled-only "
+                "scores the pictures that a person has labelled."
             )
         return len(made)
 

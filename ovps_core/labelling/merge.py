@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
+from ovps_core.datasets.coco_check import NEGATIVE, NOT_EXHAUSTIVE
 from ovps_core.datasets.coco_folder import PSEUDO_LABEL
 from ovps_core.datasets.segmentations import decode_segmentation, encode_segmentation
 from ovps_core.errors import DatasetError
@@ -53,7 +53,8 @@ def merge(
     """Annotations of a data set with those of submitted pictures replaced; other pictures keep theirs.
 
     A person who submits a picture has looked at all of it, so that afterwards every instance of its categories is
-    annotated (``not_exhaustive_category_ids`` is empty). Merging twice gives the same file.
+    annotated (``not_exhaustive_category_ids`` is empty), and a category without a mask is not in the picture
+    (``neg_category_ids``). Merging twice gives the same file.
 
     Args:
         coco: content of ``annotations.json``.
@@ -79,11 +80,14 @@ def merge(
                 "have; give the data set from which the project was opened"
             )
         image[NOT_EXHAUSTIVE] = []
+        missing = set(category_ids.values())
         suggestions = [a for a in earlier if a["image_id"] == submission.image_id]
         for region in submission.regions:
             annotation = _annotation(submission, region, suggestions, image, category_ids)
             counts[annotation["origin"]] += 1
+            missing.discard(annotation["category_id"])
             kept.append(annotation)
+        image[NEGATIVE] = sorted(missing, key=str)
     _number(kept, [a.get("id") for a in coco["annotations"]])
     counts["pictures"] = len(submissions)
     return {**coco, "images": list(images.values()), "annotations": kept}, counts

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import xml.etree.ElementTree as ElementTree
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from ovps_core.labelling.server import Server
 from ovps_core.structures.image_files import image_size
 from ovps_core.structures.whole_files import write_json
 
+log = logging.getLogger(__name__)
 RECORD = "label_studio.json"
 """File in a data set that names its project."""
 
@@ -41,10 +43,12 @@ class Project:
     Attributes:
         url: of the server.
         project: id of the project.
+        server: fingerprint of our own server, whose port may change; "" for another one.
     """
 
     url: str
     project: int
+    server: str = ""
 
     @property
     def page(self) -> str:
@@ -78,14 +82,15 @@ def open_project(
             f"{folder / ANNOTATIONS} has no categories. Name what to label: --labels 'valve wheel' 'valve stem'"
         )
     client = server.client()
-    project = _recorded(folder, server)
+    project = recorded_project(folder, server)
     if project is None:
         made = client.projects.create(title=folder.name, label_config=interface(names))
-        project = Project(server.url, int(made.id))
+        project = Project(server.url, int(made.id), server.fingerprint)
         write_json(folder / RECORD, asdict(project))
     else:
         client.projects.update(id=project.project, label_config=interface(names))
-    known = {task.data["image_id"] for task in client.tasks.list(project=project.project)}
+        write_json(folder / RECORD, asdict(project))
+    known = {task.data["image_id"] for task in server.tasks(project.project)}
     images = [image for image in coco["images"] if image["id"] not in known]
     masks: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for annotation in coco["annotations"]:
@@ -123,7 +128,7 @@ def save_labels(folder: Path, server: Server) -> Counter[str]:
         UsageError: the server does not answer or refuses the key.
         OutputError: the file cannot be written.
     """
-    project = _recorded(folder, server)
+    project = recorded_project(folder, server)
     if project is None:
         raise DatasetError(
             f"{folder} has no project on {server.url}; make one with `ovps label open {folder}`"
@@ -190,7 +195,7 @@ def _add_categories(folder: Path, coco: dict[str, Any], labels: Sequence[str]) -
     return coco
 
 
-def _recorded(folder: Path, server: Server) -> Project | None:
+def recorded_project(folder: Path, server: Server) -> Project | None:
     """The project that the data set names, if it is on this server and still exists."""
     path = folder / RECORD
     if not path.is_file():
@@ -201,8 +206,13 @@ def _recorded(folder: Path, server: Server) -> Project | None:
         raise DatasetError(
             f"{path} is damaged: {error}; remove it to make a new project"
         ) from error
-    existing = {p.id for p in server.client().projects.list()}
-    return project if project.url == server.url and project.project in existing else None
+    same = bool(project.server) and project.server == server.fingerprint
+    if not (same or project.url == server.url) or not server.has_project(project.project):
+        log.warning(
+            "%s names the project %s, which %s does not have", path, project.page, server.url
+        )
+        return None
+    return replace(project, url=server.url, server=server.fingerprint)
 
 
 def _suggestions(
@@ -234,7 +244,7 @@ def _submissions(folder: Path, server: Server, project: Project) -> Iterator[Sub
     """The newest annotation of each task that a person submitted; skipped tasks are left out."""
     client = server.client()
     people = {user.id: user.email or user.username or str(user.id) for user in client.users.list()}
-    for task in client.tasks.list(project=project.project, fields="all"):
+    for task in server.tasks(project.project):
         done = [dict(a) for a in task.annotations or [] if not dict(a).get("was_cancelled")]
         if not done:
             continue

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import urllib.request
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,12 @@ from ovps_core.structures.whole_files import write_json
 URL_VARIABLE, KEY_VARIABLE = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
 """Environment variables that name a server, the same that Label Studio's SDK reads."""
 
+LOG = "server.log"
+"""File in the folder of our own server with all that Label Studio prints."""
+
 _ACCESS = "ovps_access.json"
 _USER = "ovps@localhost.local"
+_PAGE = 100  # tasks in one answer
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,19 @@ class Server:
     user: str = ""
     password: str = ""
 
+    @property
+    def fingerprint(self) -> str:
+        """What our own server is known by on any port; "" for a server that we did not start."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:16] if self.password else ""
+
+    def is_up(self) -> bool:
+        """True if the server answers."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2):
+                return True
+        except OSError:
+            return False
+
     def client(self) -> Any:
         """A client of the SDK.
 
@@ -50,6 +69,31 @@ class Server:
         from label_studio_sdk import LabelStudio
 
         return LabelStudio(base_url=self.url, api_key=self.key, timeout=120)
+
+    def has_project(self, number: int) -> bool:
+        """True if the server has a project that the user may see."""
+        from label_studio_sdk.core.api_error import ApiError
+
+        try:
+            self.client().projects.get(id=number)
+        except ApiError as error:
+            if error.status_code in (403, 404):
+                return False
+            raise
+        return True
+
+    def tasks(self, project: int) -> Iterator[Any]:
+        """Every task of a project, with its annotations and predictions.
+
+        The SDK's own iterator asks for pages until one is missing, and the server logs that as a fault.
+        """
+        client, read, number = self.client(), 0, 1
+        while True:
+            page = client.tasks.list(project=project, page=number, page_size=_PAGE, fields="all")
+            yield from page.items
+            read, number = read + len(page.items), number + 1
+            if not page.items or read >= page.response.total:
+                return
 
     def request(self, method: str, path: str, **options: Any) -> Any:
         """Call what the SDK has no function for; the answer's JSON.
@@ -120,6 +164,8 @@ def prepare_server(folder: Path, port: int) -> Server:
 def start_server(server: Server, folder: Path) -> subprocess.Popen[bytes]:
     """Start Label Studio on this machine, for this machine only, with SQLite in ``folder``.
 
+    It prints every request and more, so its output is in :data:`LOG` there.
+
     Raises:
         MissingDependencyError: Label Studio is not installed.
     """
@@ -139,9 +185,18 @@ def start_server(server: Server, folder: Path) -> subprocess.Popen[bytes]:
         "--user-token": server.key,
         "--log-level": "ERROR",
     }
-    words = [word for pair in arguments.items() for word in pair]
+    words = [
+        f"{name}={value}" for name, value in arguments.items()
+    ]  # a password may begin with "-"
     command = [program, "start", *words, "--no-browser", "--enable-legacy-api-token"]
-    return subprocess.Popen(command, env=_environment(folder), stdin=subprocess.DEVNULL)
+    with (folder / LOG).open("wb") as log:
+        return subprocess.Popen(
+            command,
+            env=_environment(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
 
 
 def _environment(folder: Path) -> Mapping[str, str]:

@@ -109,7 +109,7 @@ def test_grasp_consumer_prints_the_poses_and_masks_that_the_node_sends(
 def test_recorded_masks_and_images_become_a_data_set(robot: Robot, tmp_path: Path) -> None:
     bag = tmp_path / "kitchen"
     robot.ask("knife handle")
-    script = Script("record_masks.py", tmp_path / "said.txt", str(bag))
+    script = Script("record_masks.py", tmp_path / "said.txt", str(bag), "/sim_camera/truth")
     # the node and the script both listen to the images
     robot.spin_until(lambda: robot.images.get_subscription_count() >= 2)
     robot.spin_until(lambda: robot.node.count_subscribers("/ovps/masks") >= 2)
@@ -119,7 +119,8 @@ def test_recorded_masks_and_images_become_a_data_set(robot: Robot, tmp_path: Pat
         robot.answer(PICTURE, DEPTH)
     robot.rest(1.0)
     assert script.interrupt() == 0
-    assert script.lines() == ["recording /image", "recording /ovps/masks"]
+    topics = ["/image", "/ovps/masks", "/sim_camera/truth"]
+    assert script.lines() == [f"recording {topic}" for topic in topics]
 
     with AnyReader([bag], default_typestore=typestore()) as reader:
         messages = [

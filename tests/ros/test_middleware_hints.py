@@ -10,7 +10,7 @@ from helpers.paths import ROOT
 
 pytest.importorskip("rclpy")
 
-from ovps_ros.dds_profiles import CYCLONEDDS, FASTDDS, profile_path
+from ovps_ros.dds_profiles import CYCLONEDDS, FASTDDS, FASTDDS_VARIABLES, profile_path
 from ovps_ros.middleware import explain_silence, large_message_hint
 
 
@@ -26,6 +26,16 @@ def test_hint_names_the_middleware(middleware: str, words: tuple[str, ...]) -> N
     hint = large_message_hint(middleware)
     assert all(word in hint for word in words)
     assert ("Fast DDS" in hint) == ("fastrtps" in middleware)
+
+
+def test_a_node_that_has_the_profile_is_not_told_to_take_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in FASTDDS_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    assert "before camera and node start" in large_message_hint("rmw_fastrtps_cpp")
+    monkeypatch.setenv(FASTDDS_VARIABLES[0], str(profile_path(FASTDDS)))
+    assert "this node has the Fast DDS profile" in large_message_hint("rmw_fastrtps_cpp")
 
 
 def test_hint_is_for_the_middleware_in_use() -> None:

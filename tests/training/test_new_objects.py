@@ -19,7 +19,11 @@ from ovps_core.models.compact.query_encoder import VocabularyEncoder
 
 pytest.importorskip("lightning")
 from ovps_core.segmenter import PartSegmenter
+from training.compact.calibrate import load_compact_recipe, uncalibrated
 from training.compact.growth import class_columns, grown_config, grown_state, softmax_names
+from training.compact.module import network_config
+from training.compact.recipe import CompactRecipe
+from training.recipe import RECIPES
 from training.train import main
 
 VALVE = (("valve", "wheel", "stem"),)
@@ -135,6 +139,35 @@ def test_the_command_teaches_an_object_from_labelled_frames_alone(
     segmenter = PartSegmenter.from_pretrained(weights, backend="torch")
     result = segmenter.segment(np.zeros((64, 64, 3), np.uint8), "stopcock wheel, mug handle")
     assert not result.refused
+
+
+def test_pictures_that_nobody_has_labelled_are_left_out(
+    frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = frames / "annotations.json"
+    content = json.loads(table.read_text())
+    del content["images"][1]["not_exhaustive_category_ids"]
+    for annotation in content["annotations"]:
+        if annotation["image_id"] == 1:
+            annotation |= {"pseudo_label": True, "score": 0.5}
+    table.write_text(json.dumps(content))
+    arguments = [str(frames), "--from", "ovps-tiny", "--out", str(tmp_path)]
+    changes = ["optim.minutes=0.01", "optim.batch=2", "optim.phases=[[1, 64, 4]]"]
+    assert main([*arguments, "--set", *changes]) == 0
+    config = read_info(tmp_path / "objects" / "model.safetensors").config
+    assert config.objects[-1] == "valve", "without --objects, all that the pictures label"
+    said, warned = capsys.readouterr()
+    assert "1 of 2 pictures are left out, since nobody has labelled them" in said
+    assert not [noise for noise in ("Tip:", "eval mode", "weights_only") if noise in warned]
+
+
+def test_a_run_that_adds_no_words_keeps_those_of_its_start_and_its_calibration() -> None:
+    recipe = load_compact_recipe(RECIPES / "compact" / "finetune.yaml")
+    start = read_info(find_weights("ovps-tiny")).config
+    assert isinstance(recipe, CompactRecipe) and network_config(recipe) == start
+    plain = uncalibrated(start)  # a new calibration begins with probabilities
+    assert (plain.scale, plain.shift, plain.relative_cut, plain.unseen_pair_penalty) == (1, 0, 0, 0)
+    assert plain.objects == start.objects
 
 
 @pytest.mark.parametrize(

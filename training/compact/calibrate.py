@@ -99,6 +99,18 @@ class Calibration:
         )
 
 
+def uncalibrated(config: PartFPNConfig) -> PartFPNConfig:
+    """The configuration of a network whose maps are probabilities, as training leaves them."""
+    return replace(
+        config,
+        scale=1.0,
+        shift=0.0,
+        relative_cut=0.0,
+        unseen_pair_penalty=0.0,
+        usual_confidence=0.0,
+    )
+
+
 def load_compact_recipe(path: Path | str) -> CompactRecipe:
     """The compact model's recipe in a file.
 
@@ -132,9 +144,7 @@ def load_weights(checkpoint: Path) -> dict[str, Tensor]:
     }
 
 
-def collect(
-    segmenter: PartSegmenter, config: PartFPNConfig, folder: Path, count: int
-) -> Look:
+def collect(segmenter: PartSegmenter, config: PartFPNConfig, folder: Path, count: int) -> Look:
     """Answers to each query on the first ``count`` pictures of a folder.
 
     Args:
@@ -274,7 +284,7 @@ def write_calibrated(
         CheckpointError: the checkpoint cannot be read, or its network finds nothing; no file is written.
         DatasetError: a folder holds neither rendered scenes nor labelled photographs.
     """
-    config = network_config(recipe)
+    config = uncalibrated(network_config(recipe))
     config = replace(config, size=size, flip_tta=second_look, half_scale=second_look)
     model = PartFPN(config)
     weights = load_weights(checkpoint)

@@ -148,6 +148,7 @@ class CompactImages(L.LightningDataModule):
         photograph_share: share of a batch from photographs, if there are both kinds. Two fifths of it show
             objects of photographs pasted onto scenes.
         pseudo_labels: learn from annotations that a model made, too.
+        labelled_only: leave out photographs that nobody has labelled.
         object_parts: further (object, part) that photographs may show, beside those of the scenes.
         seed: of the order and the augmentation.
 
@@ -169,6 +170,7 @@ class CompactImages(L.LightningDataModule):
         augment: bool = True,
         photograph_share: float = 0.4,
         pseudo_labels: bool = False,
+        labelled_only: bool = False,
         object_parts: Sequence[tuple[str, str]] = (),
         seed: int = 0,
     ) -> None:
@@ -186,7 +188,7 @@ class CompactImages(L.LightningDataModule):
             for folder in train
             if folder not in rendered
             for photograph in read_photographs(
-                folder, self.object_parts, pseudo_labels=pseudo_labels
+                folder, self.object_parts, pseudo_labels=pseudo_labels, labelled_only=labelled_only
             )
         ]
         self.sources: list[Dataset[Sample]] = []

@@ -37,13 +37,13 @@ Batch = tuple[Tensor, Tensor, Tensor]
 def network_config(recipe: CompactRecipe) -> PartFPNConfig:
     """A network for all words of the recipe's level, its object-parts without those held out.
 
-    A recipe that adds objects, or keeps some only, gives the configuration of ``model.start`` with these words.
+    A recipe that starts from other weights gives their configuration, with the words that it adds or keeps.
 
     Raises:
         CheckpointError: the weights to start from are missing, damaged, or of another family.
         ConfigError: an object to keep or a word is not known.
     """
-    if recipe.model.grows:
+    if recipe.model.start:
         start = _start_config(recipe.model.start)
         words = recipe.model.words
         return grown_config(start, recipe.model.objects, keep=recipe.model.keep, synonyms=words)

@@ -76,7 +76,11 @@ def mirrored_ids(object_parts: Sequence[tuple[str, str]]) -> Picture:
 
 
 def read_photographs(
-    folder: Path, object_parts: Sequence[tuple[str, str]], *, pseudo_labels: bool = False
+    folder: Path,
+    object_parts: Sequence[tuple[str, str]],
+    *,
+    pseudo_labels: bool = False,
+    labelled_only: bool = False,
 ) -> list[Photograph]:
     """Read all photographs of a folder, at most 640 pixels wide or high.
 
@@ -84,11 +88,17 @@ def read_photographs(
         folder: of the photographs, with ``annotations.json``.
         object_parts: (object, part) of the id i + 1; others stay unlabelled.
         pseudo_labels: read annotations that a model made, too.
+        labelled_only: leave out photographs that nobody has labelled, and say how many.
 
     Raises:
-        DatasetError: the folder or a file in it cannot be read.
+        DatasetError: the folder or a file in it cannot be read, or nobody has labelled a photograph.
     """
-    source = CocoFolder(folder, pseudo_labels=pseudo_labels)
+    source = CocoFolder(folder, pseudo_labels=pseudo_labels, labelled_only=labelled_only)
+    if source.unlabelled:
+        total = len(source.images) + source.unlabelled
+        print(
+            f"{folder}: {source.unlabelled} of {total} pictures are left out, since nobody has labelled them"
+        )
     id_of = {ObjectPart(*object_part): i + 1 for i, object_part in enumerate(object_parts)}
     mirrored = mirrored_ids(object_parts)
     return [_read(source, image, id_of, mirrored) for image in source.images]

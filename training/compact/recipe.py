@@ -54,6 +54,8 @@ class DataRecipe:
         photograph_share: share of each batch from labelled photographs, if there are any; two fifths of
             it show their objects pasted into scenes.
         pseudo_labels: learn from annotations that a model made, too.
+        labelled_only: leave out photographs that nobody has labelled: those with annotations that a model made,
+            unless ``pseudo_labels`` is set, and those without any that do not say what is complete.
     """
 
     level: Level = "wild"
@@ -61,6 +63,7 @@ class DataRecipe:
     augment: bool = True
     photograph_share: float = 0.4
     pseudo_labels: bool = False
+    labelled_only: bool = False
 
 
 @dataclass(frozen=True)

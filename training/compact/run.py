@@ -44,6 +44,7 @@ def prepare(recipe: CompactRecipe, sources: DataSources) -> CompactRun:
         augment=recipe.data.augment,
         photograph_share=recipe.data.photograph_share,
         pseudo_labels=recipe.data.pseudo_labels,
+        labelled_only=recipe.data.labelled_only,
         object_parts=config.object_parts,
         seed=optim.seed,
     )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.datasets.segmentations import encode_segmentation
 from ovps_core.errors import DatasetError, UsageError
 from ovps_core.labelling.merge import Submission, merge, region_key
+from ovps_core.labelling.project import RECORD, Project, recorded_project
 from ovps_core.labelling.regions import Region, from_results, to_results
-from ovps_core.labelling.server import Server, find_server
+from ovps_core.labelling.server import LOG, Server, find_server, start_server
+from ovps_core.structures.whole_files import write_json
 
 HEIGHT, WIDTH = 48, 64
 
@@ -91,6 +94,26 @@ def test_each_mask_says_whether_the_model_a_correction_or_a_hand_made_it(frames:
     assert (again, counts_again) == (merged, counts), "merging twice changes nothing"
 
 
+def test_a_suggestion_that_was_deleted_is_known_to_be_absent(frames: Path) -> None:
+    wheel = Region(region_key(1), "valve wheel", box(10, 5, 40, 25))
+    submissions = [Submission(0, "a", "now", (wheel,)), Submission(1, "a", "now", ())]
+    merged, _ = merge(content(frames), submissions)
+    (frames / "annotations.json").write_text(json.dumps(merged))
+    folder = CocoFolder(frames, labelled_only=True)
+    images = {image.name: image for image in folder.images}
+    assert set(images) == {"0.png", "1.png"} and folder.unlabelled == 1, "2.png was not submitted"
+    for image in images.values():  # training learns that what has no mask is not there
+        assert {category.part for category in folder.exhaustive(image)} == {"wheel", "stem"}
+    with pytest.raises(DatasetError, match="2 of 3 annotations are pseudo-labels"):
+        CocoFolder(frames)
+    assert len(CocoFolder(frames, labelled_only=True, pseudo_labels=True).images) == 3
+
+
+def test_without_any_submitted_picture_there_is_nothing_labelled(frames: Path) -> None:
+    with pytest.raises(DatasetError, match="nobody has labelled one of the 3 pictures yet"):
+        CocoFolder(frames, labelled_only=True)
+
+
 def test_a_mask_whose_key_was_lost_is_known_by_its_place(frames: Path) -> None:
     same = Region("new", "valve wheel", box(10, 5, 40, 25))
     moved = Region("", "valve stem", box(22, 30, 28, 45))
@@ -133,6 +156,35 @@ def test_a_server_is_named_or_the_error_says_how_to_start_one(
     monkeypatch.setenv("LABEL_STUDIO_URL", "http://robot:8080/")
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "secret")
     assert find_server(None, None, tmp_path) == Server("http://robot:8080", "secret")
+
+
+def test_a_password_that_begins_with_a_dash_is_no_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "label-studio"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 3\n')
+    program.chmod(0o755)
+    monkeypatch.setattr("ovps_core.labelling.server.shutil.which", lambda *_, **__: str(program))
+    server = Server("http://localhost:8080", "key", "ada", "-secret")
+    assert start_server(server, tmp_path).wait(20) == 3
+    assert "--password=-secret" in (tmp_path / LOG).read_text().split("\n")
+    assert main(["label", "serve", "--data-dir", str(tmp_path)]) == 3
+    assert "--no-browser" in capsys.readouterr().err, "it shows why the server ended"
+
+
+def test_the_port_of_our_own_server_may_change(
+    frames: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Server, "has_project", lambda self, number: number == 4)
+    own = Server("http://localhost:8080", "key", "ada", "secret")
+    write_json(frames / RECORD, asdict(Project(own.url, 4, own.fingerprint)))
+    moved = recorded_project(frames, replace(own, url="http://localhost:8081"))
+    assert moved is not None and moved.page == "http://localhost:8081/projects/4/data"
+    assert recorded_project(frames, replace(own, key="other", url="http://localhost:8081")) is None
+    assert "which http://localhost:8081 does not have" in caplog.text
+    lab = Server("http://lab:8080", "key")
+    write_json(frames / RECORD, {"url": lab.url, "project": 4})
+    assert recorded_project(frames, lab) is not None, "a record of an earlier version"
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ Each annotation of a picture that a person submitted has these keys:
     "model": accepted as suggested; "corrected": a suggestion that was changed; "drawn": made by hand.
 ``annotator``, ``annotated_at``
     who submitted the picture, and when (ISO 8601).
+
+The picture itself says with ``neg_category_ids`` (LVIS) which categories it does not show.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
+from ovps_core.datasets.coco_check import NEGATIVE, NOT_EXHAUSTIVE
 from ovps_core.datasets.coco_folder import PSEUDO_LABEL
 from ovps_core.datasets.segmentations import decode_segmentation, encode_segmentation
 from ovps_core.errors import DatasetError
@@ -53,7 +55,9 @@ def merge(
     """Annotations of a data set with those of submitted pictures replaced; other pictures keep theirs.
 
     A person who submits a picture has looked at all of it, so that afterwards every instance of its categories is
-    annotated (``not_exhaustive_category_ids`` is empty). Merging twice gives the same file.
+    annotated (``not_exhaustive_category_ids`` is empty), and it shows no category without a mask
+    (``neg_category_ids``). A category that came after the submission is in neither. Merging twice gives the same
+    file.
 
     Args:
         coco: content of ``annotations.json``.
@@ -78,7 +82,12 @@ def merge(
                 f"Label Studio has a task of the picture {submission.image_id!r}, which this data set does not "
                 "have; give the data set from which the project was opened"
             )
-        image[NOT_EXHAUSTIVE] = []
+        if image.get("annotated_at") != submission.annotated_at or NEGATIVE not in image:
+            shown = {region.label for region in submission.regions}
+            image[NEGATIVE] = [
+                c["id"] for c in coco["categories"] if category_name(c) not in shown
+            ]
+        image[NOT_EXHAUSTIVE], image["annotated_at"] = [], submission.annotated_at
         suggestions = [a for a in earlier if a["image_id"] == submission.image_id]
         for region in submission.regions:
             annotation = _annotation(submission, region, suggestions, image, category_ids)

@@ -103,8 +103,10 @@ def _read(
     ids[source.background(image, height, width)] = 0
     labelled = np.zeros((height, width), np.uint8)
     objects: dict[object, NDArray[np.bool_]] = {}
-    for instance, category, mask in source.instances(image, height, width):
+    instances = list(source.instances(image, height, width))
+    for _, category, mask in sorted(instances, key=_drawing_order):
         ids[mask] = id_of.get(category, UNCERTAIN)
+    for instance, category, mask in instances:
         labelled |= mask.view(np.uint8)
         key = (category.object, str(instance))
         objects[key] = objects[key] | mask if key in objects else mask
@@ -133,6 +135,12 @@ def _read(
         tuple(cutouts),
         mirrored,
     )
+
+
+def _drawing_order(instance: tuple[object, ObjectPart, NDArray[np.bool_]]) -> tuple[bool, int]:
+    """Whole objects come below parts, large masks below small ones."""
+    _, category, mask = instance
+    return bool(category.part), -int(mask.sum())
 
 
 def _whole(mask: NDArray[np.bool_]) -> bool:

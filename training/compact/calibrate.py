@@ -75,6 +75,11 @@ class Look:
     confidences: list[float] = field(default_factory=list)
 
 
+def uncalibrated(config: PartFPNConfig) -> PartFPNConfig:
+    """The configuration of a network whose maps are probabilities: without an earlier calibration."""
+    return replace(config, scale=1.0, shift=0.0, relative_cut=0.0, unseen_pair_penalty=0.0)
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Thresholds fitted on validation pictures.
@@ -88,6 +93,10 @@ class Calibration:
     threshold: float
     unseen_threshold: float
     relative_cut: float
+
+    def answers(self, evidence: Evidence) -> bool:
+        """Whether a query gets an answer."""
+        return evidence.peak >= (self.threshold if evidence.trained else self.unseen_threshold)
 
     def apply(self, config: PartFPNConfig) -> PartFPNConfig:
         """The configuration of a network that answers so at the default thresholds."""
@@ -132,9 +141,7 @@ def load_weights(checkpoint: Path) -> dict[str, Tensor]:
     }
 
 
-def collect(
-    segmenter: PartSegmenter, config: PartFPNConfig, folder: Path, count: int
-) -> Look:
+def collect(segmenter: PartSegmenter, config: PartFPNConfig, folder: Path, count: int) -> Look:
     """Answers to each query on the first ``count`` pictures of a folder.
 
     Args:
@@ -192,13 +199,14 @@ def calibrate(looks: Sequence[Sequence[Evidence]], false_alarms: float) -> Calib
 
     threshold = min(max(lowest(True), 0.01), 0.95)
     unseen = min(max(lowest(False), threshold), 0.99)
-    scores = np.mean([_mean_ious(look, threshold) for look in looks], axis=0)
-    return Calibration(threshold, unseen, CUTS[int(np.argmax(scores))])
+    fitted = Calibration(threshold, unseen, CUTS[0])
+    scores = np.mean([_mean_ious(look, fitted) for look in looks], axis=0)
+    return replace(fitted, relative_cut=CUTS[int(np.argmax(scores))])
 
 
-def _mean_ious(look: Sequence[Evidence], threshold: float) -> NDArray[np.float64]:
+def _mean_ious(look: Sequence[Evidence], fitted: Calibration) -> NDArray[np.float64]:
     """Mean IoU of a look's present parts for each of ``CUTS``."""
-    present = [e.ious * (e.peak >= threshold) for e in look if e.ious is not None]
+    present = [e.ious * fitted.answers(e) for e in look if e.ious is not None]
     return np.mean(present, axis=0) if present else np.zeros(len(CUTS))
 
 
@@ -207,14 +215,10 @@ def summary(names: Sequence[str], looks: Sequence[Sequence[Evidence]], fitted: C
     cut = CUTS.index(fitted.relative_cut)
     rows = []
     for name, look in zip(names, looks, strict=True):
-        absent = [
-            e.peak >= (fitted.threshold if e.trained else fitted.unseen_threshold)
-            for e in look
-            if e.ious is None
-        ]
+        absent = [fitted.answers(e) for e in look if e.ious is None]
         present = sum(e.ious is not None for e in look)
         alarms = float(np.mean(absent)) if absent else float("nan")
-        iou = _mean_ious(look, fitted.threshold)[cut]
+        iou = _mean_ious(look, fitted)[cut]
         rows.append((name, present, len(absent), 100 * iou, 100 * alarms))
     headers = ("look", "present", "absent", "mean IoU", "false alarms")
     return tabulate(rows, headers=headers, floatfmt=".1f")
@@ -274,7 +278,7 @@ def write_calibrated(
         CheckpointError: the checkpoint cannot be read, or its network finds nothing; no file is written.
         DatasetError: a folder holds neither rendered scenes nor labelled photographs.
     """
-    config = network_config(recipe)
+    config = uncalibrated(network_config(recipe))
     config = replace(config, size=size, flip_tta=second_look, half_scale=second_look)
     model = PartFPN(config)
     weights = load_weights(checkpoint)
@@ -288,7 +292,7 @@ def write_calibrated(
     evidence = [look.evidence for look in looks]
     fitted = calibrate(evidence, false_alarms)
     print(fitted, summary([folder.name for folder in val], evidence, fitted), sep="\n")
-    if max(_mean_ious(look, fitted.threshold).max() for look in evidence) < _NOTHING:
+    if max(_mean_ious(look, fitted).max() for look in evidence) < _NOTHING:
         raise CheckpointError(
             f"the network of {checkpoint} finds nothing on {', '.join(map(str, val))}, so {out} is not written; "
             "train it longer"

@@ -251,10 +251,8 @@ class PastedObjects(Dataset[Sample]):
         )
         matrix[:, 2] += offset
         picture, labels = _crop(photograph, matrix, self.size)
-        _, warped = crop(
-            mask[..., None].repeat(3, 2), mask, matrix, self.size, unknown_outside=True
-        )
-        inside = warped == 1
+        side = (self.size, self.size)
+        inside = np.asarray(cv2.warpAffine(mask, matrix, side, flags=cv2.INTER_NEAREST)) == 1
         alpha = np.asarray(
             cv2.GaussianBlur(inside.astype(np.float32), (0, 0), rng.uniform(0.5, 1.0))
         )

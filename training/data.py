@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -32,6 +32,7 @@ from training.shards import Shards, ShardStream
 from training.stream import Place, stream_loader
 
 Read = Callable[[], LabelledImage]
+_CENTRE = v2.InterpolationMode.NEAREST_EXACT
 Sample = tuple[Tensor, Tensor, Tensor]
 """Pixels float [3, H, W], object-parts int64 [H, W], objects int64 [H, W]."""
 
@@ -219,6 +220,34 @@ class PartImages(Dataset[Sample]):
         return pixels.as_subclass(Tensor), object_parts, objects
 
 
+class CentredResize(v2.Resize):
+    """Resize in which labels stay below their picture; torchvision moves them by up to half a pixel."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Labels take the pixel at the centre of the new one."""
+        if not isinstance(inpt, tv_tensors.Mask):
+            return super().transform(inpt, params)
+        labels = v2.functional.resize(inpt.as_subclass(Tensor), self.size, _CENTRE, antialias=False)
+        return tv_tensors.Mask(labels)
+
+
+class CentredResizedCrop(v2.RandomResizedCrop):
+    """Random crop in which labels stay below their picture, see :class:`CentredResize`."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Labels take the pixel at the centre of the new one."""
+        if not isinstance(inpt, tv_tensors.Mask):
+            return super().transform(inpt, params)
+        labels = v2.functional.resized_crop(
+            inpt.as_subclass(Tensor),
+            **params,
+            size=self.size,
+            interpolation=_CENTRE,
+            antialias=False,
+        )
+        return tv_tensors.Mask(labels)
+
+
 class NamedFlip(torch.nn.Module):
     """Random horizontal flip of a picture and its labels, in which left parts become right ones.
 
@@ -263,9 +292,11 @@ def _transforms(
     if not unshifted:
         steps.append(v2.Resize(800, max_size=1333))
     if recipe is not None and recipe.min_crop < 1:
-        steps.append(v2.RandomResizedCrop(size, scale=(recipe.min_crop, 1.0), antialias=True))
+        random_crop = CentredResizedCrop if unshifted else v2.RandomResizedCrop
+        steps.append(random_crop(size, scale=(recipe.min_crop, 1.0), antialias=True))
     else:
-        steps.append(v2.Resize(size, antialias=True))
+        resize = CentredResize if unshifted else v2.Resize
+        steps.append(resize(size, antialias=True))
     if recipe is not None:
         jitter = recipe.colour_jitter
         if vocabulary is not None:

@@ -17,7 +17,9 @@ pytest.importorskip("webdataset", reason="WebDataset is not installed (extra `tr
 from ovps_core.datasets.benchmark_reader import LabelledImage
 from ovps_core.errors import DatasetError, ImageError
 from ovps_core.language.vocabulary import Vocabulary
-from training.data import NamedFlip, open_data
+from ovps_core.losses.labels import PartTargets
+from ovps_core.models.interface import Preprocessing
+from training.data import NamedFlip, PartImages, open_data
 from training.data_command import main
 from training.recipe import DataRecipe
 from training.shards import Shards, ShardStream, pack
@@ -42,6 +44,45 @@ def test_a_mirror_swaps_left_and_right_names() -> None:
         image, tv_tensors.Mask(torch.tensor([[[0, 1, -1]], [[0, 1, 1]]]))
     )
     assert mirrored.tolist() == [[[-1, 0, 1]], [[0, 0, 1]]]
+
+
+@pytest.mark.parametrize("min_crop", [1.0, 0.4])
+@pytest.mark.parametrize("shape", [(480, 640), (97, 131)])
+def test_labels_lie_where_their_picture_is(min_crop: float, shape: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+
+    def read() -> LabelledImage:
+        """A white box."""
+        (left, right), (top, bottom) = (
+            (int(random.uniform(0.35, 0.45) * side), int(random.uniform(0.55, 0.65) * side))
+            for side in (shape[1], shape[0])
+        )
+        labels = np.zeros(shape, np.int32)
+        labels[top:bottom, left:right] = 1
+        white = (255 * labels)[..., None].repeat(3, 2).astype(np.uint8)
+        return LabelledImage(white, labels, labels)
+
+    recipe = DataRecipe(flip=0, min_crop=min_crop, colour_jitter=0)
+    images = PartImages([read], recipe, Preprocessing((88, 88), (0, 0, 0), (1, 1, 1)))
+    torch.manual_seed(0)
+    away = []
+    for _ in range(40):
+        pixels, parts, objects = images[0]
+        assert torch.equal(parts, objects) and set(parts.unique().tolist()) <= {0, 1}
+        small = PartTargets(parts[None], objects[None]).resized((22, 22)).objects[0]
+        coarse = torch.nn.functional.avg_pool2d(pixels[None], 4)[0, 0]
+        for weights, picture in ((parts, pixels[0]), (small, coarse)):
+            where = torch.arange(len(weights)) + 0.5
+            away.append(
+                [
+                    float((m.double().sum(axis) * where).sum() / m.double().sum() / len(m))
+                    for m in (weights, picture)
+                    for axis in (0, 1)
+                ]
+            )
+    x, y, true_x, true_y = np.array(away).reshape(-1, 2, 4).mean(axis=0).T
+    of_labels, of_small_ones = np.abs([x - true_x, y - true_y]).max(axis=0)
+    assert of_labels < 0.002 and of_small_ones < 0.009, "of the side; half a pixel is 0.006"
 
 
 def test_shards_stream_what_was_packed(mugs: Path, tmp_path: Path) -> None:

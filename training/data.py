@@ -24,7 +24,7 @@ from ovps_core.datasets.coco_problems import list_problems
 from ovps_core.datasets.part_benchmarks import PART_BENCHMARKS
 from ovps_core.errors import DatasetError
 from ovps_core.language.mirrored_names import mirrored_rows
-from ovps_core.language.vocabulary import IGNORE, Vocabulary
+from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
 from ovps_core.models.interface import Preprocessing
 from training.recipe import DataRecipe
 from training.rendered import open_rendered, open_rendered_to_score
@@ -253,7 +253,7 @@ class NamedFlip(torch.nn.Module):
 
     Args:
         probability: of a flip.
-        vocabulary: of the labels. What has no name in a mirror loses its label.
+        vocabulary: of the labels. What has no name in a mirror becomes ``UNKNOWN``.
     """
 
     def __init__(self, probability: float, vocabulary: Vocabulary) -> None:
@@ -276,9 +276,9 @@ class NamedFlip(torch.nn.Module):
 
 
 def _mirrored_labels(names: Sequence[tuple[str, ...]]) -> Tensor:
-    """The label that each one becomes in a mirror, int64 [N + 1]; the last is that of IGNORE."""
-    rows = [*mirrored_rows(names), None]
-    return torch.tensor([IGNORE if row is None else row for row in rows])
+    """The label that each one becomes in a mirror, int64 [N + 2]; the last are those of UNKNOWN and IGNORE."""
+    rows = [UNKNOWN if row is None else row for row in mirrored_rows(names)]
+    return torch.tensor([*rows, UNKNOWN, IGNORE])
 
 
 def _transforms(

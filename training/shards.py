@@ -6,7 +6,8 @@ a web server alike. It needs little more than NumPy and PyYAML. Its handlers are
 ::
 
     DIR/index.json                vocabulary and number of pictures
-    DIR/shard-000000.tar, ...     KEY.jpg or KEY.png, KEY.parts.png and KEY.objects.png: 16 bits, 0 is unlabelled
+    DIR/shard-000000.tar, ...     KEY.jpg, KEY.parts.png and KEY.objects.png: 16 bits, 0 is unlabelled and
+                                  65535 unknown
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tqdm import tqdm
 from ovps_core.datasets.benchmark_reader import LabelledImage
 from ovps_core.datasets.label_files import read_json
 from ovps_core.errors import DatasetError, ImageError
-from ovps_core.language.vocabulary import Vocabulary
+from ovps_core.language.vocabulary import UNKNOWN, Vocabulary
 from ovps_core.structures.image_files import encode_image, load_image
 from ovps_core.structures.requirements import require_packages
 from ovps_core.structures.whole_files import unfinished_folder, write_json
@@ -37,6 +38,7 @@ from training.stream import Place, seed_of
 INDEX = "index.json"
 _PATTERN = "shard-%06d.tar"
 _BUFFER = 1000  # samples that are shuffled with each other
+_UNKNOWN = 2**16 - 1
 _NAMED = 20  # damaged samples that are named on stderr
 
 
@@ -218,17 +220,19 @@ class ShardStream(IterableDataset[Any]):
 
 
 def _encode_labels(labels: NDArray[np.int32]) -> bytes:
-    return encode_image((labels + 1).astype(np.uint16), ".png")
+    return encode_image(np.where(labels == UNKNOWN, _UNKNOWN, labels + 1).astype(np.uint16), ".png")
 
 
 def _decode_labels(data: bytes, size: tuple[int, ...], classes: int) -> NDArray[np.int32]:
-    """Label map of a picture of ``size`` (height, width): values below ``classes``; -1 is unlabelled."""
+    """Label map of a picture of ``size`` (height, width): values below ``classes``, or IGNORE or UNKNOWN."""
     raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
         raise ImageError("a label map of a shard cannot be read; expected a grey PNG of 16 bits")
-    if raw.shape != size or raw.max() > classes:
+    unknown = raw == _UNKNOWN
+    labels = np.where(unknown, UNKNOWN, raw.astype(np.int32) - 1)
+    if raw.shape != size or labels.max() >= classes:
         raise ImageError(
-            f"a label map of a shard has the size {raw.shape} and values up to {raw.max()}; expected {size} "
-            f"(height, width) and at most {classes}"
+            f"a label map of a shard has the size {raw.shape} and values up to {labels.max() + 1}; expected "
+            f"{size} (height, width) and at most {classes}"
         )
-    return np.asarray(raw, np.int32) - 1
+    return np.asarray(labels, np.int32)

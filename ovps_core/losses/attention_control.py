@@ -206,9 +206,9 @@ def enhancement_loss(attention: PartAttention) -> Tensor:
 
 
 def _labels_in(labels: Tensor) -> Tensor:
-    """Distinct labels of a map in rising order, without the ignored one."""
+    """Distinct labels of a map in rising order, without the ignored and the unknown one."""
     distinct: Tensor = torch.unique(labels)
-    return distinct[distinct != IGNORE]
+    return distinct[distinct >= 0]
 
 
 def _min_max(maps: Tensor) -> Tensor:

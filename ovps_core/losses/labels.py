@@ -30,7 +30,7 @@ class ObjectPartIndex:
 
 @dataclass(frozen=True)
 class PartTargets:
-    """Ground-truth labels of every pixel.
+    """Ground-truth labels of every pixel. ``UNKNOWN`` pixels of a map do not count in losses and scores.
 
     Attributes:
         object_parts: int64 [B, H, W], row of the object-part (0..T-1), ``IGNORE`` outside every part.

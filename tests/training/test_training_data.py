@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,17 +12,21 @@ import numpy as np
 import pytest
 import torch
 from helpers.mug_pictures import recipe_file
+from helpers.small_scenes import write_scenes
 from torchvision import tv_tensors
 
 pytest.importorskip("webdataset", reason="WebDataset is not installed (extra `train`)")
 from ovps_core.datasets.benchmark_reader import LabelledImage
 from ovps_core.errors import DatasetError, ImageError
-from ovps_core.language.vocabulary import Vocabulary
+from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
 from ovps_core.losses.labels import PartTargets
-from ovps_core.models.interface import Preprocessing
+from ovps_core.models.interface import PartLogits, Preprocessing
+from ovps_core.synthetic.backdrops import IGNORED
 from training.data import NamedFlip, PartImages, open_data
 from training.data_command import main
+from training.part_training import Batch, PartTraining
 from training.recipe import DataRecipe
+from training.rendered import open_rendered
 from training.shards import Shards, ShardStream, pack
 from training.stream import Place
 from training.train import main as train
@@ -35,15 +40,68 @@ def test_a_mirror_swaps_left_and_right_names() -> None:
     vocabulary = Vocabulary("cars", ("car",), tuple(parts))
     flipped, mirrored = NamedFlip(1.0, vocabulary)(image, both)
     assert flipped[0, 0].tolist() == [4, 3, 2, 1, 0]
-    # the right mirror has no name in this vocabulary, so its label is dropped
-    assert mirrored[0, 0].tolist() == [-1, -1, 2, 0, 1]
+    # the right mirror has no name in this vocabulary, and is no background either
+    assert mirrored[0, 0].tolist() == [IGNORE, UNKNOWN, 2, 0, 1]
     assert mirrored[1].tolist() == [[0, 0, 0, 0, 0]]
 
     shoes = Vocabulary("shoes", (), (("left shoe", "sole"), ("right shoe", "sole")))
     _, mirrored = NamedFlip(1.0, shoes)(
         image, tv_tensors.Mask(torch.tensor([[[0, 1, -1]], [[0, 1, 1]]]))
     )
-    assert mirrored.tolist() == [[[-1, 0, 1]], [[0, 0, 1]]]
+    assert mirrored.tolist() == [[[IGNORE, 0, 1]], [[0, 0, 1]]]
+    unknown = tv_tensors.Mask(torch.full((2, 1, 3), UNKNOWN))
+    assert torch.equal(NamedFlip(1.0, shoes)(image, unknown)[1], unknown)
+
+
+def test_pixels_of_unknown_content_stay_unknown_in_shards(tmp_path: Path) -> None:
+    labels = np.array([[0, IGNORE], [UNKNOWN, 0]], np.int32).repeat(8, 0).repeat(8, 1)
+    vocabulary = Vocabulary("mugs", ("mug",), (("mug", "rim"),))
+    shown = LabelledImage(np.zeros((16, 16, 3), np.uint8), labels, labels)
+    assert shown.object_rows == (0,)
+    pack([lambda: shown], vocabulary, tmp_path / "shards")
+    (found,) = itertools.islice(
+        ShardStream(Shards.open(tmp_path / "shards"), lambda sample: sample, Place()), 1
+    )
+    assert np.array_equal(found.parts, labels) and np.array_equal(found.objects, labels)
+
+
+def test_what_is_unknown_in_a_rendered_scene_is_no_background(tmp_path: Path) -> None:
+    folder = write_scenes(tmp_path / "scenes", [("mug", "rim"), ("pot", "lid")], 3)
+    file = folder / "shard_00000" / "parts.npy"
+    parts = np.load(file)
+    parts[1, :4] = IGNORED
+    np.save(file, parts)
+    reads, _ = open_rendered(folder, ["mug"])
+    for labels in (reads[1]().parts, reads[1]().objects):
+        assert (labels[:4] == UNKNOWN).all() and (labels[4:8] == IGNORE).all()
+        assert (labels[8:32, 8:40] == 0).all()
+    assert (reads[2]().objects == IGNORE).all(), "other objects are background"
+
+
+def test_pixels_of_unknown_content_are_not_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Nothing:
+        total: torch.Tensor
+
+    class Everywhere(PartTraining):
+        """Answers the rim at every pixel."""
+
+        def losses(self, batch: Batch, *, scoring: bool = False) -> tuple[Nothing, PartLogits]:
+            maps = torch.tensor([1.0, -1.0])[:, None, None].expand(1, 2, 8, 8)
+            return Nothing(torch.zeros(())), PartLogits(maps, maps)
+
+    training = Everywhere(Vocabulary("mugs", ("mug",), (("mug", "rim"),)))
+    scores: dict[str, float] = {}
+    monkeypatch.setattr(training, "log", lambda name, value, **_: scores.update({name: value}))
+    monkeypatch.setattr(training, "all_gather", lambda counts: counts)
+    labels = torch.full((1, 8, 8), UNKNOWN)
+    labels[:, :4] = 0
+    labels[:, 4:6] = IGNORE
+    training.on_validation_epoch_start()
+    training.validation_step((torch.zeros(1, 3, 8, 8), labels, labels), 0)
+    training.on_validation_epoch_end()
+    for name in ("score/part_miou", "score/part_miou_of_masks"):
+        assert float(scores[name]) == pytest.approx(2 / 3), "four rows of six"
 
 
 @pytest.mark.parametrize("min_crop", [1.0, 0.4])

@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from ovps_core.datasets.benchmark_reader import LabelledImage
@@ -146,7 +147,8 @@ class ShardStream(IterableDataset[Any]):
     """Endless stream of samples from shards; a damaged sample or shard is skipped, counted and named on stderr.
 
     Memory does not grow with the corpus: a worker holds a buffer of pictures. A resumed run continues with another
-    order of the shards than the one that it would have had.
+    order of the shards than the one that it would have had. Processes and their workers share the shards; if there
+    are more of them than shards, they share the samples.
 
     Args:
         shards: the data.
@@ -162,33 +164,40 @@ class ShardStream(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         """Samples of all shards, again and again, in an order of their own each time."""
-        round_number = 0
+        round_number, everything = 0, False
         while True:
             seed = seed_of(self.place.seed, self.place.step, round_number)
             found = False
-            for sample in self._pass(seed):
+            for sample in self._pass(seed, everything=everything):
                 found = True
                 yield sample
-            if not found:
+            if not found and everything:
                 raise DatasetError(f"no sample of {self.shards.folder} can be read")
+            everything = everything or not found  # this share is damaged, others may not be
             round_number += 1
 
-    def _pass(self, seed: int) -> Iterator[Any]:
+    def _pass(self, seed: int, *, everything: bool) -> Iterator[Any]:
         import webdataset as wds
 
-        place = self.place
+        worker = get_worker_info()
+        workers = worker.num_workers if worker else 1
+        number = (worker.id if worker else 0) * self.place.world + self.place.rank
+        streams = self.place.world * workers
+        by_shard = len(self.shards.files) >= streams
+        if not by_shard:  # with fewer samples than streams, some streams share one
+            streams = max(1, min(streams, self.shards.count))
 
-        def of_this_process(urls: Iterator[Any]) -> Iterator[Any]:
-            return (url for i, url in enumerate(urls) if i % place.world == place.rank)
+        def share(items: Iterator[Any]) -> Iterator[Any]:
+            return items if everything else islice(items, number % streams, None, streams)
 
         pipeline = wds.DataPipeline(
             wds.SimpleShardList(self.shards.files, seed=seed),
-            of_this_process,
-            wds.split_by_worker,
+            *([share] if by_shard else []),
             wds.tarfile_to_samples(handler=self._skip),
+            *([] if by_shard else [share]),
             wds.shuffle(min(_BUFFER, self.shards.count), seed=seed),
         )
-        for number, packed in enumerate(pipeline):
+        for position, packed in enumerate(pipeline):
             try:
                 sample = self._unpack(packed)
             except (KeyError, ImageError) as error:
@@ -197,7 +206,7 @@ class ShardStream(IterableDataset[Any]):
                 )
                 continue
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed_of(seed, number, place.rank))
+                torch.manual_seed(seed_of(seed, position, number))
                 yield self.convert(sample)
 
     def _unpack(self, packed: Mapping[str, bytes]) -> LabelledImage:

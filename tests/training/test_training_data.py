@@ -198,6 +198,34 @@ def test_two_processes_share_the_shards(mugs: Path, tmp_path: Path) -> None:
     assert not seen[0] & seen[1] and len(seen[0] | seen[1]) == 4
 
 
+def test_more_workers_than_shards_share_the_pictures(mugs: Path, tmp_path: Path) -> None:
+    data = open_data(DataRecipe(object="mug"), mugs)
+    pack(data.train, data.vocabulary, tmp_path / "shards")
+    shards = Shards.open(tmp_path / "shards")
+    assert len(shards.files) == 1
+    stream = ShardStream(shards, lambda sample: torch.from_numpy(sample.parts), Place())
+    pictures = list(itertools.islice(stream.loader(2, num_workers=2), 2))
+    assert len({picture.numpy().tobytes() for picture in torch.cat(pictures)}) == 4
+    seen = [
+        next(iter(ShardStream(shards, lambda s: s, Place(rank=rank, world=6)))).parts.tobytes()
+        for rank in range(6)
+    ]
+    assert len(set(seen)) == 4, "two processes share a picture with another one"
+
+
+def test_a_share_that_is_damaged_is_given_up_for_the_others(mugs: Path, tmp_path: Path) -> None:
+    data = open_data(DataRecipe(object="mug"), mugs)
+    pack(data.train, data.vocabulary, tmp_path / "shards", shard_megabytes=0.001)
+    shards = Shards.open(tmp_path / "shards")
+    for file in shards.files[1:]:
+        Path(file).write_bytes(b"no tar file" * 400)
+    for rank in range(4):
+        next(iter(ShardStream(shards, lambda s: s, Place(rank=rank, world=4))))
+    Path(shards.files[0]).write_bytes(b"no tar file" * 400)
+    with pytest.raises(DatasetError, match="no sample of"):
+        next(iter(ShardStream(shards, lambda s: s, Place())))
+
+
 def test_commands_show_and_pack_and_the_shards_are_trained_on(
     mugs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,21 +90,31 @@ def open_data(recipe: DataRecipe, path: Path | None) -> TrainingData:
         return TrainingData(shards.vocabulary, (), (), shards)
     if recipe.format == "rendered":
         train, seen = open_rendered(path, recipe.objects)
-        beside = path.with_name("val")
-        if path.name != "train" or not beside.is_dir():
+        beside = scored_beside(path, recipe.format)
+        if beside is None:
             return TrainingData(seen, tuple(train[:limit]), ())
         shown, everything = open_rendered_to_score(beside, trained=seen)
         return TrainingData(seen, tuple(train[:limit]), tuple(shown), val_vocabulary=everything)
     folder = _open_coco(recipe, path)
     vocabulary = _vocabulary_of(folder)
-    candidates = [path.with_name(name) for name in ("val.json", "test.json")]
-    found = [file for file in candidates if path.name == "train.json" and file.is_file()]
-    val = _open_coco(recipe, found[0]) if found else None
+    found = scored_beside(path, recipe.format)
+    val = _open_coco(recipe, found) if found else None
     return TrainingData(
         vocabulary,
         tuple(partial(read_coco, folder, image, vocabulary) for image in folder.images[:limit]),
         tuple(partial(read_coco, val, image, vocabulary) for image in val.images) if val else (),
     )
+
+
+def scored_beside(path: Path, data_format: str) -> Path | None:
+    """The file or folder beside the training data that is scored on; None if there is none."""
+    names = {
+        ("rendered", "train"): ["val"],
+        ("coco-folder", "train.json"): ["val.json", "test.json"],
+    }
+    candidates = [path.with_name(name) for name in names.get((data_format, path.name), [])]
+    exists = Path.is_dir if data_format == "rendered" else Path.is_file
+    return next((each for each in candidates if exists(each)), None)
 
 
 def _open_coco(recipe: DataRecipe, path: Path) -> CocoFolder:

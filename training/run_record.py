@@ -162,7 +162,7 @@ def check_checkpoint(path: Path) -> None:
 def _digests(recipe: Recipe, sources: DataSources) -> dict[str, str]:
     data = getattr(recipe, "data", None)
     places = [*sources.train, *([sources.val] if sources.val else [])]
-    indices = _INDICES
+    indices: tuple[str, ...] = _INDICES
     if isinstance(data, DataRecipe):
         benchmark = PART_BENCHMARKS.get(data.format.replace("-", "_"))
         if benchmark is not None:

@@ -195,7 +195,7 @@ def test_a_shrunk_crop_shows_its_picture_where_its_labels_are(scale: float) -> N
 
 def test_a_limit_above_the_number_of_scenes_takes_all(scenes: Path) -> None:
     images = CompactImages([scenes], None, size=64, batch=2, limit=1000)
-    assert len(images.sources[0]) == 5
+    assert len(images.sources[0]) == 5  # type: ignore[arg-type]
     batch = next(iter(images.train_dataloader()))
     assert batch[0].shape == (2, 3, 64, 64)
 

@@ -115,7 +115,7 @@ class SceneCrops(Dataset[Sample]):
             return as_sample(spoil(rgb, rng), ids, NOTHING_ABSENT)
         rgb, ids, _ = self.scenes.arrays(index)
         ids = self._values[ids]
-        matrix = scaling(*ids.shape, self.size)
+        matrix = scaling(ids.shape[0], ids.shape[1], self.size)
         rgb, ids = crop(rgb, ids, matrix, self.size, unknown_outside=False)
         return as_sample(rgb, ids, NOTHING_ABSENT)
 
@@ -191,7 +191,7 @@ class CompactImages(L.LightningDataModule):
         self.sources: list[Dataset[Sample]] = []
         self.shares: list[float] = []
         if self.folders:
-            scenes = ConcatDataset(self.folders)
+            scenes: ConcatDataset[Sample] = ConcatDataset(self.folders)
             self.sources.append(Subset(scenes, range(min(limit or len(scenes), len(scenes)))))
             self.shares.append(1 - photograph_share if photographs else 1.0)
         self.photographs = PhotographCrops(photographs, size)

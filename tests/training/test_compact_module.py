@@ -30,6 +30,8 @@ from training.compact.module import CompactTraining, network_config
 from training.compact.recipe import CompactRecipe
 from training.compact.run import CompactRun
 from training.families import load_recipe
+from training.run import DataSources
+from training.train_model import train_model
 
 OBJECT_PARTS = (("mug", "body"), ("mug", "handle"), ("knife", "blade"))
 
@@ -142,6 +144,19 @@ def test_scores_do_not_depend_on_the_batches_and_empty_scenes_do_not_end_a_run(
         module.on_validation_epoch_end()
         found.append((float(logged["score/object_miou"]), float(logged["score/part_miou"])))
     assert found == [(0.25, 0.25)] * 3
+
+
+def test_a_run_from_ones_own_model_is_scored_and_keeps_its_words(
+    own: Path, scenes: Path, tmp_path: Path
+) -> None:
+    val = write_scenes(tmp_path / "val", OBJECT_PARTS, 2)
+    changes = ["optim.minutes=0.03", "optim.batch=2", "optim.phases=[[1, 64, 4]]"]
+    recipe = recipe_of(f"model.start={own}", *changes, "optim.score_every=1")
+    scores = train_model(recipe, DataSources((scenes,), val), tmp_path / "run")
+    assert set(scores) == {"score/object_miou", "score/part_miou"}
+    assert (
+        load_model(tmp_path / "run" / "best.safetensors").info.config == load_model(own).info.config
+    )
 
 
 def test_averaged_weights_do_not_copy_pictures_or_the_network_of_the_start(

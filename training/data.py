@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -24,7 +24,7 @@ from ovps_core.datasets.coco_problems import list_problems
 from ovps_core.datasets.part_benchmarks import PART_BENCHMARKS
 from ovps_core.errors import DatasetError
 from ovps_core.language.mirrored_names import mirrored_rows
-from ovps_core.language.vocabulary import IGNORE, Vocabulary
+from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
 from ovps_core.models.interface import Preprocessing
 from training.recipe import DataRecipe
 from training.rendered import open_rendered, open_rendered_to_score
@@ -32,6 +32,7 @@ from training.shards import Shards, ShardStream
 from training.stream import Place, stream_loader
 
 Read = Callable[[], LabelledImage]
+_CENTRE = v2.InterpolationMode.NEAREST_EXACT
 Sample = tuple[Tensor, Tensor, Tensor]
 """Pixels float [3, H, W], object-parts int64 [H, W], objects int64 [H, W]."""
 
@@ -89,21 +90,31 @@ def open_data(recipe: DataRecipe, path: Path | None) -> TrainingData:
         return TrainingData(shards.vocabulary, (), (), shards)
     if recipe.format == "rendered":
         train, seen = open_rendered(path, recipe.objects)
-        beside = path.with_name("val")
-        if path.name != "train" or not beside.is_dir():
+        beside = scored_beside(path, recipe.format)
+        if beside is None:
             return TrainingData(seen, tuple(train[:limit]), ())
         shown, everything = open_rendered_to_score(beside, trained=seen)
         return TrainingData(seen, tuple(train[:limit]), tuple(shown), val_vocabulary=everything)
     folder = _open_coco(recipe, path)
     vocabulary = _vocabulary_of(folder)
-    candidates = [path.with_name(name) for name in ("val.json", "test.json")]
-    found = [file for file in candidates if path.name == "train.json" and file.is_file()]
-    val = _open_coco(recipe, found[0]) if found else None
+    found = scored_beside(path, recipe.format)
+    val = _open_coco(recipe, found) if found else None
     return TrainingData(
         vocabulary,
         tuple(partial(read_coco, folder, image, vocabulary) for image in folder.images[:limit]),
         tuple(partial(read_coco, val, image, vocabulary) for image in val.images) if val else (),
     )
+
+
+def scored_beside(path: Path, data_format: str) -> Path | None:
+    """The file or folder beside the training data that is scored on; None if there is none."""
+    names = {
+        ("rendered", "train"): ["val"],
+        ("coco-folder", "train.json"): ["val.json", "test.json"],
+    }
+    candidates = [path.with_name(name) for name in names.get((data_format, path.name), [])]
+    exists = Path.is_dir if data_format == "rendered" else Path.is_file
+    return next((each for each in candidates if exists(each)), None)
 
 
 def _open_coco(recipe: DataRecipe, path: Path) -> CocoFolder:
@@ -219,12 +230,40 @@ class PartImages(Dataset[Sample]):
         return pixels.as_subclass(Tensor), object_parts, objects
 
 
+class CentredResize(v2.Resize):
+    """Resize in which labels stay below their picture; torchvision moves them by up to half a pixel."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Labels take the pixel at the centre of the new one."""
+        if not isinstance(inpt, tv_tensors.Mask):
+            return super().transform(inpt, params)
+        labels = v2.functional.resize(inpt.as_subclass(Tensor), self.size, _CENTRE, antialias=False)
+        return tv_tensors.Mask(labels)
+
+
+class CentredResizedCrop(v2.RandomResizedCrop):
+    """Random crop in which labels stay below their picture, see :class:`CentredResize`."""
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Labels take the pixel at the centre of the new one."""
+        if not isinstance(inpt, tv_tensors.Mask):
+            return super().transform(inpt, params)
+        labels = v2.functional.resized_crop(
+            inpt.as_subclass(Tensor),
+            **params,
+            size=self.size,
+            interpolation=_CENTRE,
+            antialias=False,
+        )
+        return tv_tensors.Mask(labels)
+
+
 class NamedFlip(torch.nn.Module):
     """Random horizontal flip of a picture and its labels, in which left parts become right ones.
 
     Args:
         probability: of a flip.
-        vocabulary: of the labels. What has no name in a mirror loses its label.
+        vocabulary: of the labels. What has no name in a mirror becomes ``UNKNOWN``.
     """
 
     def __init__(self, probability: float, vocabulary: Vocabulary) -> None:
@@ -247,9 +286,9 @@ class NamedFlip(torch.nn.Module):
 
 
 def _mirrored_labels(names: Sequence[tuple[str, ...]]) -> Tensor:
-    """The label that each one becomes in a mirror, int64 [N + 1]; the last is that of IGNORE."""
-    rows = [*mirrored_rows(names), None]
-    return torch.tensor([IGNORE if row is None else row for row in rows])
+    """The label that each one becomes in a mirror, int64 [N + 2]; the last are those of UNKNOWN and IGNORE."""
+    rows = [UNKNOWN if row is None else row for row in mirrored_rows(names)]
+    return torch.tensor([*rows, UNKNOWN, IGNORE])
 
 
 def _transforms(
@@ -263,9 +302,11 @@ def _transforms(
     if not unshifted:
         steps.append(v2.Resize(800, max_size=1333))
     if recipe is not None and recipe.min_crop < 1:
-        steps.append(v2.RandomResizedCrop(size, scale=(recipe.min_crop, 1.0), antialias=True))
+        random_crop = CentredResizedCrop if unshifted else v2.RandomResizedCrop
+        steps.append(random_crop(size, scale=(recipe.min_crop, 1.0), antialias=True))
     else:
-        steps.append(v2.Resize(size, antialias=True))
+        resize = CentredResize if unshifted else v2.Resize
+        steps.append(resize(size, antialias=True))
     if recipe is not None:
         jitter = recipe.colour_jitter
         if vocabulary is not None:

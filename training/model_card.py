@@ -14,7 +14,7 @@ from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.whole_files import write_whole
 from training.best_weights import BEST
 from training.recipe import Recipe
-from training.run_record import RECIPE, RunRecord
+from training.run_record import RECIPE, RunRecord, is_digest
 
 CARD = "MODEL_CARD.md"
 _FINAL = {
@@ -71,7 +71,10 @@ def write_card(
     trained = ", ".join(f"{name} {part}".strip() for name, part in model.spec.trained_object_parts)
     lines += [f"Trained parts: {trained}.", "", "## Training", ""]
     facts = [("recipe", f"`{recipe.name}`, every number in `{RECIPE}`"), ("seed", recipe.seed)]
-    facts += [("data", f"{name}: sha256 {digest[:16]}") for name, digest in record.data.items()]
+    facts += [
+        ("data", f"{name}: sha256 {each[:16]}" if is_digest(each) else name)
+        for name, each in record.data.items()
+    ]
     facts += [("weights", f"sha256 {info.digest[:16]}")]
     lines += [tabulate(facts, headers=("", "value"), tablefmt="github"), "", "## Scores", ""]
     rows = [(name, f"{value:.4f}") for name, value in scores.items()]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ovps_core.evaluation.metrics import harmonic_miou
-from ovps_core.language.vocabulary import IGNORE, Vocabulary
+from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
 from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.network import PartModel
@@ -83,9 +83,10 @@ class PartTraining(L.LightningModule):
         # a pixel of an object without a part label is background here
         labels = torch.where(truth.object_parts == IGNORE, count, truth.object_parts)
         true_maps = _one_map_per_label(labels, count + 1)
-        argmax = _one_map_per_label(maps.argmax(dim=1), count + 1)
+        known = (labels != UNKNOWN)[:, None]
+        argmax = _one_map_per_label(maps.argmax(dim=1), count + 1) & known
         self._pixel_counts["argmax"] += _count(argmax, true_maps)
-        self._pixel_counts["masks"] += _count(maps[:, :-1] > 0, true_maps[:, :-1])
+        self._pixel_counts["masks"] += _count((maps[:, :-1] > 0) & known, true_maps[:, :-1])
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean IoU over the parts in the images; ``part_miou`` has background as a class, too.

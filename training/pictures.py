@@ -38,7 +38,7 @@ def draw_predictions(training: PartTraining, images: PartImages, path: Path) -> 
         axes[0, column].imshow((pixels * std + mean).clamp(0, 1).permute(1, 2, 0))
         for row, labels in ((1, truth), (2, prediction)):
             axes[row, column].imshow(
-                np.ma.masked_equal(labels.numpy(), IGNORE),
+                np.ma.masked_less(labels.numpy(), 0),
                 cmap="tab20",
                 vmin=0,
                 vmax=max(num_object_parts - 1, 1),

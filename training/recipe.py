@@ -33,7 +33,8 @@ class OptimRecipe:
     Attributes:
         batch: images per step and device.
         lr: learning rate of AdamW.
-        weight_decay: weight decay of AdamW; normalisations, biases and embeddings never decay.
+        weight_decay: weight decay of AdamW; normalisations and embeddings never decay, nor do biases of a compact
+            model.
         clip_norm: maximum norm of the whole gradient; 0 for no limit.
         precision: 32-true, bf16-mixed or 16-mixed.
         ema_decay: decay per step of a moving average of the weights; 0 for none.
@@ -57,7 +58,7 @@ class StepOptimRecipe(OptimRecipe):
 
     Attributes:
         steps: optimiser steps.
-        accumulate: batches whose gradients are summed up for one step.
+        accumulate: batches whose gradients are averaged for one step, as if they were one batch.
         warmup: steps of linear rise to ``lr``.
     """
 

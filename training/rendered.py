@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ovps_core.datasets.benchmark_reader import LabelledImage
 from ovps_core.errors import DatasetError
-from ovps_core.language.vocabulary import IGNORE, Vocabulary
+from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
+from ovps_core.synthetic.backdrops import IGNORED
 from ovps_core.synthetic.reader import RenderedScenes
 
 Read = Callable[[], LabelledImage]
@@ -79,6 +80,7 @@ def _readers(scenes: RenderedScenes, vocabulary: Vocabulary) -> list[Read]:
             parts[value] = vocabulary.object_parts.index(pair)
         if pair[0] in vocabulary.objects_with_parts:
             owners[value] = vocabulary.objects_with_parts.index(pair[0])
+    parts[IGNORED] = owners[IGNORED] = UNKNOWN
     return [partial(_read, scenes, index, parts, owners) for index in range(len(scenes))]
 
 

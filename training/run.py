@@ -70,7 +70,7 @@ class TrainerSettings:
         ema_decay: decay per step of an exponential moving average of the weights; 0 for none.
         checkpoint_every: time between checkpoints; the first one comes after a minute.
         log_every: steps between logged values.
-        accumulate: batches whose gradients are summed up for one step.
+        accumulate: batches whose gradients are averaged for one step.
         score_every: steps between scores on the validation images.
         find_unused_parameters: with several GPUs, allow parameters that get no gradient.
     """

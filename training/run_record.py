@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,14 +14,24 @@ import yaml
 
 from ovps_core.checkpoints.file import CheckpointInfo, sha256
 from ovps_core.datasets.coco_folder import ANNOTATIONS
+from ovps_core.datasets.label_files import benchmark_root
+from ovps_core.datasets.part_benchmarks import PART_BENCHMARKS
+from ovps_core.datasets.pascal_part import OBJECT_LISTS
 from ovps_core.errors import CheckpointError, UsageError
 from ovps_core.structures.whole_files import write_json
-from training.recipe import Recipe, as_dict
+from training.data import scored_beside
+from training.recipe import DataRecipe, Recipe, as_dict
 from training.run import DataSources
+from training.shards import INDEX
 
 RECORD = "run.json"
 RECIPE = "recipe.yaml"
-_INDICES = (ANNOTATIONS, "scenes.json")  # files that tell one folder of data from another
+_INDICES = (ANNOTATIONS, "scenes.json", INDEX)  # files that tell one folder of data from another
+_BENCHMARK_INDICES = (
+    OBJECT_LISTS,
+    *(f"ade20k_instance_{split}.json" for split in ("train", "val")),
+    *(f"{split}.json" for split in ("train", "val", "test")),
+)
 _FREE = (
     "optim.steps",
     "optim.minutes",
@@ -37,20 +48,23 @@ class RunRecord:
 
     Attributes:
         recipe: every number of the run.
-        data: sha256 of each file that lists data, by its name.
+        data: sha256 of each file that lists data, by its name; the path of a folder without such a file.
         model: configuration of the network, with the categories that it knows.
         finished: the run came to its end.
+        names_all_data: every folder and file of the run is in ``data``; older versions left out some.
     """
 
     recipe: Mapping[str, Any]
     data: Mapping[str, str]
     model: Mapping[str, Any]
     finished: bool = False
+    names_all_data: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe, sources: DataSources, info: CheckpointInfo) -> RunRecord:
         """The record of a run that is about to start."""
-        return _plain(cls(as_dict(recipe), _digests(sources), asdict(info.config)))
+        data = _digests(recipe, sources)
+        return _plain(cls(as_dict(recipe), data, asdict(info.config), names_all_data=True))
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord | None:
@@ -106,8 +120,11 @@ class RunRecord:
             if key in others  # a key that is newer than the run had its default
             and mine.get(key) != others[key]
         ]
-        if earlier.data and self.data != earlier.data:
-            changed.append(f"the data were {_short(earlier.data)} and are {_short(self.data)}")
+        data = self.data
+        if not earlier.names_all_data:
+            data = {name: each for name, each in data.items() if name in earlier.data}
+        if data != earlier.data:
+            changed.append(f"the data were {_short(earlier.data)} and are {_short(data)}")
         if earlier.model and self.model != earlier.model:
             changed.append("the network or the categories that it knows differ")
         if changed:
@@ -115,6 +132,11 @@ class RunRecord:
                 f"{folder} cannot be resumed: {'; '.join(changed[:4])}. Give the same recipe and data, or leave "
                 "out --resume and name another folder with --out"
             )
+
+
+def is_digest(text: str) -> bool:
+    """Whether an entry of ``RunRecord.data`` is a digest, and not a path."""
+    return re.fullmatch("[0-9a-f]{64}", text) is not None
 
 
 def check_checkpoint(path: Path) -> None:
@@ -137,19 +159,32 @@ def check_checkpoint(path: Path) -> None:
         )
 
 
-def _digests(sources: DataSources) -> dict[str, str]:
+def _digests(recipe: Recipe, sources: DataSources) -> dict[str, str]:
+    data = getattr(recipe, "data", None)
+    places = [*sources.train, *([sources.val] if sources.val else [])]
+    indices: tuple[str, ...] = _INDICES
+    if isinstance(data, DataRecipe):
+        benchmark = PART_BENCHMARKS.get(data.format.replace("-", "_"))
+        if benchmark is not None:
+            places = [benchmark_root(places[0] if places else None) / benchmark.folder]
+            indices = _BENCHMARK_INDICES
+        places += [found for path in places if (found := scored_beside(path, data.format))]
     files: dict[str, str] = {}
-    for path in (*sources.train, *([sources.val] if sources.val else [])):
-        for file in [path, *(path / name for name in _INDICES)]:
-            if file.is_file():
-                files[f"{len(files)} {path.name}"] = sha256(file)
+    for path in places:
+        found_here = [file for file in [path, *(path / name for name in indices)] if file.is_file()]
+        for file in found_here:
+            files[f"{len(files)} {path.name}"] = sha256(file)
+        if not found_here:
+            files[f"{len(files)} {path.name}"] = str(path.resolve())
     return files
 
 
 def _short(digests: Mapping[str, str]) -> str:
-    return (
-        ", ".join(f"{name.split(' ', 1)[1]} ({d[:8]})" for name, d in digests.items()) or "others"
-    )
+    shown = [
+        f"{name.split(' ', 1)[1]} ({each[:8] if is_digest(each) else each})"
+        for name, each in digests.items()
+    ]
+    return ", ".join(shown) or "others"
 
 
 def _plain(record: RunRecord) -> RunRecord:

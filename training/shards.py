@@ -6,7 +6,8 @@ a web server alike. It needs little more than NumPy and PyYAML. Its handlers are
 ::
 
     DIR/index.json                vocabulary and number of pictures
-    DIR/shard-000000.tar, ...     KEY.jpg or KEY.png, KEY.parts.png and KEY.objects.png: 16 bits, 0 is unlabelled
+    DIR/shard-000000.tar, ...     KEY.jpg, KEY.parts.png and KEY.objects.png: 16 bits, 0 is unlabelled and
+                                  65535 unknown
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,13 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from ovps_core.datasets.benchmark_reader import LabelledImage
 from ovps_core.datasets.label_files import read_json
 from ovps_core.errors import DatasetError, ImageError
-from ovps_core.language.vocabulary import Vocabulary
+from ovps_core.language.vocabulary import UNKNOWN, Vocabulary
 from ovps_core.structures.image_files import encode_image, load_image
 from ovps_core.structures.requirements import require_packages
 from ovps_core.structures.whole_files import unfinished_folder, write_json
@@ -37,6 +39,7 @@ from training.stream import Place, seed_of
 INDEX = "index.json"
 _PATTERN = "shard-%06d.tar"
 _BUFFER = 1000  # samples that are shuffled with each other
+_UNKNOWN = 2**16 - 1
 _NAMED = 20  # damaged samples that are named on stderr
 
 
@@ -144,7 +147,8 @@ class ShardStream(IterableDataset[Any]):
     """Endless stream of samples from shards; a damaged sample or shard is skipped, counted and named on stderr.
 
     Memory does not grow with the corpus: a worker holds a buffer of pictures. A resumed run continues with another
-    order of the shards than the one that it would have had.
+    order of the shards than the one that it would have had. Processes and their workers share the shards; if there
+    are more of them than shards, they share the samples.
 
     Args:
         shards: the data.
@@ -160,33 +164,40 @@ class ShardStream(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         """Samples of all shards, again and again, in an order of their own each time."""
-        round_number = 0
+        round_number, everything = 0, False
         while True:
             seed = seed_of(self.place.seed, self.place.step, round_number)
             found = False
-            for sample in self._pass(seed):
+            for sample in self._pass(seed, everything=everything):
                 found = True
                 yield sample
-            if not found:
+            if not found and everything:
                 raise DatasetError(f"no sample of {self.shards.folder} can be read")
+            everything = everything or not found  # this share is damaged, others may not be
             round_number += 1
 
-    def _pass(self, seed: int) -> Iterator[Any]:
+    def _pass(self, seed: int, *, everything: bool) -> Iterator[Any]:
         import webdataset as wds
 
-        place = self.place
+        worker = get_worker_info()
+        workers = worker.num_workers if worker else 1
+        number = (worker.id if worker else 0) * self.place.world + self.place.rank
+        streams = self.place.world * workers
+        by_shard = len(self.shards.files) >= streams
+        if not by_shard:  # with fewer samples than streams, some streams share one
+            streams = max(1, min(streams, self.shards.count))
 
-        def of_this_process(urls: Iterator[Any]) -> Iterator[Any]:
-            return (url for i, url in enumerate(urls) if i % place.world == place.rank)
+        def share(items: Iterator[Any]) -> Iterator[Any]:
+            return items if everything else islice(items, number % streams, None, streams)
 
         pipeline = wds.DataPipeline(
             wds.SimpleShardList(self.shards.files, seed=seed),
-            of_this_process,
-            wds.split_by_worker,
+            *([share] if by_shard else []),
             wds.tarfile_to_samples(handler=self._skip),
+            *([] if by_shard else [share]),
             wds.shuffle(min(_BUFFER, self.shards.count), seed=seed),
         )
-        for number, packed in enumerate(pipeline):
+        for position, packed in enumerate(pipeline):
             try:
                 sample = self._unpack(packed)
             except (KeyError, ImageError) as error:
@@ -195,7 +206,7 @@ class ShardStream(IterableDataset[Any]):
                 )
                 continue
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed_of(seed, number, place.rank))
+                torch.manual_seed(seed_of(seed, position, number))
                 yield self.convert(sample)
 
     def _unpack(self, packed: Mapping[str, bytes]) -> LabelledImage:
@@ -218,17 +229,19 @@ class ShardStream(IterableDataset[Any]):
 
 
 def _encode_labels(labels: NDArray[np.int32]) -> bytes:
-    return encode_image((labels + 1).astype(np.uint16), ".png")
+    return encode_image(np.where(labels == UNKNOWN, _UNKNOWN, labels + 1).astype(np.uint16), ".png")
 
 
 def _decode_labels(data: bytes, size: tuple[int, ...], classes: int) -> NDArray[np.int32]:
-    """Label map of a picture of ``size`` (height, width): values below ``classes``; -1 is unlabelled."""
+    """Label map of a picture of ``size`` (height, width): values below ``classes``, or IGNORE or UNKNOWN."""
     raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
         raise ImageError("a label map of a shard cannot be read; expected a grey PNG of 16 bits")
-    if raw.shape != size or raw.max() > classes:
+    unknown = raw == _UNKNOWN
+    labels = np.where(unknown, UNKNOWN, raw.astype(np.int32) - 1)
+    if raw.shape != size or labels.max() >= classes:
         raise ImageError(
-            f"a label map of a shard has the size {raw.shape} and values up to {raw.max()}; expected {size} "
-            f"(height, width) and at most {classes}"
+            f"a label map of a shard has the size {raw.shape} and values up to {labels.max() + 1}; expected "
+            f"{size} (height, width) and at most {classes}"
         )
-    return np.asarray(raw, np.int32) - 1
+    return np.asarray(labels, np.int32)

@@ -20,6 +20,8 @@ from ovps_core.language.vocabulary import IGNORE, Vocabulary, load_vocabulary
 class LabelledImage:
     """An image with its label maps.
 
+    Both maps may hold UNKNOWN in images to train on.
+
     Attributes:
         image: uint8 [H, W, 3], RGB.
         objects: int32 [H, W], index into ``vocabulary.objects_with_parts``; IGNORE where unlabelled.
@@ -33,12 +35,12 @@ class LabelledImage:
     @property
     def object_rows(self) -> tuple[int, ...]:
         """Objects in the image, as indices into ``vocabulary.objects_with_parts``."""
-        return tuple(int(row) for row in np.unique(self.objects) if row != IGNORE)
+        return tuple(int(row) for row in np.unique(self.objects) if row >= 0)
 
     @property
     def has_parts(self) -> bool:
         """True if any pixel has a part label; an item without one cannot be scored."""
-        return bool((self.parts != IGNORE).any())
+        return bool((self.parts >= 0).any())
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ Each annotation of a picture that a person submitted has these keys:
     "model": accepted as suggested; "corrected": a suggestion that was changed; "drawn": made by hand.
 ``annotator``, ``annotated_at``
     who submitted the picture, and when (ISO 8601).
+
+The picture itself says with ``neg_category_ids`` (LVIS) which categories it does not show.
 """
 
 from __future__ import annotations
@@ -53,8 +55,9 @@ def merge(
     """Annotations of a data set with those of submitted pictures replaced; other pictures keep theirs.
 
     A person who submits a picture has looked at all of it, so that afterwards every instance of its categories is
-    annotated (``not_exhaustive_category_ids`` is empty), and a category without a mask is not in the picture
-    (``neg_category_ids``). Merging twice gives the same file.
+    annotated (``not_exhaustive_category_ids`` is empty), and it shows no category without a mask
+    (``neg_category_ids``). A category that came after the submission is in neither. Merging twice gives the same
+    file.
 
     Args:
         coco: content of ``annotations.json``.
@@ -79,15 +82,15 @@ def merge(
                 f"Label Studio has a task of the picture {submission.image_id!r}, which this data set does not "
                 "have; give the data set from which the project was opened"
             )
-        image[NOT_EXHAUSTIVE] = []
-        missing = set(category_ids.values())
+        if image.get("annotated_at") != submission.annotated_at or NEGATIVE not in image:
+            shown = {region.label for region in submission.regions}
+            image[NEGATIVE] = [c["id"] for c in coco["categories"] if category_name(c) not in shown]
+        image[NOT_EXHAUSTIVE], image["annotated_at"] = [], submission.annotated_at
         suggestions = [a for a in earlier if a["image_id"] == submission.image_id]
         for region in submission.regions:
             annotation = _annotation(submission, region, suggestions, image, category_ids)
             counts[annotation["origin"]] += 1
-            missing.discard(annotation["category_id"])
             kept.append(annotation)
-        image[NEGATIVE] = sorted(missing, key=str)
     _number(kept, [a.get("id") for a in coco["annotations"]])
     counts["pictures"] = len(submissions)
     return {**coco, "images": list(images.values()), "annotations": kept}, counts

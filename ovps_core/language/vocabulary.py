@@ -16,6 +16,8 @@ from ovps_core.errors import DatasetError
 
 IGNORE = -1
 """Label of a pixel without an object or a part; the value in the data set's own files may differ."""
+UNKNOWN = -2
+"""Label of a pixel that may show an object or a part, or none: neither losses nor scores count it."""
 
 
 @dataclass(frozen=True)

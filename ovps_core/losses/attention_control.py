@@ -80,6 +80,7 @@ def attention_per_object(
     grid: tuple[int, int],
     *,
     drop_last: bool,
+    shifted: bool = False,
 ) -> Iterator[PartAttention]:
     """Yield one value per (image, object), for images that show at least one object-part.
 
@@ -91,8 +92,9 @@ def attention_per_object(
         grid: (h, w) of the attention's tokens.
         drop_last: as released: the list of objects loses its largest entry. That is the ignore label
             where there is an ignored pixel, and an object where there is none.
+        shifted: see :func:`resize_labels`.
     """
-    small = targets.resized(grid)
+    small = targets.resized(grid, shifted=shifted)
     prefix = attention.shape[-1] - grid[0] * grid[1]
     for image in range(attention.shape[0]):
         present = _labels_in(targets.object_parts[image])
@@ -204,9 +206,9 @@ def enhancement_loss(attention: PartAttention) -> Tensor:
 
 
 def _labels_in(labels: Tensor) -> Tensor:
-    """Distinct labels of a map in rising order, without the ignored one."""
+    """Distinct labels of a map in rising order, without the ignored and the unknown one."""
     distinct: Tensor = torch.unique(labels)
-    return distinct[distinct != IGNORE]
+    return distinct[distinct >= 0]
 
 
 def _min_max(maps: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class ObjectPartIndex:
 
 @dataclass(frozen=True)
 class PartTargets:
-    """Ground-truth labels of every pixel.
+    """Ground-truth labels of every pixel. ``UNKNOWN`` pixels of a map do not count in losses and scores.
 
     Attributes:
         object_parts: int64 [B, H, W], row of the object-part (0..T-1), ``IGNORE`` outside every part.
@@ -40,19 +40,21 @@ class PartTargets:
     object_parts: Tensor
     objects: Tensor
 
-    def resized(self, size: tuple[int, int]) -> PartTargets:
+    def resized(self, size: tuple[int, int], *, shifted: bool = False) -> PartTargets:
         """Return the labels at (height, width) ``size``; see :func:`resize_labels`."""
         return PartTargets(
-            resize_labels(self.object_parts, size), resize_labels(self.objects, size)
+            resize_labels(self.object_parts, size, shifted=shifted),
+            resize_labels(self.objects, size, shifted=shifted),
         )
 
 
-def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize by nearest neighbour: row i of h rows takes row floor(i * H / h), as torch's "nearest".
+def resize_labels(labels: Tensor, size: tuple[int, int], *, shifted: bool = False) -> Tensor:
+    """Resize by nearest neighbour: row i of h rows takes the row at its centre, floor((i + 0.5) * H / h).
 
     Args:
         labels: int64 [..., H, W].
         size: (h, w) of the result.
+        shifted: as released: row floor(i * H / h), which moves labels by up to half a pixel.
 
     Returns:
         int64 [..., h, w].
@@ -61,5 +63,7 @@ def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
         return labels
     flat = labels.reshape(-1, 1, *labels.shape[-2:])
     # torch has no integer resize for int64; float64 holds every id exactly
-    resized = F.interpolate(flat.double(), size=size, mode="nearest")
+    resized = F.interpolate(
+        flat.double(), size=size, mode="nearest" if shifted else "nearest-exact"
+    )
     return resized.to(labels.dtype).reshape(*labels.shape[:-2], *size)

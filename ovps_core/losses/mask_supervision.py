@@ -2,7 +2,8 @@
 
 All are weighted means of the binary cross-entropy over pixels and channels. The background channel
 has the weight 0.05. Two sets of a batch's pixels matter: F, the pixels with an object-part label, and
-B, the pixels whose object is unknown. A pixel of an object without a part label is in neither set.
+B, the pixels without a known object. A pixel of an object without a part label is in neither set. Pixels of
+``UNKNOWN`` content are left out of all.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ovps_core.language.vocabulary import IGNORE
+from ovps_core.language.vocabulary import IGNORE, UNKNOWN
 from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 
 BACKGROUND_WEIGHT = 0.05
@@ -58,7 +59,7 @@ def mask_supervision(
     object_parts = at_least_float32(object_part_logits).permute(0, 2, 3, 1)
     num_parts = index.num_parts
     no_object = targets.objects == IGNORE
-    on_part = targets.object_parts != IGNORE
+    on_part = targets.object_parts >= 0
     zero = names.new_zeros(())
 
     foreground = part = background = zero
@@ -70,10 +71,13 @@ def mask_supervision(
         part_truth = _one_hot(index.part[labels], num_parts, names)
         part = _weighted_bce(names[..., :num_parts][on_part], part_truth, background=False)
     # as released: a batch without any object adds no background term for object-parts
-    if not bool(no_object.all()) and (bool(no_object.any()) or empty_background_is_nan):
-        logits = object_parts[no_object]
+    of_background = no_object & (targets.object_parts != UNKNOWN)
+    if bool((targets.objects >= 0).any()) and (
+        bool(of_background.any()) or empty_background_is_nan
+    ):
+        logits = object_parts[of_background]
         truth = torch.zeros_like(logits)
-        labels = targets.object_parts[no_object]
+        labels = targets.object_parts[of_background]
         rows = (labels != IGNORE).nonzero()[:, 0]
         truth[rows, labels[rows]] = 1.0
         truth[:, -1] = 1.0
@@ -86,13 +90,18 @@ def mask_supervision(
 
 
 def every_pixel_loss(logits: Tensor, rows: Tensor) -> Tensor:
-    """Weighted binary cross-entropy over all pixels and channels.
+    """Weighted binary cross-entropy over all pixels and channels; 0 if all pixels are unknown.
 
     Args:
         logits: float [B, K + 1, h, w], the background last.
-        rows: int64 [B, h, w], the right channel of each pixel.
+        rows: int64 [B, h, w], the right channel of each pixel; ``UNKNOWN`` ones do not count.
     """
     channels_last = at_least_float32(logits).permute(0, 2, 3, 1)
+    known = rows != UNKNOWN
+    if not bool(known.all()):
+        channels_last, rows = channels_last[known], rows[known]
+        if not len(rows):
+            return channels_last.sum()
     truth = _one_hot(rows, channels_last.shape[-1], channels_last)
     return _weighted_bce(channels_last, truth, background=True)
 

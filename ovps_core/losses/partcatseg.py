@@ -140,7 +140,7 @@ def catseg_loss(logits: PartLogits, targets: PartTargets) -> Tensor:
 
     Args:
         logits: ``names`` float [B, T + 1, h, w], (object, part) classes and background.
-        targets: labels of any size; the logits are resized to them.
+        targets: labels of any size; the logits are resized to them. Pixels of ``UNKNOWN`` content do not count.
     """
     size = targets.object_parts.shape[-2:]
     maps = upsampled(logits.names, (size[0], size[1]))

@@ -93,7 +93,8 @@ class PartCLIPSegLoss:
             index: rows of the names for every object-part.
             grid: (rows, columns) of the attention's tokens.
         """
-        sized = targets.resized((logits.names.shape[-2], logits.names.shape[-1]))
+        size = logits.names.shape[-2], logits.names.shape[-1]
+        sized = targets.resized(size, shifted=not self.corrections.unshifted_labels)
         released = self.corrections == Corrections.released()
         masks = mask_supervision(
             logits.names,
@@ -133,7 +134,10 @@ class PartCLIPSegLoss:
             return separation, enhancement
         count = 0
         soft, over_part = corrections.differentiable_separation, corrections.enhancement_over_part
-        for maps in attention_per_object(attention, targets, index, grid, drop_last=not soft):
+        shifted = not corrections.unshifted_labels
+        for maps in attention_per_object(
+            attention, targets, index, grid, drop_last=not soft, shifted=shifted
+        ):
             count += 1
             separate = separation_loss if soft else separation_loss_released
             separation = separation + separate(maps, weights.mask_threshold)

@@ -108,7 +108,7 @@ def test_labels_reach_the_loss_as_in_the_original(path: Path) -> None:
         objects = torch.full_like(raw, IGNORE)
         for row, dataset_id in enumerate(rows):
             objects[raw == dataset_id] = row
-        ours = resize_labels(objects, size)
+        ours = resize_labels(objects, size, shifted=True)
         assert torch.equal(ours, ids("train_obj_in_part_targets", arrays)[image])
-        pairs = resize_labels(ids(f"train_obj_part_sem_seg{image}", arrays), size)
+        pairs = resize_labels(ids(f"train_obj_part_sem_seg{image}", arrays), size, shifted=True)
         assert torch.equal(pairs, ids("train_targets", arrays)[image])

@@ -19,7 +19,7 @@ pytest.importorskip("lightning")
 from ovps_core.errors import CheckpointError
 from training.backbone import BACKBONE, PACKAGE, imagenet_weights, subsample_convolutions
 from training.compact import build_release
-from training.compact.calibrate import CUTS, Evidence, calibrate, interpolate_weights
+from training.compact.calibrate import CUTS, Evidence, calibrate, interpolate_weights, summary
 from training.compact.data import LabelTable
 
 
@@ -66,6 +66,19 @@ def test_object_parts_never_trained_get_a_threshold_of_their_own() -> None:
     fitted = calibrate([look], 0.05)
     assert fitted.threshold == pytest.approx(0.1)
     assert fitted.unseen_threshold == pytest.approx(0.4)
+
+
+def test_the_cut_is_fitted_on_parts_that_get_an_answer() -> None:
+    def found(peak: float, trained: bool, best: int) -> Evidence:
+        return Evidence(peak, trained, np.eye(len(CUTS))[best])
+
+    absent = [Evidence(0.1, True, None)] * 50 + [Evidence(0.4, False, None)] * 50
+    # the object-part that training never showed stays below its own threshold
+    look = [*absent, *[found(0.2, False, 0)] * 3, found(0.9, True, 5)]
+    fitted = calibrate([look], 0.05)
+    assert fitted.relative_cut == CUTS[5]
+    table = summary(["look"], [look], fitted)
+    assert "25.0" in table, "mean IoU of the same answers"
 
 
 def test_weights_are_interpolated_with_those_of_the_start() -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 pytest.importorskip("webdataset", reason="WebDataset is not installed (extra `train`)")
 from ovps_core.datasets.benchmark_reader import LabelledImage
 from ovps_core.errors import DatasetError
-from ovps_core.language.vocabulary import Vocabulary
+from ovps_core.language.vocabulary import UNKNOWN, Vocabulary
 from training.shards import INDEX, Shards, ShardStream, pack
 from training.stream import Place
 
@@ -67,8 +67,12 @@ def check(folder: Path) -> list[LabelledImage]:
     samples = list(itertools.islice(ShardStream(shards, lambda s: s, Place(seed=1)), 4))
     for sample in samples:
         assert sample.image.shape[:2] == sample.parts.shape == sample.objects.shape
-        assert sample.parts.min() >= -1 and sample.parts.max() < len(shards.vocabulary.object_parts)
-        assert sample.objects.min() >= -1 and sample.objects.max() < len(shards.vocabulary.objects)
+        assert sample.parts.min() >= UNKNOWN and sample.parts.max() < len(
+            shards.vocabulary.object_parts
+        )
+        assert sample.objects.min() >= UNKNOWN and sample.objects.max() < len(
+            shards.vocabulary.objects
+        )
     return samples
 
 

@@ -28,8 +28,10 @@ from training.openseed.mask_assistance import with_assisting_masks
 from training.openseed.module import OpenSeeDTraining, Vocabulary
 from training.openseed.prompts import random_prompt
 from training.openseed.recipe import DataRecipe, LossRecipe, OpenSeeDRecipe, OptimRecipe
+from training.openseed.run import prepare
 from training.recipe import RECIPES
 from training.report import first_and_last, read_curves
+from training.run import DataSources
 from training.train import main
 
 SIZE = 64
@@ -109,6 +111,19 @@ def test_a_step_sees_a_batch_of_masks_and_one_of_boxes_and_a_run_goes_on(tmp_pat
     assert main([*arguments, "--resume", *few, "optim.steps=3"]) == 0
     last = torch.load(tmp_path / "openseed-overfit" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 3
+
+
+def test_the_best_weights_are_chosen_by_the_score_that_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe("openseed-overfit")
+    assert isinstance(recipe, OpenSeeDRecipe)
+    run = prepare(recipe, DataSources((write_pictures(tmp_path),)))
+    logged: list[str] = []
+    monkeypatch.setattr(run.module, "log", lambda name, value, **_: logged.append(name))
+    monkeypatch.setattr(run.module, "all_gather", lambda counts: counts)
+    run.module.on_validation_epoch_end()
+    assert run.scored_on and set(logged) & set(run.best_by)
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.7])

@@ -73,6 +73,31 @@ def test_labels_are_partial(folder: Path) -> None:
     assert cutout[55, 60] == cutout[40, 110] == 1
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_part_keeps_its_label_in_any_order_of_the_file(folder: Path, backwards: bool) -> None:
+    file = folder / "annotations.json"
+    content = json.loads(file.read_text())
+    content["categories"] += [
+        {"id": 3, "object": "hammer", "part": ""},
+        {"id": 4, "object": "hammer", "part": "sticker"},
+    ]
+    whole = [[20, 30, 130, 30, 130, 80, 20, 80]]
+    hole = [[104, 50, 112, 50, 112, 58, 104, 58]]  # the handle's end inside the head
+    sticker = [[40, 52, 50, 52, 50, 58, 40, 58]]
+    for number, (category, outline) in enumerate(((3, whole), (1, hole), (4, sticker)), start=3):
+        entry = {"id": number, "image_id": 1, "category_id": category, "instance": 1}
+        content["annotations"].append({**entry, "segmentation": outline})
+    if backwards:
+        content["annotations"].reverse()
+    file.write_text(json.dumps(content))
+    (photograph,) = read_photographs(folder, OBJECT_PARTS)
+    assert photograph.ids[55, 60] == 2, "the handle, which the whole hammer covers"
+    assert photograph.ids[40, 110] == 3
+    assert photograph.ids[54, 108] == 2, "the small mask lies on the large one"
+    assert photograph.ids[70, 40] == UNCERTAIN, "of the hammer, but of no part"
+    assert photograph.ids[55, 45] == UNCERTAIN, "a part that the model does not know"
+
+
 def test_what_a_photograph_is_known_not_to_show_is_absent_from_its_unlabelled_pixels(
     folder: Path,
 ) -> None:

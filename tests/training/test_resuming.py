@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,11 +11,16 @@ import pytest
 import torch
 from helpers.mug_pictures import recipe_file
 
-from ovps_core.errors import CheckpointError, DatasetError
+from ovps_core.checkpoints import CheckpointInfo
+from ovps_core.errors import CheckpointError, DatasetError, UsageError
+from ovps_core.models.compact.config import PartFPNConfig
 from training.data import open_data
+from training.families import load_recipe
 from training.last_checkpoint import LastCheckpoint
 from training.recipe import DataRecipe
-from training.run_record import check_checkpoint
+from training.run import DataSources
+from training.run_record import RunRecord, check_checkpoint
+from training.shards import pack
 from training.train import main
 
 
@@ -70,6 +76,64 @@ def test_a_cut_checkpoint_is_one_line(trained, capsys) -> None:
     assert main([*arguments, "--resume"]) == 1
     message = capsys.readouterr().err
     assert "is cut or damaged" in message and len(message.splitlines()) == 1
+
+
+def record_of(*paths: Path, data_format: str = "coco-folder") -> RunRecord:
+    recipe = load_recipe("photographs", [f"data.format={data_format}"])
+    info = CheckpointInfo("mugs", "compact", PartFPNConfig((), (), ()))
+    return RunRecord.of(recipe, DataSources(paths), info)
+
+
+def is_refused(later: RunRecord, earlier: RunRecord) -> bool:
+    try:
+        later.check_resumes(earlier, Path("run"))
+    except UsageError as error:
+        assert "the data were" in str(error)
+        return True
+    return False
+
+
+def test_other_packed_data_are_noticed(mugs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    data = open_data(DataRecipe(object="mug"), mugs)
+    for name, reads in (("all", data.train), ("few", data.train[:2])):
+        pack(reads, data.vocabulary, tmp_path / name / "shards")
+    packed, few = (
+        record_of(tmp_path / name / "shards", data_format="shards") for name in ("all", "few")
+    )
+    assert not is_refused(packed, packed)
+    assert is_refused(few, packed)
+
+
+def test_another_benchmark_folder_is_noticed(tmp_path: Path) -> None:
+    for name in ("a", "b", "empty"):
+        folder = tmp_path / name / "PascalPart116" / "annotations_detectron2_part"
+        folder.mkdir(parents=True)
+        if name != "empty":
+            (folder / "val_obj_label_count.json").write_text(json.dumps({name: [1]}))
+    first, second, empty = (
+        record_of(tmp_path / name, data_format="pascal-part-116") for name in ("a", "b", "empty")
+    )
+    assert len(first.data) == 1
+    assert is_refused(second, first) and is_refused(empty, first) and is_refused(first, empty)
+    assert not is_refused(empty, empty)
+
+
+def test_other_pictures_to_score_on_are_noticed(mugs: Path) -> None:
+    alone = record_of(mugs)
+    mugs.with_name("val.json").write_text("{}")
+    beside = record_of(mugs)
+    mugs.with_name("val.json").write_text("{} ")
+    assert is_refused(beside, alone) and is_refused(record_of(mugs), beside)
+
+
+def test_records_of_earlier_versions_still_pass(mugs: Path) -> None:
+    earlier = replace(record_of(mugs), names_all_data=False)
+    mugs.with_name("val.json").write_text("{}")
+    later = record_of(mugs)
+    assert not is_refused(later, earlier) and not is_refused(later, replace(earlier, data={}))
+    mugs.write_text("{}")
+    assert is_refused(record_of(mugs), earlier)
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"PK\3\4" + bytes(50)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,15 +12,21 @@ import numpy as np
 import pytest
 import torch
 from helpers.mug_pictures import recipe_file
+from helpers.small_scenes import write_scenes
 from torchvision import tv_tensors
 
 pytest.importorskip("webdataset", reason="WebDataset is not installed (extra `train`)")
 from ovps_core.datasets.benchmark_reader import LabelledImage
 from ovps_core.errors import DatasetError, ImageError
-from ovps_core.language.vocabulary import Vocabulary
-from training.data import NamedFlip, open_data
+from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
+from ovps_core.losses.labels import PartTargets
+from ovps_core.models.interface import PartLogits, Preprocessing
+from ovps_core.synthetic.backdrops import IGNORED
+from training.data import NamedFlip, PartImages, open_data
 from training.data_command import main
+from training.part_training import Batch, PartTraining
 from training.recipe import DataRecipe
+from training.rendered import open_rendered
 from training.shards import Shards, ShardStream, pack
 from training.stream import Place
 from training.train import main as train
@@ -33,15 +40,107 @@ def test_a_mirror_swaps_left_and_right_names() -> None:
     vocabulary = Vocabulary("cars", ("car",), tuple(parts))
     flipped, mirrored = NamedFlip(1.0, vocabulary)(image, both)
     assert flipped[0, 0].tolist() == [4, 3, 2, 1, 0]
-    # the right mirror has no name in this vocabulary, so its label is dropped
-    assert mirrored[0, 0].tolist() == [-1, -1, 2, 0, 1]
+    # the right mirror has no name in this vocabulary, and is no background either
+    assert mirrored[0, 0].tolist() == [IGNORE, UNKNOWN, 2, 0, 1]
     assert mirrored[1].tolist() == [[0, 0, 0, 0, 0]]
 
     shoes = Vocabulary("shoes", (), (("left shoe", "sole"), ("right shoe", "sole")))
     _, mirrored = NamedFlip(1.0, shoes)(
         image, tv_tensors.Mask(torch.tensor([[[0, 1, -1]], [[0, 1, 1]]]))
     )
-    assert mirrored.tolist() == [[[-1, 0, 1]], [[0, 0, 1]]]
+    assert mirrored.tolist() == [[[IGNORE, 0, 1]], [[0, 0, 1]]]
+    unknown = tv_tensors.Mask(torch.full((2, 1, 3), UNKNOWN))
+    assert torch.equal(NamedFlip(1.0, shoes)(image, unknown)[1], unknown)
+
+
+def test_pixels_of_unknown_content_stay_unknown_in_shards(tmp_path: Path) -> None:
+    labels = np.array([[0, IGNORE], [UNKNOWN, 0]], np.int32).repeat(8, 0).repeat(8, 1)
+    vocabulary = Vocabulary("mugs", ("mug",), (("mug", "rim"),))
+    shown = LabelledImage(np.zeros((16, 16, 3), np.uint8), labels, labels)
+    assert shown.object_rows == (0,)
+    pack([lambda: shown], vocabulary, tmp_path / "shards")
+    (found,) = itertools.islice(
+        ShardStream(Shards.open(tmp_path / "shards"), lambda sample: sample, Place()), 1
+    )
+    assert np.array_equal(found.parts, labels) and np.array_equal(found.objects, labels)
+
+
+def test_what_is_unknown_in_a_rendered_scene_is_no_background(tmp_path: Path) -> None:
+    folder = write_scenes(tmp_path / "scenes", [("mug", "rim"), ("pot", "lid")], 3)
+    file = folder / "shard_00000" / "parts.npy"
+    parts = np.load(file)
+    parts[1, :4] = IGNORED
+    np.save(file, parts)
+    reads, _ = open_rendered(folder, ["mug"])
+    for labels in (reads[1]().parts, reads[1]().objects):
+        assert (labels[:4] == UNKNOWN).all() and (labels[4:8] == IGNORE).all()
+        assert (labels[8:32, 8:40] == 0).all()
+    assert (reads[2]().objects == IGNORE).all(), "other objects are background"
+
+
+def test_pixels_of_unknown_content_are_not_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Nothing:
+        total: torch.Tensor
+
+    class Everywhere(PartTraining):
+        """Answers the rim at every pixel."""
+
+        def losses(self, batch: Batch, *, scoring: bool = False) -> tuple[Nothing, PartLogits]:
+            maps = torch.tensor([1.0, -1.0])[:, None, None].expand(1, 2, 8, 8)
+            return Nothing(torch.zeros(())), PartLogits(maps, maps)
+
+    training = Everywhere(Vocabulary("mugs", ("mug",), (("mug", "rim"),)))
+    scores: dict[str, float] = {}
+    monkeypatch.setattr(training, "log", lambda name, value, **_: scores.update({name: value}))
+    monkeypatch.setattr(training, "all_gather", lambda counts: counts)
+    labels = torch.full((1, 8, 8), UNKNOWN)
+    labels[:, :4] = 0
+    labels[:, 4:6] = IGNORE
+    training.on_validation_epoch_start()
+    training.validation_step((torch.zeros(1, 3, 8, 8), labels, labels), 0)
+    training.on_validation_epoch_end()
+    for name in ("score/part_miou", "score/part_miou_of_masks"):
+        assert float(scores[name]) == pytest.approx(2 / 3), "four rows of six"
+
+
+@pytest.mark.parametrize("min_crop", [1.0, 0.4])
+@pytest.mark.parametrize("shape", [(480, 640), (97, 131)])
+def test_labels_lie_where_their_picture_is(min_crop: float, shape: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+
+    def read() -> LabelledImage:
+        """A white box."""
+        (left, right), (top, bottom) = (
+            (int(random.uniform(0.35, 0.45) * side), int(random.uniform(0.55, 0.65) * side))
+            for side in (shape[1], shape[0])
+        )
+        labels = np.zeros(shape, np.int32)
+        labels[top:bottom, left:right] = 1
+        white = (255 * labels)[..., None].repeat(3, 2).astype(np.uint8)
+        return LabelledImage(white, labels, labels)
+
+    recipe = DataRecipe(flip=0, min_crop=min_crop, colour_jitter=0)
+    images = PartImages([read], recipe, Preprocessing((88, 88), (0, 0, 0), (1, 1, 1)))
+    torch.manual_seed(0)
+    away = []
+    for _ in range(40):
+        pixels, parts, objects = images[0]
+        assert torch.equal(parts, objects) and set(parts.unique().tolist()) <= {0, 1}
+        small = PartTargets(parts[None], objects[None]).resized((22, 22)).objects[0]
+        coarse = torch.nn.functional.avg_pool2d(pixels[None], 4)[0, 0]
+        for weights, picture in ((parts, pixels[0]), (small, coarse)):
+            where = torch.arange(len(weights)) + 0.5
+            away.append(
+                [
+                    float((m.double().sum(axis) * where).sum() / m.double().sum() / len(m))
+                    for m in (weights, picture)
+                    for axis in (0, 1)
+                ]
+            )
+    x, y, true_x, true_y = np.array(away).reshape(-1, 2, 4).mean(axis=0).T
+    of_labels, of_small_ones = np.abs([x - true_x, y - true_y]).max(axis=0)
+    assert of_labels < 0.002 and of_small_ones < 0.009, "of the side; half a pixel is 0.006"
 
 
 def test_shards_stream_what_was_packed(mugs: Path, tmp_path: Path) -> None:
@@ -97,6 +196,34 @@ def test_two_processes_share_the_shards(mugs: Path, tmp_path: Path) -> None:
         for place in (Place(rank=0, world=2), Place(rank=1, world=2))
     ]
     assert not seen[0] & seen[1] and len(seen[0] | seen[1]) == 4
+
+
+def test_more_workers_than_shards_share_the_pictures(mugs: Path, tmp_path: Path) -> None:
+    data = open_data(DataRecipe(object="mug"), mugs)
+    pack(data.train, data.vocabulary, tmp_path / "shards")
+    shards = Shards.open(tmp_path / "shards")
+    assert len(shards.files) == 1
+    stream = ShardStream(shards, lambda sample: torch.from_numpy(sample.parts), Place())
+    pictures = list(itertools.islice(stream.loader(2, num_workers=2), 2))
+    assert len({picture.numpy().tobytes() for picture in torch.cat(pictures)}) == 4
+    seen = [
+        next(iter(ShardStream(shards, lambda s: s, Place(rank=rank, world=6)))).parts.tobytes()
+        for rank in range(6)
+    ]
+    assert len(set(seen)) == 4, "two processes share a picture with another one"
+
+
+def test_a_share_that_is_damaged_is_given_up_for_the_others(mugs: Path, tmp_path: Path) -> None:
+    data = open_data(DataRecipe(object="mug"), mugs)
+    pack(data.train, data.vocabulary, tmp_path / "shards", shard_megabytes=0.001)
+    shards = Shards.open(tmp_path / "shards")
+    for file in shards.files[1:]:
+        Path(file).write_bytes(b"no tar file" * 400)
+    for rank in range(4):
+        next(iter(ShardStream(shards, lambda s: s, Place(rank=rank, world=4))))
+    Path(shards.files[0]).write_bytes(b"no tar file" * 400)
+    with pytest.raises(DatasetError, match="no sample of"):
+        next(iter(ShardStream(shards, lambda s: s, Place())))
 
 
 def test_commands_show_and_pack_and_the_shards_are_trained_on(

@@ -73,7 +73,8 @@ def crop(
         factor = max(0.25, float(np.linalg.norm(matrix[:, 0])) * 1.4)
         shape = max(8, round(rgb.shape[1] * factor)), max(8, round(rgb.shape[0] * factor))
         small = np.asarray(cv2.resize(rgb, shape, interpolation=cv2.INTER_AREA), np.uint8)
-        to_full = np.diag([rgb.shape[1] / shape[0], rgb.shape[0] / shape[1], 1.0])
+        x, y = rgb.shape[1] / shape[0], rgb.shape[0] / shape[1]
+        to_full = np.array([[x, 0, 0.5 * x - 0.5], [0, y, 0.5 * y - 0.5], [0, 0, 1]])
         picture_matrix = matrix @ to_full
     else:
         small, picture_matrix = rgb, matrix

@@ -138,6 +138,7 @@ def build_release(
         recipe,
         name=name or weights.stem,
         pictures=settings.calibration_pictures,
+        source="rendered scenes and photographs" if settings.photographs else "rendered scenes",
     )
     return weights
 

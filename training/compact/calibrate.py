@@ -89,6 +89,10 @@ class Calibration:
     unseen_threshold: float
     relative_cut: float
 
+    def answers(self, evidence: Evidence) -> bool:
+        """Whether a query gets an answer."""
+        return evidence.peak >= (self.threshold if evidence.trained else self.unseen_threshold)
+
     def apply(self, config: PartFPNConfig) -> PartFPNConfig:
         """The configuration of a network that answers so at the default thresholds."""
         return replace(
@@ -202,13 +206,14 @@ def calibrate(looks: Sequence[Sequence[Evidence]], false_alarms: float) -> Calib
 
     threshold = min(max(lowest(True), 0.01), 0.95)
     unseen = min(max(lowest(False), threshold), 0.99)
-    scores = np.mean([_mean_ious(look, threshold) for look in looks], axis=0)
-    return Calibration(threshold, unseen, CUTS[int(np.argmax(scores))])
+    fitted = Calibration(threshold, unseen, CUTS[0])
+    scores = np.mean([_mean_ious(look, fitted) for look in looks], axis=0)
+    return replace(fitted, relative_cut=CUTS[int(np.argmax(scores))])
 
 
-def _mean_ious(look: Sequence[Evidence], threshold: float) -> NDArray[np.float64]:
+def _mean_ious(look: Sequence[Evidence], fitted: Calibration) -> NDArray[np.float64]:
     """Mean IoU of a look's present parts for each of ``CUTS``."""
-    present = [e.ious * (e.peak >= threshold) for e in look if e.ious is not None]
+    present = [e.ious * fitted.answers(e) for e in look if e.ious is not None]
     return np.mean(present, axis=0) if present else np.zeros(len(CUTS))
 
 
@@ -217,14 +222,10 @@ def summary(names: Sequence[str], looks: Sequence[Sequence[Evidence]], fitted: C
     cut = CUTS.index(fitted.relative_cut)
     rows = []
     for name, look in zip(names, looks, strict=True):
-        absent = [
-            e.peak >= (fitted.threshold if e.trained else fitted.unseen_threshold)
-            for e in look
-            if e.ious is None
-        ]
+        absent = [fitted.answers(e) for e in look if e.ious is None]
         present = sum(e.ious is not None for e in look)
         alarms = float(np.mean(absent)) if absent else float("nan")
-        iou = _mean_ious(look, fitted.threshold)[cut]
+        iou = _mean_ious(look, fitted)[cut]
         rows.append((name, present, len(absent), 100 * iou, 100 * alarms))
     headers = ("look", "present", "absent", "mean IoU", "false alarms")
     return tabulate(rows, headers=headers, floatfmt=".1f")
@@ -298,7 +299,7 @@ def write_calibrated(
     evidence = [look.evidence for look in looks]
     fitted = calibrate(evidence, false_alarms)
     print(fitted, summary([folder.name for folder in val], evidence, fitted), sep="\n")
-    if max(_mean_ious(look, fitted.threshold).max() for look in evidence) < _NOTHING:
+    if max(_mean_ious(look, fitted).max() for look in evidence) < _NOTHING:
         raise CheckpointError(
             f"the network of {checkpoint} finds nothing on {', '.join(map(str, val))}, so {out} is not written; "
             "train it longer"

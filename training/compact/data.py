@@ -15,9 +15,9 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.models.compact.config import PartFPNConfig
-from ovps_core.synthetic.settings import IGNORED
 from ovps_core.synthetic.reader import RenderedScenes, is_rendered
 from ovps_core.synthetic.scans import SCAN_OBJECT_PARTS
+from ovps_core.synthetic.settings import IGNORED
 from ovps_core.synthetic.wild import background
 from training.compact.augment import (
     Picture,
@@ -110,15 +110,14 @@ class SceneCrops(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         """One crop; a new random one at each call if augmented."""
+        if self.augment:
+            rgb, ids, rng = self.random_crop(index)
+            return as_sample(spoil(rgb, rng), ids, NOTHING_ABSENT)
         rgb, ids, _ = self.scenes.arrays(index)
         ids = self._values[ids]
-        height, width = ids.shape
-        if not self.augment:
-            matrix = scaling(height, width, self.size)
-            rgb, ids = crop(rgb, ids, matrix, self.size, unknown_outside=False)
-            return as_sample(rgb, ids, NOTHING_ABSENT)
-        rgb, ids, rng = self.random_crop(index)
-        return as_sample(spoil(rgb, rng), ids, NOTHING_ABSENT)
+        matrix = scaling(ids.shape[0], ids.shape[1], self.size)
+        rgb, ids = crop(rgb, ids, matrix, self.size, unknown_outside=False)
+        return as_sample(rgb, ids, NOTHING_ABSENT)
 
     def random_crop(self, index: int) -> tuple[Picture, Picture, np.random.Generator]:
         """Random crop of a scene, RGB uint8 [S, S, 3] and ids uint8 [S, S], and the generator that drew it."""
@@ -194,8 +193,8 @@ class CompactImages(L.LightningDataModule):
         self.sources: list[Dataset[Sample]] = []
         self.shares: list[float] = []
         if self.folders:
-            scenes: Dataset[Sample] = ConcatDataset(self.folders)
-            self.sources.append(Subset(scenes, range(limit)) if limit else scenes)
+            scenes: ConcatDataset[Sample] = ConcatDataset(self.folders)
+            self.sources.append(Subset(scenes, range(min(limit or len(scenes), len(scenes)))))
             self.shares.append(1 - photograph_share if photographs else 1.0)
         self.photographs = PhotographCrops(photographs, size)
         self.pasted = PastedObjects(photographs, size, self._background)
@@ -211,6 +210,10 @@ class CompactImages(L.LightningDataModule):
             )
             self.val_scenes = Subset(crops, range(min(MAX_VAL_SCENES, len(crops))))
 
+    def __deepcopy__(self, memo: object) -> CompactImages:
+        """Itself: a module with averaged weights needs no second copy of the pictures."""
+        return self
+
     def set_crop_size(self, size: int) -> None:
         """Change the side of the training crops from the next batch on.
 
@@ -219,6 +222,12 @@ class CompactImages(L.LightningDataModule):
         for crops in self.folders:
             crops.size = size
         self.photographs.size = self.pasted.size = size
+
+    @property
+    def content(self) -> str:
+        """What the network learns from, in words."""
+        kinds = {"rendered scenes": self.folders, "photographs": self.photographs.photographs}
+        return " and ".join(name for name, pictures in kinds.items() if pictures)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Endless loader of random training pictures."""

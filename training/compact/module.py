@@ -22,8 +22,8 @@ from ovps_core.losses.dice import dice_loss
 from ovps_core.losses.partial_labels import absent_class_loss
 from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.models.compact.model import PartFPN
-from ovps_core.synthetic.settings import IGNORED
 from ovps_core.synthetic.catalogue import HELD_OUT_OBJECT_PARTS, object_parts_of
+from ovps_core.synthetic.settings import IGNORED
 from training.backbone import imagenet_weights, subsample_convolutions
 from training.compact.augment import relight
 from training.compact.data import CompactImages, LabelTable
@@ -37,7 +37,8 @@ Batch = tuple[Tensor, Tensor, Tensor]
 def network_config(recipe: CompactRecipe) -> PartFPNConfig:
     """A network for all words of the recipe's level, its object-parts without those held out.
 
-    A recipe that starts from other weights gives their configuration, with the words that it adds or keeps.
+    A recipe with ``model.start`` gives that network's configuration, calibration included, with the words that the
+    recipe adds or drops.
 
     Raises:
         CheckpointError: the weights to start from are missing, damaged, or of another family.
@@ -94,8 +95,7 @@ class CompactTraining(L.LightningModule):
         if recipe.model.start:
             start = load_model(find_weights(recipe.model.start)).model
             assert isinstance(start, PartFPN)
-            grows = recipe.model.grows
-            self.model.load_state_dict(grown_state(start, config) if grows else start.state_dict())
+            self.model.load_state_dict(grown_state(start, config))
             if recipe.losses.retain:
                 self._teacher.append(_Teacher(start, config))
         else:
@@ -109,6 +109,7 @@ class CompactTraining(L.LightningModule):
         self.recipe = recipe
         self.images, self.timer = images, timer
         self.stride = recipe.optim.phases[0][2]
+        self._ious: dict[str, Tensor] = {}
         for name in ("objects", "parts", "object_parts"):
             values = torch.from_numpy(getattr(table, name))
             self.register_buffer(f"table_{name}", values, persistent=False)
@@ -179,15 +180,27 @@ class CompactTraining(L.LightningModule):
         self.log_dict(values, prog_bar=True, batch_size=len(batch[0]))
         return total
 
+    def on_validation_epoch_start(self) -> None:
+        """Set the sums to zero."""
+        self._ious = {name: torch.zeros(2, device=self.device) for name in ("object", "part")}
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the mean IoU of objects and of parts."""
+        """Sum up and count the IoU of objects and of parts."""
         images, ids, _ = batch
         objects, parts, _ = self.model.scores(images.float() / 127.5 - 1)
         names = zip(("object", "part"), (objects, parts), self.labels(ids)[:2], strict=True)
         for name, score, label in names:
             prediction = F.interpolate(score.float(), size=label.shape[-2:], mode="bilinear")
-            miou = scene_miou(prediction.argmax(1), label)
-            self.log(f"score/{name}_miou", miou, prog_bar=True, batch_size=len(images))
+            ious = scene_ious(prediction.argmax(1), label)
+            self._ious[name] += torch.stack([ious.sum(), torch.ones_like(ious).sum()])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean IoU of objects and of parts, over all (scene, class in the scene)."""
+        for name, sums in self._ious.items():
+            gathered = self.all_gather(sums)
+            assert isinstance(gathered, Tensor)  # a tensor in, a tensor out
+            total, count = gathered.reshape(-1, 2).sum(0)
+            self.log(f"score/{name}_miou", total / count.clamp(min=1), prog_bar=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW with four groups: backbone or not, matrices or vectors; vectors do not decay.
@@ -234,6 +247,10 @@ class _Teacher:
         names = zip(softmax_names(start.config), softmax_names(config), strict=True)
         self.columns = [class_columns(old, new) for old, new in names]
 
+    def __deepcopy__(self, memo: object) -> _Teacher:
+        """Itself: it never changes, so averaged weights need no copy of it."""
+        return self
+
     def loss(self, pixels: Tensor, scores: Sequence[Tensor], unknown: Tensor) -> Tensor:
         """Mean cross entropy with the teacher's probabilities over the unknown pixels; 0 without any.
 
@@ -263,18 +280,18 @@ def _merge_classes(probabilities: Tensor, columns: Tensor) -> Tensor:
     return merged.index_add(1, columns, probabilities)
 
 
-def scene_miou(prediction: Tensor, labels: Tensor) -> Tensor:
-    """Mean IoU over all (scene, class in the scene), background excluded.
+def scene_ious(prediction: Tensor, labels: Tensor) -> Tensor:
+    """IoU of each (scene, class in the scene), float [N], background excluded; N may be 0.
 
     Args:
         prediction: int64 [B, h, w].
         labels: int64 [B, h, w]; pixels of ``IGNORE`` do not count.
     """
-    ious = []
+    ious = [labels.new_zeros(0, dtype=torch.float32)]
     for row, truth in zip(prediction, labels, strict=True):
         row = torch.where(truth == IGNORE, IGNORE, row)
         for value in truth.unique():
             if value > 0:
                 union = ((row == value) | (truth == value)).sum()
-                ious.append(((row == value) & (truth == value)).sum() / union)
-    return torch.stack(ious).mean()
+                ious.append(((row == value) & (truth == value)).sum()[None] / union)
+    return torch.cat(ious)

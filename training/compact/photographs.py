@@ -113,8 +113,10 @@ def _read(
     ids[source.background(image, height, width)] = 0
     labelled = np.zeros((height, width), np.uint8)
     objects: dict[object, NDArray[np.bool_]] = {}
-    for instance, category, mask in source.instances(image, height, width):
+    instances = list(source.instances(image, height, width))
+    for _, category, mask in sorted(instances, key=_drawing_order):
         ids[mask] = id_of.get(category, UNCERTAIN)
+    for instance, category, mask in instances:
         labelled |= mask.view(np.uint8)
         key = (category.object, str(instance))
         objects[key] = objects[key] | mask if key in objects else mask
@@ -143,6 +145,12 @@ def _read(
         tuple(cutouts),
         mirrored,
     )
+
+
+def _drawing_order(instance: tuple[object, ObjectPart, NDArray[np.bool_]]) -> tuple[bool, int]:
+    """Whole objects come below parts, large masks below small ones."""
+    _, category, mask = instance
+    return bool(category.part), -int(mask.sum())
 
 
 def _whole(mask: NDArray[np.bool_]) -> bool:
@@ -253,10 +261,8 @@ class PastedObjects(Dataset[Sample]):
         )
         matrix[:, 2] += offset
         picture, labels = _crop(photograph, matrix, self.size)
-        _, warped = crop(
-            mask[..., None].repeat(3, 2), mask, matrix, self.size, unknown_outside=True
-        )
-        inside = warped == 1
+        side = (self.size, self.size)
+        inside = np.asarray(cv2.warpAffine(mask, matrix, side, flags=cv2.INTER_NEAREST)) == 1
         alpha = np.asarray(
             cv2.GaussianBlur(inside.astype(np.float32), (0, 0), rng.uniform(0.5, 1.0))
         )

@@ -16,7 +16,8 @@ class ModelRecipe:
 
     Attributes:
         start: weights of a compact model to start from, by name or path; "" starts from ImageNet's.
-        backbone: a timm network with maps at strides 4 to 32, started from its ImageNet weights.
+        backbone: a timm network with maps at strides 4 to 32, started from its ImageNet weights; with ``start``
+            it is that network's.
         freeze_filters: keep the first layers and the depthwise filters of an EfficientNet as ImageNet
             trained them; False for every other backbone.
         objects: objects to add to those of ``start``, each followed by its parts: [[valve, wheel, stem]].

@@ -96,10 +96,11 @@ class CompactRun(TrainingRun):
         self.training = module
 
     def result(self) -> tuple[dict[str, Tensor], CheckpointInfo]:
-        """Tensors of the network, not yet calibrated, and the header of their weights file."""
+        """Tensors of the network, calibrated as its start or not at all, and the header of their weights file."""
         model = self.training.model
+        source = self.training.images.content
         info = CheckpointInfo(
-            self.name, "compact", model.config, licence="Apache-2.0", source="rendered scenes"
+            self.name, "compact", model.config, licence="Apache-2.0", source=source
         )
         return dict(model.state_dict()), info
 

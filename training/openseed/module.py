@@ -23,6 +23,7 @@ from training.openseed.data import Batch
 from training.openseed.mask_assistance import with_assisting_masks
 from training.openseed.prompts import random_prompts
 from training.openseed.recipe import LossRecipe, OptimRecipe
+from training.weight_decay import undecayed
 
 _FOUND = 0.5  # lowest score and lowest IoU of an object that counts as found
 _TOWERS = ("backbone.", "text.")
@@ -148,12 +149,7 @@ class OpenSeeDTraining(L.LightningModule):
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """Towers learn more slowly; norms, embeddings and position tables do not decay."""
-        exempt = {
-            id(parameter)
-            for module in self.modules()
-            if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.Embedding)
-            for parameter in module.parameters(recurse=False)
-        }
+        exempt = undecayed(self)
         named = list(self.model.named_parameters())
         named += [(f"text.{name}", p) for name, p in self.text_encoder.named_parameters()]
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}

@@ -65,6 +65,8 @@ class OpenSeeDRun(TrainingRun):
         images: the photographs.
     """
 
+    best_by = ("score/found",)
+
     def __init__(
         self,
         recipe: OpenSeeDRecipe,

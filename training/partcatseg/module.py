@@ -19,9 +19,9 @@ from ovps_core.models.interface import PartLogits
 from ovps_core.models.partcatseg.model import PartCATSeg
 from training.part_training import Batch, PartTraining
 from training.partcatseg.recipe import OptimRecipe
+from training.weight_decay import undecayed
 
 _TOWERS = ("backbone.", "text.")
-_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.Embedding)
 
 
 @dataclass(frozen=True)
@@ -108,18 +108,13 @@ class CATSegTraining(PartTraining):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameter groups of AdamW: the guidance model learns slowly, normalisations do not decay."""
-        undecayed = {
-            id(parameter)
-            for module in self.modules()
-            if isinstance(module, _NORMS)
-            for parameter in module.parameters(recurse=False)
-        }
+        still = undecayed(self)
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.named_network_parameters():
             if parameter.requires_grad:
                 slow = name.startswith("guidance.")
                 lr = self.optim.lr * (self.optim.guidance_lr_factor if slow else 1.0)
-                decay = 0.0 if id(parameter) in undecayed else self.optim.weight_decay
+                decay = 0.0 if id(parameter) in still else self.optim.weight_decay
                 groups.setdefault((lr, decay), []).append(parameter)
         return [
             {"params": parameters, "lr": lr, "weight_decay": decay}

@@ -17,6 +17,7 @@ from ovps_core.models.partclipseg.model import PartCLIPSeg
 from ovps_core.models.text.tower import TextEncoder
 from training.part_training import Batch, PartTraining
 from training.partclipseg.recipe import OptimRecipe
+from training.weight_decay import undecayed
 
 _TRAINED_TOWER_PARTS = ("text.tower.token_embedding", "text.tower.positional_embedding")
 _TOWERS = ("text.", "backbone.")
@@ -51,22 +52,17 @@ def trainable_names(
 def parameter_groups(
     model: nn.Module, text_encoder: nn.Module, weight_decay: float
 ) -> list[dict[str, object]]:
-    """Parameter groups of AdamW: LayerNorm and embeddings (of tokens and positions) do not decay."""
-    never_decayed = {
-        id(parameter)
-        for module in (*model.modules(), *text_encoder.modules())
-        if isinstance(module, (nn.LayerNorm, nn.Embedding))
-        for parameter in module.parameters(recurse=False)
-    }
-    decayed: list[nn.Parameter] = []
-    undecayed: list[nn.Parameter] = []
+    """Parameter groups of AdamW: normalisations and embeddings (of tokens and positions) do not decay."""
+    never_decayed = undecayed(model, text_encoder)
+    decaying: list[nn.Parameter] = []
+    still: list[nn.Parameter] = []
     for name, parameter in named_parameters(model, text_encoder):
         if parameter.requires_grad:
             exempt = id(parameter) in never_decayed or name.endswith("positional_embedding")
-            (undecayed if exempt else decayed).append(parameter)
+            (still if exempt else decaying).append(parameter)
     return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": undecayed, "weight_decay": 0.0},
+        {"params": decaying, "weight_decay": weight_decay},
+        {"params": still, "weight_decay": 0.0},
     ]
 
 

@@ -132,6 +132,37 @@ def test_labels_that_the_data_set_lacks_are_refused(frames: Path) -> None:
         merge(content(frames), [Submission(9, "a", "now", ())])
 
 
+def test_a_submitted_picture_does_not_show_what_has_no_mask_there(frames: Path) -> None:
+    wheel = Region("aBc-9", "valve wheel", box(10, 5, 40, 25))
+    submissions = [Submission(0, "ada", "10:00", ()), Submission(1, "ada", "11:00", (wheel,))]
+    merged, _ = merge(content(frames), submissions)
+    (frames / "annotations.json").write_text(json.dumps(merged))
+    folder = CocoFolder(frames, pseudo_labels=True)
+    absent = [{c.part for c in folder.exhaustive(image)} for image in folder.images]
+    assert absent == [{"wheel", "stem"}, {"wheel", "stem"}, set()]
+    scored = [{c.part for c in folder.scored(image)} for image in folder.images]
+    assert scored == [{"wheel", "stem"}] * 3, "the last picture has masks of a model"
+    assert merge(merged, submissions)[0] == merged, "merging twice changes nothing"
+
+
+def test_nothing_is_absent_from_a_picture_that_nobody_submitted(frames: Path) -> None:
+    coco = content(frames)
+    coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] != 2]
+    merged, _ = merge(coco, [Submission(0, "ada", "10:00", ())])
+    (frames / "annotations.json").write_text(json.dumps(merged))
+    folder = CocoFolder(frames, pseudo_labels=True)
+    assert [len(folder.scored(image)) for image in folder.images] == [2, 2, 0]
+
+
+def test_a_category_that_came_after_a_submission_is_not_absent_there(frames: Path) -> None:
+    early = Submission(0, "ada", "10:00", ())
+    merged, _ = merge(content(frames), [early])
+    merged["categories"].append({"id": 3, "object": "valve", "part": "nut"})
+    merged, _ = merge(merged, [early, Submission(1, "ada", "12:00", ())])
+    negatives = [image.get("neg_category_ids") for image in merged["images"]]
+    assert negatives == [[1, 2], [1, 2, 3], None]
+
+
 def test_masks_survive_the_way_to_label_studio_and_back() -> None:
     pytest.importorskip("label_studio_sdk", reason="label-studio-sdk is not installed")
     two_pieces = box(3, 4, 20, 30) | box(40, 10, 60, 40)

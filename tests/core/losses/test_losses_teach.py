@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ovps_core.language.vocabulary import IGNORE
+from ovps_core.language.vocabulary import IGNORE, UNKNOWN
 from ovps_core.losses.attention_control import (
     PartAttention,
     attention_per_object,
@@ -19,6 +19,7 @@ from ovps_core.losses.attention_control import (
 )
 from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 from ovps_core.losses.mask_supervision import mask_supervision
+from ovps_core.losses.partcatseg import catseg_loss
 from ovps_core.losses.partclipseg import Losses, LossWeights, PartCLIPSegLoss
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partclipseg.corrections import Corrections
@@ -172,6 +173,36 @@ def test_batches_without_parts_or_objects(corrections: Corrections) -> None:
     empty = full_loss(PartTargets(nothing, nothing), corrections)
     assert empty.object_part_background.item() == 0 and empty.object.item() > 0
     assert empty.total.item() == empty.object.item()
+
+
+def test_pixels_of_unknown_content_do_not_count() -> None:
+    targets = scene()
+    for labels in (targets.object_parts, targets.objects):
+        labels[:, :6, 8:16] = UNKNOWN
+    generator = torch.Generator().manual_seed(5)
+    names = torch.randn((2, NAMES, *SIZE), generator=generator).requires_grad_()
+    pairs = torch.randn((2, OBJECT_PARTS, *SIZE), generator=generator).requires_grad_()
+    masks = mask_supervision(names, pairs, targets, INDEX)
+    terms = masks.object_part_foreground + masks.object_part_background + masks.part + masks.object
+    of_catseg = catseg_loss(PartLogits(pairs, pairs), targets)
+    for total, maps in ((terms, names), (terms, pairs), (of_catseg, pairs)):
+        (gradient,) = torch.autograd.grad(total, maps, retain_graph=True)
+        moved = gradient.abs().sum(dim=1) > 0
+        assert not moved[:, :6, 8:16].any(), "neither a part nor background"
+        assert moved.any()
+    assert full_loss(targets).total.isfinite()
+
+
+@pytest.mark.parametrize("label", [IGNORE, UNKNOWN])
+def test_a_batch_of_unknown_content_has_no_loss(label: int) -> None:
+    unknown = torch.full((2, *SIZE), UNKNOWN)
+    losses = full_loss(PartTargets(unknown, unknown))
+    assert losses.total.item() == 0
+    some = unknown.clone()
+    some[:, 0] = label  # no object is known: as in a batch of background alone
+    losses = full_loss(PartTargets(some, some))
+    assert losses.object_part_background.item() == 0
+    assert losses.total.isfinite()
 
 
 def test_a_part_thinner_than_the_attention_grid_is_left_out_of_enhancement() -> None:

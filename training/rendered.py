@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ovps_core.datasets.benchmark_reader import LabelledImage
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
-from ovps_core.synthetic.backdrops import IGNORED
 from ovps_core.synthetic.reader import RenderedScenes
+from ovps_core.synthetic.settings import IGNORED
 
 Read = Callable[[], LabelledImage]
 

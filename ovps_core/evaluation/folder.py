@@ -182,8 +182,8 @@ def answers_as_asked(
 ) -> Iterator[tuple[PartQuery, NDArray[np.bool_], NDArray[np.float32]]]:
     """Yield each query as it was given, with its mask bool [H, W] and probability float32 [H, W].
 
-    A segmenter with objects reads "left mug" as the left one of the mugs, and "mug parts" as several queries, whose
-    answers are united.
+    A segmenter with objects reads "left mug" as the left one of the mugs, and "mug parts" as several queries,
+    whose answers are united.
 
     Args:
         found: the parts.

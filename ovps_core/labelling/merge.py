@@ -101,8 +101,8 @@ def _picture(
     image = by_name.get(name) if name else by_id.get(submission.image_id)
     if image is None:
         raise DatasetError(
-            f"Label Studio has a task of the picture {name or submission.image_id!r}, which this data set does not "
-            "have; give the data set from which the project was opened"
+            f"Label Studio has a task of the picture {name or submission.image_id!r}, which this data set does "
+            "not have; give the data set from which the project was opened"
         )
     return image
 

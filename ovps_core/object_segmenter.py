@@ -130,6 +130,11 @@ class ObjectSegmenter:
         """Name and digest of the weights."""
         return str(self.info)
 
+    @property
+    def short_side(self) -> int | None:
+        """Pixels to which the short side of images is resized; None for a model of one input size."""
+        return self._canvas.short_side if self._canvas else None
+
     def encode(self, image: RgbImage | str | Path) -> EncodedObjects:
         """Encode an image once, to ask for names any number of times.
 

@@ -77,6 +77,8 @@ def annotate_boxes(
         "model": segmenter.name,
         "source": sha256(dataset.source),
         "min_score": min_score,
+        "short_side": segmenter.short_side,
+        "precision": segmenter.engine.precision,
     }
     journal = _Journal(out.with_name(f"{out.name}.journal"), origin)
     done = journal.count()

@@ -21,6 +21,9 @@ from ovps_core.errors import UsageError
 from ovps_core.evaluation.protocols import Setting
 from ovps_core.synthetic.settings import LEVELS
 
+RENDERED_SCENES = 512
+"""Scenes that ``ovps evaluate rendered`` renders without ``--count``."""
+
 LAYOUTS = "\n".join(reader.layout for reader in PART_BENCHMARKS.values())
 OBJECT_LAYOUTS = "\n".join(benchmark.layout for benchmark in OBJECT_BENCHMARKS.values())
 EPILOG = f"""\
@@ -143,8 +146,14 @@ def _add_folder_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_rendered_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--level", choices=LEVELS, default="tabletop", help="kind of scenes")
-    group.add_argument("--count", type=at_least(1), default=512, help="number of scenes")
+    group.add_argument(
+        "--level", choices=LEVELS, help="kind of scenes; tabletop, or that of --scenes, without it"
+    )
+    group.add_argument(
+        "--count",
+        type=at_least(1),
+        help=f"number of scenes; all of --scenes, or {RENDERED_SCENES} rendered ones, without it",
+    )
     group.add_argument(
         "--seed", type=at_least(0), default=0, help="seed of the scenes; the shapes stay the same"
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from ovps_core.cli.evaluate import RENDERED_SCENES
 from ovps_core.cli.options import open_segmenter
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import UsageError
@@ -24,9 +25,9 @@ from ovps_core.evaluation.result_tables import (
 )
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.cache_folder import cache_folder
-from ovps_core.structures.requirements import require_packages
 from ovps_core.structures.whole_files import write_json
 from ovps_core.synthetic.reader import RenderedScenes
+from ovps_core.synthetic.settings import LEVELS
 
 _REFUSED_SHOWN = 8
 
@@ -74,26 +75,18 @@ def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
 
 
 def _run_rendered(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
-    if args.scenes is None:
-        require_packages("mujoco", "trimesh", extra="render")
-        folder = cache_folder() / "rendered" / f"{args.level}-test-{args.seed}"
-        scenes = render_test_scenes(args.level, args.count, args.seed, folder)
-    else:
-        scenes = RenderedScenes(args.scenes)
-        if scenes.settings["level"] != args.level:
-            raise UsageError(
-                f"{args.scenes} holds {scenes.settings['level']} scenes, not {args.level}. "
-                f"Use --level {scenes.settings['level']}."
-            )
+    scenes, count = _scenes(args)
     gallery = Gallery()
     result = evaluate_rendered(
         scenes,
         segmenter,
-        count=args.count,
+        count=count,
         synonyms=Synonyms.read(args.synonyms) if args.synonyms else None,
         on_answer=gallery.add_answer if args.report else None,
     )
     heading = f"{result.model} on {result.scenes} {result.dataset}"
+    if scenes.settings["split"] == "train":
+        heading += " (a training may have seen their shapes)"
     print(f"{heading}\n{rendered_table(result)}\n\n{pairs_table(result)}")
     if result.refused:
         often = sorted(result.refused, key=lambda text: -result.refused[text])[:_REFUSED_SHOWN]
@@ -105,3 +98,20 @@ def _run_rendered(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         tables = [rendered_table(result, "html"), pairs_table(result, "html")]
         print(f"Report: {gallery.write(args.report, heading, tables)}")
     return 0
+
+
+def _scenes(args: argparse.Namespace) -> tuple[RenderedScenes, int]:
+    """The scenes of the arguments, rendered if none are named, and how many of them to score."""
+    if args.scenes is None:
+        require_packages("mujoco", "trimesh", extra="render")
+        level, count = args.level or LEVELS[0], args.count or RENDERED_SCENES
+        count = min(count, args.limit or count)
+        folder = cache_folder() / "rendered" / f"{level}-test-{args.seed}"
+        return render_test_scenes(level, count, args.seed, folder), count
+    scenes = RenderedScenes(args.scenes)
+    level = scenes.settings["level"]
+    if args.level not in (None, level):
+        raise UsageError(
+            f"{args.scenes} holds {level} scenes, not {args.level}. Leave out --level; it is that of the folder."
+        )
+    return scenes, min(len(scenes), args.count or len(scenes), args.limit or len(scenes))

@@ -20,6 +20,11 @@ NOT_EXHAUSTIVE = "not_exhaustive_category_ids"
 """Key of an image: categories of which some instances are not annotated (LVIS)."""
 
 
+def is_crowd(annotation: Mapping[str, Any]) -> bool:
+    """Return whether an annotation is a region with several or unclear instances, and no exact mask."""
+    return bool(annotation.get("iscrowd"))
+
+
 @dataclass(frozen=True)
 class FolderImage:
     """One photograph, and what its file says about it.
@@ -32,7 +37,7 @@ class FolderImage:
         annotations: the usable ones.
         absent: categories that are not in the picture; None if those without annotations are not.
         unknown: categories whose masks are incomplete; they are not scored in this picture.
-        is_intact: no annotation of this picture was left out.
+        is_intact: no annotation of this picture was left out, neither a broken one nor a crowd region.
         background: annotations of the category "background": pixels known to show no part.
         says_what_is_complete: the file has ``not_exhaustive_category_ids`` for this picture, so that every
             instance of its other annotated categories is annotated.
@@ -151,14 +156,14 @@ class CocoCheck:
         )
         place = f"annotation {f'at position {position}' if number is None else number}"
         picture = None if image is None else self._pictures.get(image)
-        fault = ""
+        fault, crowd = "", is_crowd(annotation)
         if image is None or image not in self._image_ids:
             fault = f"image_id {annotation.get('image_id')!r} is not among the images"
         elif category is None or category not in self._categories.ids:
             fault = f"category_id {annotation.get('category_id')!r} is not among the categories"
         elif number is not None and number in seen:
             fault = "the id occurs twice"
-        elif picture is not None:
+        elif picture is not None and not crowd:  # the region of a crowd is no mask
             place += f" of {picture.name}"
             fault = self._mask_fault(annotation, picture)
         if number is not None:
@@ -168,11 +173,11 @@ class CocoCheck:
         if image is None or picture is None:
             return
         if category in self._categories.without_part:
-            if not fault:
+            if not fault and not crowd:
                 self._background[image].append(annotation)
             return
         named = None if category is None else self._categories.by_id.get(category)
-        if fault or named is None:
+        if fault or crowd or named is None:
             self._left_out[image] |= set() if named is None else {named}
         else:
             self._kept[image].append({**annotation, "category_id": category})

@@ -17,6 +17,9 @@ object that the caller names.
 
 A category without annotation in an image is absent there. In files that follow LVIS it is so only where
 the image has it in ``neg_category_ids``; one in ``not_exhaustive_category_ids`` is not scored.
+
+An annotation with ``"iscrowd": 1`` is a region, not a mask: its category is not scored in that image, and its
+pixels stay unlabelled.
 """
 
 from __future__ import annotations
@@ -177,7 +180,7 @@ class CocoFolder:
         """
         annotated = {self._category[annotation["category_id"]] for annotation in image.annotations}
         complete = annotated - image.unknown if image.says_what_is_complete else set()
-        return frozenset(complete | ((image.absent or frozenset()) - annotated))
+        return frozenset(complete | ((image.absent or frozenset()) - annotated - image.unknown))
 
     def scored(self, image: FolderImage) -> tuple[ObjectPart, ...]:
         """Categories to ask of an image: those that it shows, and those that it is known not to show."""

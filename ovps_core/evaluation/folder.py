@@ -120,15 +120,15 @@ def evaluate_folder(
     encoded = segmenter.encode_queries(list(categories))
     accumulator = QueryAccumulator()
     for query in encoded.queries:
-        accumulator.expect(query)
+        accumulator.expect(query.given or query)
     damaged: list[Problem] = []
     not_scored = 0
     for entry, image in _read(folder, tqdm(images, unit="image", disable=None), damaged):
         truths = folder.masks(entry, *image.shape[:2])
         found, probabilities = answer_queries(segmenter, image, encoded)
-        for query, probability in zip(encoded.queries, probabilities, strict=True):
+        for query, mask, probability in answers_as_asked(found, encoded.queries, probabilities):
             category = categories[query]
-            mask, truth = found.mask_of(query), truths.get(category)
+            truth = truths.get(category)
             if not _is_known(entry, category, truth):
                 not_scored += 1
                 continue
@@ -175,6 +175,27 @@ def _is_known(image: FolderImage, category: ObjectPart, truth: NDArray[np.bool_]
         return image.is_absent(category)
     # an annotation smaller than a pixel counts neither as present nor as absent
     return category not in image.unknown and bool(truth.any())
+
+
+def answers_as_asked(
+    found: PartMasks, queries: Sequence[PartQuery], probabilities: NDArray[np.float32]
+) -> Iterator[tuple[PartQuery, NDArray[np.bool_], NDArray[np.float32]]]:
+    """Yield each query as it was given, with its mask bool [H, W] and probability float32 [H, W].
+
+    A segmenter with objects reads "left mug" as the left one of the mugs, and "mug parts" as several queries,
+    whose answers are united.
+
+    Args:
+        found: the parts.
+        queries: the encoded queries.
+        probabilities: of these queries, [Q, H, W].
+    """
+    rows: dict[PartQuery, list[int]] = {}
+    for row, query in enumerate(queries):
+        rows.setdefault(query.given or query, []).append(row)
+    for asked, own in rows.items():
+        mask = np.any([found.mask_of(queries[row]) for row in own], axis=0)
+        yield asked, mask, np.max([probabilities[row] for row in own], axis=0)
 
 
 def answer_queries(

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ovps_core.errors import DatasetError, QueryError
 from ovps_core.evaluation.benchmark_result import without_nan
-from ovps_core.evaluation.folder import AnsweredQuery, answer_queries
+from ovps_core.evaluation.folder import AnsweredQuery, answer_queries, answers_as_asked
 from ovps_core.evaluation.query_metrics import QueryAccumulator, QueryMetrics
 from ovps_core.evaluation.query_sampler import Group, QuerySampler, SampledQuery, Synonyms
 from ovps_core.pipeline.postprocess.components import SegmentOptions
@@ -218,8 +218,8 @@ class _SceneScorer:
             return {}
         found, probabilities = answer_queries(self.segmenter, rgb, encoded, OPTIONS)
         return {
-            query: (found.mask_of(query) & known, probability * known)
-            for query, probability in zip(encoded.queries, probabilities, strict=True)
+            query: (mask & known, probability * known)
+            for query, mask, probability in answers_as_asked(found, encoded.queries, probabilities)
         }
 
 

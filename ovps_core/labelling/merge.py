@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +30,7 @@ Origin = Literal["model", "corrected", "drawn"]
 _SAME = 0.98  # IoU of a mask that a person left as it was; a polygon loses some pixels on the way
 _CORRECTED = 0.3  # least IoU of a changed suggestion
 _OF_THE_MODEL = (PSEUDO_LABEL, "score", "id", "bbox", "area", "segmentation", "mask")
+_WORDS = ("object", "part", "query")
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,14 @@ class Submission:
         annotator: e-mail address or name.
         annotated_at: time of the last change, ISO 8601.
         regions: every mask of the picture.
+        file_name: of the picture, which says which one it is where ids have moved; "" if only the id is known.
     """
 
     image_id: int | str
     annotator: str
     annotated_at: str
     regions: tuple[Region, ...]
+    file_name: str = ""
 
 
 def merge(
@@ -70,30 +73,45 @@ def merge(
         DatasetError: a region's label is not a category, or its picture is not in the data set.
     """
     images = {image["id"]: dict(image) for image in coco["images"]}
-    category_ids = {category_name(c): c["id"] for c in coco["categories"]}
-    submitted = {submission.image_id for submission in submissions}
-    kept = [a for a in coco["annotations"] if a["image_id"] not in submitted]
-    earlier = [a for a in coco["annotations"] if a["image_id"] in submitted]
+    by_name = {image["file_name"]: image for image in images.values()}
+    categories = {category_name(c): c for c in coco["categories"]}
+    submitted = [_picture(submission, images, by_name) for submission in submissions]
+    earlier: dict[Any, list[Mapping[str, Any]]] = {image["id"]: [] for image in submitted}
+    kept = [a for a in coco["annotations"] if a["image_id"] not in earlier]
+    for annotation in coco["annotations"]:
+        if annotation["image_id"] in earlier:
+            earlier[annotation["image_id"]].append(annotation)
     counts: Counter[str] = Counter()
-    for submission in submissions:
-        image = images.get(submission.image_id)
-        if image is None:
-            raise DatasetError(
-                f"Label Studio has a task of the picture {submission.image_id!r}, which this data set does not "
-                "have; give the data set from which the project was opened"
-            )
+    for submission, image in zip(submissions, submitted, strict=True):
         if image.get("annotated_at") != submission.annotated_at or NEGATIVE not in image:
             shown = {region.label for region in submission.regions}
             image[NEGATIVE] = [c["id"] for c in coco["categories"] if category_name(c) not in shown]
         image[NOT_EXHAUSTIVE], image["annotated_at"] = [], submission.annotated_at
-        suggestions = [a for a in earlier if a["image_id"] == submission.image_id]
-        for region in submission.regions:
-            annotation = _annotation(submission, region, suggestions, image, category_ids)
+        have_moved = image["id"] != submission.image_id
+        for given in submission.regions:
+            region = replace(given, key="") if have_moved else given  # keys have the ids of then
+            annotation = _annotation(submission, region, earlier[image["id"]], image, categories)
             counts[annotation["origin"]] += 1
             kept.append(annotation)
     _number(kept, [a.get("id") for a in coco["annotations"]])
     counts["pictures"] = len(submissions)
     return {**coco, "images": list(images.values()), "annotations": kept}, counts
+
+
+def _picture(
+    submission: Submission,
+    by_id: Mapping[Any, dict[str, Any]],
+    by_name: Mapping[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """The picture of a submission, by the name of its file, since another run may number pictures anew."""
+    name = submission.file_name
+    image = by_name.get(name) if name else by_id.get(submission.image_id)
+    if image is None:
+        raise DatasetError(
+            f"Label Studio has a task of the picture {name or submission.image_id!r}, which this data set does "
+            "not have; give the data set from which the project was opened"
+        )
+    return image
 
 
 def category_name(category: Mapping[str, Any]) -> str:
@@ -122,19 +140,23 @@ def _annotation(
     region: Region,
     suggestions: Sequence[Mapping[str, Any]],
     image: Mapping[str, Any],
-    category_ids: Mapping[str, Any],
+    categories: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    if region.label not in category_ids:
+    if region.label not in categories:
         raise DatasetError(
             f"{image['file_name']}: the label {region.label!r} is not a category of the data set; it has "
-            f"{', '.join(category_ids)}"
+            f"{', '.join(categories)}"
         )
+    category = categories[region.label]
     source, overlap = _closest(region, suggestions, str(image["file_name"]))
-    same_label = source is not None and source["category_id"] == category_ids[region.label]
+    same_label = source is not None and source["category_id"] == category["id"]
     origin: Origin = "drawn" if source is None else "corrected"
     inherited: dict[str, Any] = {}
     if source is not None:
         inherited = {k: v for k, v in source.items() if k not in _OF_THE_MODEL}
+        if not same_label:  # the words are those of the new category
+            words = {**dict.fromkeys(("object", "part"), ""), **category, "query": region.label}
+            inherited |= {key: words[key] for key in _WORDS if key in inherited}
         if overlap >= _SAME and same_label:
             origin = source.get("origin", "model")
     rows, columns = np.nonzero(region.mask)
@@ -142,8 +164,8 @@ def _annotation(
     return {
         **inherited,
         "id": None if source is None else source["id"],
-        "image_id": submission.image_id,
-        "category_id": category_ids[region.label],
+        "image_id": image["id"],
+        "category_id": category["id"],
         "bbox": [left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1],
         "area": int(region.mask.sum()),
         "iscrowd": 0,

@@ -90,8 +90,8 @@ def open_project(
     else:
         client.projects.update(id=project.project, label_config=interface(names))
         write_json(folder / RECORD, asdict(project))
-    known = {task.data["image_id"] for task in server.tasks(project.project)}
-    images = [image for image in coco["images"] if image["id"] not in known]
+    known = {task.data["file_name"] for task in server.tasks(project.project)}
+    images = [image for image in coco["images"] if image["file_name"] not in known]
     masks: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for annotation in coco["annotations"]:
         masks[annotation["image_id"]].append(annotation)
@@ -258,6 +258,7 @@ def _submissions(folder: Path, server: Server, project: Project) -> Iterator[Sub
             str(people.get(author, author)),
             str(newest["updated_at"]),
             tuple(_joined(regions)),
+            str(task.data["file_name"]),
         )
 
 

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -217,8 +217,18 @@ def announce(folders: Mapping[Path, RenderSettings], workers: int) -> str:
 
 
 def _missing_shards(out: Path, settings: RenderSettings | ScanSettings) -> list[int]:
-    shards = range(-(-settings.count // SCENES_PER_SHARD))
-    return [shard for shard in shards if not (out / f"shard_{shard:05d}").exists()]
+    """Shards that are not there, or that a run with a smaller count ended early."""
+    lengths = {
+        shard: _shard_length(settings, shard)
+        for shard in range(-(-settings.count // SCENES_PER_SHARD))
+    }
+    return [s for s, length in lengths.items() if _scenes_in(out / f"shard_{s:05d}") < length]
+
+
+def _scenes_in(shard: Path) -> int:
+    """Number of scenes in a finished shard, 0 if it does not exist."""
+    records = shard / "scenes.json"
+    return len(json.loads(records.read_text())) if records.is_file() else 0
 
 
 def _shard_length(settings: RenderSettings | ScanSettings, shard: int) -> int:
@@ -254,6 +264,8 @@ def write_folder(
     out.mkdir(parents=True, exist_ok=True)
     _write_header(out, settings, object_parts)
     missing = _missing_shards(out, settings)
+    for shard in missing:
+        shutil.rmtree(out / f"shard_{shard:05d}", ignore_errors=True)  # one that ended early
     tasks = [(settings, str(out), shard) for shard in missing]
     done = settings.count - sum(_shard_length(settings, shard) for shard in missing)
     with tqdm(total=settings.count, initial=done, unit="scene", desc=settings.level) as bar:
@@ -283,18 +295,15 @@ def _write_header(
         found = json.loads(path.read_text())
         # The defaults stand for settings that are newer than the folder.
         defaults = _with_lists({f.name: f.default for f in fields(given)})
-        # A longer run continues a shorter one when its last shard was full.
         known = {**defaults, **found["settings"], "count": settings["count"]}
         if known != settings or found["pairs"] != header["pairs"]:
             raise DatasetError(
                 f"{out} holds scenes of other settings ({found['settings']}); requested "
                 f"{settings}. Name another folder, or remove this one."
             )
-        old = found["settings"]["count"]
-        if settings["count"] > old and old % SCENES_PER_SHARD:
-            shutil.rmtree(out / f"shard_{old // SCENES_PER_SHARD:05d}", ignore_errors=True)
-        if settings["count"] < old:
-            return
+        old = replace(given, count=found["settings"]["count"])
+        if given.count < old.count and not _missing_shards(out, old):
+            return  # all of the longer run stays readable
     write_json(path, header)
 
 

@@ -81,6 +81,10 @@ def test_an_interrupted_run_goes_on(
     with journal.open("a") as stream:
         stream.write('[{"segm')  # a line that a kill cut
     assert annotate(weights, source, out, "--min-score", "0.1") == 1, "other options, other masks"
+    assert annotate(weights, source, out, "--short-side", "96") == 1, "another size, other masks"
+    with journal.open() as stream:
+        origin = json.loads(stream.readline())
+    assert origin["precision"] == "fp32"
     assert annotate(weights, source, out) == 0
     assert len(calls) == 3, "the first image is not decoded again"
     assert out.read_text() == whole.read_text() and not journal.exists()

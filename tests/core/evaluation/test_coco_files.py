@@ -229,6 +229,32 @@ def test_absence_follows_lvis_where_the_file_does(tmp_path):
     assert result.not_scored == result.as_dict()["not_scored"] == 2
 
 
+def test_the_region_of_a_crowd_is_no_mask_and_its_category_is_not_scored(tmp_path):
+    images = [{"id": 1, "file_name": "a.png", "not_exhaustive_category_ids": []}]
+    categories = [MUG, RIM, {"id": 3, "name": "background"}]
+    crowd = {"segmentation": [polygon(40, 10, 60, 30)[0]], "iscrowd": 1}
+    annotations = [
+        annotation(1),
+        {**annotation(2), **crowd, "pseudo_label": True},
+        annotation(3, category_id=2, iscrowd=0),
+        {**annotation(4, category_id=3), **crowd},
+        annotation(5, [], category_id=1, iscrowd=1),
+    ]
+    folder = CocoFolder(
+        write(tmp_path, images=images, categories=categories, annotations=annotations)
+    )
+    (image,) = folder.images
+    handle, rim = ObjectPart("mug", "handle"), ObjectPart("mug", "rim")
+    np.testing.assert_array_equal(folder.masks(image, 60, 80)[handle], HANDLE)
+    assert len(list(folder.instances(image, 60, 80))) == 2
+    assert not folder.background(image, 60, 80).any()
+    assert folder.exhaustive(image) == {rim} and folder.scored(image) == (rim,)
+    assert not image.is_intact
+    result, counts = per_category(folder)
+    assert (counts["mug handle"]["present"], counts["mug handle"]["absent"]) == (0, 0)
+    assert counts["mug rim"]["present"] == 1 and result.not_scored == 1
+
+
 def test_a_category_that_is_absent_and_annotated_is_a_contradiction(tmp_path):
     images = [{"id": 1, "file_name": "a.png", "neg_category_ids": [1, 5]}]
     with pytest.raises(DatasetError) as caught:

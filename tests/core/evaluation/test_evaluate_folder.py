@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -120,6 +121,29 @@ def test_the_network_sees_every_photograph_once(photos, tmp_path, monkeypatch):
     run, seen = segmenter.engine.run, []
     monkeypatch.setattr(segmenter.engine, "run", lambda *given: seen.append(1) or run(*given))
     assert evaluate_folder(CocoFolder(photos), segmenter).images == len(seen) == 2
+
+
+def test_a_category_that_is_read_as_a_choice_or_as_several_parts_is_scored_as_itself(photos):
+    """With objects, "left mug" is the left one of the mugs, and "mug parts" are its handle and its rim."""
+
+    class Reader(Answers):
+        def encode_queries(self, queries):
+            (left,) = (query for query in queries if query.object == "left mug")
+            (parts,) = (query for query in queries if query.part == "part")
+            read = [query for query in queries if query not in (left, parts)]
+            read += [replace(left, object="mug", which="left", given=left)]
+            read += [replace(parts, part=part, given=parts) for part in ("handle", "rim")]
+            return super().encode_queries(read)
+
+    content = json.loads((photos / "annotations.json").read_text())
+    content["categories"][0]["object"] = "left mug"
+    content["categories"].append({"id": 4, "object": "mug", "part": "part"})
+    content["annotations"].append({**content["annotations"][0], "id": 5, "category_id": 4})
+    write_json(photos / "annotations.json", content)
+    figures = dict(evaluate_folder(CocoFolder(photos), Reader(HANDLE)).queries.categories())
+    assert set(figures) == {("left mug", "handle"), ("", "rim"), ("knife", ""), ("mug", "part")}
+    assert figures["left mug", "handle"].mean_iou == 1
+    assert (figures["mug", "part"].present, figures["mug", "part"].mean_iou) == (1, 0.5)
 
 
 def test_the_same_word_as_object_and_as_part_is_two_queries(photos):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shutil
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -173,10 +176,39 @@ def test_only_what_shows_enough_is_asked_for_and_nothing_half_seen_is_called_abs
     assert asked["mug", "lid"] == (Group.ABSENT_PART,)
 
 
+def test_scenes_of_any_kind_are_scored_whole_or_up_to_the_limit(scenes, cache, tmp_path, capsys):
+    shutil.copytree(scenes.folder, tmp_path / "scans")
+    header = json.loads((scenes.folder / "scenes.json").read_text())
+    header["settings"].update(level="scans", split="train", scans="scans")
+    (tmp_path / "scans" / "scenes.json").write_text(json.dumps(header))
+    weights = ["--model", str(cache / "small.safetensors"), "--backend", "torch"]
+    words = ["evaluate", "rendered", *weights, "--scenes", str(tmp_path / "scans")]
+    assert main(words) == 0
+    heading = capsys.readouterr().out.splitlines()[0]
+    assert f"on {COUNT} scans train scenes, seed 0 (a training may have seen" in heading
+    for options in (["--limit", "2"], ["--count", "2"], ["--count", "4", "--limit", "2"]):
+        assert main([*words, *options]) == 0
+        assert "on 2 scans" in capsys.readouterr().out
+
+
+def test_a_folder_larger_than_the_default_is_scored_whole(monkeypatch):
+    class Many:
+        settings: ClassVar = {"level": "wild", "split": "test"}
+
+        def __len__(self):
+            return 1000
+
+    from ovps_core.cli import evaluate_pictures
+
+    monkeypatch.setattr(evaluate_pictures, "RenderedScenes", lambda folder: Many())
+    args = argparse.Namespace(scenes="many", level=None, count=None, limit=0)
+    assert evaluate_pictures._scenes(args)[1] == 1000
+
+
 def test_what_cannot_be_used_is_named(scenes, cache, tmp_path, capsys):
     model = ["--model", str(cache / "small.safetensors"), "--scenes", str(scenes.folder)]
     assert main(["evaluate", "rendered", "--level", "wild", *model]) != 0
-    assert "--level tabletop" in capsys.readouterr().err
+    assert "holds tabletop scenes, not wild" in capsys.readouterr().err
     (tmp_path / "words.yaml").write_text("[mug]")
     with pytest.raises(DatasetError, match=r"words\.yaml.*handle: \[lever"):
         Synonyms.read(tmp_path / "words.yaml")

@@ -124,6 +124,40 @@ def test_a_mask_whose_key_was_lost_is_known_by_its_place(frames: Path) -> None:
     assert counts["corrected"] == 1, "another label is a correction"
 
 
+def test_a_mask_with_another_label_has_the_words_of_that_label(frames: Path) -> None:
+    coco = content(frames)
+    words = {"object": "valve", "part": "wheel", "query": "wheel of the valve"}
+    coco["annotations"][0].update(words)
+    regions = [
+        Region(region_key(1), label, box(10, 5, 40, 25)) for label in ("valve stem", "valve wheel")
+    ]
+    for region, expected in zip(
+        regions, ({**words, "part": "stem", "query": "valve stem"}, words), strict=True
+    ):
+        merged, _ = merge(coco, [Submission(0, "a", "now", (region,))])
+        (mine,) = (a for a in merged["annotations"] if a["image_id"] == 0)
+        assert {key: mine[key] for key in words} == expected
+
+
+def test_a_submission_stays_with_its_picture_when_the_ids_have_moved(frames: Path) -> None:
+    coco = content(frames)
+    for image in coco["images"]:
+        image["id"] += 1
+    for annotation in coco["annotations"]:
+        annotation["image_id"] += 1
+        annotation["id"] += 2
+    region = Region(region_key(4), "valve stem", box(22, 25, 28, 45))
+    merged, counts = merge(coco, [Submission(1, "a", "now", (region,), "1.png")])
+    (mine,) = (a for a in merged["annotations"] if "annotator" in a)
+    assert {image["id"]: image["file_name"] for image in merged["images"]}[
+        mine["image_id"]
+    ] == "1.png"
+    assert mine["id"] == 6 and counts["model"] == 1, "known by its place"
+    assert len(merged["annotations"]) == 5
+    with pytest.raises(DatasetError, match=r"gone\.png', which this data set does not have"):
+        merge(coco, [Submission(1, "a", "now", (region,), "gone.png")])
+
+
 def test_labels_that_the_data_set_lacks_are_refused(frames: Path) -> None:
     stranger = Region("x", "pump lid", box(1, 1, 5, 5))
     with pytest.raises(DatasetError, match="'pump lid' is not a category of the data set; it has"):

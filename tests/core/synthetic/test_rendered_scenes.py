@@ -137,6 +137,41 @@ def test_an_interrupted_render_continues_and_other_settings_are_refused(folder, 
         generate(copy, RenderSettings(count=70, size=96, seed=6, depth=True))
 
 
+def test_a_render_may_be_ended_with_fewer_scenes_and_extended_again(tmp_path) -> None:
+    """200 scenes, stopped after 64; 100 of them; 200 again. No shard stays too short, none is drawn twice."""
+    from ovps_core.synthetic.generate import save_shard, write_folder
+    from ovps_core.synthetic.reader import RenderedScenes
+    from ovps_core.synthetic.settings import RenderSettings, Scene
+
+    drawn, room = [], [1]
+
+    def write_shard(task) -> int:
+        settings, out, shard = task
+        if len(drawn) == room[0]:
+            raise KeyboardInterrupt
+        blank = np.zeros((32, 32), np.uint8)
+        colour = np.zeros((32, 32, 3), np.uint8)
+        scene = Scene(colour, blank, blank, None, np.eye(3), np.eye(4), ())
+        count = min(64, settings.count - 64 * shard)
+        drawn.append((shard, count))
+        return save_shard(out, shard, [scene] * count)
+
+    def render(count: int) -> None:
+        settings = RenderSettings(count=count, size=32)
+        write_folder(tmp_path, settings, [("mug", "handle")], write_shard, 1)
+
+    with pytest.raises(KeyboardInterrupt):
+        render(200)
+    room[0] = 99
+    render(100)
+    assert len(list(RenderedScenes(tmp_path))) == 100
+    render(200)
+    assert len(list(RenderedScenes(tmp_path))) == 200
+    assert drawn == [(0, 64), (1, 36), (1, 64), (2, 64), (3, 8)]
+    render(100)
+    assert len(RenderedScenes(tmp_path)) == 200 and len(drawn) == 5, "nothing is lost"
+
+
 def test_the_command_writes_a_folder_and_a_contact_sheet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

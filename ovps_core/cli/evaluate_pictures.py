@@ -25,6 +25,7 @@ from ovps_core.evaluation.result_tables import (
 )
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.cache_folder import cache_folder
+from ovps_core.structures.requirements import require_packages
 from ovps_core.structures.whole_files import write_json
 from ovps_core.synthetic.reader import RenderedScenes
 from ovps_core.synthetic.settings import LEVELS

@@ -127,7 +127,7 @@ def _add_topics(parser: argparse.ArgumentParser) -> None:
         "--slop",
         type=at_least(0, float),
         default=0.02,
-        help="maximum difference between stamps of one frame, seconds",
+        help="maximum difference between the stamps of an image and its depth, seconds",
     )
     parser.add_argument(
         "--depth-scale",

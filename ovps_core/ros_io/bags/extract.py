@@ -40,7 +40,7 @@ class ExtractOptions:
     Attributes:
         every: keep every n-th image.
         min_motion: minimum motion since the last image kept, pixels, see :func:`motion`; 0 keeps all images.
-        slop_s: maximum difference of the stamps of an image and its depth or masks, seconds.
+        slop_s: maximum difference of the stamps of an image and its depth, seconds.
         depth_scale: metres of one step of 16-bit depth.
     """
 

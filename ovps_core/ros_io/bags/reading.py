@@ -63,7 +63,7 @@ class BagFrame:
         stamp_ns: header.stamp of the image, nanoseconds.
         recorded_ns: record time of the image, nanoseconds.
         image: the colour image.
-        depth: depth image of the same stamp, or None.
+        depth: depth image nearest in time, or None.
         info: camera_info nearest in time, or None.
         depth_info: camera_info of the depth camera nearest in time, or None.
         masks: part masks of the same stamp, or None.
@@ -157,14 +157,14 @@ def _is_ros1(path: Path) -> bool:
 class BagFrames:
     """Iterable over the frames of a recording, in the order recorded.
 
-    Messages are matched by header.stamp, never by record time: the nearest depth and masks within
+    Messages are matched by header.stamp, never by record time: masks of the same stamp, the nearest depth within
     ``slop_s``, the nearest camera_info at any distance. Memory does not grow with the recording: only the stamps
     are kept of messages that no waiting frame needs.
 
     Args:
         reader: an open recording.
         topics: topics to read.
-        slop_s: maximum difference of the stamps of an image and its depth or masks, seconds.
+        slop_s: maximum difference of the stamps of an image and its depth, seconds.
         required: roles ("depth", "masks", "info") without which an image is left out.
 
     Attributes:
@@ -255,11 +255,13 @@ class BagFrames:
             match = {"image": number}
             for role, nearest in others.items():
                 found, apart = nearest.find(stamp)
-                if apart <= slop or (role in _AT_ANY_TIME and found >= 0):
+                limit = 0 if role == "masks" else slop  # masks have the header of their image
+                if apart <= limit or (role in _AT_ANY_TIME and found >= 0):
                     match[role] = found
             absent = sorted(required - set(match))
             if absent:
-                self.drops[f"no {absent[0]} within {slop / _SECOND:g} s"] += 1
+                where = "of its stamp" if absent[0] == "masks" else f"within {slop / _SECOND:g} s"
+                self.drops[f"no {absent[0]} {where}"] += 1
             else:
                 self._matches[number] = match
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
 from ovps_core.datasets.coco_folder import ANNOTATIONS
 from ovps_core.datasets.pseudo_labels import pseudo_label
 from ovps_core.errors import CameraError, DatasetError, DepthFrameError, ImageError, QueryError
@@ -113,6 +114,7 @@ def extract(
         "dropped": dict(frames.drops),
         "tf_static": transforms,
     }
+    writer.mark_what_was_not_asked()
     write_json(out / ANNOTATIONS, writer.coco)
     write_json(out / MANIFEST, manifest)
     return manifest
@@ -141,6 +143,7 @@ class _Writer:
     coco: dict[str, list[dict[str, Any]]] = field(
         default_factory=lambda: {"images": [], "annotations": [], "categories": []}
     )
+    _asked: list[set[tuple[str, str]]] = field(default_factory=list)
     _last: NDArray[np.uint8] | None = None
 
     def add(self, frame: BagFrame) -> None:
@@ -183,9 +186,21 @@ class _Writer:
             entry["distortion_model"] = frame.info.distortion_model
         if masks is not None:
             entry["queries"] = [query.text for query in masks.queries]  # found or not
+            self._asked.append({(query.object, query.part) for query in masks.queries})
         self.coco["images"].append(entry)
         for part in () if masks is None else masks.parts:
             self._annotate(entry["id"], part, height, width)
+
+    def mark_what_was_not_asked(self) -> None:
+        """Mark categories as unknown in images of which the model was not asked for them."""
+        for entry, asked in zip(self.coco["images"], self._asked, strict=False):
+            unknown = [
+                category["id"]
+                for category in self.coco["categories"]
+                if (category["object"], category["part"]) not in asked
+            ]
+            if unknown:
+                entry[NOT_EXHAUSTIVE] = unknown
 
     def _depth(self, frame: BagFrame, height: int, width: int) -> NDArray[np.uint16] | None:
         if frame.depth is None:

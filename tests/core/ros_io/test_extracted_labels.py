@@ -166,3 +166,15 @@ def test_depth_info_without_depth_is_refused(
     words = ["bag", "annotate", str(bag), "--image", "/image", "--queries", "mug handle"]
     assert main([*words, "--depth-info", "/info", "--out", str(tmp_path / "out")]) != 0
     assert "--depth-info describes depth" in capsys.readouterr().err
+
+
+def test_what_was_not_asked_of_an_image_is_not_absent_there(tmp_path: Path) -> None:
+    asked = [(HANDLE, PAN), (HANDLE,), (PAN,), (HANDLE, PAN)]
+    messages = []
+    for number, queries in enumerate(asked, start=1):
+        found = 0 if number == 4 else 1
+        messages += [image(number * SECOND), masks(number * SECOND, *queries, found=found)]
+    extract(write(tmp_path / "bag", messages), TOPICS, tmp_path / "out")
+    folder = CocoFolder(tmp_path / "out", pseudo_labels=True)
+    scored = [{category.object for category in folder.scored(each)} for each in folder.images]
+    assert scored == [{"mug", "pan"}, {"mug"}, {"pan"}, {"mug", "pan"}]

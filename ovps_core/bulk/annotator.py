@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ovps_core.bulk.units import Unit
+from ovps_core.bulk.units import FRAMES, Unit
 from ovps_core.datasets.pseudo_labels import pseudo_label
 from ovps_core.errors import ImageError, RecordingError
 from ovps_core.pipeline.postprocess.components import SegmentOptions
@@ -132,7 +132,7 @@ class Annotator:
                 except ImageError as error:
                     left_out[f"unreadable: {error}"] += 1
                     continue
-                name = f"frames/{unit.key}/{frame.stamp_ns}.{suffix}"
+                name = f"{FRAMES}/{unit.key}/{frame.stamp_ns}.{suffix}"
                 write_whole(self.job.out / name, data)
                 yield {"file_name": name, "stamp_ns": frame.stamp_ns, "recording": path}, image
             left_out.update(frames.drops)

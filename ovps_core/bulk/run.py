@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -68,12 +69,12 @@ def annotate_frames(
         execute: where the work is done; this process without it.
 
     Raises:
-        UsageError: nothing to annotate, or the folder holds the answers to other questions.
+        UsageError: nothing to annotate, or the folder holds answers to other questions or of other sources.
         OutputError: a file cannot be written.
     """
     out = annotator.job.out
-    units = find_units(sources)
-    _check_job(annotator.job, model)
+    units = find_units(sources, out)
+    _check_job(annotator.job, model, sources)
     done = {unit.key: _finished(out, unit) for unit in units}
     missing = [unit for unit in units if done[unit.key] is None]
     resumed = sum(len(result["images"]) for result in done.values() if result)
@@ -87,10 +88,15 @@ def annotate_frames(
     return _collect(out, units, resumed)
 
 
-def _check_job(job: Job, model: str) -> None:
+def _check_job(job: Job, model: str, sources: Sequence[Path]) -> None:
     asked: dict[str, Any] = {"queries": job.queries, "model": model, "options": asdict(job.options)}
     asked |= {"image_topic": job.image_topic, "every": job.every}
     path = job.out / JOB
+    if (job.out / ANNOTATIONS).exists() and not path.is_file():
+        raise UsageError(
+            f"{job.out} holds a data set that this command did not make; name another folder with --out"
+        )
+    named = sorted({os.path.abspath(source) for source in sources})
     has_results = any((job.out / PARTIAL).glob("*.json"))  # none if all phrases were refused
     if path.is_file() and has_results:
         earlier = read_json(path)
@@ -100,7 +106,13 @@ def _check_job(job: Job, model: str) -> None:
                 f"{job.out} was annotated with other {', '.join(differs)}: {earlier.get(differs[0])!r}, not "
                 f"{asked[differs[0]]!r}. Name another folder with --out"
             )
-    write_json(path, asked)
+        missing = sorted(set(earlier.get("sources", ())) - set(named))
+        if missing:
+            raise UsageError(
+                f"{job.out} was made from {', '.join(missing)} too, and would lose it. Name it again with what is "
+                "new, or another folder with --out"
+            )
+    write_json(path, {**asked, "sources": named})
 
 
 def _finished(out: Path, unit: Unit) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Sources of a bulk annotation: none is lost, none is read twice, and the data set is no source of itself."""
+"""Sources of a bulk annotation: none is lost or read twice; labels of people stay, with the ids they refer to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import pytest
 
 from ovps_core.bulk.annotator import Annotator, Job
 from ovps_core.bulk.run import Summary, annotate_frames
+from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import UsageError
+from ovps_core.labelling.merge import Submission, merge
+from ovps_core.labelling.regions import Region
 from ovps_core.structures.boxes import Box
 from ovps_core.structures.image_files import save_image
 from ovps_core.structures.masks import PartMask, PartMasks
@@ -87,6 +90,7 @@ def test_another_source_does_not_replace_the_data_set(tmp_path: Path) -> None:
     assert run(out, one, two).frames == 3
     with pytest.raises(UsageError, match="two too"):
         run(out, one)
+    assert run(out, tmp_path).frames == 3, "their folder holds them"
 
 
 def test_a_data_set_of_another_command_is_not_overwritten(tmp_path: Path) -> None:
@@ -115,3 +119,69 @@ def test_a_path_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag")
     (file,) = bag.glob("*.db3*")
     assert run(tmp_path / "other", bag, file).frames == 3
+
+
+def submit(out: Path, image_id: int, *regions: Region) -> None:
+    """A person submits a picture, as ``ovps label save`` merges it."""
+    coco, _ = merge(content(out), [Submission(image_id, "me", "2026-01-01", regions)])
+    (out / "annotations.json").write_text(json.dumps(coco))
+
+
+def by_name(coco: dict[str, Any]) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Image and annotations of each picture, by its file's name."""
+    return {
+        Path(image["file_name"]).name: (
+            image,
+            [a for a in coco["annotations"] if a["image_id"] == image["id"]],
+        )
+        for image in coco["images"]
+    }
+
+
+def test_labels_of_people_outlast_another_run(tmp_path: Path) -> None:
+    source, out = pictures(tmp_path / "source", [1, 2, 3, 4]), tmp_path / "out"
+    run(out, source)
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[5:9, 20:30] = True
+    submit(out, 1, Region("drawn", "mug handle", mask))
+    submit(out, 2)  # nothing is there
+    submit(out, 4, Region("drawn", "mug handle", mask))
+    before = by_name(content(out))
+    (source / "4.png").unlink()  # a person labelled it
+    pictures(source, [0])  # sorts before the others
+    run(out, source)
+    after = content(out)
+    new = by_name(after)
+    assert list(new) == ["0.png", "1.png", "2.png", "3.png", "4.png"]
+    assert {name: new[name] for name in before} == before
+    assert new["1.png"][1][0]["annotator"] == "me" and not new["2.png"][1]
+    for key in ("images", "annotations"):
+        ids = [entry["id"] for entry in after[key]]
+        assert len(set(ids)) == len(ids)
+    run(out, source)
+    assert content(out) == after
+    pictures(source, [4])
+    assert len(CocoFolder(out, pseudo_labels=True).images) == 5
+
+
+def test_frames_of_a_recording_that_was_copied_keep_their_labels(tmp_path: Path) -> None:
+    bag, out = write_bag(tmp_path / "bag"), tmp_path / "out"
+    run(out, bag)
+    submit(out, 2)
+    before = content(out)
+    (bag / "notes.txt").write_text("a file more is another key of the unit")
+    assert run(out, bag).frames == 3
+    after = content(out)
+    assert [image["id"] for image in after["images"]] == [1, 2, 3]
+    assert after["images"][1] == before["images"][1]
+    assert after["annotations"] == before["annotations"]
+
+
+def test_categories_that_people_added_stay(tmp_path: Path) -> None:
+    source, out = pictures(tmp_path / "source", [1]), tmp_path / "out"
+    run(out, source)
+    coco = content(out)
+    coco["categories"].append({"id": 2, "name": "mug rim", "object": "mug", "part": "rim"})
+    (out / "annotations.json").write_text(json.dumps(coco))
+    run(out, source)
+    assert content(out) == coco

@@ -115,6 +115,7 @@ class Annotator:
 
     def _recorded(self, unit: Unit, left_out: Counter[str]) -> Iterator[_Frame]:
         """Frames of a recording; their pictures are written beside the annotations."""
+        from ovps_core.ros_io.bags.damage import IN_DAMAGE
         from ovps_core.ros_io.bags.extract import encoded_image
         from ovps_core.ros_io.bags.reading import BagFrames, BagTopics, only_image_topic, open_bag
         from ovps_core.ros_io.codec import image_rgb
@@ -136,6 +137,9 @@ class Annotator:
                 write_whole(self.job.out / name, data)
                 yield {"file_name": name, "stamp_ns": frame.stamp_ns, "recording": path}, image
             left_out.update(frames.drops)
+            lost = frames.drops[IN_DAMAGE]
+            if lost:
+                raise RecordingError(f"damaged; {lost} messages are lost, the others are kept")
 
 
 def result_path(out: Path, key: str) -> Path:

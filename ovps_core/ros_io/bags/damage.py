@@ -10,6 +10,8 @@ from rosbags.highlevel import AnyReader
 
 from ovps_core.errors import RecordingError
 
+IN_DAMAGE = "messages in damaged places"
+"""Reason by which lost messages are counted."""
 _WINDOW = 100_000_000  # nanoseconds that are read at once behind damage
 _SMALLEST = 5_000_000  # nanoseconds; shorter stretches around damage are not searched
 _FAILURES = 1000  # failed reads of one stretch; from then on it is searched in few steps

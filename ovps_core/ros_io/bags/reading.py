@@ -15,7 +15,7 @@ import numpy as np
 from rosbags.highlevel import AnyReader
 
 from ovps_core.errors import RecordingError
-from ovps_core.ros_io.bags.damage import MessageReader, deserialize
+from ovps_core.ros_io.bags.damage import IN_DAMAGE, MessageReader, deserialize
 from ovps_core.ros_io.bags.messages import typestore
 from ovps_core.ros_io.codec import PART_MASKS
 
@@ -194,7 +194,7 @@ class BagFrames:
         self._matches: dict[int, dict[str, int]] = {}
         self._match(round(slop_s * _SECOND), required)
         if self._readable.lost:
-            self.drops["messages in damaged places"] = self._readable.lost
+            self.drops[IN_DAMAGE] = self._readable.lost
 
     def __len__(self) -> int:
         """Number of frames."""

@@ -59,7 +59,7 @@ def content(out: Path) -> dict[str, Any]:
     return dict(json.loads((out / "annotations.json").read_text()))
 
 
-def write_bag(path: Path, count: int = 3) -> Path:
+def write_bag(path: Path, count: int = 3, scale: int = 1) -> Path:
     pytest.importorskip("rosbags")
     from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
@@ -73,7 +73,8 @@ def write_bag(path: Path, count: int = 3) -> Path:
         topic = writer.add_connection("/image", kind, typestore=typestore())
         for number in range(1, count + 1):
             stamp = number * 10**8
-            pixels = generator.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+            size = scale * HEIGHT, scale * WIDTH, 3
+            pixels = generator.integers(0, 255, size, dtype=np.uint8)
             message = message_encoder.image(pixels, message_encoder.header(stamp, "camera"))
             writer.write(topic, stamp, typestore().serialize_cdr(message, kind))
     return path
@@ -185,3 +186,19 @@ def test_categories_that_people_added_stay(tmp_path: Path) -> None:
     (out / "annotations.json").write_text(json.dumps(coco))
     run(out, source)
     assert content(out) == coco
+
+
+def test_a_recording_with_damage_is_named_and_tried_again(tmp_path: Path) -> None:
+    bag, out = write_bag(tmp_path / "bag", count=40, scale=5), tmp_path / "out"
+    (file,) = bag.glob("*.db3*")
+    whole = file.read_bytes()
+    first = len(whole) // 2
+    file.write_bytes(whole[:first] + bytes(4000) + whole[first + 4000 :])
+    summary = run(out, bag)
+    assert 0 < summary.frames < 40
+    assert "messages are lost" in summary.problems[str(bag)]
+    again = run(out, bag)
+    assert again.resumed == 0 and again.problems == summary.problems
+    file.write_bytes(whole)
+    mended = run(out, bag)
+    assert mended.frames == 40 and not mended.problems

@@ -59,7 +59,7 @@ def test_camera_info_without_stamps_is_the_last_one_and_no_image_waits(tmp_path:
     with open_bag(write(tmp_path / "bag", stamped=False)) as reader:
         frames = BagFrames(reader, BagTopics("/image", info="/info"))
         tracemalloc.start()
-        numbers = [frame.info.k[0] for frame in frames]
+        numbers = [frame.info.k[0] for frame in frames if frame.info is not None]
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert numbers == [1.0, *(float(number) for number in range(1, COUNT))]
@@ -71,4 +71,5 @@ def test_one_topic_may_have_two_roles(tmp_path: Path) -> None:
         frames = list(BagFrames(reader, BagTopics("/image", info="/info", depth_info="/info")))
     assert len(frames) == COUNT
     for number, frame in enumerate(frames, start=1):
+        assert frame.info is not None and frame.depth_info is not None
         assert frame.info.k[0] == frame.depth_info.k[0] == number

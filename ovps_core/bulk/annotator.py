@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ovps_core.bulk.units import Unit
+from ovps_core.bulk.units import FRAMES, Unit
 from ovps_core.datasets.pseudo_labels import pseudo_label
 from ovps_core.errors import ImageError, RecordingError
 from ovps_core.pipeline.postprocess.components import SegmentOptions
@@ -115,6 +115,7 @@ class Annotator:
 
     def _recorded(self, unit: Unit, left_out: Counter[str]) -> Iterator[_Frame]:
         """Frames of a recording; their pictures are written beside the annotations."""
+        from ovps_core.ros_io.bags.damage import IN_DAMAGE
         from ovps_core.ros_io.bags.extract import encoded_image
         from ovps_core.ros_io.bags.reading import BagFrames, BagTopics, only_image_topic, open_bag
         from ovps_core.ros_io.codec import image_rgb
@@ -132,10 +133,13 @@ class Annotator:
                 except ImageError as error:
                     left_out[f"unreadable: {error}"] += 1
                     continue
-                name = f"frames/{unit.key}/{frame.stamp_ns}.{suffix}"
+                name = f"{FRAMES}/{unit.key}/{frame.stamp_ns}.{suffix}"
                 write_whole(self.job.out / name, data)
                 yield {"file_name": name, "stamp_ns": frame.stamp_ns, "recording": path}, image
             left_out.update(frames.drops)
+            lost = frames.drops[IN_DAMAGE]
+            if lost:
+                raise RecordingError(f"damaged; {lost} messages are lost, the others are kept")
 
 
 def result_path(out: Path, key: str) -> Path:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ovps_core.bulk.annotator import PARTIAL, Annotator, Job, Report, result_path
+from ovps_core.bulk.collect import write_data_set
 from ovps_core.bulk.units import Unit, find_units
 from ovps_core.datasets.coco_folder import ANNOTATIONS
 from ovps_core.datasets.label_files import read_json
@@ -59,7 +61,8 @@ def annotate_frames(
     """Annotate pictures and recordings; the same call continues an interrupted run.
 
     ``OUT/annotations.json`` is a COCO file of pseudo-labels with each frame once, in the order of the sources. It
-    does not depend on who annotated what, nor on how often a run was interrupted.
+    does not depend on who annotated what, nor on how often a run was interrupted. Ids of a finished run stay, and
+    so do the pictures that people labelled since.
 
     Args:
         sources: pictures, recordings, and folders that are searched for them.
@@ -68,12 +71,12 @@ def annotate_frames(
         execute: where the work is done; this process without it.
 
     Raises:
-        UsageError: nothing to annotate, or the folder holds the answers to other questions.
+        UsageError: nothing to annotate, or the folder holds answers to other questions or of other sources.
         OutputError: a file cannot be written.
     """
     out = annotator.job.out
-    units = find_units(sources)
-    _check_job(annotator.job, model)
+    units = find_units(sources, out)
+    _check_job(annotator.job, model, sources)
     done = {unit.key: _finished(out, unit) for unit in units}
     missing = [unit for unit in units if done[unit.key] is None]
     resumed = sum(len(result["images"]) for result in done.values() if result)
@@ -87,10 +90,15 @@ def annotate_frames(
     return _collect(out, units, resumed)
 
 
-def _check_job(job: Job, model: str) -> None:
+def _check_job(job: Job, model: str, sources: Sequence[Path]) -> None:
     asked: dict[str, Any] = {"queries": job.queries, "model": model, "options": asdict(job.options)}
     asked |= {"image_topic": job.image_topic, "every": job.every}
     path = job.out / JOB
+    if (job.out / ANNOTATIONS).exists() and not path.is_file():
+        raise UsageError(
+            f"{job.out} holds a data set that this command did not make; name another folder with --out"
+        )
+    named = sorted({os.path.abspath(source) for source in sources})
     has_results = any((job.out / PARTIAL).glob("*.json"))  # none if all phrases were refused
     if path.is_file() and has_results:
         earlier = read_json(path)
@@ -100,7 +108,19 @@ def _check_job(job: Job, model: str) -> None:
                 f"{job.out} was annotated with other {', '.join(differs)}: {earlier.get(differs[0])!r}, not "
                 f"{asked[differs[0]]!r}. Name another folder with --out"
             )
-    write_json(path, asked)
+        missing = [each for each in earlier.get("sources", ()) if not _is_within(each, named)]
+        if missing:
+            further = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise UsageError(
+                f"{job.out} was made from {missing[0]}{further} too, and would lose it. Name it again with what "
+                "is new, or another folder with --out"
+            )
+    write_json(path, {**asked, "sources": named})
+
+
+def _is_within(source: str, named: Sequence[str]) -> bool:
+    """Return whether a source is one of those named, or in one of their folders."""
+    return any(str(path) in named for path in (Path(source), *Path(source).parents))
 
 
 def _finished(out: Path, unit: Unit) -> dict[str, Any] | None:
@@ -111,30 +131,19 @@ def _finished(out: Path, unit: Unit) -> dict[str, Any] | None:
 
 
 def _collect(out: Path, units: Sequence[Unit], resumed: int) -> Summary:
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    categories: dict[tuple[str, str], int] = {}
     left_out: Counter[str] = Counter()
     problems: dict[str, str] = {}
     refused: dict[str, str] = {}
-    for unit in units:
-        result = read_json(result_path(out, unit.key))
-        left_out.update(result["left_out"])
-        refused |= result["refused"]
-        if result["problem"]:
-            problems[unit.paths[0]] = result["problem"]
-        for image in result["images"]:
-            found = image.pop("annotations")
-            images.append({"id": len(images) + 1, **image})
-            for annotation in found:
-                pair = annotation["object"], annotation["part"]
-                category = categories.setdefault(pair, len(categories) + 1)
-                ids = {"image_id": len(images), "category_id": category}
-                annotations.append({"id": len(annotations) + 1, **ids, **annotation})
-    named = [
-        {"id": number, "name": f"{name} {part}".strip(), "object": name, "part": part}
-        for (name, part), number in categories.items()
-    ]
-    coco = {"images": images, "annotations": annotations, "categories": named}
-    write_json(out / ANNOTATIONS, coco)
-    return Summary(len(images), len(annotations), resumed, left_out, problems, refused)
+
+    def results() -> Iterator[dict[str, Any]]:
+        for unit in units:
+            result = read_json(result_path(out, unit.key))
+            left_out.update(result["left_out"])
+            refused.update(result["refused"])
+            if result["problem"]:
+                problems[unit.paths[0]] = result["problem"]
+            yield result
+
+    coco = write_data_set(out, results())
+    numbers = len(coco["images"]), len(coco["annotations"])
+    return Summary(*numbers, resumed, left_out, problems, refused)

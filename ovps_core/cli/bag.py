@@ -58,11 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="whether the images are rectified (default: auto, by the topic's name)",
     )
-    annotate.add_argument(
-        "--ignore-frames",
-        action="store_true",
-        help="depth is aligned and camera_info fits, although their frame_id is another one",
-    )
     _add_out(annotate, "recording to write")
     add_threshold_options(annotate)
     add_model_options(annotate)
@@ -87,7 +82,9 @@ def _extract(args: argparse.Namespace) -> Mapping[str, int]:
     from ovps_core.ros_io.bags import BagTopics, ExtractOptions, extract
 
     topics = BagTopics(_image_topic(args), args.depth, args.info, args.masks)
-    options = ExtractOptions(args.every, args.min_motion, args.slop, args.depth_scale)
+    options = ExtractOptions(
+        args.every, args.min_motion, args.slop, args.depth_scale, not args.ignore_frames
+    )
     manifest = extract(args.bag, topics, args.out, options)
     kept = {name: manifest[name] for name in ("images", "annotations")}
     return {**kept, **manifest["dropped"]}
@@ -101,6 +98,8 @@ def _annotate(
 
     if bool(args.depth) != bool(args.info):
         raise UsageError("parts in space need both --depth and --info; one of them is missing")
+    if args.depth_info and not args.depth:
+        raise UsageError("--depth-info describes depth; name the topic of the depth with --depth")
     topics = BagTopics(_image_topic(args), args.depth, args.info, depth_info=args.depth_info)
     segment = SegmentOptions(args.score_threshold, args.mask_threshold)
     depth = DepthOptions(
@@ -127,13 +126,18 @@ def _add_topics(parser: argparse.ArgumentParser) -> None:
         "--slop",
         type=at_least(0, float),
         default=0.02,
-        help="maximum difference between stamps of one frame, seconds",
+        help="maximum difference between the stamps of an image and its depth, seconds",
     )
     parser.add_argument(
         "--depth-scale",
         type=at_least(1e-9, float),
         default=0.001,
         help="metres per unit of 16-bit depth",
+    )
+    parser.add_argument(
+        "--ignore-frames",
+        action="store_true",
+        help="depth is aligned and camera_info fits, although their frame_id is another one",
     )
 
 

@@ -112,21 +112,11 @@ def colour_depth(
         DepthFrameError: depth is of another frame, and camera_info or transform of the depth camera are missing.
         CameraError: depth is of another size, and the camera_info of the depth camera is missing.
     """
+    if messages.depth_info is None:
+        return aligned_depth(messages.depth, image_header, camera.height, camera.width, options)
     depth_m = image_depth(messages.depth, options.depth_scale)
     frames = messages.depth.header.frame_id, image_header.frame_id
     moved = options.check_frames and _differ(*frames)
-    if messages.depth_info is None:
-        if moved:
-            raise DepthFrameError(
-                f"depth of the frame {frames[0]!r}, colour of {frames[1]!r}; expected depth aligned to colour, or "
-                "the camera_info of the depth camera to register it"
-            )
-        if depth_m.shape != (camera.height, camera.width):
-            raise CameraError(
-                f"depth of {depth_m.shape[1]}x{depth_m.shape[0]}, colour of "
-                f"{camera.width}x{camera.height}; expected depth aligned to colour"
-            )
-        return depth_m
     if options.check_frames and _differ(messages.depth_info.header.frame_id, frames[0]):
         raise DepthFrameError(
             f"depth of the frame {frames[0]!r}, its camera_info of "
@@ -148,6 +138,38 @@ def colour_depth(
             "expected it on /tf or /tf_static"
         )
     return register_depth(depth_m, depth_camera, camera, place)
+
+
+def aligned_depth(
+    message: Any, image_header: Any, height: int, width: int, options: DepthOptions
+) -> NDArray[np.float32]:
+    """Depth that is aligned to a colour image, metres, float32 [H, W].
+
+    Args:
+        message: the depth image.
+        image_header: header of the colour image.
+        height: of the colour image, pixels.
+        width: of the colour image, pixels.
+        options: options for depth.
+
+    Raises:
+        ImageError: the depth image cannot be read.
+        DepthFrameError: depth is of another frame.
+        CameraError: depth is of another size.
+    """
+    depth_m = image_depth(message, options.depth_scale)
+    frames = message.header.frame_id, image_header.frame_id
+    if options.check_frames and _differ(*frames):
+        raise DepthFrameError(
+            f"depth of the frame {frames[0]!r}, colour of {frames[1]!r}; expected depth aligned to colour, or "
+            "the camera_info of the depth camera to register it"
+        )
+    if depth_m.shape != (height, width):
+        raise CameraError(
+            f"depth of {depth_m.shape[1]}x{depth_m.shape[0]}, colour of "
+            f"{width}x{height}; expected depth aligned to colour"
+        )
+    return depth_m
 
 
 def _differ(one: str, other: str) -> bool:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from rosbags.highlevel import AnyReader
 
 from ovps_core.errors import RecordingError
 
+IN_DAMAGE = "messages in damaged places"
+"""Reason by which lost messages are counted."""
 _WINDOW = 100_000_000  # nanoseconds that are read at once behind damage
 _SMALLEST = 5_000_000  # nanoseconds; shorter stretches around damage are not searched
+_FAILURES = 1000  # failed reads of one stretch; from then on it is searched in few steps
+_STEPS = 64
 
 Message = tuple[Any, int, bytes]
 """Connection, record time in nanoseconds, serialised message."""
@@ -44,6 +49,7 @@ class MessageReader:
 
     def __init__(self, reader: AnyReader, connections: Sequence[Any]) -> None:
         self.lost = 0
+        self._failures = 0
         self._reader, self._connections = reader, connections
 
     def __iter__(self) -> Iterator[Message]:
@@ -64,19 +70,31 @@ class MessageReader:
             self.lost = max(1, expected - count)
 
     def _behind(self, start: int) -> Iterator[Message]:
+        """Messages from a time on. Stretches grow while they are empty, since a clock may jump by years."""
+        window = _WINDOW
         while start < self._reader.end_time:
-            yield from self._between(start, start + _WINDOW)
-            start += _WINDOW
+            self._failures, count = 0, 0
+            for message in self._between(start, start + window, window // _STEPS):
+                count += 1
+                yield message
+            start += window
+            window = _WINDOW if count else 2 * window
 
-    def _between(self, start: int, stop: int) -> Iterator[Message]:
-        """Messages of a stretch of time; if it cannot be read, those of its halves."""
+    def _between(self, start: int, stop: int, step: int) -> Iterator[Message]:
+        """Messages of a stretch of time; those of its halves if it is long or cannot be read."""
+        is_long = stop - start > _WINDOW  # too many messages to hold, unless there are none
+        found: list[Message] = []
         try:
-            found = list(self._reader.messages(self._connections, start, stop))
+            messages = self._reader.messages(self._connections, start, stop)
+            found += islice(messages, 1 if is_long else None)
+            is_read = not found or not is_long
         except Exception:  # see __iter__
-            if stop - start <= _SMALLEST:
-                return
-            middle = (start + stop) // 2
-            yield from self._between(start, middle)
-            yield from self._between(middle, stop)
-        else:
+            self._failures += 1
+            smallest = _SMALLEST if self._failures < _FAILURES else max(step, _SMALLEST)
+            found, is_read = [], stop - start <= smallest
+        if is_read:
             yield from found
+            return
+        middle = (start + stop) // 2
+        yield from self._between(start, middle, step)
+        yield from self._between(middle, stop, step)

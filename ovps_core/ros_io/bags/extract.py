@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
+from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
 from ovps_core.datasets.coco_folder import ANNOTATIONS
 from ovps_core.datasets.pseudo_labels import pseudo_label
-from ovps_core.errors import DatasetError, ImageError, QueryError
+from ovps_core.errors import CameraError, DatasetError, DepthFrameError, ImageError, QueryError
 from ovps_core.ros_io.bags.reading import (
     COMPRESSED,
     BagFrame,
@@ -24,12 +27,14 @@ from ovps_core.ros_io.bags.reading import (
     open_bag,
 )
 from ovps_core.ros_io.bags.transforms import static_transforms
-from ovps_core.ros_io.codec import image_depth, image_rgb, masks_value
+from ovps_core.ros_io.codec import image_rgb, masks_value
+from ovps_core.ros_io.depth_frames import DepthOptions, aligned_depth
 from ovps_core.structures.image_files import encode_image, save_image
 from ovps_core.structures.masks import PartMask
 from ovps_core.structures.whole_files import write_json, write_whole
 
 MANIFEST = "manifest.json"
+_ORIENTATION = 0x0112  # EXIF tag
 _SUFFIXES = {b"\xff\xd8": "jpg", b"\x89P": "png"}
 
 
@@ -40,14 +45,16 @@ class ExtractOptions:
     Attributes:
         every: keep every n-th image.
         min_motion: minimum motion since the last image kept, pixels, see :func:`motion`; 0 keeps all images.
-        slop_s: maximum difference of the stamps of an image and its depth or masks, seconds.
+        slop_s: maximum difference of the stamps of an image and its depth, seconds.
         depth_scale: metres of one step of 16-bit depth.
+        check_frames: whether the frames of colour and depth must agree.
     """
 
     every: int = 1
     min_motion: float = 0.0
     slop_s: float = 0.02
     depth_scale: float = 0.001
+    check_frames: bool = True
 
 
 def extract(
@@ -57,12 +64,13 @@ def extract(
 
     ::
 
-        OUT/frames/<stamp in ns>.jpg or .png    JPEG files are copied as they are
+        OUT/frames/<stamp in ns>.jpg or .png    JPEG files are copied as they are, unless EXIF turns them
         OUT/depth/<stamp in ns>.png             16 bits, millimetres, 0 is "not measured"
         OUT/annotations.json                    COCO, with object, part, query, score, track_id, camera K and P
         OUT/manifest.json                       written last: digest, topics, counts, images left out
 
-    Images without depth or masks are left out and counted, if ``topics`` names such topics.
+    Images without depth or masks are left out and counted, if ``topics`` names such topics. Depth of another
+    frame or size than the image is none of its own.
 
     Args:
         bag: the recording, a rosbag2 folder or file.
@@ -75,14 +83,15 @@ def extract(
 
     Raises:
         RecordingError: the recording or a topic does not exist.
-        DatasetError: OUT holds a finished data set already.
+        DatasetError: OUT holds a data set already.
     """
     options = options or ExtractOptions()
     out = Path(out)
-    if (out / MANIFEST).exists():
+    if (out / MANIFEST).exists() or (out / ANNOTATIONS).exists():
         raise DatasetError(f"{out} holds a data set already; give another folder, or remove it")
     required = frozenset({"depth", "masks"} & set(topics.named))
     with open_bag(bag) as reader:
+        sha256 = digest(bag)  # before OUT is made, which may lie in the recording's folder
         frames = BagFrames(reader, topics, options.slop_s, required)
         writer = _Writer(out, options, frames.drops)
         for number, frame in enumerate(tqdm(frames, "extract", unit="image", disable=None)):
@@ -95,7 +104,7 @@ def extract(
             counts[connection.topic] += connection.msgcount
         transforms = list(static_transforms(reader).by_child.values())
     manifest = {
-        "bag": {"name": Path(bag).name, "sha256": digest(bag)},
+        "bag": {"name": Path(bag).name, "sha256": sha256},
         "topics": {
             role: {"name": topic, "messages": counts[topic]} for role, topic in topics.named.items()
         },
@@ -105,16 +114,19 @@ def extract(
         "dropped": dict(frames.drops),
         "tf_static": transforms,
     }
+    writer.mark_what_was_not_asked()
     write_json(out / ANNOTATIONS, writer.coco)
     write_json(out / MANIFEST, manifest)
     return manifest
 
 
 def digest(bag: str | Path) -> str:
-    """SHA-256 of a recording's files, in the order of their names."""
+    """SHA-256 of a recording's files, in the order of their names; folders in it are no part of it."""
     path = Path(bag)
     total = hashlib.sha256()
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if not file.is_file():
+            continue
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 total.update(block)
@@ -131,6 +143,7 @@ class _Writer:
     coco: dict[str, list[dict[str, Any]]] = field(
         default_factory=lambda: {"images": [], "annotations": [], "categories": []}
     )
+    _asked: list[set[tuple[str, str]]] = field(default_factory=list)
     _last: NDArray[np.uint8] | None = None
 
     def add(self, frame: BagFrame) -> None:
@@ -140,10 +153,14 @@ class _Writer:
                 self.drops["too little motion"] += 1
                 return
             suffix, data, height, width = encoded_image(frame.image)
-            depth = None
-            if frame.depth is not None:
-                depth = _millimetres(image_depth(frame.depth, self.options.depth_scale))
+            depth = self._depth(frame, height, width)
             masks = None if frame.masks is None else masks_value(frame.masks)
+        except DepthFrameError:
+            self.drops["depth of another frame; --ignore-frames accepts it"] += 1
+            return
+        except CameraError:
+            self.drops["depth of another size than the image"] += 1
+            return
         except (ImageError, QueryError) as error:
             self.drops[f"unreadable: {error}"] += 1
             return
@@ -169,9 +186,28 @@ class _Writer:
             entry["distortion_model"] = frame.info.distortion_model
         if masks is not None:
             entry["queries"] = [query.text for query in masks.queries]  # found or not
+            self._asked.append({(query.object, query.part) for query in masks.queries})
         self.coco["images"].append(entry)
         for part in () if masks is None else masks.parts:
             self._annotate(entry["id"], part, height, width)
+
+    def mark_what_was_not_asked(self) -> None:
+        """Mark categories as unknown in images of which the model was not asked for them."""
+        for entry, asked in zip(self.coco["images"], self._asked, strict=False):
+            unknown = [
+                category["id"]
+                for category in self.coco["categories"]
+                if (category["object"], category["part"]) not in asked
+            ]
+            if unknown:
+                entry[NOT_EXHAUSTIVE] = unknown
+
+    def _depth(self, frame: BagFrame, height: int, width: int) -> NDArray[np.uint16] | None:
+        if frame.depth is None:
+            return None
+        options = DepthOptions(self.options.depth_scale, check_frames=self.options.check_frames)
+        own = frame.image.header
+        return _millimetres(aligned_depth(frame.depth, own, height, width, options))
 
     def _annotate(self, image_id: int, part: PartMask, height: int, width: int) -> None:
         ids = {
@@ -224,7 +260,8 @@ def motion(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
 def encoded_image(message: Any) -> tuple[str, bytes, int, int]:
     """Encode a colour image as (file suffix, file content, height, width).
 
-    A JPEG or PNG of a compressed message is taken as it is.
+    A JPEG or PNG of a compressed message is taken as it is, unless it has an EXIF orientation: masks are of the
+    pixels as they are stored, and readers of the file would turn them.
 
     Raises:
         ImageError: the picture is damaged.
@@ -234,9 +271,20 @@ def encoded_image(message: Any) -> tuple[str, bytes, int, int]:
     if message.__msgtype__ == COMPRESSED and not message.format.startswith("bayer_"):
         data = bytes(message.data)
         suffix = _SUFFIXES.get(data[:2])
-        if suffix is not None:
+        if suffix is not None and _is_upright(data):
             return suffix, data, height, width
     return "png", encode_image(rgb, ".png"), height, width
+
+
+def _is_upright(data: bytes) -> bool:
+    """Return whether readers take the pixels of a picture as they are stored."""
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.format == "PNG" and "exif" not in picture.info:
+                return True  # looking further would decode all pixels
+            return bool(picture.getexif().get(_ORIENTATION, 1) == 1)
+    except Exception:  # OpenCV reads it and Pillow does not, as readers of data sets would
+        return False
 
 
 def _millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:

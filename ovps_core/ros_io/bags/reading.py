@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import numpy as np
 from rosbags.highlevel import AnyReader
 
 from ovps_core.errors import RecordingError
-from ovps_core.ros_io.bags.damage import MessageReader, deserialize
+from ovps_core.ros_io.bags.damage import IN_DAMAGE, MessageReader, deserialize
 from ovps_core.ros_io.bags.messages import typestore
 from ovps_core.ros_io.codec import PART_MASKS
 
@@ -63,8 +63,8 @@ class BagFrame:
         stamp_ns: header.stamp of the image, nanoseconds.
         recorded_ns: record time of the image, nanoseconds.
         image: the colour image.
-        depth: depth image of the same stamp, or None.
-        info: camera_info nearest in time, or None.
+        depth: depth image nearest in time, or None.
+        info: camera_info nearest in time, or the last one if none has a stamp, or None.
         depth_info: camera_info of the depth camera nearest in time, or None.
         masks: part masks of the same stamp, or None.
     """
@@ -157,14 +157,15 @@ def _is_ros1(path: Path) -> bool:
 class BagFrames:
     """Iterable over the frames of a recording, in the order recorded.
 
-    Messages are matched by header.stamp, never by record time: the nearest depth and masks within
-    ``slop_s``, the nearest camera_info at any distance. Memory does not grow with the recording: only the stamps
-    are kept of messages that no waiting frame needs.
+    Messages are matched by header.stamp, never by record time: masks of the same stamp, the nearest depth within
+    ``slop_s``, the nearest camera_info at any distance. Of camera_info without any stamp, the last one before the
+    image counts. Memory does not grow with the recording: only the stamps are kept of messages that no waiting
+    frame needs.
 
     Args:
         reader: an open recording.
         topics: topics to read.
-        slop_s: maximum difference of the stamps of an image and its depth or masks, seconds.
+        slop_s: maximum difference of the stamps of an image and its depth, seconds.
         required: roles ("depth", "masks", "info") without which an image is left out.
 
     Attributes:
@@ -184,16 +185,16 @@ class BagFrames:
         self.topics = topics
         self.drops: Counter[str] = Counter()
         self._reader = reader
-        connections = [
-            connection
-            for role, topic in topics.named.items()
-            for connection in _find(reader, role, topic)
-        ]
+        self._roles: dict[str, list[str]] = defaultdict(list)
+        connections: list[Any] = []
+        for role, topic in topics.named.items():
+            self._roles[topic].append(role)
+            connections += [c for c in _find(reader, role, topic) if c not in connections]
         self._readable = MessageReader(reader, connections)
         self._matches: dict[int, dict[str, int]] = {}
         self._match(round(slop_s * _SECOND), required)
         if self._readable.lost:
-            self.drops["messages in damaged places"] = self._readable.lost
+            self.drops[IN_DAMAGE] = self._readable.lost
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -233,18 +234,22 @@ class BagFrames:
 
     def _messages(self) -> Iterator[tuple[tuple[str, int], _Recorded]]:
         """Yield ((role, number within the role), message), in the order recorded."""
-        roles = {topic: role for role, topic in self.topics.named.items()}
         numbers: Counter[str] = Counter()
         for connection, time_ns, raw in self._readable:
-            role = roles[connection.topic]
-            yield (role, numbers[role]), _Recorded(time_ns, connection.msgtype, raw)
-            numbers[role] += 1
+            for role in self._roles[connection.topic]:
+                yield (role, numbers[role]), _Recorded(time_ns, connection.msgtype, raw)
+                numbers[role] += 1
 
     def _match(self, slop: int, required: frozenset[str]) -> None:
         """Find the messages that belong to each image."""
         stamps: dict[str, list[int]] = {role: [] for role in self.topics.named}
+        last: dict[str, list[int]] = {role: [] for role in _AT_ANY_TIME if role in stamps}
         for (role, _), recorded in self._messages():
             stamps[role].append(_stamp_ns(recorded.raw))
+            if role == "image":
+                for info, numbers in last.items():
+                    numbers.append(max(0, len(stamps[info]) - 1))
+        unstamped = {role for role in last if stamps[role] and max(stamps[role]) <= 0}
         others = {role: _Nearest(values) for role, values in stamps.items() if role != "image"}
         seen: set[int] = set()
         for number, stamp in enumerate(stamps["image"]):
@@ -255,11 +260,15 @@ class BagFrames:
             match = {"image": number}
             for role, nearest in others.items():
                 found, apart = nearest.find(stamp)
-                if apart <= slop or (role in _AT_ANY_TIME and found >= 0):
+                limit = 0 if role == "masks" else slop  # masks have the header of their image
+                if role in unstamped:
+                    match[role] = last[role][number]
+                elif apart <= limit or (role in _AT_ANY_TIME and found >= 0):
                     match[role] = found
             absent = sorted(required - set(match))
             if absent:
-                self.drops[f"no {absent[0]} within {slop / _SECOND:g} s"] += 1
+                where = "of its stamp" if absent[0] == "masks" else f"within {slop / _SECOND:g} s"
+                self.drops[f"no {absent[0]} {where}"] += 1
             else:
                 self._matches[number] = match
 

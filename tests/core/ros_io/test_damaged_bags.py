@@ -32,13 +32,15 @@ def picture(number: int) -> np.ndarray:
     return np.asarray(cv2.GaussianBlur(noise, (0, 0), 3))  # compressible, as pictures are
 
 
-def write(path: Path, storage: StoragePlugin, mode: CompressionMode) -> Path:
+def write(
+    path: Path, storage: StoragePlugin, mode: CompressionMode, stamps: list[int] | None = None
+) -> Path:
     writer = Writer(path, version=9, storage_plugin=storage)
     writer.set_compression(mode, CompressionFormat.ZSTD)
     with writer:
         to = writer.add_connection(TOPIC, IMAGE, typestore=typestore())
         for number in range(COUNT):
-            stamp = START + number * STEP
+            stamp = stamps[number] if stamps else START + number * STEP
             message = message_encoder.image(
                 picture(number), message_encoder.header(stamp, "optical")
             )
@@ -46,11 +48,12 @@ def write(path: Path, storage: StoragePlugin, mode: CompressionMode) -> Path:
     return path
 
 
-def damage(bag: Path) -> None:
-    """Zeros over 4000 bytes in the middle of the largest file."""
+def damage(bag: Path, share: float = 1 / 2) -> None:
+    """Zeros over 4000 bytes in the middle of the largest file, or after another share of it."""
     file = max(bag.iterdir(), key=lambda path: path.stat().st_size)
     data = bytearray(file.read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 4000] = bytes(4000)
+    first = round(len(data) * share)
+    data[first : first + 4000] = bytes(4000)
     file.write_bytes(data)
 
 
@@ -143,3 +146,16 @@ def test_the_conversion_that_is_advised_works(tmp_path: Path, of_ros1: Path) -> 
     manifest = extract(of_ros1.parent / "old_ros2", BagTopics(TOPIC), tmp_path / "out")
     assert manifest["images"] == 3
     assert (tmp_path / f"out/frames/{START}.png").is_file()
+
+
+def test_a_clock_that_jumps_behind_damage_is_followed(tmp_path: Path) -> None:
+    """Simulated time near zero, then the time of day: half a century without a message."""
+    late = START + np.arange(COUNT // 2) * STEP
+    stamps = [*(int(stamp) - START + STEP for stamp in late), *map(int, late)]
+    bag = write(tmp_path / "bag", StoragePlugin.SQLITE3, CompressionMode.NONE, stamps)
+    damage(bag, 1 / 4)
+    manifest = extract(bag, BagTopics(TOPIC), tmp_path / "out")
+    lost = manifest["dropped"]["messages in damaged places"]
+    assert 0 < lost < COUNT // 4 and manifest["images"] == COUNT - lost
+    kept = {int(file.stem) for file in (tmp_path / "out/frames").iterdir()}
+    assert set(map(int, late)) <= kept, "all that lies behind the jump"

@@ -98,9 +98,10 @@ def _explain_qualifier(
     if (query.part and not part_name) or not (object_words or part_words):
         return None
     unused = " ".join(filter(None, (object_words, part_words)))
-    is_part = not are_attributes(object_words) and _meant_by(object_words, parts, "part")
+    plain_words = re.sub(r"[:.=]+$", "", object_words).strip()
+    is_part = not are_attributes(plain_words) and _meant_by(plain_words, parts, "part")
     if object_name and not query.part and is_part:
-        asked = f"{object_name} {object_words}"
+        asked = f"{object_name} {plain_words}"
         return f"the part comes after its object; ask {asked!r}", [asked]
     return _cannot_use(unused, f"{object_name} {part_name}".strip())
 
@@ -142,7 +143,8 @@ def split_kind(phrase: str, known: Sequence[str], kind: Kind) -> tuple[str, str]
 
 def _may_be_a_kind(word: str) -> bool:
     """Return True for a word that may stand before a name to say its kind."""
-    return not (is_attribute(word) or is_article(word) or word.endswith("less"))
+    is_word = re.fullmatch(r"[\w.-]+", word) is not None  # "handle: mug" is no kind of mug
+    return is_word and not (is_attribute(word) or is_article(word) or word.endswith("less"))
 
 
 def _explain_unknown_name(

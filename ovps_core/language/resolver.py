@@ -9,7 +9,7 @@ from typing import Literal
 
 from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon, singular
-from ovps_core.language.qualifiers import is_attribute
+from ovps_core.language.qualifiers import is_attribute_of_a_name
 from ovps_core.language.wordnet import wordnet
 
 Kind = Literal["object", "part"]
@@ -102,7 +102,7 @@ def _in_wordnet(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | No
     """
     nouns = wordnet()
     qualifier, _, name = phrase.partition(" ")
-    if phrase not in nouns.rows or (name and is_attribute(qualifier)):
+    if phrase not in nouns.rows or (name and is_attribute_of_a_name(qualifier)):
         return None  # a "wooden spoon" is a spoon, but the model may not know wooden ones
     rivals = _rivals(known, kind)
     labels = {nouns.rows[word]: label for word, label in reversed(rivals.items())}

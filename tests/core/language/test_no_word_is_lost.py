@@ -127,6 +127,58 @@ def test_words_that_a_vocabulary_cannot_use_are_named_with_what_can_be_asked(
 
 
 @pytest.mark.parametrize(
+    "word",
+    [
+        *(
+            "lowest",
+            "highest",
+            "uppermost",
+            "bottommost",
+            "rearmost",
+            "outer",
+            "inner",
+            "closer",
+            "farther",
+        ),
+        *(
+            "final",
+            "remaining",
+            "spare",
+            "twelfth",
+            "thirtieth",
+            "next",
+            "cleanest",
+            "smoother",
+            "drier",
+        ),
+        *(
+            "used",
+            "rusty",
+            "painted",
+            "upright",
+            "olive",
+            "cream",
+            "reddish",
+            "bluish",
+            "oak",
+            "titanium",
+        ),
+    ],
+)
+def test_a_word_that_says_which_one_is_never_left_out(tiny: PartSegmenter, word: str) -> None:
+    for name in ("mug", "drawer handle"):
+        said = refusal(tiny, f"{word} {name}")
+        assert f"cannot use {word!r}" in said and f"ask {name!r}" in said
+
+
+def test_nouns_that_look_like_comparatives_say_a_kind(tiny: PartSegmenter) -> None:
+    for text, kind in (("chest drawer", "chest"), ("cleaner bottle", "cleaner")):
+        assert read(tiny, text).ignored == (kind,)
+    assert read(tiny, "dinner fork").read_as == ReadAs("fork")
+    assert read(tiny, "cream pitcher").read_as == ReadAs("jug")
+
+
+@pytest.mark.parametrize(
     ("text", "name", "kind"),
     [
         ("pasta pot", "pot", "pasta"),
@@ -145,7 +197,8 @@ def test_a_kind_of_a_known_thing_is_that_thing_and_the_answer_says_so(
 
 
 @pytest.mark.parametrize(
-    ("text", "instead"), [("handle mug", "mug handle"), ("lid (pot)", "pot lid")]
+    ("text", "instead"),
+    [("handle mug", "mug handle"), ("lid (pot)", "pot lid"), ("handle: mug", "mug handle")],
 )
 def test_a_part_before_its_object_is_no_kind_of_it(
     tiny: PartSegmenter, text: str, instead: str

@@ -100,10 +100,20 @@ def parse_query(text: str, *, threshold: float = 0.0, max_parts: int = 0) -> Par
     """
     phrase, ornaments = without_ornaments(_normalise(text))
     ignored = list(ornaments)
-    object_name, part_name = _affordance(phrase, ignored) or _read_thing(phrase, ignored)
+    by_verb = _affordance(phrase, ignored)
+    object_name, part_name = by_verb[:2] if by_verb else _read_thing(phrase, ignored)
     return PartQuery(
         text, object_name, part_name, threshold, max_parts, ignored=tuple(dict.fromkeys(ignored))
     )
+
+
+def is_part_by_verb(query: PartQuery) -> bool:
+    """Return True if a query names its part by what is done with it only: "cut with the knife"."""
+    try:
+        by_verb = _affordance(without_ornaments(_normalise(query.text))[0], [])
+    except QueryError:
+        return False
+    return by_verb is not None and by_verb[1:] == (query.part, True)
 
 
 def read_names(phrase: str) -> tuple[str, str]:
@@ -146,24 +156,24 @@ def _bare(phrase: str, ignored: list[str]) -> str:
     return singular(bare)
 
 
-def _affordance(phrase: str, ignored: list[str]) -> tuple[str, str] | None:
-    """(object_name, part_name) of a verb in the table, alone or with an object; None for other phrases."""
+def _affordance(phrase: str, ignored: list[str]) -> tuple[str, str, bool] | None:
+    """(object, part, True if the verb says the part) of a verb in the table, alone or with an object; else None."""
     request = re.sub(
         r"^(?:(?:something|anything|a thing|where) (?:to |i can |you can |for )|to )+", "", phrase
     )
     table = lexicon().affordances
     for verb in sorted(table, key=len, reverse=True):
         if request == verb and request != phrase:
-            return "", table[verb].part
+            return "", table[verb].part, True
         if request.startswith(f"{verb} "):
             thing = re.sub(r"^(?:with|from) ", "", request[len(verb) + 1 :])
             named = re.match(r"(.+?) (?:by|at) (?:the|its) (.+)", thing)
             if named and named[2] in lexicon().parts:
-                return _read_thing(named[1], ignored)[0], singular(named[2])
+                return _read_thing(named[1], ignored)[0], singular(named[2]), False
             object_name, part_name = _read_thing(thing, ignored)
             if object_name and not part_name:
-                return object_name, table[verb].part_of(_head_object(object_name))
-            return object_name, part_name
+                return object_name, table[verb].part_of(_head_object(object_name)), True
+            return object_name, part_name, False
     return None
 
 

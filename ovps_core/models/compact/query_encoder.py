@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovps_core.errors import QueryError
-from ovps_core.language.parser import read_names
+from ovps_core.language.lexicon import lexicon, singular
+from ovps_core.language.parser import is_part_by_verb, read_names
 from ovps_core.language.refusal import explain_refusal, split_kind
 from ovps_core.language.resolver import ClassWeights, Kind, resolve, split_object_part
 from ovps_core.language.spelling import as_written, correct_spelling
@@ -118,6 +122,8 @@ class VocabularyEncoder(QueryEncoder):
                 words = self._resolve(object_name, part_name)
             except QueryError:
                 continue
+            if not (self._is_asked_for(part_name, query) or self._is_pair(words)):
+                continue
             names = {
                 kind: ", ".join(sorted(name for name, _ in weights))
                 for (kind, _), weights in words.items()
@@ -135,6 +141,8 @@ class VocabularyEncoder(QueryEncoder):
         objects = (*self.vocabulary.objects, *self._synonyms["object"])
         parts = (*self.vocabulary.parts, *self._synonyms["part"])
         yield query.object, query.part, (), ()
+        for other in lexicon().other_parts.get(query.part, ()):
+            yield query.object, other, (), ()
         # The parser takes the longest part of the lexicon; this model may know a longer one ("hand wheel").
         if split := _split_at_part(f"{query.object} {query.part}", objects, parts):
             yield *split, (), ()
@@ -157,6 +165,30 @@ class VocabularyEncoder(QueryEncoder):
         of_part, part_name = split_kind(query.part, parts, "part")
         if of_object or of_part:
             yield object_name, part_name, (), tuple(filter(None, (of_object, of_part)))
+
+    def _is_asked_for(self, part_name: str, query: PartQuery) -> bool:
+        """Return True for a class name in the words of a query; its pair may be one never trained."""
+        meant_instead = lexicon().other_parts.get(query.part, ())
+        is_class = singular(part_name) in self.vocabulary.parts and part_name not in meant_instead
+        return is_class and not is_part_by_verb(query)
+
+    def _is_pair(self, words: dict[ClassName, ClassWeights]) -> bool:
+        """Return True if one of the objects has one of the parts, or if only one kind of name is given."""
+        names = [[name for name, _ in weights] for weights in words.values()]
+        return len(names) < 2 or not self._pairs.isdisjoint(itertools.product(*reversed(names)))
+
+    @cached_property
+    def _pairs(self) -> frozenset[tuple[str, str]]:
+        """(object, part) of the vocabulary and of the table of affordances."""
+        named = {
+            pair for verb in lexicon().affordances.values() for pair in verb.parts_by_object.items()
+        }
+        pairs = set(self.vocabulary.object_parts)
+        for object_name, part_name in named:
+            with contextlib.suppress(QueryError):
+                part, owner = self._resolve(object_name, part_name).values()
+                pairs |= {(name, kind) for name, _ in owner for kind, _ in part}
+        return frozenset(pairs)
 
     def _has_part(self, object_name: str, part_name: str) -> bool:
         """Return True if every object that the name means has this part."""

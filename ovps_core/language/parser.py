@@ -9,13 +9,17 @@ from collections.abc import Iterable, Iterator
 from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon, singular
 from ovps_core.language.qualifiers import (
+    are_attributes,
     continues,
     find_negation,
+    is_attribute,
+    is_in_names,
     split_relation,
     without_conjunction,
     without_determiners,
     without_ornaments,
 )
+from ovps_core.language.wordnet import wordnet
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
 MAX_LENGTH = 200
@@ -165,7 +169,7 @@ def _affordance(phrase: str, ignored: list[str]) -> tuple[str, str, bool] | None
     for verb in sorted(table, key=len, reverse=True):
         if request == verb and request != phrase:
             return "", table[verb].part, True
-        if request.startswith(f"{verb} "):
+        if request.startswith(f"{verb} ") and (request != phrase or _is_verb(verb, phrase)):
             thing = re.sub(r"^(?:with|from) ", "", request[len(verb) + 1 :])
             named = re.match(r"(.+?) (?:by|at) (?:the|its) (.+)", thing)
             if named and named[2] in lexicon().parts:
@@ -177,10 +181,43 @@ def _affordance(phrase: str, ignored: list[str]) -> tuple[str, str, bool] | None
     return None
 
 
+def _is_verb(verb: str, phrase: str) -> bool:
+    """Return True if a verb is one where it begins a phrase: not in "grip of the knife" and "drink can"."""
+    rest = phrase[len(verb) + 1 :]
+    thing = re.sub(r"^(?:with|from) ", "", rest)
+    head, relation, _ = split_relation(thing)
+    if relation and not head:
+        return False
+    if not is_in_names(verb) or rest != thing or without_determiners(thing)[0] != thing:
+        return True
+    known, names = lexicon(), [*map(singular, _beginnings(phrase))]
+    if any(name in known.objects or name in known.parts for name in names):
+        return False  # a "push broom"
+    if any(name in wordnet().rows or name.replace(" ", "") in wordnet().rows for name in names):
+        return False  # "cut glass", "pick axe"
+    while is_attribute(head.partition(" ")[0]) and " " in head:
+        head = head.partition(" ")[2]
+    object_name, part_name = _read_noun_phrase(singular(head))
+    if not object_name:
+        return part_name in known.parts and verb not in known.objects  # the handle of a scoop
+    return any(tail in known.objects or tail in known.groups for tail in _endings(object_name))
+
+
+def _beginnings(phrase: str) -> list[str]:
+    """The first words of a phrase, two or more."""
+    words = phrase.split()
+    return [" ".join(words[:end]) for end in range(2, len(words) + 1)]
+
+
+def _endings(phrase: str) -> list[str]:
+    """The last words of a phrase, all of them first."""
+    words = phrase.split()
+    return [" ".join(words[start:]) for start in range(len(words))]
+
+
 def _head_object(phrase: str) -> str:
     """The object of the lexicon that a phrase is about: "drawer" for "top drawer of the cabinet"."""
-    words = split_relation(phrase)[0].split()
-    tails = (" ".join(words[start:]) for start in range(len(words)))
+    tails = _endings(split_relation(phrase)[0])
     return next((lexicon().objects[tail] for tail in tails if tail in lexicon().objects), phrase)
 
 
@@ -230,15 +267,17 @@ def _split_noun_phrase(phrase: str) -> tuple[str, str]:
         if tail in known.parts or singular(tail) in known.parts:
             object_name, part_name = singular(" ".join(words[:start])), singular(tail)
             # A "kitchen drawer" is a drawer, but a "gas oven door" is a part of an oven.
-            kind_of_object = (
-                object_name and part_name in known.objects and not _ends_in_object_name(object_name)
-            )
+            kind_of_object = part_name in known.objects and _is_kind(object_name)
             return (phrase, "") if kind_of_object else (object_name, part_name)
     return phrase, ""
 
 
+def _is_kind(words: str) -> bool:
+    """Return True if words before the name of an object say what kind it is, and not what it belongs to."""
+    return bool(words) and (are_attributes(words) or not _ends_in_object_name(words))
+
+
 def _ends_in_object_name(phrase: str) -> bool:
     """Return True if the phrase ends in the name of an object."""
-    known, words = lexicon(), phrase.split()
-    tails = [" ".join(words[start:]) for start in range(len(words))]
-    return any(tail in known.objects or tail in known.not_objects for tail in tails)
+    known = lexicon()
+    return any(tail in known.objects or tail in known.not_objects for tail in _endings(phrase))

@@ -38,6 +38,7 @@ class _Qualifiers:
     attributes_or_kinds: frozenset[str]
     compared: frozenset[str]
     not_compared: frozenset[str]
+    verbs_in_names: frozenset[str]
     real_words: frozenset[str]
     position_before: re.Pattern[str]
     position_after: re.Pattern[str]
@@ -70,6 +71,7 @@ def _qualifiers() -> _Qualifiers:
         attributes_or_kinds=frozenset(words["attributes_or_kinds"]),
         compared=frozenset([*words["attributes"], *words["compared"]]),
         not_compared=frozenset(words["not_compared"]),
+        verbs_in_names=frozenset(words["verbs_in_names"]),
         real_words=frozenset(words["real_words"]),
         position_before=re.compile(rf"({_any(positions)})(?: (?!of |to )|$)"),
         position_after=re.compile(
@@ -222,6 +224,11 @@ def split_position(phrase: str) -> tuple[str, str]:
     if match := words.position_after.search(phrase):
         return words.positions[match[1]], phrase[: match.start()].strip()
     return "", phrase
+
+
+def is_in_names(verb: str) -> bool:
+    """Return True for a verb that names begin with too: the scoop of "scoop handle"."""
+    return verb in _qualifiers().verbs_in_names
 
 
 def is_real_word(word: str) -> bool:

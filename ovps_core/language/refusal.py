@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon, singular
-from ovps_core.language.parser import read_names
+from ovps_core.language.parser import is_part_by_verb, read_names
 from ovps_core.language.qualifiers import (
     are_attributes,
     is_article,
@@ -36,7 +36,7 @@ def explain_refusal(
     """
     reason, nearest = (
         _explain_relation(query, objects, parts)
-        or _explain_qualifier(query, objects, parts)
+        or _explain_qualifier(query, objects, parts, object_parts)
         or _explain_unknown_name(query, objects, parts, object_parts)
     )
     return RefusedQuery(query.text, f"{query.text!r}: {reason}", tuple(nearest[:MAX_HINTS]))
@@ -53,6 +53,8 @@ def _explain_relation(
     if is_conjunction(relation):
         example = f": {', '.join(named)!r}" if all(named) else ""
         return f"{relation!r} joins several queries; separate them by a comma{example}", []
+    if head in lexicon().affordances and not named[0]:
+        return _cannot_use(f"{head} {relation}", named[1])  # "pour over kettle"
     return _cannot_use(_as_written(f"{relation} {rest}".strip(), query.text), named[0])
 
 
@@ -86,7 +88,10 @@ def _cannot_use(words: str, asked: str) -> tuple[str, list[str]]:
 
 
 def _explain_qualifier(
-    query: PartQuery, objects: Sequence[str], parts: Sequence[str]
+    query: PartQuery,
+    objects: Sequence[str],
+    parts: Sequence[str],
+    object_parts: Sequence[tuple[str, str]],
 ) -> tuple[str, list[str]] | None:
     """Reason for words before or after a known name ("red mug"); None if no such name is left."""
     object_words, object_name = _split_qualifier(query.object, objects, "object")
@@ -103,6 +108,8 @@ def _explain_qualifier(
     if object_name and not query.part and is_part:
         asked = f"{object_name} {plain_words}"
         return f"the part comes after its object; ask {asked!r}", [asked]
+    if (object_name, part_name) not in object_parts and is_part_by_verb(query):
+        part_name = ""  # "cut the red bowl": a bowl has no blade
     return _cannot_use(unused, f"{object_name} {part_name}".strip())
 
 

@@ -49,23 +49,47 @@ def _explain_relation(
     head, relation, rest = split_relation(query.object)
     if not relation or query.object in lexicon().objects:
         return None
-    named = [_answerable(f"{name} {query.part}", objects, parts) for name in (head, rest)]
     if is_conjunction(relation):
-        example = f": {', '.join(named)!r}" if all(named) else ""
+        halves = [f"{half} {query.part}" for half in (head, rest)]
+        separated = _separated(*halves, objects, parts)
+        example = f": {separated!r}" if separated else ""
         return f"{relation!r} joins several queries; separate them by a comma{example}", []
+    named = [_answerable(f"{name} {query.part}", objects, parts) for name in (head, rest)]
     if head in lexicon().affordances and not named[0]:
         return _cannot_use(f"{head} {relation}", named[1])  # "pour over kettle"
     return _cannot_use(_as_written(f"{relation} {rest}".strip(), query.text), named[0])
 
 
+def _separated(first: str, second: str, objects: Sequence[str], parts: Sequence[str]) -> str:
+    """The two queries that a conjunction joins, separated by a comma; empty if one of them is not known.
+
+    The half without an object is about that of the other ("handle and blade of the knife"), and the first object
+    without a part is asked for the part of the second ("knife and fork handles").
+    """
+    named = [_known_names(half, objects, parts) for half in (first, second)]
+    if any(words or not (name or part) for words, name, part in named):
+        return ""
+    (_, object_1, part_1), (_, object_2, part_2) = named
+    if object_1 and object_2:
+        part_1 = part_1 or part_2
+    pairs = ((object_1 or object_2, part_1), (object_2 or object_1, part_2))
+    return ", ".join(f"{name} {part}".strip() for name, part in pairs)
+
+
 def _answerable(phrase: str, objects: Sequence[str], parts: Sequence[str]) -> str:
     """The name in a phrase that the model can answer, without its qualifiers; empty if there is none."""
+    _, object_name, part_name = _known_names(phrase, objects, parts)
+    return f"{object_name} {part_name}".strip()
+
+
+def _known_names(phrase: str, objects: Sequence[str], parts: Sequence[str]) -> tuple[str, str, str]:
+    """(qualifiers, object, part) of a phrase; all are empty if a name is not known."""
     object_name, part_name = read_names(phrase.strip())
-    object_known = _split_qualifier(object_name, objects, "object")[1]
-    part_known = _split_qualifier(part_name, parts, "part")[1]
+    of_object, object_known = _split_qualifier(object_name, objects, "object")
+    of_part, part_known = _split_qualifier(part_name, parts, "part")
     if (object_name and not object_known) or (part_name and not part_known):
-        return ""
-    return f"{object_known} {part_known}".strip()
+        return "", "", ""
+    return f"{of_object} {of_part}".strip(), object_known, part_known
 
 
 def _as_written(words: str, text: str) -> str:

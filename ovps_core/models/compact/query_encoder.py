@@ -140,6 +140,8 @@ class VocabularyEncoder(QueryEncoder):
         """(object, part, corrected words, ignored words) that a query may stand for, the most literal first."""
         objects = (*self.vocabulary.objects, *self._synonyms["object"])
         parts = (*self.vocabulary.parts, *self._synonyms["part"])
+        if split := self._split_part(query.object, query.part):
+            yield *split, (), ()
         yield query.object, query.part, (), ()
         for other in lexicon().other_parts.get(query.part, ()):
             yield query.object, other, (), ()
@@ -165,6 +167,22 @@ class VocabularyEncoder(QueryEncoder):
         of_part, part_name = split_kind(query.part, parts, "part")
         if of_object or of_part:
             yield object_name, part_name, (), tuple(filter(None, (of_object, of_part)))
+
+    def _split_part(self, object_name: str, part_name: str) -> tuple[str, str] | None:
+        """(object, part) for a synonym of a part that begins with its object: the "top" of a "table top", a "tabletop".
+
+        ``object_name`` holds words before it, such as "kitchen". None if no object of that name has the part.
+        """
+        if part_name in self.vocabulary.parts or part_name not in lexicon().parts:
+            return None
+        for cut in range(len(part_name) - 1, 2, -1):
+            owner = f"{object_name} {part_name[:cut]}".strip()
+            if owner not in (*self.vocabulary.objects, *lexicon().objects):
+                continue
+            with contextlib.suppress(QueryError):
+                if self._is_pair(self._resolve(owner, part_name)):
+                    return owner, part_name
+        return None
 
     def _is_asked_for(self, part_name: str, query: PartQuery) -> bool:
         """Return True for a class name in the words of a query; its pair may be one never trained."""

@@ -250,6 +250,14 @@ def test_another_word_for_a_part_or_a_verb_is_refused_for_an_object_without_that
         ("open the jar", ("jar", "lid")),
         ("cutlery handle", ("fork, knife, spoon", "handle")),
         ("fridge grip", ("fridge", "handle")),
+        ("bottle top", ("bottle", "cap")),
+        ("wine bottle top", ("bottle", "cap")),
+        ("table top", ("table", "top")),
+        ("kitchen tabletop", ("table", "top")),
+        ("knife edge", ("knife", "blade")),
+        ("lampshades", ("lamp", "shade")),
+        ("door leaf", ("door", "panel")),
+        ("handle bar", ("", "handle")),
     ],
 )
 def test_an_object_has_the_part_that_it_is_read_with(
@@ -262,6 +270,31 @@ def test_an_object_has_the_part_that_it_is_read_with(
 @pytest.mark.parametrize("text", ["knife and fork", "mug/knife", "mug or knife", "knife & mug"])
 def test_two_things_in_one_phrase_are_to_be_separated(tiny: PartSegmenter, text: str) -> None:
     assert "separate them by a comma" in refusal(tiny, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "separated"),
+    [
+        ("knife and fork", "knife, fork"),
+        ("handle and blade", "handle, blade"),
+        ("handle and blade of the knife", "knife handle, knife blade"),
+        ("knife handle and blade", "knife handle, knife blade"),
+        ("knife and fork handles", "knife handle, fork handle"),
+        ("handles of the knife and fork", "knife handle, fork handle"),
+        ("pick up the knife and the fork", "knife handle, fork handle"),
+        ("knife handle and mug rim", "knife handle, mug rim"),
+        ("red mug and knife", ""),
+        ("mug and zorgle handle", ""),
+        ("knife, spoon and zorgle", ""),
+    ],
+)
+def test_separated_queries_mean_what_the_joined_ones_do(
+    tiny: PartSegmenter, text: str, separated: str
+) -> None:
+    said = refusal(tiny, text) if "," not in text else tiny.encode_queries([text]).refused[0].reason
+    assert said.endswith(f"separate them by a comma: {separated!r}" if separated else "by a comma")
+    for phrase in filter(None, separated.split(", ")):
+        assert read(tiny, phrase)
 
 
 def test_a_list_may_end_in_and() -> None:

@@ -10,6 +10,7 @@ from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon, singular
 from ovps_core.language.qualifiers import (
     are_attributes,
+    are_kinds,
     continues,
     find_negation,
     is_attribute,
@@ -267,14 +268,20 @@ def _split_noun_phrase(phrase: str) -> tuple[str, str]:
         if tail in known.parts or singular(tail) in known.parts:
             object_name, part_name = singular(" ".join(words[:start])), singular(tail)
             # A "kitchen drawer" is a drawer, but a "gas oven door" is a part of an oven.
-            kind_of_object = part_name in known.objects and _is_kind(object_name)
+            kind_of_object = part_name in known.objects and _is_kind(object_name, part_name)
             return (phrase, "") if kind_of_object else (object_name, part_name)
     return phrase, ""
 
 
-def _is_kind(words: str) -> bool:
+def _is_kind(words: str, name: str) -> bool:
     """Return True if words before the name of an object say what kind it is, and not what it belongs to."""
-    return bool(words) and (are_attributes(words) or not _ends_in_object_name(words))
+    if not words:
+        return False
+    if are_attributes(words) or words in lexicon().parts:  # "handle door" is no door of a handle
+        return True
+    said = are_kinds(words, name)  # a "sliding glass door", but the door of a "washing machine"
+    is_artefact = said is False and any(tail in wordnet().rows for tail in _endings(words))
+    return bool(said) or not (is_artefact or _ends_in_object_name(words))
 
 
 def _ends_in_object_name(phrase: str) -> bool:

@@ -38,6 +38,7 @@ class _Qualifiers:
     attributes_or_kinds: frozenset[str]
     compared: frozenset[str]
     not_compared: frozenset[str]
+    kinds: Mapping[str, frozenset[str]]
     verbs_in_names: frozenset[str]
     real_words: frozenset[str]
     position_before: re.Pattern[str]
@@ -71,6 +72,7 @@ def _qualifiers() -> _Qualifiers:
         attributes_or_kinds=frozenset(words["attributes_or_kinds"]),
         compared=frozenset([*words["attributes"], *words["compared"]]),
         not_compared=frozenset(words["not_compared"]),
+        kinds={name: frozenset(row) for name, row in words["kinds"].items()},
         verbs_in_names=frozenset(words["verbs_in_names"]),
         real_words=frozenset(words["real_words"]),
         position_before=re.compile(rf"({_any(positions)})(?: (?!of |to )|$)"),
@@ -224,6 +226,17 @@ def split_position(phrase: str) -> tuple[str, str]:
     if match := words.position_after.search(phrase):
         return words.positions[match[1]], phrase[: match.start()].strip()
     return "", phrase
+
+
+def are_kinds(words: str, name: str) -> bool | None:
+    """Return True if words say a kind of an object that is a part too: "sliding" for "door"; False for "dryer".
+
+    Attributes may stand among them. None for any other object.
+    """
+    kinds = _qualifiers().kinds.get(name)
+    if kinds is None:
+        return None
+    return all(word in kinds or is_attribute(word) for word in words.split())
 
 
 def is_in_names(verb: str) -> bool:

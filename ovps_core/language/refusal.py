@@ -10,6 +10,7 @@ from ovps_core.language.lexicon import lexicon, singular
 from ovps_core.language.parser import is_part_by_verb, read_names
 from ovps_core.language.qualifiers import (
     are_attributes,
+    are_kinds,
     is_article,
     is_attribute,
     is_conjunction,
@@ -151,7 +152,9 @@ def _split_qualifier(phrase: str, known: Sequence[str], kind: Kind) -> tuple[str
             several = any(
                 _meant_by(word, known, kind) for word in words[:start] if not is_attribute(word)
             )
-            return ("", "") if several else (before, name)
+            is_part = singular(before) in lexicon().parts
+            is_of_another = kind == "object" and not is_part and are_kinds(before, name) is False
+            return ("", "") if several or is_of_another else (before, name)
         before, name = " ".join(words[-start:]), " ".join(words[:-start])
         if are_attributes(before) and _meant_by(name, known, kind):
             return before, name

@@ -138,35 +138,48 @@ class VocabularyEncoder(QueryEncoder):
         self, query: PartQuery
     ) -> Iterator[tuple[str, str, tuple[str, ...], tuple[str, ...]]]:
         """(object, part, corrected words, ignored words) that a query may stand for, the most literal first."""
-        objects = (*self.vocabulary.objects, *self._synonyms["object"])
-        parts = (*self.vocabulary.parts, *self._synonyms["part"])
-        if split := self._split_part(query.object, query.part):
-            yield *split, (), ()
-        yield query.object, query.part, (), ()
-        for other in lexicon().other_parts.get(query.part, ()):
-            yield query.object, other, (), ()
-        # The parser takes the longest part of the lexicon; this model may know a longer one ("hand wheel").
-        if split := _split_at_part(f"{query.object} {query.part}", objects, parts):
-            yield *split, (), ()
-        whole = "" if query.object and query.part else query.object or query.part
-        if split := split_object_part(whole, objects, parts):
-            yield *split, (), ()
-        owner, _, front = query.object.rpartition(" ")
-        kind, owner = split_kind(owner, objects, "object")  # "kitchen cabinet door"
-        if query.part and front in _FRONTS and self._has_part(owner, front):
-            yield owner, query.part, (), tuple(filter(None, (kind, front)))
-        known = (*objects, *parts)
+        known = (*self._known("object"), *self._known("part"))
         object_name, in_object = correct_spelling(query.object, known)
         part_name, in_part = correct_spelling(query.part, known)
-        if corrected := (*in_object, *in_part):
-            yield object_name, part_name, corrected, ()
-            if query.object and not query.part:
-                yield *read_names(object_name), corrected, ()  # "mug hanlde" was one unknown name
-        # A "pasta pot" is a pot, which the answer says.
-        of_object, object_name = split_kind(query.object, objects, "object")
-        of_part, part_name = split_kind(query.part, parts, "part")
-        if of_object or of_part:
-            yield object_name, part_name, (), tuple(filter(None, (of_object, of_part)))
+        corrected = (*in_object, *in_part)
+        spelt: list[tuple[str, str, tuple[str, ...]]] = [(query.object, query.part, ())]
+        if corrected:
+            spelt.append((object_name, part_name, corrected))
+            if query.object and not query.part:  # "mug hanlde" was one unknown name
+                spelt.append((*read_names(object_name), corrected))
+        for object_name, part_name, words in spelt:
+            for name, part, ignored in self._plain_readings(object_name, part_name):
+                yield name, part, words, ignored
+        for object_name, part_name, words in spelt:  # a "pasta pot" is a pot, which the answer says
+            of_object, name = split_kind(object_name, self._known("object"), "object")
+            of_part, part = split_kind(part_name, self._known("part"), "part")
+            if of_object or of_part:
+                yield name, part, words, tuple(filter(None, (of_object, of_part)))
+
+    def _plain_readings(
+        self, object_name: str, part_name: str
+    ) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """(object, part, ignored words) that two names may stand for, as they are spelt."""
+        objects, parts = self._known("object"), self._known("part")
+        if split := self._split_part(object_name, part_name):
+            yield *split, ()
+        yield object_name, part_name, ()
+        for other in lexicon().other_parts.get(part_name, ()):
+            yield object_name, other, ()
+        # The parser takes the longest part of the lexicon; this model may know a longer one ("hand wheel").
+        if split := _split_at_part(f"{object_name} {part_name}", objects, parts):
+            yield *split, ()
+        whole = "" if object_name and part_name else object_name or part_name
+        if split := split_object_part(whole, objects, parts):
+            yield *split, ()
+        owner, _, front = object_name.rpartition(" ")
+        kind, owner = split_kind(owner, objects, "object")  # "kitchen cabinet door"
+        if part_name and front in _FRONTS and self._has_part(owner, front):
+            yield owner, part_name, tuple(filter(None, (kind, front)))
+
+    def _known(self, kind: Kind) -> tuple[str, ...]:
+        """The model's names, and its own synonyms."""
+        return (*self._class_names(kind), *self._synonyms[kind])
 
     def _split_part(self, object_name: str, part_name: str) -> tuple[str, str] | None:
         """(object, part) for a synonym of a part that begins with its object: the "top" of a "table top", a "tabletop".

@@ -202,12 +202,34 @@ def test_a_kind_of_a_known_thing_is_that_thing_and_the_answer_says_so(
 
 @pytest.mark.parametrize(
     ("text", "instead"),
-    [("handle mug", "mug handle"), ("lid (pot)", "pot lid"), ("handle: mug", "mug handle")],
+    [
+        ("handle mug", "mug handle"),
+        ("lid (pot)", "pot lid"),
+        ("handle: mug", "mug handle"),
+        ("handle door", "door handle"),
+    ],
 )
 def test_a_part_before_its_object_is_no_kind_of_it(
     tiny: PartSegmenter, text: str, instead: str
 ) -> None:
     assert f"ask {instead!r}" in refusal(tiny, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("washing machine door", "washing machine"),
+        ("dryer door", "dryer"),
+        ("dryer door handle", "dryer door"),
+        ("zorgle door", "zorgle door"),
+        ("blender bowl", "blender"),
+        ("zorgle bowl", "zorgle bowl"),
+    ],
+)
+def test_a_part_of_an_unknown_thing_is_no_object_of_that_name(
+    tiny: PartSegmenter, text: str, name: str
+) -> None:
+    assert f"this model knows no object {name!r}" in refusal(tiny, text)
 
 
 @pytest.mark.parametrize(
@@ -329,6 +351,9 @@ def test_a_comma_does_not_cut_off_what_limits_the_phrase_before() -> None:
         ("fridge door handle", ("fridge", "handle"), ("door",)),
         ("knob on the kitchen cabinet door", ("cabinet", "knob"), ("kitchen", "door")),
         ("garage door handle", ("door", "handle"), ("garage",)),
+        ("shower door handle", ("door", "handle"), ("shower",)),
+        ("closet door", ("door", ""), ("closet",)),
+        ("noodle bowl", ("bowl", ""), ("noodle",)),
         ("handle of the pair of pliers", ("pliers", "handle"), ()),
         ("every handle", ("", "handle"), ()),
         ("all of the handles", ("", "handle"), ()),
@@ -363,6 +388,9 @@ def test_an_answer_says_how_it_was_read(
         ("skrewdriver handel", ("screwdriver", "handle"), ("skrewdriver", "handel")),
         ("coffe mug", ("mug", ""), ("coffe",)),
         ("bottel cap", ("bottle", "cap"), ("bottel",)),
+        ("cabnet door", ("cabinet", "door"), ("cabnet",)),
+        ("kitchen cabnet door", ("cabinet", "door"), ("cabnet",)),
+        ("cabnet door handle", ("cabinet", "handle"), ("cabnet",)),
     ],
 )
 def test_misspelt_words_are_corrected_and_reported(

@@ -162,7 +162,7 @@ def _bare(phrase: str, ignored: list[str]) -> str:
 
 
 def _affordance(phrase: str, ignored: list[str]) -> tuple[str, str, bool] | None:
-    """(object, part, True if the verb says the part) of a verb in the table, alone or with an object; else None."""
+    """(object, part, True if the verb says the part) of a verb in the table, alone or with an object, or None."""
     request = re.sub(
         r"^(?:(?:something|anything|a thing|where) (?:to |i can |you can |for )|to )+", "", phrase
     )

@@ -51,8 +51,8 @@ def _explain_relation(
     if not relation or query.object in lexicon().objects:
         return None
     if is_conjunction(relation):
-        halves = [f"{half} {query.part}" for half in (head, rest)]
-        separated = _separated(*halves, objects, parts)
+        first, second = f"{head} {query.part}", f"{rest} {query.part}"
+        separated = _separated(first, second, objects, parts)
         example = f": {separated!r}" if separated else ""
         return f"{relation!r} joins several queries; separate them by a comma{example}", []
     named = [_answerable(f"{name} {query.part}", objects, parts) for name in (head, rest)]

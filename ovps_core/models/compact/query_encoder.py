@@ -182,7 +182,7 @@ class VocabularyEncoder(QueryEncoder):
         return (*self._class_names(kind), *self._synonyms[kind])
 
     def _split_part(self, object_name: str, part_name: str) -> tuple[str, str] | None:
-        """(object, part) for a synonym of a part that begins with its object: the "top" of a "table top", a "tabletop".
+        """(object, part) for a synonym of a part that begins with its object: "table top", "tabletop".
 
         ``object_name`` holds words before it, such as "kitchen". None if no object of that name has the part.
         """

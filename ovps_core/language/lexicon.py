@@ -54,6 +54,7 @@ class Lexicon:
 
     Attributes:
         parts, objects: name or synonym -> name.
+        other_parts: name or synonym of a part -> the parts that it means for objects without that one.
         affordances: verb phrase -> the part that it refers to.
         groups: word for several objects -> their names.
         fallbacks: name -> the name to use in a model that does not know it.
@@ -62,6 +63,7 @@ class Lexicon:
 
     parts: Mapping[str, str]
     objects: Mapping[str, str]
+    other_parts: Mapping[str, tuple[str, ...]]
     affordances: Mapping[str, Affordance]
     groups: Mapping[str, tuple[str, ...]]
     fallbacks: Mapping[str, str]
@@ -87,10 +89,11 @@ def lexicon() -> Lexicon:
     for row in table.values():
         for verb in row["verbs"]:
             affordances[verb] = Affordance(row["part"], row.get("of", {}))
+    other_parts = {word: tuple(names) for word, names in words["other_parts"].items()}
     groups = {name: tuple(members) for name, members in words["groups"].items()}
     fallbacks = words["fallbacks"]["parts"] | words["fallbacks"]["objects"]
     not_objects = frozenset(words["not_objects"])
-    return Lexicon(parts, objects, affordances, groups, fallbacks, not_objects)
+    return Lexicon(parts, objects, other_parts, affordances, groups, fallbacks, not_objects)
 
 
 def singular(phrase: str) -> str:

@@ -9,13 +9,18 @@ from collections.abc import Iterable, Iterator
 from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon, singular
 from ovps_core.language.qualifiers import (
+    are_attributes,
+    are_kinds,
     continues,
     find_negation,
+    is_attribute,
+    is_in_names,
     split_relation,
     without_conjunction,
     without_determiners,
     without_ornaments,
 )
+from ovps_core.language.wordnet import wordnet
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
 MAX_LENGTH = 200
@@ -100,10 +105,20 @@ def parse_query(text: str, *, threshold: float = 0.0, max_parts: int = 0) -> Par
     """
     phrase, ornaments = without_ornaments(_normalise(text))
     ignored = list(ornaments)
-    object_name, part_name = _affordance(phrase, ignored) or _read_thing(phrase, ignored)
+    by_verb = _affordance(phrase, ignored)
+    object_name, part_name = by_verb[:2] if by_verb else _read_thing(phrase, ignored)
     return PartQuery(
         text, object_name, part_name, threshold, max_parts, ignored=tuple(dict.fromkeys(ignored))
     )
+
+
+def is_part_by_verb(query: PartQuery) -> bool:
+    """Return True if a query names its part by what is done with it only: "cut with the knife"."""
+    try:
+        by_verb = _affordance(without_ornaments(_normalise(query.text))[0], [])
+    except QueryError:
+        return False
+    return by_verb is not None and by_verb[1:] == (query.part, True)
 
 
 def read_names(phrase: str) -> tuple[str, str]:
@@ -146,31 +161,64 @@ def _bare(phrase: str, ignored: list[str]) -> str:
     return singular(bare)
 
 
-def _affordance(phrase: str, ignored: list[str]) -> tuple[str, str] | None:
-    """(object_name, part_name) of a verb in the table, alone or with an object; None for other phrases."""
+def _affordance(phrase: str, ignored: list[str]) -> tuple[str, str, bool] | None:
+    """(object, part, True if the verb says the part) of a verb in the table, alone or with an object, or None."""
     request = re.sub(
         r"^(?:(?:something|anything|a thing|where) (?:to |i can |you can |for )|to )+", "", phrase
     )
     table = lexicon().affordances
     for verb in sorted(table, key=len, reverse=True):
         if request == verb and request != phrase:
-            return "", table[verb].part
-        if request.startswith(f"{verb} "):
+            return "", table[verb].part, True
+        if request.startswith(f"{verb} ") and (request != phrase or _is_verb(verb, phrase)):
             thing = re.sub(r"^(?:with|from) ", "", request[len(verb) + 1 :])
             named = re.match(r"(.+?) (?:by|at) (?:the|its) (.+)", thing)
             if named and named[2] in lexicon().parts:
-                return _read_thing(named[1], ignored)[0], singular(named[2])
+                return _read_thing(named[1], ignored)[0], singular(named[2]), False
             object_name, part_name = _read_thing(thing, ignored)
             if object_name and not part_name:
-                return object_name, table[verb].part_of(_head_object(object_name))
-            return object_name, part_name
+                return object_name, table[verb].part_of(_head_object(object_name)), True
+            return object_name, part_name, False
     return None
+
+
+def _is_verb(verb: str, phrase: str) -> bool:
+    """Return True if a verb is one where it begins a phrase: not in "grip of the knife" and "drink can"."""
+    rest = phrase[len(verb) + 1 :]
+    thing = re.sub(r"^(?:with|from) ", "", rest)
+    head, relation, _ = split_relation(thing)
+    if relation and not head:
+        return False
+    if not is_in_names(verb) or rest != thing or without_determiners(thing)[0] != thing:
+        return True
+    known, names = lexicon(), [*map(singular, _beginnings(phrase))]
+    if any(name in known.objects or name in known.parts for name in names):
+        return False  # a "push broom"
+    if any(name in wordnet().rows or name.replace(" ", "") in wordnet().rows for name in names):
+        return False  # "cut glass", "pick axe"
+    while is_attribute(head.partition(" ")[0]) and " " in head:
+        head = head.partition(" ")[2]
+    object_name, part_name = _read_noun_phrase(singular(head))
+    if not object_name:
+        return part_name in known.parts and verb not in known.objects  # the handle of a scoop
+    return any(tail in known.objects or tail in known.groups for tail in _endings(object_name))
+
+
+def _beginnings(phrase: str) -> list[str]:
+    """The first words of a phrase, two or more."""
+    words = phrase.split()
+    return [" ".join(words[:end]) for end in range(2, len(words) + 1)]
+
+
+def _endings(phrase: str) -> list[str]:
+    """The last words of a phrase, all of them first."""
+    words = phrase.split()
+    return [" ".join(words[start:]) for start in range(len(words))]
 
 
 def _head_object(phrase: str) -> str:
     """The object of the lexicon that a phrase is about: "drawer" for "top drawer of the cabinet"."""
-    words = split_relation(phrase)[0].split()
-    tails = (" ".join(words[start:]) for start in range(len(words)))
+    tails = _endings(split_relation(phrase)[0])
     return next((lexicon().objects[tail] for tail in tails if tail in lexicon().objects), phrase)
 
 
@@ -220,15 +268,23 @@ def _split_noun_phrase(phrase: str) -> tuple[str, str]:
         if tail in known.parts or singular(tail) in known.parts:
             object_name, part_name = singular(" ".join(words[:start])), singular(tail)
             # A "kitchen drawer" is a drawer, but a "gas oven door" is a part of an oven.
-            kind_of_object = (
-                object_name and part_name in known.objects and not _ends_in_object_name(object_name)
-            )
+            kind_of_object = part_name in known.objects and _is_kind(object_name, part_name)
             return (phrase, "") if kind_of_object else (object_name, part_name)
     return phrase, ""
 
 
+def _is_kind(words: str, name: str) -> bool:
+    """Return True if words before the name of an object say what kind it is, and not what it belongs to."""
+    if not words:
+        return False
+    if are_attributes(words) or words in lexicon().parts:  # "handle door" is no door of a handle
+        return True
+    said = are_kinds(words, name)  # a "sliding glass door", but the door of a "washing machine"
+    is_artefact = said is False and any(tail in wordnet().rows for tail in _endings(words))
+    return bool(said) or not (is_artefact or _ends_in_object_name(words))
+
+
 def _ends_in_object_name(phrase: str) -> bool:
     """Return True if the phrase ends in the name of an object."""
-    known, words = lexicon(), phrase.split()
-    tails = [" ".join(words[start:]) for start in range(len(words))]
-    return any(tail in known.objects or tail in known.not_objects for tail in tails)
+    known = lexicon()
+    return any(tail in known.objects or tail in known.not_objects for tail in _endings(phrase))

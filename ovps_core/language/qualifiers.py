@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ovps_core.language.lexicon import lexicon, read_words, singular
+from ovps_core.language.wordnet import wordnet
 
 _AFFIX = re.compile(r"(?<![\w-])(?:non|anti)[ -]?(\w+)|(?!hands?\b)(?<!\w)(\w+)[ -]free(?![\w-])")
 """Prefixes and the suffix that exclude the name they stand at."""
@@ -34,6 +35,11 @@ class _Qualifiers:
     relation: re.Pattern[str]
     conjunctions: frozenset[str]
     attributes: frozenset[str]
+    attributes_or_kinds: frozenset[str]
+    compared: frozenset[str]
+    not_compared: frozenset[str]
+    kinds: Mapping[str, frozenset[str]]
+    verbs_in_names: frozenset[str]
     real_words: frozenset[str]
     position_before: re.Pattern[str]
     position_after: re.Pattern[str]
@@ -62,7 +68,12 @@ def _qualifiers() -> _Qualifiers:
             rf"|(?<=\w)({_any(joining)})(?=\w)"
         ),
         conjunctions=frozenset(words["conjunctions"]),
-        attributes=frozenset(words["attributes"]),
+        attributes=frozenset([*words["attributes"], *positions]),
+        attributes_or_kinds=frozenset(words["attributes_or_kinds"]),
+        compared=frozenset([*words["attributes"], *words["compared"]]),
+        not_compared=frozenset(words["not_compared"]),
+        kinds={name: frozenset(row) for name, row in words["kinds"].items()},
+        verbs_in_names=frozenset(words["verbs_in_names"]),
         real_words=frozenset(words["real_words"]),
         position_before=re.compile(rf"({_any(positions)})(?: (?!of |to )|$)"),
         position_after=re.compile(
@@ -161,8 +172,41 @@ def are_attributes(phrase: str) -> bool:
 
 
 def is_attribute(word: str) -> bool:
-    """Return True for a word that says which one: a side, number, size, colour or material."""
-    return word in _qualifiers().attributes or bool(re.fullmatch(r"#?\d+(st|nd|rd|th)?", word))
+    """Return True for a word that says which one: a side, number, size, colour, material or state.
+
+    >>> [is_attribute(word) for word in ("rearmost", "rustiest", "reddish", "dinner")]
+    [True, True, True, False]
+    """
+    words = _qualifiers()
+    return (
+        word in words.attributes
+        or word in words.attributes_or_kinds
+        or bool(re.fullmatch(r"#?\d+(st|nd|rd|th)?|\w{3,}(most|teenth|tieth)", word))
+        or _is_compared(word)
+    )
+
+
+def is_attribute_of_a_name(word: str) -> bool:
+    """Return True for a word that says which one even at the start of a name of WordNet: "paper bag".
+
+    The cream of a "cream pitcher" is no colour.
+    """
+    return is_attribute(word) and word not in _qualifiers().attributes_or_kinds
+
+
+def _is_compared(word: str) -> bool:
+    """Return True for a superlative, and for "smoother" and "reddish", which are made of a known attribute."""
+    words = _qualifiers()
+    if word in words.not_compared:
+        return False  # a "cleaner"
+    if word.endswith("est") and len(word) > 5 and word not in wordnet().words:
+        return True
+    ending = re.fullmatch(r"(\w{2,})(?:er|ish)", word)
+    if not ending:
+        return False
+    stem = ending[1]
+    bases = {stem, f"{stem}e", re.sub(r"i$", "y", stem), re.sub(r"(\w)\1$", r"\1", stem)}
+    return bool(bases & words.compared)
 
 
 def is_article(word: str) -> bool:
@@ -182,6 +226,22 @@ def split_position(phrase: str) -> tuple[str, str]:
     if match := words.position_after.search(phrase):
         return words.positions[match[1]], phrase[: match.start()].strip()
     return "", phrase
+
+
+def are_kinds(words: str, name: str) -> bool | None:
+    """Return True if words say a kind of an object that is a part too: "sliding" for "door"; False for "dryer".
+
+    Attributes may stand among them. None for any other object.
+    """
+    kinds = _qualifiers().kinds.get(name)
+    if kinds is None:
+        return None
+    return all(word in kinds or is_attribute(word) for word in words.split())
+
+
+def is_in_names(verb: str) -> bool:
+    """Return True for a verb that names begin with too: the scoop of "scoop handle"."""
+    return verb in _qualifiers().verbs_in_names
 
 
 def is_real_word(word: str) -> bool:

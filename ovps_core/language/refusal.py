@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon, singular
-from ovps_core.language.parser import read_names
+from ovps_core.language.parser import is_part_by_verb, read_names
 from ovps_core.language.qualifiers import (
     are_attributes,
+    are_kinds,
     is_article,
     is_attribute,
     is_conjunction,
@@ -36,7 +37,7 @@ def explain_refusal(
     """
     reason, nearest = (
         _explain_relation(query, objects, parts)
-        or _explain_qualifier(query, objects, parts)
+        or _explain_qualifier(query, objects, parts, object_parts)
         or _explain_unknown_name(query, objects, parts, object_parts)
     )
     return RefusedQuery(query.text, f"{query.text!r}: {reason}", tuple(nearest[:MAX_HINTS]))
@@ -49,21 +50,47 @@ def _explain_relation(
     head, relation, rest = split_relation(query.object)
     if not relation or query.object in lexicon().objects:
         return None
-    named = [_answerable(f"{name} {query.part}", objects, parts) for name in (head, rest)]
     if is_conjunction(relation):
-        example = f": {', '.join(named)!r}" if all(named) else ""
+        first, second = f"{head} {query.part}", f"{rest} {query.part}"
+        separated = _separated(first, second, objects, parts)
+        example = f": {separated!r}" if separated else ""
         return f"{relation!r} joins several queries; separate them by a comma{example}", []
+    named = [_answerable(f"{name} {query.part}", objects, parts) for name in (head, rest)]
+    if head in lexicon().affordances and not named[0]:
+        return _cannot_use(f"{head} {relation}", named[1])  # "pour over kettle"
     return _cannot_use(_as_written(f"{relation} {rest}".strip(), query.text), named[0])
+
+
+def _separated(first: str, second: str, objects: Sequence[str], parts: Sequence[str]) -> str:
+    """The two queries that a conjunction joins, separated by a comma; empty if one of them is not known.
+
+    The half without an object is about that of the other ("handle and blade of the knife"), and the first object
+    without a part is asked for the part of the second ("knife and fork handles").
+    """
+    named = [_known_names(half, objects, parts) for half in (first, second)]
+    if any(words or not (name or part) for words, name, part in named):
+        return ""
+    (_, object_1, part_1), (_, object_2, part_2) = named
+    if object_1 and object_2:
+        part_1 = part_1 or part_2
+    pairs = ((object_1 or object_2, part_1), (object_2 or object_1, part_2))
+    return ", ".join(f"{name} {part}".strip() for name, part in pairs)
 
 
 def _answerable(phrase: str, objects: Sequence[str], parts: Sequence[str]) -> str:
     """The name in a phrase that the model can answer, without its qualifiers; empty if there is none."""
+    _, object_name, part_name = _known_names(phrase, objects, parts)
+    return f"{object_name} {part_name}".strip()
+
+
+def _known_names(phrase: str, objects: Sequence[str], parts: Sequence[str]) -> tuple[str, str, str]:
+    """(qualifiers, object, part) of a phrase; all are empty if a name is not known."""
     object_name, part_name = read_names(phrase.strip())
-    object_known = _split_qualifier(object_name, objects, "object")[1]
-    part_known = _split_qualifier(part_name, parts, "part")[1]
+    of_object, object_known = _split_qualifier(object_name, objects, "object")
+    of_part, part_known = _split_qualifier(part_name, parts, "part")
     if (object_name and not object_known) or (part_name and not part_known):
-        return ""
-    return f"{object_known} {part_known}".strip()
+        return "", "", ""
+    return f"{of_object} {of_part}".strip(), object_known, part_known
 
 
 def _as_written(words: str, text: str) -> str:
@@ -86,7 +113,10 @@ def _cannot_use(words: str, asked: str) -> tuple[str, list[str]]:
 
 
 def _explain_qualifier(
-    query: PartQuery, objects: Sequence[str], parts: Sequence[str]
+    query: PartQuery,
+    objects: Sequence[str],
+    parts: Sequence[str],
+    object_parts: Sequence[tuple[str, str]],
 ) -> tuple[str, list[str]] | None:
     """Reason for words before or after a known name ("red mug"); None if no such name is left."""
     object_words, object_name = _split_qualifier(query.object, objects, "object")
@@ -98,10 +128,13 @@ def _explain_qualifier(
     if (query.part and not part_name) or not (object_words or part_words):
         return None
     unused = " ".join(filter(None, (object_words, part_words)))
-    is_part = not are_attributes(object_words) and _meant_by(object_words, parts, "part")
+    plain_words = re.sub(r"[:.=]+$", "", object_words).strip()
+    is_part = not are_attributes(plain_words) and _meant_by(plain_words, parts, "part")
     if object_name and not query.part and is_part:
-        asked = f"{object_name} {object_words}"
+        asked = f"{object_name} {plain_words}"
         return f"the part comes after its object; ask {asked!r}", [asked]
+    if (object_name, part_name) not in object_parts and is_part_by_verb(query):
+        part_name = ""  # "cut the red bowl": a bowl has no blade
     return _cannot_use(unused, f"{object_name} {part_name}".strip())
 
 
@@ -119,7 +152,9 @@ def _split_qualifier(phrase: str, known: Sequence[str], kind: Kind) -> tuple[str
             several = any(
                 _meant_by(word, known, kind) for word in words[:start] if not is_attribute(word)
             )
-            return ("", "") if several else (before, name)
+            is_part = singular(before) in lexicon().parts
+            is_of_another = kind == "object" and not is_part and are_kinds(before, name) is False
+            return ("", "") if several or is_of_another else (before, name)
         before, name = " ".join(words[-start:]), " ".join(words[:-start])
         if are_attributes(before) and _meant_by(name, known, kind):
             return before, name
@@ -142,7 +177,8 @@ def split_kind(phrase: str, known: Sequence[str], kind: Kind) -> tuple[str, str]
 
 def _may_be_a_kind(word: str) -> bool:
     """Return True for a word that may stand before a name to say its kind."""
-    return not (is_attribute(word) or is_article(word) or word.endswith("less"))
+    is_word = re.fullmatch(r"[\w.-]+", word) is not None  # "handle: mug" is no kind of mug
+    return is_word and not (is_attribute(word) or is_article(word) or word.endswith("less"))
 
 
 def _explain_unknown_name(

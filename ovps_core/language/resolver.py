@@ -9,7 +9,7 @@ from typing import Literal
 
 from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon, singular
-from ovps_core.language.qualifiers import is_attribute
+from ovps_core.language.qualifiers import is_attribute, is_attribute_of_a_name
 from ovps_core.language.wordnet import wordnet
 
 Kind = Literal["object", "part"]
@@ -66,6 +66,8 @@ def split_object_part(
     words = singular(phrase).split()
     for cut in range(len(words) - 1, 0, -1):
         object_name, part_name = " ".join(words[:cut]), " ".join(words[cut:])
+        if is_attribute(object_name) and part_name in objects:
+            continue  # a "glass bowl" is made of glass
         if _in_lexicon(object_name, objects, "object") and _in_lexicon(part_name, parts, "part"):
             return object_name, part_name
     return None
@@ -102,7 +104,7 @@ def _in_wordnet(phrase: str, known: Sequence[str], kind: Kind) -> list[str] | No
     """
     nouns = wordnet()
     qualifier, _, name = phrase.partition(" ")
-    if phrase not in nouns.rows or (name and is_attribute(qualifier)):
+    if phrase not in nouns.rows or (name and is_attribute_of_a_name(qualifier)):
         return None  # a "wooden spoon" is a spoon, but the model may not know wooden ones
     rivals = _rivals(known, kind)
     labels = {nouns.rows[word]: label for word, label in reversed(rivals.items())}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovps_core.errors import QueryError
-from ovps_core.language.parser import read_names
+from ovps_core.language.lexicon import lexicon, singular
+from ovps_core.language.parser import is_part_by_verb, read_names
 from ovps_core.language.refusal import explain_refusal, split_kind
 from ovps_core.language.resolver import ClassWeights, Kind, resolve, split_object_part
 from ovps_core.language.spelling import as_written, correct_spelling
@@ -118,6 +122,8 @@ class VocabularyEncoder(QueryEncoder):
                 words = self._resolve(object_name, part_name)
             except QueryError:
                 continue
+            if not (self._is_asked_for(part_name, query) or self._is_pair(words)):
+                continue
             names = {
                 kind: ", ".join(sorted(name for name, _ in weights))
                 for (kind, _), weights in words.items()
@@ -132,31 +138,88 @@ class VocabularyEncoder(QueryEncoder):
         self, query: PartQuery
     ) -> Iterator[tuple[str, str, tuple[str, ...], tuple[str, ...]]]:
         """(object, part, corrected words, ignored words) that a query may stand for, the most literal first."""
-        objects = (*self.vocabulary.objects, *self._synonyms["object"])
-        parts = (*self.vocabulary.parts, *self._synonyms["part"])
-        yield query.object, query.part, (), ()
-        # The parser takes the longest part of the lexicon; this model may know a longer one ("hand wheel").
-        if split := _split_at_part(f"{query.object} {query.part}", objects, parts):
-            yield *split, (), ()
-        whole = "" if query.object and query.part else query.object or query.part
-        if split := split_object_part(whole, objects, parts):
-            yield *split, (), ()
-        owner, _, front = query.object.rpartition(" ")
-        kind, owner = split_kind(owner, objects, "object")  # "kitchen cabinet door"
-        if query.part and front in _FRONTS and self._has_part(owner, front):
-            yield owner, query.part, (), tuple(filter(None, (kind, front)))
-        known = (*objects, *parts)
+        known = (*self._known("object"), *self._known("part"))
         object_name, in_object = correct_spelling(query.object, known)
         part_name, in_part = correct_spelling(query.part, known)
-        if corrected := (*in_object, *in_part):
-            yield object_name, part_name, corrected, ()
-            if query.object and not query.part:
-                yield *read_names(object_name), corrected, ()  # "mug hanlde" was one unknown name
-        # A "pasta pot" is a pot, which the answer says.
-        of_object, object_name = split_kind(query.object, objects, "object")
-        of_part, part_name = split_kind(query.part, parts, "part")
-        if of_object or of_part:
-            yield object_name, part_name, (), tuple(filter(None, (of_object, of_part)))
+        corrected = (*in_object, *in_part)
+        spelt: list[tuple[str, str, tuple[str, ...]]] = [(query.object, query.part, ())]
+        if corrected:
+            spelt.append((object_name, part_name, corrected))
+            if query.object and not query.part:  # "mug hanlde" was one unknown name
+                spelt.append((*read_names(object_name), corrected))
+        for object_name, part_name, words in spelt:
+            for name, part, ignored in self._plain_readings(object_name, part_name):
+                yield name, part, words, ignored
+        for object_name, part_name, words in spelt:  # a "pasta pot" is a pot, which the answer says
+            of_object, name = split_kind(object_name, self._known("object"), "object")
+            of_part, part = split_kind(part_name, self._known("part"), "part")
+            if of_object or of_part:
+                yield name, part, words, tuple(filter(None, (of_object, of_part)))
+
+    def _plain_readings(
+        self, object_name: str, part_name: str
+    ) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """(object, part, ignored words) that two names may stand for, as they are spelt."""
+        objects, parts = self._known("object"), self._known("part")
+        if split := self._split_part(object_name, part_name):
+            yield *split, ()
+        yield object_name, part_name, ()
+        for other in lexicon().other_parts.get(part_name, ()):
+            yield object_name, other, ()
+        # The parser takes the longest part of the lexicon; this model may know a longer one ("hand wheel").
+        if split := _split_at_part(f"{object_name} {part_name}", objects, parts):
+            yield *split, ()
+        whole = "" if object_name and part_name else object_name or part_name
+        if split := split_object_part(whole, objects, parts):
+            yield *split, ()
+        owner, _, front = object_name.rpartition(" ")
+        kind, owner = split_kind(owner, objects, "object")  # "kitchen cabinet door"
+        if part_name and front in _FRONTS and self._has_part(owner, front):
+            yield owner, part_name, tuple(filter(None, (kind, front)))
+
+    def _known(self, kind: Kind) -> tuple[str, ...]:
+        """The model's names, and its own synonyms."""
+        return (*self._class_names(kind), *self._synonyms[kind])
+
+    def _split_part(self, object_name: str, part_name: str) -> tuple[str, str] | None:
+        """(object, part) for a synonym of a part that begins with its object: "table top", "tabletop".
+
+        ``object_name`` holds words before it, such as "kitchen". None if no object of that name has the part.
+        """
+        if part_name in self.vocabulary.parts or part_name not in lexicon().parts:
+            return None
+        for cut in range(len(part_name) - 1, 2, -1):
+            owner = f"{object_name} {part_name[:cut]}".strip()
+            if owner not in (*self.vocabulary.objects, *lexicon().objects):
+                continue
+            with contextlib.suppress(QueryError):
+                if self._is_pair(self._resolve(owner, part_name)):
+                    return owner, part_name
+        return None
+
+    def _is_asked_for(self, part_name: str, query: PartQuery) -> bool:
+        """Return True for a class name in the words of a query; its pair may be one never trained."""
+        meant_instead = lexicon().other_parts.get(query.part, ())
+        is_class = singular(part_name) in self.vocabulary.parts and part_name not in meant_instead
+        return is_class and not is_part_by_verb(query)
+
+    def _is_pair(self, words: dict[ClassName, ClassWeights]) -> bool:
+        """Return True if one of the objects has one of the parts, or if only one kind of name is given."""
+        names = [[name for name, _ in weights] for weights in words.values()]
+        return len(names) < 2 or not self._pairs.isdisjoint(itertools.product(*reversed(names)))
+
+    @cached_property
+    def _pairs(self) -> frozenset[tuple[str, str]]:
+        """(object, part) of the vocabulary and of the table of affordances."""
+        named = {
+            pair for verb in lexicon().affordances.values() for pair in verb.parts_by_object.items()
+        }
+        pairs = set(self.vocabulary.object_parts)
+        for object_name, part_name in named:
+            with contextlib.suppress(QueryError):
+                part, owner = self._resolve(object_name, part_name).values()
+                pairs |= {(name, kind) for name, _ in owner for kind, _ in part}
+        return frozenset(pairs)
 
     def _has_part(self, object_name: str, part_name: str) -> bool:
         """Return True if every object that the name means has this part."""

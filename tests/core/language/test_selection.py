@@ -27,6 +27,8 @@ EVERYTHING = Selectors(objects=True, depth=True)
         ("knife closest to the camera", "knife", "", "nearest"),
         ("the nearest handle", "", "handle", "nearest"),
         ("handle nearest to me", "", "handle", "nearest"),
+        ("highest drawer handle", "drawer", "handle", "top"),
+        ("the bottommost drawer", "drawer", "", "bottom"),
         ("biggest knife", "knife", "", "largest"),
         ("the handle of each knife", "knife", "handle", "each"),
         ("knife handle", "knife", "handle", ""),

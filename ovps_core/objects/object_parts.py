@@ -97,11 +97,15 @@ class ObjectParts:
         asked = self._asked(queries.queries)
         if not asked:
             return ObjectsAndParts((), ())
-        found = self._objects(image, tuple(asked), objects)
+        if objects is None:
+            found = self.source.find(image, tuple(asked))[: self.options.max_objects]
+        else:
+            asked = self._with_synonyms(asked)
+            found = self._known(objects, tuple(asked))
         parts = self._candidates(image, found, asked, options)
         parts = without_duplicates(parts, {one.id: one for one in found})
         parts = [part for one in found for part in _limited(parts, one.id)]
-        chosen = self._choose(parts, found, queries.queries)
+        chosen = self._choose(parts, found, queries.queries, asked)
         best = sorted(chosen, key=lambda part: -part.score)[: options.max_parts]
         return ObjectsAndParts(
             found, tuple(replace(part, id=i) for i, part in enumerate(best, start=1))
@@ -115,15 +119,29 @@ class ObjectParts:
                 asked.setdefault(name, []).append(query)
         return asked
 
-    def _objects(
-        self, image: RgbImage, names: tuple[str, ...], given: Sequence[ObjectMask] | None
-    ) -> tuple[ObjectMask, ...]:
-        """The objects of these names under the model's own names; ids of given objects stay."""
-        if given is None:
-            return self.source.find(image, names)[: self.options.max_objects]
-        named = (replace(found, name=self._evidence.canonical(found.name)) for found in given)
-        wanted = [found for found in named if found.name in names]
-        return tuple(sorted(wanted, key=lambda found: -found.score)[: self.options.max_objects])
+    def _with_synonyms(self, asked: dict[str, list[PartQuery]]) -> dict[str, list[PartQuery]]:
+        """Queries by the name of the object, where "cup" and "mug" are names of the same objects."""
+        canonical = {name: self._evidence.canonical(name) for name in asked}
+        return {
+            name: [
+                query
+                for other in asked
+                if canonical[other] == canonical[name]
+                for query in asked[other]
+            ]
+            for name in asked
+        }
+
+    def _known(self, given: Sequence[ObjectMask], names: Sequence[str]) -> tuple[ObjectMask, ...]:
+        """Those of the given objects that have one of these names or a synonym of it, under that name."""
+        by_canonical = {self._evidence.canonical(name): name for name in reversed(names)}
+        named: list[ObjectMask] = []
+        for found in given:
+            same = by_canonical.get(self._evidence.canonical(found.name))
+            if same is not None:
+                plain = found.name.strip().lower()
+                named.append(replace(found, name=plain if plain in names else same))
+        return tuple(sorted(named, key=lambda found: -found.score)[: self.options.max_objects])
 
     def _candidates(
         self,
@@ -180,8 +198,12 @@ class ObjectParts:
             ]
         return found
 
+    @staticmethod
     def _choose(
-        self, parts: Sequence[PartMask], objects: Sequence[ObjectMask], queries: Sequence[PartQuery]
+        parts: Sequence[PartMask],
+        objects: Sequence[ObjectMask],
+        queries: Sequence[PartQuery],
+        asked: dict[str, list[PartQuery]],
     ) -> list[PartMask]:
         """Parts of the objects that a query chooses, or the part that it chooses if it names no object."""
         chosen: list[PartMask] = []
@@ -190,8 +212,7 @@ class ObjectParts:
             if not query.object:
                 chosen += choose(own, query.which)
                 continue
-            names = self._evidence.names_of(query)
-            meant = choose([one for one in objects if one.name in names], query.which)
+            meant = choose([one for one in objects if query in asked[one.name]], query.which)
             ids = {one.id for one in meant}
             chosen += [part for part in own if part.object_id in ids]
         return chosen

@@ -80,14 +80,16 @@ class ObjectParts:
         queries: EncodedQueries,
         options: SegmentOptions,
         objects: Sequence[ObjectMask] | None = None,
+        elsewhere: Sequence[PartMask] = (),
     ) -> ObjectsAndParts:
-        """Find objects, then the parts of each.
+        """Find objects, then the parts of each; choose among them, and among those of no object.
 
         Args:
             image: RGB uint8 [H, W, 3].
-            queries: encoded queries; those without a known object are left out.
+            queries: encoded queries; those without a known object are answered with ``elsewhere``.
             options: thresholds.
             objects: objects that the caller knows; None looks for them.
+            elsewhere: parts of the whole image, for the queries that this class does not answer.
 
         Raises:
             UsageError: see :func:`~ovps_core.pipeline.objects.check_objects`.
@@ -95,16 +97,18 @@ class ObjectParts:
         if objects is not None:
             check_objects(objects, *image.shape[:2])
         asked = self._asked(queries.queries)
-        if not asked:
-            return ObjectsAndParts((), ())
-        if objects is None:
-            found = self.source.find(image, tuple(asked))[: self.options.max_objects]
-        else:
-            asked = self._with_synonyms(asked)
-            found = self._known(objects, tuple(asked))
-        parts = self._candidates(image, found, asked, options)
-        parts = without_duplicates(parts, {one.id: one for one in found})
-        parts = [part for one in found for part in _limited(parts, one.id)]
+        found: tuple[ObjectMask, ...] = ()
+        parts: list[PartMask] = []
+        if asked:
+            if objects is None:
+                found = self.source.find(image, tuple(asked))[: self.options.max_objects]
+            else:
+                asked = self._with_synonyms(asked)
+                found = self._known(objects, tuple(asked))
+            parts = self._candidates(image, found, asked, options)
+            parts = without_duplicates(parts, {one.id: one for one in found})
+            parts = [part for one in found for part in _limited(parts, one.id)]
+        parts = _beside_each_other([*parts, *elsewhere])
         chosen = self._choose(parts, found, queries.queries, asked)
         best = sorted(chosen, key=lambda part: -part.score)[: options.max_parts]
         return ObjectsAndParts(
@@ -218,20 +222,30 @@ class ObjectParts:
         return chosen
 
 
-def _limited(parts: Sequence[PartMask], object_id: int) -> tuple[PartMask, ...]:
-    """Parts of one object, at most ``max_parts`` per query, with their margins; ``parts`` are sorted by score."""
+def _limited(parts: Sequence[PartMask], object_id: int) -> list[PartMask]:
+    """Parts of one object, at most ``max_parts`` per query; ``parts`` are sorted by score.
+
+    The margin of each is that to the best part that was left out.
+    """
     by_query: dict[PartQuery, list[PartMask]] = {}
     for part in parts:
         if part.object_id == object_id:
             by_query.setdefault(part.query, []).append(part)
     kept: list[PartMask] = []
-    left_out: dict[PartQuery, float] = {}
     for query, found in by_query.items():
         limit = 1 if query.which == "each" else query.max_parts or len(found)
-        kept += found[:limit]
-        if len(found) > limit:
-            left_out[query] = found[limit].score
-    return with_margins(kept, left_out)
+        next_best = found[limit].score if len(found) > limit else 0.0
+        kept += [replace(part, margin=part.score - next_best) for part in found[:limit]]
+    return kept
+
+
+def _beside_each_other(parts: Sequence[PartMask]) -> list[PartMask]:
+    """Parts with margins that count the other parts of the image too, whatever object they belong to."""
+    margins = (part.margin for part in with_margins(parts, {}))
+    return [
+        replace(part, margin=min(part.margin, margin))
+        for part, margin in zip(parts, margins, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,13 +11,22 @@ import pytest
 from numpy.typing import NDArray
 
 from ovps_core.language.parser import parse_query
-from ovps_core.models.interface import EncodedQueries
+from ovps_core.models.interface import (
+    Conditions,
+    EncodedQueries,
+    ModelSpec,
+    PartLogits,
+    Preprocessing,
+    QueryRows,
+    query_logits,
+)
 from ovps_core.models.text.literal import read_literally
 from ovps_core.objects.object_parts import ObjectOptions, ObjectParts, ObjectsAndParts
 from ovps_core.objects.part_evidence import PartEvidence
 from ovps_core.pipeline.encoded_image import EncodedImage
 from ovps_core.pipeline.objects import objects_from_boxes
 from ovps_core.pipeline.postprocess.components import SegmentOptions
+from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.query import PartQuery
 
 SIDE = 100
@@ -25,14 +35,18 @@ Logits = Callable[[PartQuery], float]
 
 
 class _Encoder:
-    """Encoder of the words as they are."""
+    """Encoder of the words as they are, with one row for each query."""
+
+    text_encoder = None
 
     def read(self, queries: Sequence[PartQuery]):
         return read_literally(queries, READS_ALL, lambda query: [query.object])
 
     def encode(self, queries: Sequence[PartQuery]) -> EncodedQueries:
         accepted, refused = self.read(queries)
-        return EncodedQueries(accepted, None, (), refused)
+        rows = tuple(QueryRows(names=(i,)) for i in range(len(accepted)))
+        conditions = Conditions(*[np.zeros((len(accepted), 1), np.float32)] * 4)
+        return EncodedQueries(accepted, conditions, rows, refused)
 
 
 def object_parts(logit: Logits = lambda query: 4.0) -> ObjectParts:
@@ -47,9 +61,12 @@ def object_parts(logit: Logits = lambda query: 4.0) -> ObjectParts:
 
 
 def find(
-    search: ObjectParts, phrases: list[str], objects: list[tuple[str, tuple[int, ...]]]
+    search: ObjectParts,
+    phrases: Sequence[str | PartQuery],
+    objects: list[tuple[str, tuple[int, ...]]],
 ) -> ObjectsAndParts:
-    encoded = _Encoder().encode([parse_query(phrase) for phrase in phrases])
+    asked = [parse_query(one) if isinstance(one, str) else one for one in phrases]
+    encoded = _Encoder().encode(asked)
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
     given = objects_from_boxes(objects, SIDE, SIDE)
     return search.find(image, encoded, SegmentOptions(), given)
@@ -80,3 +97,86 @@ def test_two_synonyms_are_asked_of_one_object() -> None:
     found = find(object_parts(), ["cup handle", "mug rim", "knife blade"], [("mug", box)])
     assert [(one.id, one.name) for one in found.objects] == [(1, "mug")]
     assert {part.query.text for part in found.parts} == {"cup handle", "mug rim"}
+
+
+def test_margins_see_the_parts_of_other_objects() -> None:
+    """A knife and a fork that lie in one place: without objects the margin says that they are hard to tell apart."""
+    search = object_parts(lambda query: 3.0 if query.object == "knife" else 2.5)
+    box = (20, 20, 80, 80)
+    found = find(search, ["knife handle", "fork handle"], [("knife", box), ("fork", box)])
+    knife, fork = found.parts
+    assert knife.object_id != fork.object_id
+    assert knife.margin == pytest.approx(knife.score - fork.score, abs=0.01)
+    apart = find(
+        search, ["knife handle", "fork handle"], [("knife", box), ("fork", (0, 0, 15, 15))]
+    )
+    assert all(part.margin > 0.9 for part in apart.parts)
+
+
+def test_margins_count_what_max_parts_left_out_of_the_same_object_only() -> None:
+    search = object_parts(lambda query: 3.0)
+    one = replace(parse_query("mug handle"), max_parts=1)
+    objects = [("mug", (0, 0, 40, 100)), ("mug", (60, 0, 100, 100))]
+    found = find(search, [one], objects)
+    assert [part.margin for part in found.parts] == [part.score for part in found.parts]
+
+
+class _TwoHandles:
+    """Engine whose every map shows a small place at the left and a large, surer one at the right."""
+
+    name = "made up"
+
+    def preprocess(self, images, preprocessing):
+        return np.zeros((len(images), 3, 64, 64), np.float32)
+
+    def encode_image(self, pixels):
+        return None
+
+    def decode_image(self, features, conditions):
+        maps = np.full((1, len(conditions.names), 64, 64), -6, np.float32)
+        maps[:, :, 10:20, 10:20], maps[:, :, 10:20, 40:55] = 3, 4
+        return PartLogits.names_only(maps)
+
+    def host_maps(self, logits, queries, threshold):
+        return query_logits(logits, queries.query_rows)
+
+
+class _NoObjects:
+    """Source that finds nothing."""
+
+    name = ""
+
+    def find(self, image, names):
+        return ()
+
+
+@pytest.fixture(scope="module")
+def two_handles() -> PartSegmenter:
+    """Segmenter of the whole image, where nothing is an object."""
+    loaded = SimpleNamespace(
+        spec=ModelSpec(preprocessing=Preprocessing((64, 64)), condition_dim=1),
+        query_encoder=_Encoder(),
+        info="made up",
+    )
+    return PartSegmenter(loaded, _TwoHandles(), objects=_NoObjects(), depth=True)
+
+
+@pytest.mark.parametrize("max_parts", [0, 1])
+@pytest.mark.parametrize(
+    ("phrase", "places"),
+    [
+        ("left handle", [10]),
+        ("right handle", [40]),
+        ("largest handle", [40]),
+        ("smallest handle", [10]),
+        ("left mug handle", []),
+    ],
+)
+def test_a_part_without_an_object_is_chosen_among_the_parts_themselves(
+    two_handles: PartSegmenter, phrase: str, places: list[int], max_parts: int
+) -> None:
+    asked = replace(parse_query(phrase), max_parts=max_parts)
+    for options in (SegmentOptions(), SegmentOptions(max_parts=1)):
+        found = two_handles.segment(np.zeros((64, 64, 3), np.uint8), [asked], options)
+        assert [part.box.x_offset for part in found.parts] == places
+        assert [part.id for part in found.parts] == list(range(1, len(places) + 1))

@@ -12,6 +12,7 @@ from ovps_core.objects.object_sources import ObjectSource
 from ovps_core.objects.part_evidence import PartEvidence
 from ovps_core.pipeline.encoded_image import EncodedImage
 from ovps_core.pipeline.objects import (
+    best_parts,
     check_objects,
     choose,
     crop_around,
@@ -110,10 +111,7 @@ class ObjectParts:
             parts = [part for one in found for part in _limited(parts, one.id)]
         parts = _beside_each_other([*parts, *elsewhere])
         chosen = self._choose(parts, found, queries.queries, asked)
-        best = sorted(chosen, key=lambda part: -part.score)[: options.max_parts]
-        return ObjectsAndParts(
-            found, tuple(replace(part, id=i) for i, part in enumerate(best, start=1))
-        )
+        return ObjectsAndParts(found, best_parts(chosen, options.max_parts))
 
     def _asked(self, queries: Sequence[PartQuery]) -> dict[str, list[PartQuery]]:
         """Queries by the name of the object that they are about."""

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ovps_core.language.parser import parse_query
+from ovps_core.language.selection import Selectors, read_selection
 from ovps_core.models.interface import (
     Conditions,
     EncodedQueries,
@@ -24,7 +25,7 @@ from ovps_core.models.text.literal import read_literally
 from ovps_core.objects.object_parts import ObjectOptions, ObjectParts, ObjectsAndParts
 from ovps_core.objects.part_evidence import PartEvidence
 from ovps_core.pipeline.encoded_image import EncodedImage
-from ovps_core.pipeline.objects import objects_from_boxes
+from ovps_core.pipeline.objects import choose_by_depth, objects_from_boxes
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.query import PartQuery
@@ -64,12 +65,14 @@ def find(
     search: ObjectParts,
     phrases: Sequence[str | PartQuery],
     objects: list[tuple[str, tuple[int, ...]]],
+    options: SegmentOptions | None = None,
 ) -> ObjectsAndParts:
     asked = [parse_query(one) if isinstance(one, str) else one for one in phrases]
-    encoded = _Encoder().encode(asked)
+    selected = [read_selection(query, Selectors(objects=True, depth=True)) for query in asked]
+    encoded = _Encoder().encode(selected)
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
     given = objects_from_boxes(objects, SIDE, SIDE)
-    return search.find(image, encoded, SegmentOptions(), given)
+    return search.find(image, encoded, options or SegmentOptions(), given)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_two_synonyms_are_asked_of_one_object() -> None:
 
 
 def test_margins_see_the_parts_of_other_objects() -> None:
-    """A knife and a fork that lie in one place: without objects the margin says that they are hard to tell apart."""
+    """A knife and a fork that lie in one place: the margin says that they are hard to tell apart."""
     search = object_parts(lambda query: 3.0 if query.object == "knife" else 2.5)
     box = (20, 20, 80, 80)
     found = find(search, ["knife handle", "fork handle"], [("knife", box), ("fork", box)])
@@ -180,3 +183,22 @@ def test_a_part_without_an_object_is_chosen_among_the_parts_themselves(
         found = two_handles.segment(np.zeros((64, 64, 3), np.uint8), [asked], options)
         assert [part.box.x_offset for part in found.parts] == places
         assert [part.id for part in found.parts] == list(range(1, len(places) + 1))
+
+
+def test_all_candidates_for_the_nearest_are_kept_for_the_choice_by_depth(
+    two_handles: PartSegmenter,
+) -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    masks = two_handles.segment(image, ["nearest handle"], SegmentOptions(max_parts=1))
+    depth = np.full((64, 64), 0.9, np.float32)
+    depth[:, :30] = 0.6
+    chosen = choose_by_depth(masks, depth, (0.1, 3.0), max_parts=1)
+    assert [part.box.x_offset for part in chosen.parts] == [10]
+
+    nearest = find(
+        object_parts(lambda query: 3.0),
+        ["nearest mug handle"],
+        [("mug", (0, 0, 40, 100)), ("mug", (60, 0, 100, 100))],
+        SegmentOptions(max_parts=1),
+    )
+    assert [part.object_id for part in nearest.parts] == [1, 2]

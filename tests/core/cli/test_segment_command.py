@@ -165,6 +165,49 @@ def test_several_pictures_are_answered_in_one_call(tmp_path: Path, capsys) -> No
     assert "expected a folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("names", [("a/x.jpg", "b/x.jpg"), ("x.jpg", "x.png")])
+@pytest.mark.parametrize("option", ["-o", "--masks"])
+def test_two_pictures_are_not_written_under_one_name(
+    option: str, names: tuple[str, str], tmp_path: Path, capsys
+) -> None:
+    pictures = [tmp_path / name for name in names]
+    for path in pictures:
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), np.zeros((40, 60, 3), np.uint8))
+    command = ["segment", "--backend", "torch", *map(str, pictures), "--ask", "mug"]
+    assert main([*command, option, str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert all(str(path) in said for path in pictures) and "'x'" in said
+    assert not (tmp_path / "out").exists()
+    assert main(command) == 0
+
+
+def test_masks_of_an_earlier_run_do_not_stay_among_the_new_ones(tmp_path: Path) -> None:
+    several = ["segment", "--backend", "torch", "--masks", str(tmp_path), str(TABLE), "--ask"]
+    folder = tmp_path / "table"
+    assert main([*several, "knife handle", "mug rim"]) == 0
+    assert len(list(folder.iterdir())) > 1
+    (folder / "notes.png").write_bytes(b"not of this command")
+    assert main([*several, "knife handle"]) == 0
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == ["01 knife handle.png", "notes.png"]
+
+
+def test_masks_of_other_phrases_stay_in_the_folder_of_a_single_picture(tmp_path: Path) -> None:
+    for name in ("07 knife handle.png", "01 mug rim.png", "02 holiday.png"):
+        (tmp_path / name).write_bytes(b"earlier")
+    assert segment("knife handle", "--masks", tmp_path) == 0
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["01 knife handle.png", "01 mug rim.png", "02 holiday.png"]
+
+
+def test_a_hash_in_the_name_of_a_picture_is_no_frame(tmp_path: Path) -> None:
+    shutil.copy(TABLE, tmp_path / "cup #2.jpg")
+    command = ["segment", "--backend", "torch", str(tmp_path), "mug", "-o", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert (tmp_path / "out" / "cup #2.png").is_file()
+
+
 def test_the_frames_of_a_video_are_pictures(tmp_path: Path, capsys) -> None:
     picture = cv2.imread(str(TABLE))
     video = cv2.VideoWriter(

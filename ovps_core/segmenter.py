@@ -285,12 +285,14 @@ class PartSegmenter:
         maps = self.query_maps([image], self.encode_queries(queries))
         return full_size(maps, *image.shape[:2])[0]
 
-    def find_peaks(self, image: EncodedImage, queries: Sequence[PartQuery]) -> tuple[Peak, ...]:
+    def find_peaks(self, image: EncodedImage, queries: Queries) -> tuple[Peak, ...]:
         """The most probable pixel of each query, also where it is below every threshold.
+
+        Some models compare the queries of a list with each other: give the list that was asked, not a part of it.
 
         Args:
             image: the result of :meth:`encode`.
-            queries: queries that the model answers.
+            queries: see :meth:`encode_queries`; those that are refused have no peak.
         """
         encoded = self.encode_queries(queries)
         logits = self.engine.decode_image(image.features, encoded.conditions)

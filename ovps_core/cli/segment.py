@@ -208,10 +208,11 @@ def _segment(
         return _Answer(picture, empty, {})
     encoded = segmenter.encode(image)
     masks = segmenter.segment(encoded, queries, options)
-    missing = [query for query in masks.queries if not masks.of(query)]
-    peaks = segmenter.find_peaks(encoded, missing) if missing else ()
-    confidence = segmenter.confidence(encoded)
-    return _Answer(picture, masks, dict(zip(missing, peaks, strict=True)), confidence)
+    peaks: Peaks = {}
+    if not all(map(masks.of, masks.queries)):
+        found = zip(queries.queries, segmenter.find_peaks(encoded, queries), strict=True)
+        peaks = {query: peak for query, peak in found if not masks.of(query)}
+    return _Answer(picture, masks, peaks, segmenter.confidence(encoded))
 
 
 def _write_files(args: argparse.Namespace, image: RgbImage, found: _Answer, several: bool) -> None:

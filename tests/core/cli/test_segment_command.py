@@ -7,18 +7,25 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from helpers.paths import ROOT
+from helpers.toy_models import toy
 from pycocotools import mask as coco_mask
 
 from ovps_core.cli import main, parser
+from ovps_core.cli.pictures import Picture
+from ovps_core.cli.segment import _segment
+from ovps_core.engines.torch_eager import EagerEngine
 from ovps_core.language.parser import parse_query
 from ovps_core.pipeline.drawing import draw_page
+from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.segmenter import PartSegmenter
+from ovps_core.structures.image_files import load_image
 from ovps_core.structures.masks import PartMasks
 
 TABLE = ROOT / "docs" / "images" / "table.jpg"
@@ -135,6 +142,21 @@ def test_not_found_says_what_came_closest_and_what_to_try(capsys) -> None:
     assert "below 0.9" in capsys.readouterr().out
     assert segment("knife", "--min-area", "100000") == 0
     assert "no 100000 pixels" in capsys.readouterr().out
+
+
+def test_what_came_closest_is_of_the_list_that_was_asked() -> None:
+    """CAT-Seg compares the phrases of a list with each other, so its answer to one alone is another."""
+    loaded, image = toy("catseg"), load_image(TABLE)
+    segmenter = PartSegmenter(loaded, EagerEngine(loaded.model))
+    found = replace(parse_query("mug"), threshold=0.01)
+    missing = replace(parse_query("knife"), threshold=0.99)
+    queries = segmenter.encode_queries([found, missing])
+    answer = _segment(segmenter, Picture(TABLE, image), image, queries, (), SegmentOptions())
+    best = 1 / (1 + np.exp(-segmenter.query_maps([image], queries)[0, 1].max()))
+    assert list(answer.peaks) == [missing]
+    assert answer.peaks[missing].probability == pytest.approx(best, abs=1e-5)
+    alone = segmenter.find_peaks(segmenter.encode(image), [missing])[0]
+    assert abs(alone.probability - best) > 3e-4
 
 
 def test_an_empty_folder_is_one_line(tmp_path: Path, capsys) -> None:

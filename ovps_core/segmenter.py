@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +44,7 @@ from ovps_core.pipeline.postprocess.components import (
 from ovps_core.pipeline.postprocess.peaks import Peak, find_peaks
 from ovps_core.pipeline.preprocess import RgbImage, check_image
 from ovps_core.structures.image_files import load_image
-from ovps_core.structures.masks import ObjectMask, PartMasks
+from ovps_core.structures.masks import ObjectMask, PartMask, PartMasks
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
 if TYPE_CHECKING:
@@ -283,12 +285,14 @@ class PartSegmenter:
         maps = self.query_maps([image], self.encode_queries(queries))
         return full_size(maps, *image.shape[:2])[0]
 
-    def find_peaks(self, image: EncodedImage, queries: Sequence[PartQuery]) -> tuple[Peak, ...]:
+    def find_peaks(self, image: EncodedImage, queries: Queries) -> tuple[Peak, ...]:
         """The most probable pixel of each query, also where it is below every threshold.
+
+        Some models compare the queries of a list with each other: give the list that was asked, not a part of it.
 
         Args:
             image: the result of :meth:`encode`.
-            queries: queries that the model answers.
+            queries: see :meth:`encode_queries`; those that are refused have no peak.
         """
         encoded = self.encode_queries(queries)
         logits = self.engine.decode_image(image.features, encoded.conditions)
@@ -341,24 +345,38 @@ class PartSegmenter:
         rgb = image.rgb if isinstance(image, EncodedImage) else image
         check_image(rgb)
         height, width = rgb.shape[:2]
-        found = self._objects.find(rgb, queries, options, objects)
-        parts = list(found.parts)
-        anywhere = [not self._objects.answers(query) for query in queries.queries]
-        if any(anywhere):
-            whole = image if isinstance(image, EncodedImage) else self.encode(rgb)
-            maps = self._maps_of(whole, queries, logit(options.mask_threshold))[anywhere]
-            rest = [query for query, alone in zip(queries.queries, anywhere, strict=True) if alone]
-            parts += part_masks(maps, rest, height, width, options, self.name).parts
-        best = sorted(parts, key=lambda part: -part.score)[: options.max_parts]
+        elsewhere = self._parts_of_no_object(image, queries, options)
+        found = self._objects.find(rgb, queries, options, objects, elsewhere)
         return PartMasks(
             height,
             width,
             queries.queries,
-            tuple(replace(part, id=i) for i, part in enumerate(best, start=1)),
+            found.parts,
             self.name,
             queries.refused,
             found.objects,
         )
+
+    def _parts_of_no_object(
+        self, image: RgbImage | EncodedImage, queries: EncodedQueries, options: SegmentOptions
+    ) -> tuple[PartMask, ...]:
+        """Parts in the whole image, of queries about no known object; of those that choose, all candidates."""
+        assert self._objects is not None
+        alone = [not self._objects.answers(query) for query in queries.queries]
+        if not any(alone):
+            return ()
+        whole = image if isinstance(image, EncodedImage) else self.encode(image)
+        maps = self._maps_of(whole, queries, logit(options.mask_threshold))[alone]
+        found: list[PartMask] = []
+        for query, logits in zip(itertools.compress(queries.queries, alone), maps, strict=True):
+            free, limits = query, options
+            if query.which:  # it chooses among all of them
+                free = replace(query, max_parts=0)
+                limits = replace(options, max_parts=sys.maxsize)
+            size = whole.height, whole.width
+            parts = part_masks(logits[None], [free], *size, limits, self.name).parts
+            found += [replace(part, query=query) for part in parts]
+        return tuple(found)
 
     def _masks(
         self,

@@ -27,6 +27,7 @@ _OBJECTS = {
 }
 _SUFFIX = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".plan"}
 _GRAPHS = "graphs"
+_MAX_BATCH = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,14 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-queries",
         type=at_least(1),
-        default=MAX_QUERIES,
-        help="tensorrt: maximum number of names or object parts",
+        help=f"tensorrt: maximum number of names or object parts; {MAX_QUERIES} without it",
     )
     parser.add_argument(
         "--max-batch",
         type=at_least(1),
-        default=8,
-        help="tensorrt: maximum number of images in one call",
+        help=f"tensorrt: maximum number of images in one call; {_MAX_BATCH} without it",
     )
     parser.add_argument(
         "--capabilities",
@@ -78,7 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export one graph, pixels and conditions in, logits out; or the graphs beside a weights file."""
+    """Export one graph, pixels and conditions in, logits out; or the graphs beside a weights file.
+
+    Raises:
+        UsageError: names the argument and what it may be.
+    """
+    _check_options(args)
     if args.to == _GRAPHS:
         return _write_graphs(args)
     path = args.out or Path(Path(args.model).stem.replace(":", "-") + _SUFFIX[args.to])
@@ -118,7 +122,8 @@ def _write_plan(args: argparse.Namespace, onnx: Path, path: Path) -> None:
     """Build TensorRT's plan of an ONNX graph; the report of the build is written beside it."""
     from ovps_core.engines.tensorrt.build import Profile, build_plan
 
-    profile = Profile((1, 1, args.max_batch), (1, min(4, args.max_queries), args.max_queries))
+    most, max_queries = args.max_batch or _MAX_BATCH, args.max_queries or MAX_QUERIES
+    profile = Profile((1, 1, most), (1, min(4, max_queries), max_queries))
     with tqdm(unit="step", leave=False, disable=None) as bar:
 
         def progress(phase: str, done: int, steps: int) -> None:
@@ -136,10 +141,6 @@ def _write_plan(args: argparse.Namespace, onnx: Path, path: Path) -> None:
 def _write_graphs(args: argparse.Namespace) -> int:
     from ovps_core.engines.graph_files import write_graphs
 
-    if args.precision not in ("auto", "fp32") or args.capabilities:
-        raise UsageError(
-            "--to graphs writes fp32 graphs and takes no --precision or --capabilities"
-        )
     weights = find_weights(args.model)
     graphs = write_graphs(weights, args.out or Path())
     size = sum(file.stat().st_size for file in graphs.iterdir())
@@ -171,6 +172,17 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def _check_options(args: argparse.Namespace) -> None:
+    """Check that no argument is given that the format would not heed."""
+    if args.to == _GRAPHS and args.precision not in ("auto", "fp32"):
+        raise UsageError(f"--precision {args.precision}: --to graphs writes fp32 graphs")
+    if args.to == _GRAPHS and args.size:
+        raise UsageError("--size is not for --to graphs, whose graphs have the model's own size")
+    for option in ("capabilities", "max_queries", "max_batch"):
+        if args.to != "tensorrt" and getattr(args, option):
+            raise UsageError(f"--{option.replace('_', '-')} is for --to tensorrt, not {args.to}")
+
+
 def _check(args: argparse.Namespace, path: Path) -> None:
     """Check the arguments before the model is loaded and traced.
 
@@ -184,5 +196,3 @@ def _check(args: argparse.Namespace, path: Path) -> None:
         raise UsageError(
             f"--precision {args.precision}: OpenVINO's files are fp32; set a lower precision when you run them"
         )
-    if args.to != "tensorrt" and args.capabilities:
-        raise UsageError(f"--capabilities are for --to tensorrt, not {args.to}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ovps_core.errors import ImageError
+from ovps_core.errors import ImageError, UsageError
 from ovps_core.pipeline.preprocess import IMAGE_SUFFIXES, RgbImage, image_paths
 from ovps_core.structures.image_files import load_image
 
@@ -21,18 +21,24 @@ class Picture:
     """A picture, or a frame of a video.
 
     Attributes:
-        name: path as it was given; of a frame with its number: "clip.mp4#12".
+        path: path as it was given.
         image: RGB uint8 [H, W, 3]; an error if it cannot be read.
+        frame: number of the frame of a video.
     """
 
-    name: str
+    path: Path
     image: RgbImage | ImageError
+    frame: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Path as it was given; of a frame with its number: "clip.mp4#12"."""
+        return str(self.path) if self.frame is None else f"{self.path}#{self.frame}"
 
     @property
     def file_stem(self) -> str:
         """Name for the files of this picture, without a suffix."""
-        path, _, frame = self.name.partition("#")
-        return f"{Path(path).stem} {int(frame):06d}" if frame else Path(path).stem
+        return self.path.stem if self.frame is None else f"{self.path.stem} {self.frame:06d}"
 
 
 def is_picture(path: Path) -> bool:
@@ -45,6 +51,28 @@ def are_several(paths: Sequence[Path]) -> bool:
     return len(paths) > 1 or paths[0].is_dir() or paths[0].suffix.lower() in VIDEO_SUFFIXES
 
 
+def check_file_stems(paths: Sequence[Path]) -> None:
+    """Check that the files written for one picture are not those of another, before any is read.
+
+    Raises:
+        UsageError: two pictures have one name.
+    """
+    pictures: dict[tuple[str, bool], Path] = {}
+    for path in paths:
+        try:
+            files = image_paths(path) if path.is_dir() else [path]
+        except ImageError:
+            continue  # reported when it is read
+        for file in files:
+            is_video = file.suffix.lower() in VIDEO_SUFFIXES
+            other = pictures.setdefault((file.stem, is_video), file)
+            if other != file:
+                raise UsageError(
+                    f"{other} and {file} would both be written as {file.stem!r}; rename one, or write them into "
+                    "two folders with two calls"
+                )
+
+
 def read_pictures(paths: Sequence[Path]) -> Iterator[Picture]:
     """Read the pictures of files, folders and videos one after the other."""
     for path in paths:
@@ -54,13 +82,13 @@ def read_pictures(paths: Sequence[Path]) -> Iterator[Picture]:
         try:
             files = image_paths(path) if path.is_dir() else [path]
         except ImageError as error:
-            yield Picture(str(path), error)
+            yield Picture(path, error)
             continue
         for file in files:
             try:
-                yield Picture(str(file), load_image(file))
+                yield Picture(file, load_image(file))
             except ImageError as error:
-                yield Picture(str(file), error)
+                yield Picture(file, error)
 
 
 def _frames(path: Path) -> Iterator[Picture]:
@@ -68,9 +96,9 @@ def _frames(path: Path) -> Iterator[Picture]:
     number = 0
     try:
         while (frame := video.read()[1]) is not None:
-            yield Picture(f"{path}#{number}", np.ascontiguousarray(frame[..., ::-1], np.uint8))
+            yield Picture(path, np.ascontiguousarray(frame[..., ::-1], np.uint8), number)
             number += 1
     finally:
         video.release()
     if number == 0:
-        yield Picture(str(path), ImageError(f"{path} cannot be read as a video"))
+        yield Picture(path, ImageError(f"{path} cannot be read as a video"))

@@ -20,8 +20,14 @@ from ovps_core.cli.options import (
     at_least,
     open_segmenter,
 )
-from ovps_core.cli.output import check_picture_name, write_masks
-from ovps_core.cli.pictures import Picture, are_several, is_picture, read_pictures
+from ovps_core.cli.output import check_picture_name, clear_masks, write_masks
+from ovps_core.cli.pictures import (
+    Picture,
+    are_several,
+    check_file_stems,
+    is_picture,
+    read_pictures,
+)
 from ovps_core.cli.segment_report import Peaks, answer, rows, without_empty_columns
 from ovps_core.errors import ImageError, QueryError, UsageError
 from ovps_core.models.confidence import Confidence
@@ -65,7 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="write the picture with its parts marked to this file (.png or .jpg); for several pictures a folder",
     )
-    parser.add_argument("--masks", type=Path, help="write one 0/255 PNG per part into this folder")
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        help="write one 0/255 PNG per part into this folder, in place of earlier ones",
+    )
     parser.add_argument(
         "--json",
         action="store_true",
@@ -120,6 +130,8 @@ def run(args: argparse.Namespace) -> int:
     paths, phrases = _pictures_and_phrases(args)
     several = are_several(paths) or bool(args.ask)
     _check_output(args.output, several)
+    if several and (args.output or args.masks):
+        check_file_stems(paths)
     pictures = read_pictures(paths)
     if not several:
         only = next(pictures)
@@ -196,10 +208,11 @@ def _segment(
         return _Answer(picture, empty, {})
     encoded = segmenter.encode(image)
     masks = segmenter.segment(encoded, queries, options)
-    missing = [query for query in masks.queries if not masks.of(query)]
-    peaks = segmenter.find_peaks(encoded, missing) if missing else ()
-    confidence = segmenter.confidence(encoded)
-    return _Answer(picture, masks, dict(zip(missing, peaks, strict=True)), confidence)
+    peaks: Peaks = {}
+    if not all(map(masks.of, masks.queries)):
+        found = zip(queries.queries, segmenter.find_peaks(encoded, queries), strict=True)
+        peaks = {query: peak for query, peak in found if not masks.of(query)}
+    return _Answer(picture, masks, peaks, segmenter.confidence(encoded))
 
 
 def _write_files(args: argparse.Namespace, image: RgbImage, found: _Answer, several: bool) -> None:
@@ -208,7 +221,10 @@ def _write_files(args: argparse.Namespace, image: RgbImage, found: _Answer, seve
         path = args.output / f"{stem}.png" if several else args.output
         save_image(path, draw_page(image, masks))
     if args.masks:
-        write_masks(args.masks / stem if several else args.masks, masks)
+        folder = args.masks / stem if several else args.masks
+        # a folder of one picture holds its last answers only; another may hold those of other phrases too
+        clear_masks(folder, None if several else {query.text for query in masks.queries})
+        write_masks(folder, masks)
 
 
 def _print(

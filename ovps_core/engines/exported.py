@@ -78,7 +78,8 @@ class ExportedEngine(Engine):
     def prepare(self, shape: EngineShape) -> None:
         """Run the encoder once; see :meth:`Engine.prepare`."""
         self.max_queries = shape.max_queries
-        self.encode(np.zeros((shape.batch, 3, *shape.size), np.float32))
+        with self.encoded(np.zeros((shape.batch, 3, *shape.size), np.float32)):
+            pass
 
     def preprocess(self, images: Sequence[RgbImage], preprocessing: Preprocessing) -> Array:
         """See :meth:`Engine.preprocess`."""

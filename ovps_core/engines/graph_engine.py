@@ -65,9 +65,10 @@ class GraphEngine(TensorEngine, Generic[Graph]):
 
     def prepare(self, shape: EngineShape) -> None:
         """Build or load the graphs; see :meth:`Engine.prepare`."""
-        self.max_queries = shape.max_queries
-        for name in self._spec.subgraphs:
-            self._graph(shape.size, name)
+        with self._turn:
+            self.max_queries = shape.max_queries
+            for name in self._spec.subgraphs:
+                self._graph(shape.size, name)
 
     def encode(self, pixels: Tensor) -> Features:
         """See :meth:`Engine.encode`."""

@@ -12,6 +12,7 @@ from ovps_core.objects.object_sources import ObjectSource
 from ovps_core.objects.part_evidence import PartEvidence
 from ovps_core.pipeline.encoded_image import EncodedImage
 from ovps_core.pipeline.objects import (
+    best_parts,
     check_objects,
     choose,
     crop_around,
@@ -80,14 +81,16 @@ class ObjectParts:
         queries: EncodedQueries,
         options: SegmentOptions,
         objects: Sequence[ObjectMask] | None = None,
+        elsewhere: Sequence[PartMask] = (),
     ) -> ObjectsAndParts:
-        """Find objects, then the parts of each.
+        """Find objects, then the parts of each; choose among them, and among those of no object.
 
         Args:
             image: RGB uint8 [H, W, 3].
-            queries: encoded queries; those without a known object are left out.
+            queries: encoded queries; those without a known object are answered with ``elsewhere``.
             options: thresholds.
             objects: objects that the caller knows; None looks for them.
+            elsewhere: parts of the whole image, for the queries that this class does not answer.
 
         Raises:
             UsageError: see :func:`~ovps_core.pipeline.objects.check_objects`.
@@ -95,17 +98,20 @@ class ObjectParts:
         if objects is not None:
             check_objects(objects, *image.shape[:2])
         asked = self._asked(queries.queries)
-        if not asked:
-            return ObjectsAndParts((), ())
-        found = self._objects(image, tuple(asked), objects)
-        parts = self._candidates(image, found, asked, options)
-        parts = without_duplicates(parts, {one.id: one for one in found})
-        parts = [part for one in found for part in _limited(parts, one.id)]
-        chosen = self._choose(parts, found, queries.queries)
-        best = sorted(chosen, key=lambda part: -part.score)[: options.max_parts]
-        return ObjectsAndParts(
-            found, tuple(replace(part, id=i) for i, part in enumerate(best, start=1))
-        )
+        found: tuple[ObjectMask, ...] = ()
+        parts: list[PartMask] = []
+        if asked:
+            if objects is None:
+                found = self.source.find(image, tuple(asked))[: self.options.max_objects]
+            else:
+                asked = self._with_synonyms(asked)
+                found = self._known(objects, tuple(asked))
+            parts = self._candidates(image, found, asked, options)
+            parts = without_duplicates(parts, {one.id: one for one in found})
+            parts = [part for one in found for part in _limited(parts, one.id)]
+        parts = _beside_each_other([*parts, *elsewhere])
+        chosen = self._choose(parts, found, queries.queries, asked)
+        return ObjectsAndParts(found, best_parts(chosen, options.max_parts))
 
     def _asked(self, queries: Sequence[PartQuery]) -> dict[str, list[PartQuery]]:
         """Queries by the name of the object that they are about."""
@@ -115,15 +121,29 @@ class ObjectParts:
                 asked.setdefault(name, []).append(query)
         return asked
 
-    def _objects(
-        self, image: RgbImage, names: tuple[str, ...], given: Sequence[ObjectMask] | None
-    ) -> tuple[ObjectMask, ...]:
-        """The objects of these names under the model's own names; ids of given objects stay."""
-        if given is None:
-            return self.source.find(image, names)[: self.options.max_objects]
-        named = (replace(found, name=self._evidence.canonical(found.name)) for found in given)
-        wanted = [found for found in named if found.name in names]
-        return tuple(sorted(wanted, key=lambda found: -found.score)[: self.options.max_objects])
+    def _with_synonyms(self, asked: dict[str, list[PartQuery]]) -> dict[str, list[PartQuery]]:
+        """Queries by the name of the object, where "cup" and "mug" are names of the same objects."""
+        canonical = {name: self._evidence.canonical(name) for name in asked}
+        return {
+            name: [
+                query
+                for other in asked
+                if canonical[other] == canonical[name]
+                for query in asked[other]
+            ]
+            for name in asked
+        }
+
+    def _known(self, given: Sequence[ObjectMask], names: Sequence[str]) -> tuple[ObjectMask, ...]:
+        """Those of the given objects that have one of these names or a synonym of it, under that name."""
+        by_canonical = {self._evidence.canonical(name): name for name in reversed(names)}
+        named: list[ObjectMask] = []
+        for found in given:
+            same = by_canonical.get(self._evidence.canonical(found.name))
+            if same is not None:
+                plain = found.name.strip().lower()
+                named.append(replace(found, name=plain if plain in names else same))
+        return tuple(sorted(named, key=lambda found: -found.score)[: self.options.max_objects])
 
     def _candidates(
         self,
@@ -180,8 +200,12 @@ class ObjectParts:
             ]
         return found
 
+    @staticmethod
     def _choose(
-        self, parts: Sequence[PartMask], objects: Sequence[ObjectMask], queries: Sequence[PartQuery]
+        parts: Sequence[PartMask],
+        objects: Sequence[ObjectMask],
+        queries: Sequence[PartQuery],
+        asked: dict[str, list[PartQuery]],
     ) -> list[PartMask]:
         """Parts of the objects that a query chooses, or the part that it chooses if it names no object."""
         chosen: list[PartMask] = []
@@ -190,27 +214,36 @@ class ObjectParts:
             if not query.object:
                 chosen += choose(own, query.which)
                 continue
-            names = self._evidence.names_of(query)
-            meant = choose([one for one in objects if one.name in names], query.which)
+            meant = choose([one for one in objects if query in asked[one.name]], query.which)
             ids = {one.id for one in meant}
             chosen += [part for part in own if part.object_id in ids]
         return chosen
 
 
-def _limited(parts: Sequence[PartMask], object_id: int) -> tuple[PartMask, ...]:
-    """Parts of one object, at most ``max_parts`` per query, with their margins; ``parts`` are sorted by score."""
+def _limited(parts: Sequence[PartMask], object_id: int) -> list[PartMask]:
+    """Parts of one object, at most ``max_parts`` per query; ``parts`` are sorted by score.
+
+    The margin of each is that to the best part that was left out.
+    """
     by_query: dict[PartQuery, list[PartMask]] = {}
     for part in parts:
         if part.object_id == object_id:
             by_query.setdefault(part.query, []).append(part)
     kept: list[PartMask] = []
-    left_out: dict[PartQuery, float] = {}
     for query, found in by_query.items():
         limit = 1 if query.which == "each" else query.max_parts or len(found)
-        kept += found[:limit]
-        if len(found) > limit:
-            left_out[query] = found[limit].score
-    return with_margins(kept, left_out)
+        next_best = found[limit].score if len(found) > limit else 0.0
+        kept += [replace(part, margin=part.score - next_best) for part in found[:limit]]
+    return kept
+
+
+def _beside_each_other(parts: Sequence[PartMask]) -> list[PartMask]:
+    """Parts with margins that count the other parts of the image too, whatever object they belong to."""
+    margins = (part.margin for part in with_margins(parts, {}))
+    return [
+        replace(part, margin=min(part.margin, margin))
+        for part, margin in zip(parts, margins, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class PartEvidence:
         return tuple((query.read_as or query).part.split(", "))
 
     def canonical(self, name: str) -> str:
-        """The model's own name for an object that somebody else named: "mug" for "cup"."""
+        """One name for an object and its synonyms: "mug" for "cup"; of a closed vocabulary its own."""
         return self._canonical(name)
 
     def maps(

@@ -186,8 +186,23 @@ def choose(found: Sequence[Found], which: str) -> tuple[Found, ...]:
     return (min(found, key=lambda one: _ORDERS[which](_Place.of(one))),)
 
 
+def best_parts(parts: Iterable[PartMask], max_parts: int) -> tuple[PartMask, ...]:
+    """The best parts of an image, highest score first, with the ids 1, 2, ...
+
+    Parts among which :func:`choose_by_depth` will choose all stay, beside ``max_parts`` others.
+    """
+    ordered = sorted(parts, key=lambda part: -part.score)
+    others = [part for part in ordered if part.query.which not in BY_DEPTH]
+    dropped = {id(part) for part in others[max_parts:]}
+    kept = [part for part in ordered if id(part) not in dropped]
+    return tuple(replace(part, id=i) for i, part in enumerate(kept, start=1))
+
+
 def choose_by_depth(
-    masks: PartMasks, depth_m: NDArray[np.float32], depth_range: Sequence[float]
+    masks: PartMasks,
+    depth_m: NDArray[np.float32],
+    depth_range: Sequence[float],
+    max_parts: int | None = None,
 ) -> PartMasks:
     """Keep the parts of the nearest or farthest object, for the queries that say so.
 
@@ -198,6 +213,7 @@ def choose_by_depth(
         masks: parts and objects of one image.
         depth_m: depth of the same image, float32 [H, W], metres; NaN where nothing was measured.
         depth_range: (minimum, maximum) usable depth, metres.
+        max_parts: maximum number of parts of the image, after the choice; None for no limit.
     """
     objects = {found.id: found for found in masks.objects}
     dropped: set[int] = set()
@@ -211,14 +227,16 @@ def choose_by_depth(
             for part in parts
         }
         if not by_part:  # the nearest mug may hide its handle
-            names = {objects[part.object_id].name for part in parts}
+            meant = (query.read_as or query).object.split(", ")
+            names = {*meant, *(objects[part.object_id].name for part in parts)}
             candidates |= {one.id: one for one in masks.objects if one.name in names}
         depths = {key: _depth(one, depth_m, depth_range) for key, one in candidates.items()}
         known = {key: depth for key, depth in depths.items() if np.isfinite(depth)}
         pick = min if query.which == "nearest" else max
         chosen = pick(known, key=known.__getitem__) if known else None
         dropped |= {part.id for part in parts if (part.id if by_part else part.object_id) != chosen}
-    return replace(masks, parts=tuple(part for part in masks.parts if part.id not in dropped))
+    kept = [part for part in masks.parts if part.id not in dropped]
+    return replace(masks, parts=tuple(kept[:max_parts]))
 
 
 def without_chosen_by_depth(masks: PartMasks) -> PartMasks:

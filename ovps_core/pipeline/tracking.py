@@ -122,6 +122,7 @@ class Tracker:
         matches = _match(tracks, seen, min_iou)
         if key[2]:  # within an object the rest are the same parts too, wherever they have moved
             rows = [row for row in range(len(tracks)) if row not in matches]
+            rows.sort(key=lambda row: tracks[row].lost)  # one long gone is the least likely
             others = [i for i in range(len(seen)) if i not in matches.values()]
             matches |= dict(zip(rows, others, strict=False))
         for row, track in enumerate(tracks):

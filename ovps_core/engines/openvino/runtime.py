@@ -84,7 +84,8 @@ class OpenVinoEngine(GraphEngine[Any]):
     def prepare(self, shape: EngineShape) -> None:
         """Build or load the graphs and run the encoder once; see :meth:`Engine.prepare`."""
         super().prepare(shape)
-        self.encode(torch.zeros(shape.batch, 3, *shape.size))
+        with self.encoded(torch.zeros(shape.batch, 3, *shape.size)):
+            pass
 
     def _key(self, size: tuple[int, int]) -> dict[str, str]:
         return super()._key(size) | {

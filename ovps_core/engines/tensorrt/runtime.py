@@ -113,13 +113,14 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
 
         A larger batch or more queries than the profile allows need new plans.
         """
-        batch, queries = self._profile.batch, self._profile.queries
-        if shape.batch > batch[2] or shape.max_queries > queries[2]:
-            max_queries = round_up_to_bucket(max(shape.max_queries, queries[2]))
-            max_batch = max(shape.batch, batch[2])
-            self._profile = Profile((1, batch[1], max_batch), (1, queries[1], max_queries))
-            self._graphs.clear()
-            self._folders.clear()
+        with self._turn:
+            batch, queries = self._profile.batch, self._profile.queries
+            if shape.batch > batch[2] or shape.max_queries > queries[2]:
+                max_queries = round_up_to_bucket(max(shape.max_queries, queries[2]))
+                max_batch = max(shape.batch, batch[2])
+                self._profile = Profile((1, batch[1], max_batch), (1, queries[1], max_queries))
+                self._graphs.clear()
+                self._folders.clear()
         super().prepare(shape)
         spec = self._spec
         pixels = torch.zeros(shape.batch, 3, *shape.size, device=self.device)
@@ -169,7 +170,7 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
 
     def _key(self, size: tuple[int, int]) -> dict[str, str]:
         return plan_key(
-            self._model,
+            self._source,
             size=size,
             precision=self.precision,
             profile=self._profile,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -19,10 +21,12 @@ from torch import Tensor, nn
 from ovps_core.structures.cache_folder import cache_folder
 
 T = TypeVar("T")
+EMBEDDING_VERSION = 1
+"""Part of the cache key. Raise it when a text gets another embedding, such as by other prompts."""
 
 
 class EmbeddingCache:
-    """Text embeddings by (text, model digest), in memory and in one SQLite file.
+    """Text embeddings by text, model digest and version of the code, in memory and in one SQLite file.
 
     The size is bounded: the least recently used rows are removed first. Several processes may share the file. If
     it is locked, damaged or not writable, texts are encoded again; that is never an error.
@@ -58,7 +62,8 @@ class EmbeddingCache:
         self._on_file(lambda file: _write(file, rows, self.limit))
 
     def _key(self, text: str) -> str:
-        return hashlib.sha256(f"{self.digest}\0{text}".encode()).hexdigest()
+        made_by = f"{self.digest}\0{EMBEDDING_VERSION}\0{_open_clip_version()}"
+        return hashlib.sha256(f"{made_by}\0{text}".encode()).hexdigest()
 
     def _remember(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
         for text, vector in vectors.items():
@@ -81,6 +86,15 @@ class EmbeddingCache:
                 return work(file)
         except (sqlite3.Error, OSError):
             return None
+
+
+@functools.cache
+def _open_clip_version() -> str:
+    """Version of the package that has the tokenisers and towers; "" without it."""
+    try:
+        return metadata.version("open_clip_torch")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _read(file: sqlite3.Connection, keys: Sequence[str]) -> list[tuple[str, bytes]]:

@@ -103,6 +103,12 @@ def test_a_model_of_objects_is_one_graph_from_pixels_to_masks(tmp_path: Path, ca
         (["--to", "onnx", "--out", "."], "ends in .onnx"),
         (["--to", "openvino", "--precision", "fp16"], "fp32"),
         (["--to", "onnx", "--capabilities", "8.6"], "--to tensorrt"),
+        (["--to", "onnx", "--max-batch", "4"], "--max-batch is for --to tensorrt"),
+        (["--to", "openvino", "--max-queries", "4"], "--max-queries is for --to tensorrt"),
+        (["--to", "graphs", "--max-queries", "4"], "--max-queries is for --to tensorrt"),
+        (["--to", "graphs", "--capabilities", "8.6"], "--capabilities is for --to tensorrt"),
+        (["--to", "graphs", "--precision", "fp16"], "fp32"),
+        (["--to", "graphs", "--size", "96x96"], "--size is not for --to graphs"),
         (["--to", "onnx"], "no model and no file"),
     ],
 )

@@ -7,18 +7,25 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from helpers.paths import ROOT
+from helpers.toy_models import toy
 from pycocotools import mask as coco_mask
 
 from ovps_core.cli import main, parser
+from ovps_core.cli.pictures import Picture
+from ovps_core.cli.segment import _segment
+from ovps_core.engines.torch_eager import EagerEngine
 from ovps_core.language.parser import parse_query
 from ovps_core.pipeline.drawing import draw_page
+from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.segmenter import PartSegmenter
+from ovps_core.structures.image_files import load_image
 from ovps_core.structures.masks import PartMasks
 
 TABLE = ROOT / "docs" / "images" / "table.jpg"
@@ -137,6 +144,21 @@ def test_not_found_says_what_came_closest_and_what_to_try(capsys) -> None:
     assert "no 100000 pixels" in capsys.readouterr().out
 
 
+def test_what_came_closest_is_of_the_list_that_was_asked() -> None:
+    """CAT-Seg compares the phrases of a list with each other, so its answer to one alone is another."""
+    loaded, image = toy("catseg"), load_image(TABLE)
+    segmenter = PartSegmenter(loaded, EagerEngine(loaded.model))
+    found = replace(parse_query("mug"), threshold=0.01)
+    missing = replace(parse_query("knife"), threshold=0.99)
+    queries = segmenter.encode_queries([found, missing])
+    answer = _segment(segmenter, Picture(TABLE, image), image, queries, (), SegmentOptions())
+    best = 1 / (1 + np.exp(-segmenter.query_maps([image], queries)[0, 1].max()))
+    assert list(answer.peaks) == [missing]
+    assert answer.peaks[missing].probability == pytest.approx(best, abs=1e-5)
+    alone = segmenter.find_peaks(segmenter.encode(image), [missing])[0]
+    assert abs(alone.probability - best) > 3e-4
+
+
 def test_an_empty_folder_is_one_line(tmp_path: Path, capsys) -> None:
     assert main(["segment", str(tmp_path), "mug"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -163,6 +185,49 @@ def test_several_pictures_are_answered_in_one_call(tmp_path: Path, capsys) -> No
     assert answers[0]["parts"] == answers[2]["parts"]
     assert main([*command, "-o", str(tmp_path / "one.png")]) == 1
     assert "expected a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", [("a/x.jpg", "b/x.jpg"), ("x.jpg", "x.png")])
+@pytest.mark.parametrize("option", ["-o", "--masks"])
+def test_two_pictures_are_not_written_under_one_name(
+    option: str, names: tuple[str, str], tmp_path: Path, capsys
+) -> None:
+    pictures = [tmp_path / name for name in names]
+    for path in pictures:
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), np.zeros((40, 60, 3), np.uint8))
+    command = ["segment", "--backend", "torch", *map(str, pictures), "--ask", "mug"]
+    assert main([*command, option, str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert all(str(path) in said for path in pictures) and "'x'" in said
+    assert not (tmp_path / "out").exists()
+    assert main(command) == 0
+
+
+def test_masks_of_an_earlier_run_do_not_stay_among_the_new_ones(tmp_path: Path) -> None:
+    several = ["segment", "--backend", "torch", "--masks", str(tmp_path), str(TABLE), "--ask"]
+    folder = tmp_path / "table"
+    assert main([*several, "knife handle", "mug rim"]) == 0
+    assert len(list(folder.iterdir())) > 1
+    (folder / "notes.png").write_bytes(b"not of this command")
+    assert main([*several, "knife handle"]) == 0
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == ["01 knife handle.png", "notes.png"]
+
+
+def test_masks_of_other_phrases_stay_in_the_folder_of_a_single_picture(tmp_path: Path) -> None:
+    for name in ("07 knife handle.png", "01 mug rim.png", "02 holiday.png"):
+        (tmp_path / name).write_bytes(b"earlier")
+    assert segment("knife handle", "--masks", tmp_path) == 0
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["01 knife handle.png", "01 mug rim.png", "02 holiday.png"]
+
+
+def test_a_hash_in_the_name_of_a_picture_is_no_frame(tmp_path: Path) -> None:
+    shutil.copy(TABLE, tmp_path / "cup #2.jpg")
+    command = ["segment", "--backend", "torch", str(tmp_path), "mug", "-o", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert (tmp_path / "out" / "cup #2.png").is_file()
 
 
 def test_the_frames_of_a_video_are_pictures(tmp_path: Path, capsys) -> None:

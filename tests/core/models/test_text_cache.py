@@ -6,8 +6,10 @@ import multiprocessing
 from pathlib import Path
 
 import numpy as np
+import pytest
 from helpers.toy_models import toy
 
+from ovps_core.models.text import tower
 from ovps_core.models.text.tower import EmbeddingCache
 
 
@@ -18,6 +20,18 @@ def test_kept_by_text_and_digest(tmp_path: Path) -> None:
     assert list(found) == ["knife"]
     np.testing.assert_array_equal(found["knife"], [0, 1, 2, 3])
     assert not EmbeddingCache("model b", path).get(["knife"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("EMBEDDING_VERSION", -1), ("_open_clip_version", lambda: "0.0")]
+)
+def test_embeddings_of_other_code_are_not_read(
+    name: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "text.sqlite"
+    EmbeddingCache("model", path).put({"knife": np.zeros(2, np.float32)})
+    monkeypatch.setattr(tower, name, value)
+    assert not EmbeddingCache("model", path).get(["knife"])
 
 
 def test_bounded_least_recently_used_first(tmp_path: Path) -> None:

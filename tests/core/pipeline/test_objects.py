@@ -9,6 +9,7 @@ import pytest
 
 from ovps_core.errors import UsageError
 from ovps_core.pipeline.objects import (
+    best_parts,
     check_objects,
     choose,
     choose_by_depth,
@@ -20,7 +21,7 @@ from ovps_core.pipeline.objects import (
 )
 from ovps_core.structures.boxes import Box
 from ovps_core.structures.masks import ObjectMask, PartMask, PartMasks
-from ovps_core.structures.query import PartQuery
+from ovps_core.structures.query import PartQuery, ReadAs
 
 HANDLE = PartQuery("mug handle", "mug", "handle")
 MUGS = objects_from_boxes(
@@ -125,3 +126,37 @@ def test_the_nearest_mug_without_a_visible_handle_has_none() -> None:
     depth = np.full((100, 200), 0.9, np.float32)
     depth[MUGS[1].box.slices] = 0.6
     assert not choose_by_depth(masks, depth, (0.1, 3.0)).parts
+
+
+def test_an_object_of_a_group_that_shows_no_part_may_be_the_nearest() -> None:
+    group = PartQuery(
+        "nearest cutlery handle",
+        "cutlery",
+        "handle",
+        which="nearest",
+        read_as=ReadAs("fork, knife", "handle"),
+    )
+    knife, fork = replace(MUGS[0], name="knife"), replace(MUGS[1], name="fork")
+    parts = (part(1, Box(12, 60, 5, 5), knife.id, group),)
+    masks = PartMasks(100, 200, (group,), parts, "model", objects=(knife, fork))
+    depth = np.full((100, 200), 0.9, np.float32)
+    assert choose_by_depth(masks, depth, (0.1, 3.0)).parts == parts
+    depth[fork.box.slices] = 0.6
+    assert not choose_by_depth(masks, depth, (0.1, 3.0)).parts
+
+
+def test_the_number_of_parts_is_limited_after_the_nearest_is_chosen() -> None:
+    nearest = replace(HANDLE, which="nearest")
+    found = [
+        replace(part(0, Box(110, 20, 5, 5), 2, nearest), score=0.6),
+        replace(part(0, Box(12, 60, 5, 5), 1, nearest), score=0.9),
+        *(replace(part(0, Box(60, 40, 5, 5), 3), score=0.1 * i) for i in (5, 7, 8)),
+    ]
+    best = best_parts(found, 1)
+    assert [(one.id, one.score) for one in best] == [(1, 0.9), (2, 0.8), (3, 0.6)]
+    masks = PartMasks(100, 200, (nearest, HANDLE), best, "model", objects=MUGS)
+    depth = np.full((100, 200), 0.9, np.float32)
+    depth[MUGS[1].box.slices] = 0.6
+    chosen = choose_by_depth(masks, depth, (0.1, 3.0), max_parts=2)
+    assert [one.id for one in chosen.parts] == [2, 3]
+    assert [one.id for one in choose_by_depth(masks, depth, (0.1, 3.0), max_parts=1).parts] == [2]

@@ -8,7 +8,7 @@ import pytest
 from ovps_core.errors import UsageError
 from ovps_core.language.parser import parse_query
 from ovps_core.pipeline.tracking import MEMORY, Tracker
-from ovps_core.structures.masks import Box, PartMask, PartMasks
+from ovps_core.structures.masks import Box, ObjectMask, PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
 
 HANDLE, RIM = parse_query("knife handle"), parse_query("mug rim")
@@ -107,3 +107,22 @@ def test_masks_decide_not_boxes() -> None:
 def test_least_overlap_is_a_share() -> None:
     with pytest.raises(UsageError, match="expected 0 to 1"):
         Tracker(iou=30)
+
+
+def test_a_part_that_moves_in_its_object_does_not_take_the_id_of_one_long_gone() -> None:
+    query = PartQuery("drawer handle", "drawer", "handle")
+    drawer = ObjectMask(1, "drawer", 0.9, Box(0, 0, 200, 200), np.ones((200, 200), bool))
+
+    def handles(*places: tuple[int, int]) -> PartMasks:
+        parts = tuple(
+            PartMask(i, query, 0.9, Box(x, y, 10, 10), np.ones((10, 10), bool), object_id=1)
+            for i, (x, y) in enumerate(places, start=1)
+        )
+        return PartMasks(480, 640, (query,), parts, "none", objects=(drawer,))
+
+    tracker = Tracker()
+    assert ids(tracker.update(handles((0, 0), (100, 100)))) == [1, 2]
+    for _ in range(20):
+        assert ids(tracker.update(handles((100, 100)))) == [2]
+    assert ids(tracker.update(handles((120, 100)))) == [2]
+    assert ids(tracker.update(handles((120, 100), (0, 20)))) == [2, 1]

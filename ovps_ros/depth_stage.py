@@ -67,7 +67,7 @@ class DepthStage:
         try:
             intrinsics = colour_camera(messages, header, masks.height, masks.width, options)
             depth_m = colour_depth(messages, header, intrinsics, options, self._transforms.find)
-            masks = choose_by_depth(masks, depth_m, options.depth_range)
+            masks = choose_by_depth(masks, depth_m, options.depth_range, settings.max_parts)
             parts = parts_3d(masks, depth_m, intrinsics, options.depth_range, options.min_coverage)
             missing = [part for part in masks.parts if part.id not in {p.id for p in parts}]
             outside = depths_out_of_range(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tabulate import tabulate
 
+from ovps_core.cli.options import at_least
 from ovps_core.errors import OvpsError, UsageError
 from ovps_core.structures.requirements import require_packages
 from training import PACKAGES
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="draw training pictures as the network sees them")
     _add_recipe(show)
     show.add_argument("--out", type=Path, default=Path("data.png"), help="the PNG to write")
-    show.add_argument("--count", type=int, default=12, help="number of pictures")
+    show.add_argument("--count", type=at_least(1), default=12, help="number of pictures")
     packing = actions.add_parser("pack", help="write the pictures of a recipe into tar shards")
     _add_recipe(packing)
     packing.add_argument("--out", type=Path, required=True, help="the folder to make")

@@ -84,9 +84,7 @@ def merge(
             )
         if image.get("annotated_at") != submission.annotated_at or NEGATIVE not in image:
             shown = {region.label for region in submission.regions}
-            image[NEGATIVE] = [
-                c["id"] for c in coco["categories"] if category_name(c) not in shown
-            ]
+            image[NEGATIVE] = [c["id"] for c in coco["categories"] if category_name(c) not in shown]
         image[NOT_EXHAUSTIVE], image["annotated_at"] = [], submission.annotated_at
         suggestions = [a for a in earlier if a["image_id"] == submission.image_id]
         for region in submission.regions:

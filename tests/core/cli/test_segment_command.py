@@ -42,7 +42,7 @@ def test_the_parts_of_the_picture_in_the_readme_are_found(tmp_path: Path) -> Non
         for name in ("knife handle", "mug handle")
     )
     assert knife[360, 415] and mug[215, 218]
-    assert 1500 < knife.sum() < 4000 and 500 < mug.sum() < 1500
+    assert 2000 < knife.sum() < 4000 and 500 < mug.sum() < 1500
 
 
 def test_the_lines_of_the_readme_run(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

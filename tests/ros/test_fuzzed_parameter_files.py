@@ -47,14 +47,14 @@ def test_any_values(tmp_path: Path, content: dict[str, Any]) -> None:
     except Exception as error:  # RCLError is private; the node prints its first sentence
         assert str(error)
         return
+    node = rclpy.create_node("fuzzed", context=context)
     try:
-        node = rclpy.create_node("fuzzed", context=context)
         read = parameters.declare(node)
         assert not [n for n in content if content[n] == [] and DEFAULTS[n] != []]
         for name in NAMES:
             assert all(map(math.isfinite, numbers(getattr(read, name)))), (name, content)
-        node.destroy_node()
     except (OvpsError, ParameterException) as error:  # the node prints them
         assert str(error)
     finally:
+        node.destroy_node()
         rclpy.shutdown(context=context)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
@@ -28,13 +26,13 @@ from ovps_core.ros_io.bags.reading import (
 )
 from ovps_core.ros_io.bags.transforms import static_transforms
 from ovps_core.ros_io.codec import image_rgb, masks_value
+from ovps_core.ros_io.compressed import is_upright
 from ovps_core.ros_io.depth_frames import DepthOptions, aligned_depth
 from ovps_core.structures.image_files import encode_image, save_image
 from ovps_core.structures.masks import PartMask
 from ovps_core.structures.whole_files import write_json, write_whole
 
 MANIFEST = "manifest.json"
-_ORIENTATION = 0x0112  # EXIF tag
 _SUFFIXES = {b"\xff\xd8": "jpg", b"\x89P": "png"}
 
 
@@ -271,20 +269,9 @@ def encoded_image(message: Any) -> tuple[str, bytes, int, int]:
     if message.__msgtype__ == COMPRESSED and not message.format.startswith("bayer_"):
         data = bytes(message.data)
         suffix = _SUFFIXES.get(data[:2])
-        if suffix is not None and _is_upright(data):
+        if suffix is not None and is_upright(data):
             return suffix, data, height, width
     return "png", encode_image(rgb, ".png"), height, width
-
-
-def _is_upright(data: bytes) -> bool:
-    """Return whether readers take the pixels of a picture as they are stored."""
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.format == "PNG" and "exif" not in picture.info:
-                return True  # looking further would decode all pixels
-            return bool(picture.getexif().get(_ORIENTATION, 1) == 1)
-    except Exception:  # OpenCV reads it and Pillow does not, as readers of data sets would
-        return False
 
 
 def _millimetres(depth_m: NDArray[np.float32]) -> NDArray[np.uint16]:

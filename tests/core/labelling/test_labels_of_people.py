@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -240,6 +241,9 @@ def test_a_password_that_begins_with_a_dash_is_no_option(
 def test_the_port_of_our_own_server_may_change(
     frames: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    name = "ovps_core.labelling.project"
+    monkeypatch.setattr(logging.getLogger(name), "disabled", False)  # as libraries may leave it
+    caplog.set_level(logging.WARNING, logger=name)
     monkeypatch.setattr(Server, "has_project", lambda self, number: number == 4)
     own = Server("http://localhost:8080", "key", "ada", "secret")
     write_json(frames / RECORD, asdict(Project(own.url, 4, own.fingerprint)))

@@ -54,7 +54,7 @@ def start_node(context: Any) -> list[Any]:
     share = SHARE.perform(context)
     try:
         files = [existing_file("params_file", given) or f"{share}/config/ovps.yaml"]
-        existing_file("fastdds_profile", given)
+        profile = set_dds_profile(context)
         own = parameters_file(given)
         python = python_of_venv(given["venv"], share)
     except ValueError as error:
@@ -75,7 +75,7 @@ def start_node(context: Any) -> list[Any]:
         arguments=["--ros-args", "--log-level", given["log_level"]],
         output="screen",
     )
-    return [*set_dds_profile(context), node]
+    return [*profile, node]
 
 
 def start_camera(context: Any) -> list[Any]:

@@ -277,7 +277,7 @@ class OvpsNode(LifecycleNode):
                 check(settings.model or DEFAULT_MODEL)
             if settings.object_source not in ("", OWN, self._settings.object_source):
                 check_model_name(settings.object_source)
-        except (ParameterError, CheckpointError, OSError) as error:
+        except (ParameterError, CheckpointError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         if any(parameter.name == "queries" for parameter in changed):
             queries = read_phrases(settings.queries)

@@ -31,7 +31,7 @@ TOUCHED = 0.3
 def annotate(
     suggested: Sequence[Mapping[str, Any]], truth: Sequence[Region], height: int, width: int
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """What the annotator does for each true part, and the results of Label Studio that it submits."""
+    """Decide on each true part: name of the decision, and the results that are submitted to Label Studio."""
     left = {region.key: region for region in from_results(suggested, height, width, "suggestion")}
     for true in truth:
         ious = {

@@ -48,7 +48,7 @@ class Server:
 
     @property
     def fingerprint(self) -> str:
-        """What our own server is known by on any port; "" for a server that we did not start."""
+        """Name of our own server that no port changes; "" for a server that we did not start."""
         return hashlib.sha256(self.key.encode()).hexdigest()[:16] if self.password else ""
 
     def is_up(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -23,6 +23,7 @@ from ovps_core.models.openseed.model import OpenSeeD
 from ovps_core.models.partcatseg.model import PartCATSeg, PartCATSegConfig
 from ovps_core.models.partclipseg.model import PartCLIPSeg, PartCLIPSegConfig
 
+Network = TypeVar("Network", bound=PartModel)
 TOY_CLIP = {
     "embed_dim": 32,
     "vision_cfg": {"layers": 4, "width": 64, "head_width": 16, "patch_size": 16, "image_size": 64},
@@ -114,31 +115,31 @@ def toy(family: str) -> LoadedModel:
     return build(family, configs[family]())
 
 
+def _network(family: str, kind: type[Network]) -> Network:
+    """The network of a family's toy model."""
+    model = toy(family).model
+    assert isinstance(model, kind)
+    return model
+
+
 def toy_clipseg() -> CLIPSeg:
     """The network of the toy CLIPSeg."""
-    model = toy("clipseg").model
-    assert isinstance(model, CLIPSeg)
-    return model
+    return _network("clipseg", CLIPSeg)
 
 
 def toy_partclipseg() -> PartCLIPSeg:
     """The network of the toy PartCLIPSeg."""
-    model = toy("partclipseg").model
-    assert isinstance(model, PartCLIPSeg)
-    return model
+    return _network("partclipseg", PartCLIPSeg)
 
 
 def toy_compact() -> PartFPN:
     """The network of the toy compact model, for the words of the tabletop scenes."""
-    model = toy("compact").model
-    assert isinstance(model, PartFPN)
-    return model
+    return _network("compact", PartFPN)
 
 
 def toy_openseed() -> OpenSeeD:
     """The network of the toy OpenSeeD; layers that start at zero have weights, so that boxes and points move."""
-    model = toy("openseed").model
-    assert isinstance(model, OpenSeeD)
+    model = _network("openseed", OpenSeeD)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1 and not parameter.any():
@@ -148,16 +149,12 @@ def toy_openseed() -> OpenSeeD:
 
 def toy_catseg() -> CATSeg:
     """The network of the toy CAT-Seg."""
-    model = toy("catseg").model
-    assert isinstance(model, CATSeg)
-    return model
+    return _network("catseg", CATSeg)
 
 
 def toy_partcatseg() -> PartCATSeg:
     """The network of the toy PartCATSeg."""
-    model = toy("partcatseg").model
-    assert isinstance(model, PartCATSeg)
-    return model
+    return _network("partcatseg", PartCATSeg)
 
 
 TOY_MODELS: dict[str, Callable[[], PartModel]] = {

@@ -217,6 +217,12 @@ def _mean_ious(look: Sequence[Evidence], fitted: Calibration) -> NDArray[np.floa
     return np.mean(present, axis=0) if present else np.zeros(len(CUTS))
 
 
+def usual_confidence(looks: Sequence[Look]) -> float:
+    """Confidence that 95% of all pictures reach, 0 to 1."""
+    confidences = [mean for look in looks for mean in look.confidences]
+    return round(float(np.quantile(confidences, 0.05)), 4)
+
+
 def summary(names: Sequence[str], looks: Sequence[Sequence[Evidence]], fitted: Calibration) -> str:
     """A table of what a calibration gives on each look."""
     cut = CUTS.index(fitted.relative_cut)
@@ -304,9 +310,8 @@ def write_calibrated(
             f"the network of {checkpoint} finds nothing on {', '.join(map(str, val))}, so {out} is not written; "
             "train it longer"
         )
-    confidences = [mean for look in looks for mean in look.confidences]
-    usual = round(float(np.quantile(confidences, 0.05)), 4)
-    print(f"confidence: {usual} or more on 95% of {len(confidences)} pictures")
+    usual = usual_confidence(looks)
+    print(f"confidence on 95% of the pictures: {usual} or more")
     info = replace(info, config=replace(fitted.apply(config), usual_confidence=usual))
     state = {
         key: (value.half() if value.ndim > 1 else value).contiguous()

@@ -225,7 +225,7 @@ class CompactImages(L.LightningDataModule):
 
     @property
     def content(self) -> str:
-        """What the network learns from, in words."""
+        """Kinds of pictures that the network learns from, in words."""
         kinds = {"rendered scenes": self.folders, "photographs": self.photographs.photographs}
         return " and ".join(name for name, pictures in kinds.items() if pictures)
 

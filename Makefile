@@ -19,9 +19,10 @@ demo: $(INSTALLED)
 	$(BIN)/python -m ovps_ros.tools.demo --recorded --out out/demo-recorded
 
 # Several processes share the cores; threads of PyTorch that spin between operations would slow all of them.
-# The tests of a file share engines, scenes and nodes, so they stay in one worker.
+# The tests of a file share engines, scenes and nodes, so they stay in one worker.  pytest-xdist may wait for ever after
+# a worker that crashed was replaced, so none is.
 test: $(INSTALLED)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

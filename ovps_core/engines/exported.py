@@ -114,11 +114,10 @@ def _onnxruntime(path: Path) -> Graph:
 
 
 def _openvino(path: Path) -> Graph:
-    from ovps_core.engines.openvino.packages import import_openvino
+    from ovps_core.engines.openvino.packages import openvino_core
     from ovps_core.engines.openvino.session import infer_request
 
-    core = import_openvino().Core()
-    request = infer_request(core, core.read_model(path), "f32")
+    request = infer_request(openvino_core().read_model(path), "f32")
 
     def run(inputs: Sequence[Array]) -> list[Array]:
         request.infer([np.ascontiguousarray(each) for each in inputs], share_inputs=True)

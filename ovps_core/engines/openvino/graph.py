@@ -10,7 +10,7 @@ from typing import Any
 
 import networkx
 
-from ovps_core.engines.openvino.packages import import_openvino
+from ovps_core.engines.openvino.packages import openvino_core
 from ovps_core.models.interface import LayerRole
 
 _PRODUCTS = {"MatMul", "Convolution", "GroupConvolution"}
@@ -163,8 +163,7 @@ def keep_sums_in_fp32(source: Path, destination: Path) -> None:
         source: an .xml file; its weights are shared, not copied.
         destination: the .xml file to write, to be read together with the weights of ``source``.
     """
-    openvino = import_openvino()
-    model = openvino.Core().read_model(source)
+    model = openvino_core().read_model(source)
     roles = QuantisationRoles.from_graph(model)
     kept = roles.sums | roles.norms | roles.ends | roles.scales | _coordinates(model)
     tree = ElementTree.parse(source)

@@ -1,13 +1,17 @@
-"""Imports of OpenVINO and NNCF without their telemetry."""
+"""OpenVINO and NNCF, imported without their telemetry."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 from ovps_core.structures.requirements import require_packages
+
+_lock = threading.Lock()
 
 
 def import_openvino() -> Any:
@@ -20,6 +24,25 @@ def import_openvino() -> Any:
     with _no_telemetry():
         import openvino
     return openvino
+
+
+def openvino_core() -> Any:
+    """The ``openvino.Core`` of this process, which every graph shares and which is never destroyed.
+
+    On processors with AMX, the CPU plugin of a Core replaces the stack that signal handlers of the loading thread
+    run on, and frees it where the Core is destroyed. If another thread destroys it, the first one keeps a stack
+    that is gone, and its next signal (Ctrl-C, the end of a child) is a segmentation fault. Seen in version 2026.4.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed; the message has the line that installs it.
+    """
+    with _lock:
+        return _core()
+
+
+@functools.cache
+def _core() -> Any:
+    return import_openvino().Core()
 
 
 def import_nncf() -> Any:

@@ -24,7 +24,7 @@ from ovps_core.engines.chunking import graph_inputs
 from ovps_core.engines.graphs import subgraph_named
 from ovps_core.engines.low_precision import inference_copy
 from ovps_core.engines.openvino.graph import QuantisationRoles
-from ovps_core.engines.openvino.packages import import_nncf, import_openvino
+from ovps_core.engines.openvino.packages import import_nncf, import_openvino, openvino_core
 from ovps_core.models.interface import QueryEncoder
 from ovps_core.models.network import PartModel
 from ovps_core.pipeline.preprocess import RgbImage, to_pixels
@@ -77,7 +77,6 @@ def quantise(
         query_encoder: encodes the queries that the decoder is calibrated with.
     """
     started = time.perf_counter()
-    openvino = import_openvino()
     images = calibration_images(calibration)
     frames = [to_pixels(image, model.spec.preprocessing) for image in images]
     selected = model.spec.quantisation.layers(precision)
@@ -87,7 +86,7 @@ def quantise(
             for name in (file, f"{subgraph}.bin"):
                 shutil.copyfile(source / name, destination / name)
             continue
-        graph = openvino.Core().read_model(source / file)
+        graph = openvino_core().read_model(source / file)
         roles = QuantisationRoles.from_graph(graph)
         _quantise_graph(
             graph,

@@ -15,7 +15,7 @@ from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
 from ovps_core.engines.graph_engine import GraphEngine
 from ovps_core.engines.graphs import subgraph_named
 from ovps_core.engines.interface import EngineShape
-from ovps_core.engines.openvino.packages import import_nncf, import_openvino
+from ovps_core.engines.openvino.packages import import_nncf, import_openvino, openvino_core
 from ovps_core.engines.openvino.session import has_bf16, infer_request
 from ovps_core.engines.subgraphs import export_onnx
 from ovps_core.errors import BackendError, UsageError
@@ -63,7 +63,7 @@ class OpenVinoEngine(GraphEngine[Any]):
         engine_cache: EngineCache = DEFAULT_CACHE,
     ) -> None:
         super().__init__(model, precision=precision, engine_cache=engine_cache)
-        self._core = import_openvino().Core()
+        import_openvino()
         if precision not in PRECISIONS:
             raise UsageError(f"openvino runs in {', '.join(PRECISIONS)}, not {precision!r}")
         if precision == "bf16" and not has_bf16():
@@ -128,9 +128,11 @@ class OpenVinoEngine(GraphEngine[Any]):
     def _load(self, folder: Path, subgraph: str) -> Any:
         in_float32 = self.precision == "fp32" or subgraph_named(subgraph).in_float32
         suffix = SUMS_KEPT if self.precision in SUMS_IN_FP32 and not in_float32 else ".xml"
-        graph = self._core.read_model(folder / f"{subgraph}{suffix}", folder / f"{subgraph}.bin")
+        graph = openvino_core().read_model(
+            folder / f"{subgraph}{suffix}", folder / f"{subgraph}.bin"
+        )
         floating = "bf16" if not in_float32 and has_bf16() else "f32"
-        return infer_request(self._core, graph, floating)
+        return infer_request(graph, floating)
 
     def _run(self, graph: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         graph.infer([tensor.contiguous().numpy() for tensor in inputs], share_inputs=True)
@@ -162,7 +164,7 @@ def export_ir(
 
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(model, Path(folder) / "graph.onnx", subgraph=subgraph, size=size)
-        graph = openvino.Core().read_model(Path(folder) / "graph.onnx")
+        graph = openvino_core().read_model(Path(folder) / "graph.onnx")
         folding = Manager()
         folding.register_pass(ConstantFolding())
         folding.run_passes(graph)  # quantising finds weights only where they are constants

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ovps_core.engines.openvino.packages import import_openvino
+from ovps_core.engines.openvino.packages import openvino_core
 
 
-def infer_request(core: Any, graph: Any, floating: str) -> Any:
+def infer_request(graph: Any, floating: str) -> Any:
     """Compile a graph for low latency on the CPU.
 
     Args:
-        core: the ``openvino.Core``.
-        graph: what ``core.read_model`` returned.
+        graph: what ``openvino_core().read_model`` returned.
         floating: "f32" or "bf16", the type of its floating-point arithmetic.
     """
     options = {
@@ -22,7 +21,7 @@ def infer_request(core: Any, graph: Any, floating: str) -> Any:
         "INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0)),
         "ENABLE_CPU_PINNING": False,  # other processes of a robot want the cores too
     }
-    return core.compile_model(graph, "CPU", options).create_infer_request()
+    return openvino_core().compile_model(graph, "CPU", options).create_infer_request()
 
 
 def has_bf16() -> bool:
@@ -31,5 +30,4 @@ def has_bf16() -> bool:
     Raises:
         MissingDependencyError: OpenVINO is not installed.
     """
-    core = import_openvino().Core()
-    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

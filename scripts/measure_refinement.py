@@ -21,13 +21,12 @@ from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.evaluation.folder import evaluate_folder
 from ovps_core.evaluation.household import HOUSEHOLD
 from ovps_core.models.interface import EncodedQueries
-from ovps_core.models.layers.attention_refinement import spread_by_affinity
-from ovps_core.pipeline.object_crops import object_crops
 from ovps_core.pipeline.postprocess.components import full_size
 from ovps_core.pipeline.preprocess import RgbImage, to_batch
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.boxes import Box
 from ovps_core.structures.query import PartQuery
+from scripts.refinement import object_crops, spread_by_affinity
 
 _ABSENT = 1e-4  # probability where nothing is
 _PADDING = 0.1  # share of the box on either side that a crop shows too

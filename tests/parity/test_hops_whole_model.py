@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from ovps_core.checkpoints.convert.partcatseg import from_catseg
 from ovps_core.evaluation.released_partcatseg import released_pixels
 from ovps_core.models.catseg.model import CATSeg, guides, similarities
-from ovps_core.models.layers.attention_refinement import filter_by_attention
-from ovps_core.pipeline.object_crops import object_crops
+from scripts.refinement import filter_by_attention, object_crops
 
 FILES = sorted((FIXTURES / "hops").glob("seed*_state.safetensors"))
 SEEDS = [path.name.removesuffix("_state.safetensors") for path in FILES]

@@ -12,15 +12,15 @@ from torch import Tensor
 
 from ovps_core.evaluation.metrics import grouped_confusion, mean_of_valid, over_segmentation
 from ovps_core.language.vocabulary import load_vocabulary
-from ovps_core.models.layers.attention_refinement import (
+from scripts.refinement import (
     attention_votes,
     doubly_normalised,
     filter_by_attention,
     fuse_attention,
     likely_classes,
+    object_crops,
     spread_by_affinity,
 )
-from ovps_core.pipeline.object_crops import object_crops
 
 pytestmark = pytest.mark.parity
 FOLDER = FIXTURES / "hops"

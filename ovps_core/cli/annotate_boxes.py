@@ -8,7 +8,12 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from ovps_core.cli.options import add_object_model_options, at_least, probability
+from ovps_core.cli.options import (
+    add_object_model_options,
+    at_least,
+    open_object_segmenter,
+    probability,
+)
 from ovps_core.structures.requirements import require_packages
 
 
@@ -50,20 +55,12 @@ def run(args: argparse.Namespace) -> int:
     require_packages("torch", extra="torch")
     # `ovps annotate frames` declares these arguments too, and needs no PyTorch.
     from ovps_core.bulk.box_annotation import annotate_boxes
-    from ovps_core.object_segmenter import ObjectSegmenter
 
-    segmenter = ObjectSegmenter.from_pretrained(
-        args.model,
-        backend=args.backend,
-        device=args.device,
-        precision=args.precision,
-        short_side=args.short_side,
-    )
     counts = asdict(
         annotate_boxes(
             args.source,
             args.out,
-            segmenter,
+            open_object_segmenter(args),
             images=args.images,
             min_score=args.min_score,
             limit=args.limit,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,10 @@ from pathlib import Path
 from tabulate import tabulate
 
 from ovps_core.cli.options import add_model_options, add_threshold_options, at_least, open_segmenter
-from ovps_core.errors import MissingDependencyError, UsageError
+from ovps_core.errors import UsageError
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.structures.query import RefusedQuery
+from ovps_core.structures.requirements import require_packages
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Extract or annotate; print the counts. The status is 1 if a phrase is refused."""
-    if importlib.util.find_spec("rosbags") is None:
-        raise MissingDependencyError("recordings are read with rosbags: pip install 'ovps[bags]'")
+    require_packages("rosbags", extra="bags")
     refused: tuple[RefusedQuery, ...] = ()
     if args.action == "extract":
         counts = _extract(args)

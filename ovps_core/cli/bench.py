@@ -8,7 +8,12 @@ from pathlib import Path
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.cli import CommandModule
-from ovps_core.cli.options import add_calibrate_option, add_short_side_option, at_least
+from ovps_core.cli.options import (
+    add_calibrate_option,
+    add_short_side_option,
+    at_least,
+    picture_size,
+)
 from ovps_core.cli.plugins import load_plugin
 from ovps_core.engines.calibration import read_calibration
 from ovps_core.errors import MissingDependencyError
@@ -36,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sizes",
         nargs="+",
-        type=_size,
+        type=picture_size,
         default=[(640, 480)],
         help="sizes of the pictures, as 640x480",
     )
@@ -126,8 +131,3 @@ def _add_others(parser: argparse.ArgumentParser) -> None:
 def _ros() -> CommandModule:
     needs = "`ovps bench ros` needs ROS 2 and the package ovps_ros; see docs/robot.md"
     return load_plugin("ovps.bench", "ros", needs=needs)
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, height = text.split("x")
-    return int(width), int(height)

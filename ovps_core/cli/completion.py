@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ovps_core.cli import COMMANDS, parser
 from ovps_core.errors import MissingDependencyError
+from ovps_core.structures.requirements import require_packages
 
 _EPILOG = (
     "For bash, write the output to ~/.local/share/bash-completion/completions/ovps; for zsh to a file _ovps in a "
@@ -31,12 +32,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         MissingDependencyError: shtab, which writes it, is not installed.
     """
-    try:
-        import shtab
-    except ImportError as error:
-        raise MissingDependencyError(
-            "completion needs the package shtab: pip install 'ovps[completion]'"
-        ) from error
+    require_packages("shtab", extra="completion")
+    import shtab
+
     whole = parser(*filter(_is_installed, COMMANDS))
     _complete_files(whole, shtab.FILE)
     print(shtab.complete(whole, args.shell))

@@ -10,9 +10,13 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ovps_core.cli.options import BuildNotice, add_object_model_options, at_least, probability
+from ovps_core.cli.options import (
+    add_object_model_options,
+    at_least,
+    open_object_segmenter,
+    probability,
+)
 from ovps_core.cli.output import check_picture_name, write_masks
-from ovps_core.engines import EngineCache
 from ovps_core.language.object_names import ObjectNames
 from ovps_core.pipeline.drawing import draw_objects
 from ovps_core.pipeline.postprocess.panoptic_options import PanopticOptions
@@ -76,19 +80,10 @@ def run(args: argparse.Namespace) -> int:
         ImageError: the picture cannot be read.
         QueryError: a name is empty.
     """
-    from ovps_core.object_segmenter import ObjectSegmenter
-
     check_picture_name(args.output)
     image = load_image(args.picture)
     names = ObjectNames.of(args.names, args.stuff)
-    segmenter = ObjectSegmenter.from_pretrained(
-        args.model,
-        backend=args.backend,
-        device=args.device,
-        precision=args.precision,
-        short_side=args.short_side,
-        engine_cache=EngineCache(progress=BuildNotice("some minutes for each shape of pictures")),
-    )
+    segmenter = open_object_segmenter(args)
     if args.task == "panoptic":
         options = PanopticOptions(score_threshold=args.score_threshold)
         found = segmenter.panoptic(image, names, options=options)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ovps_core.checkpoints.registry import DEFAULT_OBJECT_MODEL
-from ovps_core.cli.options import add_short_side_option
+from ovps_core.cli.options import add_short_side_option, open_object_segmenter
 from ovps_core.datasets.object_benchmarks import ObjectTask, open_benchmark
 from ovps_core.errors import UsageError
 from ovps_core.structures.whole_files import write_json
@@ -34,20 +33,13 @@ def run_objects(args: argparse.Namespace) -> int:
     """
     from ovps_core.evaluation.objects import evaluate_objects
     from ovps_core.evaluation.result_tables import object_classes_table, objects_table
-    from ovps_core.object_segmenter import ObjectSegmenter
 
     if args.report:
         raise UsageError(f"{args.dataset} has no --report; use --json for the scores of all names")
     task = ObjectTask(args.task)
     dataset = open_benchmark(args.dataset, args.directory, task, args.split)
-    segmenter = ObjectSegmenter.from_pretrained(
-        args.model or DEFAULT_OBJECT_MODEL,
-        # other engines are built for each size of pictures, of which data sets have many
-        backend="torch" if args.backend == "auto" else args.backend,
-        device=args.device,
-        precision=args.precision,
-        short_side=args.short_side,
-    )
+    # other engines are built for each size of pictures, of which data sets have many
+    segmenter = open_object_segmenter(args, "torch" if args.backend == "auto" else args.backend)
     result = evaluate_objects(
         dataset, segmenter, task, limit=args.limit, pseudo_labels=args.pseudo_labels
     )

@@ -25,7 +25,6 @@ from ovps_core.evaluation.result_tables import (
 )
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.cache_folder import cache_folder
-from ovps_core.structures.requirements import require_packages
 from ovps_core.structures.whole_files import write_json
 from ovps_core.synthetic.reader import RenderedScenes
 from ovps_core.synthetic.settings import LEVELS
@@ -104,7 +103,6 @@ def _run_rendered(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
 def _scenes(args: argparse.Namespace) -> tuple[RenderedScenes, int]:
     """The scenes of the arguments, rendered if none are named, and how many of them to score."""
     if args.scenes is None:
-        require_packages("mujoco", "trimesh", extra="render")
         level, count = args.level or LEVELS[0], args.count or RENDERED_SCENES
         count = min(count, args.limit or count)
         folder = cache_folder() / "rendered" / f"{level}-test-{args.seed}"

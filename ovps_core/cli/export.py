@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from ovps_core.checkpoints.registry import find_weights
-from ovps_core.cli.options import at_least
+from ovps_core.cli.options import at_least, picture_size
 from ovps_core.engines.interface import MAX_QUERIES
 from ovps_core.errors import BackendError, UsageError
 from ovps_core.structures.whole_files import write_json, write_whole
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--size",
-        type=_size,
+        type=picture_size,
         metavar="864x640",
         help="width and height of the pixels; by default those of the model. A model of objects takes multiples "
         "of 32, into which pictures are resized and padded at the right and bottom",
@@ -95,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
         raise BackendError(
             f"{args.model} has no graph that can be exported; it runs in PyTorch only"
         )
-    size = args.size or model.spec.preprocessing.size
+    width, height = args.size or model.spec.preprocessing.size[::-1]
+    size = (height, width)
     if model.spec.canvas is not None and any(side % model.spec.canvas.stride for side in size):
         raise UsageError(f"--size: {args.model} takes multiples of {model.spec.canvas.stride}")
     graph = "detector" if model.spec.detects_objects else "full"
@@ -162,14 +163,6 @@ def _description(model: PartModel, size: tuple[int, int]) -> dict[str, Any]:
         "condition_dim": model.spec.condition_dim,
         **known,
     }
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Read "WIDTHxHEIGHT" as (height, width), as the type of an argument."""
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"{text} is no size such as 864x640")
-    return int(height), int(width)
 
 
 def _check_options(args: argparse.Namespace) -> None:

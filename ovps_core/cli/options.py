@@ -7,12 +7,16 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL, DEFAULT_OBJECT_MODEL
 from ovps_core.engines import EngineCache
 from ovps_core.engines.calibration import read_calibration
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.segmenter import PartSegmenter
+
+if TYPE_CHECKING:
+    from ovps_core.object_segmenter import ObjectSegmenter
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +119,14 @@ def probability(text: str) -> float:
     return value
 
 
+def picture_size(text: str) -> tuple[int, int]:
+    """Read "640x480" as (width, height), as the type of an argument."""
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text} is no size such as 640x480")
+    return int(width), int(height)
+
+
 def open_segmenter(args: argparse.Namespace) -> PartSegmenter:
     """Make the segmenter for the options of :func:`add_model_options`."""
     return PartSegmenter.from_pretrained(
@@ -125,6 +137,20 @@ def open_segmenter(args: argparse.Namespace) -> PartSegmenter:
         calibration=read_calibration(args.calibrate),
         engine_cache=EngineCache(progress=BuildNotice()),
         objects=getattr(args, "objects", None),
+    )
+
+
+def open_object_segmenter(args: argparse.Namespace, backend: str = "") -> ObjectSegmenter:
+    """Make the segmenter for the options of :func:`add_object_model_options`; ``backend`` comes before theirs."""
+    from ovps_core.object_segmenter import ObjectSegmenter  # imports PyTorch
+
+    return ObjectSegmenter.from_pretrained(
+        args.model or DEFAULT_OBJECT_MODEL,
+        backend=backend or args.backend,
+        device=args.device,
+        precision=args.precision,
+        short_side=args.short_side,
+        engine_cache=EngineCache(progress=BuildNotice("some minutes for each shape of pictures")),
     )
 
 

@@ -30,6 +30,13 @@ def test_every_engine_is_timed_against_the_masks_of_pytorch(
     assert (tmp_path / "bench.png").stat().st_size > 0
 
 
+@pytest.mark.parametrize("size", ["0x0", "640", "640x-1"])
+def test_a_size_without_pixels_is_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", "--sizes", size])
+    assert capsys.readouterr().err.endswith(f"{size} is no size such as 640x480\n")
+
+
 def test_a_profile_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--model", MODEL, "--engine", "torch", "--rows", "1", "--frames", "1"]
     assert main(["profile", *arguments]) == 0

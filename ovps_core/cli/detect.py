@@ -140,5 +140,5 @@ def _rows(found: ObjectMasks) -> list[dict[str, object]]:
 
 
 def _row(each: ObjectMask) -> dict[str, object]:
-    box = f"{each.box.x_offset} {each.box.y_offset} {each.box.width} {each.box.height}"
+    box = " ".join(map(str, each.box.xywh))
     return {"name": each.name, "score": each.score, "pixels": each.area, "box x y w h": box}

@@ -41,7 +41,7 @@ def rows(masks: PartMasks, peaks: Peaks, options: SegmentOptions) -> list[dict[s
     for query in masks.queries:
         head: dict[str, object] = {"query": query.text, "read as": _read_as(query)}
         for part in masks.of(query):
-            box = f"{part.box.x_offset} {part.box.y_offset} {part.box.width} {part.box.height}"
+            box = " ".join(map(str, part.box.xywh))
             row = {"object": _object(part, masks), "score": part.score, "pixels": part.area}
             table.append({**head, **row, "box x y w h": box})
         if query in peaks:

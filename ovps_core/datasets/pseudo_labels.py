@@ -18,7 +18,7 @@ def pseudo_label(part: PartMask, height: int, width: int) -> dict[str, Any]:
     """
     box = part.box
     return {
-        "bbox": [box.x_offset, box.y_offset, box.width, box.height],
+        "bbox": list(box.xywh),
         "area": part.area,
         "iscrowd": 0,
         "segmentation": encode_segmentation(part.full(height, width)),

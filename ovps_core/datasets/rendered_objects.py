@@ -56,7 +56,7 @@ def write_coco(scenes: RenderedScenes, folder: Path) -> Path:
                     "id": len(annotations) + 1,
                     "image_id": number,
                     "category_id": names.index(object_name) + 1,
-                    "bbox": [box.x_offset, box.y_offset, box.width, box.height],
+                    "bbox": list(box.xywh),
                     "area": int(mask.sum()),
                     "segmentation": encode_segmentation(mask),
                     "iscrowd": int(mask.sum() < MIN_PIXELS),

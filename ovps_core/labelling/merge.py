@@ -17,14 +17,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ovps_core.datasets.coco_check import NEGATIVE, NOT_EXHAUSTIVE
 from ovps_core.datasets.coco_folder import PSEUDO_LABEL
 from ovps_core.datasets.segmentations import decode_segmentation, encode_segmentation
 from ovps_core.errors import DatasetError
 from ovps_core.labelling.regions import Region
+from ovps_core.structures.boxes import Box
+from ovps_core.structures.masks import mask_iou
 
 Origin = Literal["model", "corrected", "drawn"]
 _SAME = 0.98  # IoU of a mask that a person left as it was; a polygon loses some pixels on the way
@@ -159,14 +158,12 @@ def _annotation(
             inherited |= {key: words[key] for key in _WORDS if key in inherited}
         if overlap >= _SAME and same_label:
             origin = source.get("origin", "model")
-    rows, columns = np.nonzero(region.mask)
-    left, top = int(columns.min()), int(rows.min())
     return {
         **inherited,
         "id": None if source is None else source["id"],
         "image_id": image["id"],
         "category_id": category["id"],
-        "bbox": [left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1],
+        "bbox": list(Box.of_mask(region.mask).xywh),
         "area": int(region.mask.sum()),
         "iscrowd": 0,
         "segmentation": encode_segmentation(region.mask),
@@ -186,14 +183,9 @@ def _closest(
             continue
         height, width = region.mask.shape
         mask = decode_segmentation(suggestion["segmentation"], height, width, source)
-        overlap = _iou(mask, region.mask)
+        overlap = mask_iou(mask, region.mask)
         if region.key == region_key(suggestion["id"]):
             return suggestion, overlap
         if overlap >= max(_CORRECTED, best[1]):
             best = suggestion, overlap
     return best
-
-
-def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    union = int((a | b).sum())
-    return int((a & b).sum()) / union if union else 0.0

@@ -40,10 +40,10 @@ def draw_masks(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImag
     return canvas
 
 
-def draw_page(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImage:
+def draw_page(image: RgbImage, masks: PartMasks) -> RgbImage:
     """Draw masks as :func:`draw_masks` does, with the legend below the image: RGB uint8 [H + h, W or more, 3]."""
     legend = _legend(masks, max(0.4, image.shape[1] / 1200))
-    above, below = _tinted(image, masks, alpha), legend
+    above, below = _tinted(image, masks, alpha=0.5), legend
     width = max(above.shape[1], below.shape[1])
     rows = [
         cv2.copyMakeBorder(

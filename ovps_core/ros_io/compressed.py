@@ -19,8 +19,6 @@ from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.ros_io.encodings import Bytes, to_rgb
 from ovps_core.ros_io.rvl import decode_rvl
 
-_ORIENTATION = 0x0112  # EXIF tag
-
 MAX_PIXELS = 100_000_000
 """Pixels of the largest picture that is decoded; larger than that of any camera on a robot."""
 
@@ -129,14 +127,3 @@ def _picture_size(data: bytes) -> tuple[int, int]:
                 return picture.size
         except Image.DecompressionBombError:  # it does not tell the size
             return MAX_PIXELS, 2
-
-
-def is_upright(data: bytes) -> bool:
-    """Return whether readers take the pixels of a picture as they are stored."""
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.format == "PNG" and "exif" not in picture.info:
-                return True  # looking further would decode all pixels
-            return bool(picture.getexif().get(_ORIENTATION, 1) == 1)
-    except Exception:  # OpenCV reads it and Pillow does not, as readers of data sets would
-        return False

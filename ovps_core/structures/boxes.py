@@ -38,6 +38,11 @@ class Box:
         return self.x_offset, self.y_offset, right, bottom
 
     @property
+    def xywh(self) -> tuple[int, int, int, int]:
+        """(x_offset, y_offset, width, height), as COCO files have it."""
+        return self.x_offset, self.y_offset, self.width, self.height
+
+    @property
     def area(self) -> int:
         """Number of pixels."""
         return self.width * self.height

@@ -63,6 +63,15 @@ def is_stored_sideways(source: str | Path) -> bool:
         return _turn(picture) in _SIDEWAYS
 
 
+def is_upright(source: str | Path | bytes) -> bool:
+    """Return whether readers take the pixels of a picture as they are stored; not if they cannot read it."""
+    try:
+        with _opened(source) as picture:
+            return _turn(picture) == 1
+    except ImageError:
+        return False
+
+
 def load_labels(source: str | Path) -> NDArray[np.int32]:
     """Read the raw values of a label map, int32 [H, W]: a grey or palette PNG of 1, 8 or 16 bits.
 

@@ -23,6 +23,7 @@ from ovps_core.synthetic.catalogue import (
 from ovps_core.synthetic.label_maps import label_maps
 from ovps_core.synthetic.object_pool import ObjectPool, build_object_pool
 from ovps_core.synthetic.objects import clutter
+from ovps_core.synthetic.reader import scenes_in
 from ovps_core.synthetic.settings import (
     FORMAT,
     LEVELS,
@@ -222,13 +223,7 @@ def _missing_shards(out: Path, settings: RenderSettings | ScanSettings) -> list[
         shard: _shard_length(settings, shard)
         for shard in range(-(-settings.count // SCENES_PER_SHARD))
     }
-    return [s for s, length in lengths.items() if _scenes_in(out / f"shard_{s:05d}") < length]
-
-
-def _scenes_in(shard: Path) -> int:
-    """Number of scenes in a finished shard, 0 if it does not exist."""
-    records = shard / "scenes.json"
-    return len(json.loads(records.read_text())) if records.is_file() else 0
+    return [s for s, length in lengths.items() if scenes_in(out / f"shard_{s:05d}") < length]
 
 
 def _shard_length(settings: RenderSettings | ScanSettings, shard: int) -> int:

@@ -100,3 +100,9 @@ class RenderedScenes:
             camera_pose=np.array(record["camera_pose"]),
             instances=tuple((r["object"], np.array(r["pose"])) for r in record["instances"]),
         )
+
+
+def scenes_in(shard: Path) -> int:
+    """Number of scenes in a finished shard, 0 if it does not exist."""
+    records = shard / "scenes.json"
+    return len(json.loads(records.read_text())) if records.is_file() else 0

@@ -37,7 +37,7 @@ from ovps_core.synthetic.settings import (
     require_render_extra,
 )
 from ovps_core.synthetic.viewpoint import SceneCamera, Viewpoint, fit_camera, sample_azimuth
-from ovps_core.synthetic.wild import LARGE, occluders
+from ovps_core.synthetic.wild import LARGE, cover
 
 if TYPE_CHECKING:
     from ovps_core.synthetic.renderer import Renderer
@@ -229,10 +229,7 @@ def _render_scene(
     if rng.random() < 0.6:
         rgb, parts = replace_background(rgb, parts, is_background, settings.backdrops, rng)
     if rng.random() < 0.2:
-        mask, fill = occluders(settings.size, settings.surfaces, rng)
-        rgb = np.where(mask[..., None], fill, rgb)
-        parts = np.where(mask, 0, parts).astype(np.uint8)
-        objects = np.where(mask, 0, objects).astype(np.uint8)
+        rgb, parts, objects = cover(rgb, parts, objects, settings.surfaces, rng)
     return Scene(
         rgb=simulate_photograph(rgb, rng),
         parts=parts,

@@ -174,8 +174,11 @@ def background(folder: str, size: int, rng: np.random.Generator) -> np.ndarray:
     return np.clip(out, 0, 255).astype(np.uint8)
 
 
-def occluders(size: int, folder: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw shapes in front of the scene: a mask bool [size, size] and a picture to fill it."""
+def cover(
+    rgb: np.ndarray, parts: np.ndarray, objects: np.ndarray, folder: str, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw shapes in front of a scene, filled with a photo of a folder; both maps are 0 under them."""
+    size = rgb.shape[0]
     mask = np.zeros((size, size), np.uint8)
     for _ in range(int(rng.integers(1, 3))):
         angle = np.sort(rng.uniform(0, 2 * np.pi, 7))
@@ -183,7 +186,10 @@ def occluders(size: int, folder: str, rng: np.random.Generator) -> tuple[np.ndar
         radius = size * rng.uniform(0.05, 0.17) * rng.uniform(0.5, 1.2, 7)
         corners = centre + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
         cv2.fillPoly(mask, [corners.astype(np.int32)], 1)
-    return mask.astype(bool), background(folder, size, rng)
+    hidden = mask.astype(bool)
+    rgb = np.where(hidden[..., None], background(folder, size, rng), rgb)
+    parts, objects = (np.where(hidden, 0, each).astype(np.uint8) for each in (parts, objects))
+    return rgb, parts, objects
 
 
 def apply_wild_effects(
@@ -219,8 +225,5 @@ def apply_wild_effects(
             picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 4.0))
         rgb = (rgb * (1 - soft) + picture * soft).astype(np.uint8)
     if rng.random() < 0.35:
-        mask, fill = occluders(size, photos, rng)
-        rgb = np.where(mask[..., None], fill, rgb)
-        parts = np.where(mask, 0, parts).astype(np.uint8)
-        objects = np.where(mask, 0, objects).astype(np.uint8)
+        rgb, parts, objects = cover(rgb, parts, objects, photos, rng)
     return simulate_poor_camera(rgb, rng), parts, objects

@@ -104,7 +104,7 @@ def test_mask_and_crop(recorded: Mapping[str, Tensor]) -> None:
     )
     assert [crop.label for crop in crops] == labels.tolist()
     for crop, box, mask, pixels in zip(crops, boxes.tolist(), masks, expected, strict=True):
-        assert [crop.box.x_offset, crop.box.y_offset, crop.box.width, crop.box.height] == box
+        assert list(crop.box.xywh) == box
         np.testing.assert_array_equal(crop.mask, mask.numpy())
         torch.testing.assert_close(crop.pixels, pixels, rtol=0, atol=1e-3)
 

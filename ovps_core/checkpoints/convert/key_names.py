@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
 import torch
 from torch import Tensor
@@ -91,8 +91,8 @@ def ovps_key(released: str) -> str | None:
     adapter = re.fullmatch(r"visual_adapter\.fc\.([02])\.weight", released)
     if adapter:
         return f"adapter.{'down' if adapter[1] == '0' else 'up'}.weight"
-    name = _rename(released, _RENAMES)
-    name = _rename(name, _CLIP_LAYER if ".resblocks." in name else _DECODER_LAYER, everywhere=True)
+    name = rename(released, _RENAMES)
+    name = rename(name, _CLIP_LAYER if ".resblocks." in name else _DECODER_LAYER, everywhere=True)
     stem = _QKV.match(name)
     if stem is None:
         return name
@@ -126,16 +126,24 @@ def from_hugging_face(state: StateDict) -> dict[str, Tensor]:
 def from_original_clipseg(state: StateDict) -> dict[str, Tensor]:
     """Rename the tensors of an original CLIPSeg decoder file; its CLIP weights are OpenAI's and not in it."""
     return {
-        _rename(name, _ORIGINAL_RENAMES): tensor
+        rename(name, _ORIGINAL_RENAMES): tensor
         for name, tensor in state.items()
         if not _ORIGINAL_UNUSED.search(name)
     }
 
 
-def _rename(name: str, table: tuple[tuple[str, str], ...], *, everywhere: bool = False) -> str:
+def rename(name: str, table: tuple[tuple[str, str], ...], *, everywhere: bool = False) -> str:
+    """Rename a tensor by the first pattern that its name starts with, or by all of them anywhere in its name."""
     for pattern, replacement in table:
         if everywhere:
             name = re.sub(pattern, replacement, name)
         elif re.match(pattern, name):
             return re.sub(f"^{pattern}", replacement, name)
     return name
+
+
+def count_modules(state: Mapping[str, Tensor], stem: str) -> int:
+    """Number of modules in the list ``stem``."""
+    return len(
+        {name[len(stem) + 1 :].split(".")[0] for name in state if name.startswith(f"{stem}.")}
+    )

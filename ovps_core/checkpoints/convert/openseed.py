@@ -6,7 +6,7 @@ import re
 
 from torch import Tensor
 
-from ovps_core.checkpoints.convert.key_names import StateDict
+from ovps_core.checkpoints.convert.key_names import StateDict, count_modules, rename
 from ovps_core.checkpoints.convert.released_file import EXPECTED, ReleasedWeights
 from ovps_core.checkpoints.file import CheckpointInfo
 from ovps_core.errors import CheckpointError
@@ -65,10 +65,7 @@ def openseed_key(released: str) -> str | None:
     name = released.removeprefix(_WRAPPER)
     if _UNUSED.search(name):
         return None
-    for pattern, replacement in _RENAMES:
-        if re.match(pattern, name):
-            return re.sub(f"^{pattern}", replacement, name)
-    return name
+    return rename(name, _RENAMES)
 
 
 def from_openseed(state: StateDict) -> dict[str, Tensor]:
@@ -124,14 +121,14 @@ def openseed_config(state: dict[str, Tensor]) -> OpenSeeDConfig:
                 vocab_size=len(state["text.tower.token_embedding.weight"]),
                 width=text_width,
                 heads=max(1, text_width // _TEXT_HEAD_WIDTH),
-                layers=_count(state, "text.tower.transformer.resblocks"),
+                layers=count_modules(state, "text.tower.transformer.resblocks"),
             ),
             text_dim=state["heads.class_embed"].shape[1],
             dim=dim,
             mlp_dim=len(state["decoder.layers.0.linear1.weight"]),
             levels=levels,
-            encoder_layers=_count(state, "pixel_encoder.layers"),
-            decoder_layers=_count(state, "decoder.layers"),
+            encoder_layers=count_modules(state, "pixel_encoder.layers"),
+            decoder_layers=count_modules(state, "decoder.layers"),
             points=len(state["decoder.layers.0.cross_attn.attention_weights.bias"]) // (8 * levels),
             stuff_queries=stuff_queries,
             max_instances=300 if stuff_queries else 100,
@@ -144,20 +141,14 @@ def openseed_config(state: dict[str, Tensor]) -> OpenSeeDConfig:
 
 
 def _swin_config(state: dict[str, Tensor]) -> SwinConfig:
-    stages = range(_count(state, "backbone.norms"))
+    stages = range(count_modules(state, "backbone.norms"))
     tables = [
         state[f"backbone.layers.{stage}.blocks.0.attn.relative_position_bias_table"]
         for stage in stages
     ]
     return SwinConfig(
         width=len(state["backbone.patch_embed.norm.weight"]),
-        depths=tuple(_count(state, f"backbone.layers.{stage}.blocks") for stage in stages),
+        depths=tuple(count_modules(state, f"backbone.layers.{stage}.blocks") for stage in stages),
         heads=tuple(table.shape[1] for table in tables),
         window=(round(len(tables[0]) ** 0.5) + 1) // 2,
     )
-
-
-def _count(state: dict[str, Tensor], stem: str) -> int:
-    """The number of modules in the list ``stem``."""
-    numbers = {name[len(stem) + 1 :].split(".")[0] for name in state if name.startswith(f"{stem}.")}
-    return len(numbers)

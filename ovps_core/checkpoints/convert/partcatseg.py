@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ovps_core.checkpoints.convert.key_names import StateDict
+from ovps_core.checkpoints.convert.key_names import StateDict, count_modules, rename
 from ovps_core.checkpoints.convert.released_file import EXPECTED, ReleasedWeights
 from ovps_core.checkpoints.file import CheckpointInfo
 from ovps_core.errors import CheckpointError
@@ -85,16 +85,11 @@ def catseg_key(released: str) -> str | None:
     """
     if _UNUSED.search(released):
         return None
-    for pattern, replacement in _RENAMES:
-        name, found = re.subn(f"^{pattern}", replacement, released)
-        if found:
-            break
-    else:
+    name = rename(released, _RENAMES)
+    if name == released:
         return released
     inner = next((table for stem, table in _INNER.items() if name.startswith(stem)), ())
-    for pattern, replacement in inner:
-        name = re.sub(pattern, replacement, name)
-    return name
+    return rename(name, inner, everywhere=True)
 
 
 def from_catseg(state: StateDict) -> dict[str, Tensor]:
@@ -171,11 +166,11 @@ def catseg_values(state: dict[str, Tensor], mask: Tensor | None) -> dict[str, An
             "image_size": image_size,
             "guidance": _guidance_vit(state)
             if is_vit
-            else _RESNETS[_count(state, "guidance.tower.layer3")],
+            else _RESNETS[count_modules(state, "guidance.tower.layer3")],
             "guidance_size": 448 if is_vit else image_size,
             "templates": templates,
             "dim": dim,
-            "layers": _count(state, "branch.layers"),
+            "layers": count_modules(state, "branch.layers"),
             "window": window,
             "guidance_dim": len(convs[0]),
             "text_guidance_dim": len(state["text_projection.weight"]),
@@ -197,7 +192,7 @@ def _clip_values(state: dict[str, Tensor]) -> dict[str, Any]:
     return {
         "embed_dim": state[f"{text}text_projection"].shape[1],
         "vision_cfg": {
-            "layers": _count(state, f"{visual}transformer.resblocks"),
+            "layers": count_modules(state, f"{visual}transformer.resblocks"),
             "width": width,
             "head_width": 64,
             "patch_size": patch_size,
@@ -208,7 +203,7 @@ def _clip_values(state: dict[str, Tensor]) -> dict[str, Any]:
             "vocab_size": len(state[f"{text}token_embedding.weight"]),
             "width": text_width,
             "heads": max(1, text_width // 64),
-            "layers": _count(state, f"{text}transformer.resblocks"),
+            "layers": count_modules(state, f"{text}transformer.resblocks"),
         },
         "quick_gelu": True,
     }
@@ -224,13 +219,6 @@ def _guidance_vit(state: dict[str, Tensor]) -> GuidanceSpec:
         "img_size": round((cells - 1) ** 0.5)
         * state["guidance.tower.patch_embed.proj.weight"].shape[-1],
         "embed_dim": width,
-        "depth": _count(state, "guidance.tower.blocks"),
+        "depth": count_modules(state, "guidance.tower.blocks"),
         "num_heads": max(1, width // 64),
     }
-
-
-def _count(state: dict[str, Tensor], stem: str) -> int:
-    """The number of modules in the list ``stem``."""
-    return len(
-        {name[len(stem) + 1 :].split(".")[0] for name in state if name.startswith(f"{stem}.")}
-    )

@@ -17,7 +17,9 @@ from ovps_core.models.openseed.query_selection import anchors_of
 Uniform = Callable[[Sequence[int]], Tensor]
 """Random numbers in 0..1 of a shape, ``torch.rand`` by default."""
 MAX_QUERIES = 100
-BOX_NOISE = 0.4
+_BOX_NOISE = (
+    0.4  # centres move by up to this share of half the box, sides change by up to this share
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,6 @@ def denoising_queries(
     labels: Sequence[Tensor],
     boxes: Sequence[Tensor],
     *,
-    box_noise: float = BOX_NOISE,
     max_queries: int = MAX_QUERIES,
     uniform: Uniform = torch.rand,
 ) -> DenoisingQueries | None:
@@ -55,7 +56,6 @@ def denoising_queries(
     Args:
         labels: per image int64 [n], row of the names.
         boxes: per image float [n, 4], (cx, cy, w, h) in 0..1.
-        box_noise: centres move by up to this share of half the box, sides change by up to this share.
         max_queries: upper limit of groups times slots, if one group fits.
         uniform: source of random numbers.
     """
@@ -69,7 +69,7 @@ def denoising_queries(
     draws = uniform((len(all_boxes), 4)).to(device, dtype) * 2 - 1
     sides = all_boxes[:, 2:]
     reach = torch.cat([sides / 2, sides], -1)
-    noisy = (all_boxes + draws * reach * box_noise).clamp(0, 1)
+    noisy = (all_boxes + draws * reach * _BOX_NOISE).clamp(0, 1)
     image = torch.cat([torch.full((n,), i) for i, n in enumerate(counts)]).repeat(groups)
     slot = torch.cat([torch.arange(n) for n in counts]).repeat(groups)
     slot += torch.arange(groups).repeat_interleave(sum(counts)) * group_size

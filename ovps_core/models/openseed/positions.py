@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 _TEMPERATURE = 10000.0
+_LEAST = 1e-5  # distance to 0 and 1 from which boxes have a logit of use
 
 
-def inverse_sigmoid(values: Tensor, eps: float = 1e-5) -> Tensor:
-    """Logit of values in 0..1; values closer than ``eps`` to 0 or 1 are moved to that distance."""
+def inverse_sigmoid(values: Tensor) -> Tensor:
+    """Logit of values in 0..1; values closer than 1e-5 to 0 or 1 are moved to that distance."""
     values = values.clamp(0, 1)
-    return torch.log(values.clamp(min=eps) / (1 - values).clamp(min=eps))
+    return torch.log(values.clamp(min=_LEAST) / (1 - values).clamp(min=_LEAST))
 
 
 def sine_encoding(angles: Tensor, channels: int) -> Tensor:

@@ -49,7 +49,6 @@ def instances(
     score_threshold: float = 0.0,
     num_things: int | None = None,
     with_masks: bool = True,
-    weigh_by_mask: bool = True,
 ) -> Instances:
     """The (query, name) pairs with the highest scores.
 
@@ -62,9 +61,8 @@ def instances(
         max_instances: number of pairs that are taken before thresholds.
         score_threshold: lowest score of an instance.
         num_things: names from this column on are stuff and dropped; None for none.
-        with_masks: decode masks; without them there are boxes only.
-        weigh_by_mask: multiply the score by the mean mask probability over the mask, as the release does unless it
-            evaluates boxes.
+        with_masks: decode masks, and multiply scores by the mean probability over the mask, as the release does;
+            without them there are boxes only.
     """
     scores = predictions.scores[index, : predictions.instances]
     best, queries, labels = _best_pairs(scores, max_instances)
@@ -76,8 +74,7 @@ def instances(
     if not with_masks:
         return Instances(labels, best, boxes, None)
     masks, confidences = _masks(predictions.mask_logits[index], queries, canvas)
-    if weigh_by_mask:
-        best = best * confidences
+    best = best * confidences
     order = best.argsort(descending=True)
     order = order[best[order] >= score_threshold]
     return Instances(labels[order], best[order], boxes[order], masks[order])

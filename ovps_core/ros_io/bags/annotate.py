@@ -42,13 +42,11 @@ class AnnotateOptions:
 
     Attributes:
         segment: thresholds and limits of the segmenter.
-        track_iou: minimum overlap (IoU) with a part of the previous image to keep its track_id, 0..1.
         slop_s: maximum difference of the stamps of an image and its depth, seconds.
         depth: options for depth.
     """
 
     segment: SegmentOptions = SegmentOptions()
-    track_iou: float = 0.3
     slop_s: float = 0.02
     depth: DepthOptions = DepthOptions()
 
@@ -116,7 +114,7 @@ class _Recorder:
         self.counts: Counter[str] = Counter()
         self._writer, self._segmenter, self._queries = writer, segmenter, queries
         self._options, self._topics, self._transforms = options, topics, transforms
-        self._tracker = Tracker(options.track_iou)
+        self._tracker = Tracker()
         written = {PART_MASKS: MASKS_TOPIC, **({PARTS_3D: PARTS_3D_TOPIC} if topics.depth else {})}
         self._connections = {
             type_name: writer.add_connection(topic, type_name, typestore=typestore())

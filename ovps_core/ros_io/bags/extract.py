@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rosbags.highlevel import AnyReader
 from tqdm import tqdm
 
 from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
@@ -26,9 +27,8 @@ from ovps_core.ros_io.bags.reading import (
 )
 from ovps_core.ros_io.bags.transforms import static_transforms
 from ovps_core.ros_io.codec import image_rgb, masks_value
-from ovps_core.ros_io.compressed import is_upright
 from ovps_core.ros_io.depth_frames import DepthOptions, aligned_depth
-from ovps_core.structures.image_files import encode_image, save_image
+from ovps_core.structures.image_files import encode_image, is_upright, save_image
 from ovps_core.structures.masks import PartMask
 from ovps_core.structures.whole_files import write_json, write_whole
 
@@ -97,9 +97,7 @@ def extract(
                 frames.drops["between those kept"] += 1
             else:
                 writer.add(frame)
-        counts = {c.topic: 0 for c in reader.connections}
-        for connection in reader.connections:
-            counts[connection.topic] += connection.msgcount
+        counts = _messages_by_topic(reader)
         transforms = list(static_transforms(reader).by_child.values())
     manifest = {
         "bag": {"name": Path(bag).name, "sha256": sha256},
@@ -116,6 +114,13 @@ def extract(
     write_json(out / ANNOTATIONS, writer.coco)
     write_json(out / MANIFEST, manifest)
     return manifest
+
+
+def _messages_by_topic(reader: AnyReader) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for connection in reader.connections:
+        counts[connection.topic] += connection.msgcount
+    return counts
 
 
 def digest(bag: str | Path) -> str:

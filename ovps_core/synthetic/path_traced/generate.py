@@ -19,6 +19,7 @@ from ovps_core.synthetic.path_traced.settings import (
     PathTraceSettings,
     require_path_tracer,
 )
+from ovps_core.synthetic.reader import scenes_in
 from ovps_core.synthetic.settings import FORMAT, Scene
 
 MIN_LABELLED = 0.008
@@ -95,7 +96,7 @@ def generate(out: str | Path, settings: PathTraceSettings, count: int, threads: 
             length = min(SCENES_PER_SHARD, count - first)
             final = out / f"shard_{shard:05d}"
             partial = final.with_name(final.name + ".part")
-            if _length(final) >= length:
+            if scenes_in(final) >= length:
                 bar.update(length)
                 continue
             partial.mkdir(exist_ok=True)
@@ -105,12 +106,6 @@ def generate(out: str | Path, settings: PathTraceSettings, count: int, threads: 
             _finish_shard(partial, final, length)
             _write_header(out, settings, first + length)
     return out
-
-
-def _length(shard: Path) -> int:
-    """Return the number of scenes in a finished shard, 0 if it does not exist."""
-    records = shard / "scenes.json"
-    return len(json.loads(records.read_text())) if records.is_file() else 0
 
 
 def _render_to(path: Path, settings: PathTraceSettings, index: int, threads: int) -> None:

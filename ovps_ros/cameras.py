@@ -68,7 +68,7 @@ class CameraStream:
         self.tracker = Tracker()
         self._publishers = FramePublishers(node, name, use_depth)
         base = f"~/{name}/" if name else "~/"
-        self._standard = StandardPublishers(node, base, use_depth, self._in_executor)
+        self._standard = StandardPublishers(node, base, use_depth)
         self._node, self._frames, self._faults, self._settings = node, frames, faults, settings
         self._base = f"{name}/" if name else ""
         self.image_topic, self.depth_topic = (self._resolve(role) for role in ("image", "depth"))
@@ -157,10 +157,6 @@ class CameraStream:
                     f"stop one of them, or remap {self._base}{role} to the topic of one camera",
                     kind=topic,
                 )
-
-    def _in_executor(self, call: Callable[..., object], *arguments: object) -> None:
-        if self._node.executor is not None:
-            self._node.executor.create_task(call, *arguments)
 
     def _resolve(self, role: str) -> str:
         return str(self._node.resolve_topic_name(self._base + role))

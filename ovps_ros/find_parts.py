@@ -24,6 +24,7 @@ from ovps_core.ros_io.codec import nanoseconds
 from ovps_core.structures.masks import PartMask, PartMasks
 from ovps_core.structures.query import PartQuery
 from ovps_ros.action import FindParts
+from ovps_ros.executor import run_in_executor
 from ovps_ros.frame_result import FrameResult
 from ovps_ros.messages import message_encoder
 from ovps_ros.query_manager import (
@@ -221,8 +222,7 @@ class FindPartsServer:
             if goal is None or goal.result is not None:
                 return CancelResponse.REJECT
         # the goal's state changes after this callback returns, and it must be finished after that
-        if self._node.executor is not None:
-            self._node.executor.create_task(self._finish_cancelled, goal)
+        run_in_executor(self._node, self._finish_cancelled, goal)
         return CancelResponse.ACCEPT
 
     def _finish_cancelled(self, goal: _Goal) -> None:
@@ -251,8 +251,7 @@ class FindPartsServer:
                     parts, in_3d.header, masks.height, masks.width
                 )
         self._queries.remove_goal(_key(goal.handle))
-        if self._node.executor is not None:
-            self._node.executor.create_task(goal.done.set_result, None)
+        run_in_executor(self._node, goal.done.set_result, None)
 
     async def _execute(self, handle: ServerGoalHandle) -> Any:
         goal = self._goals[_key(handle)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import shlex
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from launch.actions import (
@@ -62,6 +64,7 @@ def start_node(context: Any) -> list[Any]:
     if own:  # behind the other file, whose values it overrides
         with tempfile.NamedTemporaryFile("w", prefix="ovps_", suffix=".yaml", delete=False) as file:
             file.write(own)
+        atexit.register(Path(file.name).unlink, missing_ok=True)  # launch outlives its node
         files.append(file.name)
     node = LifecycleNode(
         package="ovps_ros",

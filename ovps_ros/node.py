@@ -14,7 +14,6 @@ if __name__ == "__main__":
 
 import functools
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -47,6 +46,7 @@ from ovps_ros.diagnostics import (
     PeriodicCall,
     status,
 )
+from ovps_ros.executor import run_in_executor
 from ovps_ros.find_parts import FindPartsServer
 from ovps_ros.invalid_transitions import answer_invalid_transitions
 from ovps_ros.latest_frames import Frame, LatestFrames
@@ -78,7 +78,7 @@ class OvpsNode(LifecycleNode):
         self._part_frames: PartFrames | None = None
         self._worker: Worker | None = None
         self._activity: Activity | None = None
-        self._query_server = QueryServer(self, self._queries, self._faults, self._in_executor)
+        self._query_server = QueryServer(self, self._queries, self._faults)
         self._find_parts = FindPartsServer(
             self,
             self._queries,
@@ -257,15 +257,11 @@ class OvpsNode(LifecycleNode):
             self._find_parts.on_result(result)
 
     def _on_repeated_failure(self) -> None:
-        self._in_executor(self._deactivate)
+        run_in_executor(self, self._deactivate)
 
     def _deactivate(self) -> None:
         if self._worker is not None:  # another request may have deactivated it already
             self.trigger_deactivate()
-
-    def _in_executor(self, call: Callable[..., object], *arguments: object) -> None:
-        if self.executor is not None:
-            self.executor.create_task(call, *arguments)
 
     # Parameters
 

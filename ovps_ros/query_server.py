@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future as ThreadFuture
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -13,6 +12,7 @@ from std_msgs.msg import String
 
 from ovps_core.errors import OvpsError, QueryError
 from ovps_ros.diagnostics import ERROR, WARN, Fault, FaultReporter
+from ovps_ros.executor import run_in_executor
 from ovps_ros.messages import message_encoder
 from ovps_ros.query_manager import (
     QueryList,
@@ -41,18 +41,10 @@ class QueryServer:
         node: the node.
         manager: manager of the active queries.
         faults: reporter for phrases that are refused and for failures.
-        in_executor: function that runs a call in the node's executor.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        manager: QueryManager,
-        faults: FaultReporter,
-        in_executor: Callable[..., None],
-    ) -> None:
+    def __init__(self, node: Node, manager: QueryManager, faults: FaultReporter) -> None:
         self._node, self._manager, self._faults = node, manager, faults
-        self._in_executor = in_executor
         self._active = node.create_publisher(String, "~/queries", _LATCHED)
         node.create_subscription(String, "~/query", self._on_query, 10)
         node.create_service(
@@ -100,7 +92,7 @@ class QueryServer:
         )
         update.add_done_callback(self._on_queries_encoded)
         done = Future()
-        update.add_done_callback(lambda _: self._in_executor(done.set_result, None))
+        update.add_done_callback(lambda _: run_in_executor(self._node, done.set_result, None))
         await done
         error = update.exception()
         refused: Refused = ()

@@ -6,7 +6,7 @@ Nodes and displays that know nothing of OVPS read these. Their messages are made
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from geometry_msgs.msg import PoseArray
@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 
 from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.part3d import Part3D
+from ovps_ros.executor import run_in_executor
 from ovps_ros.frame_result import FrameResult, FrameResult3D
 from ovps_ros.messages import message_encoder
 
@@ -46,17 +47,10 @@ class StandardPublishers:
         node: the node.
         base: start of the names of its topics, such as "~/" or "~/left/".
         use_depth: whether there are parts in 3D.
-        in_executor: function that runs a call in the node's executor, where publishers are made.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        base: str,
-        use_depth: bool,
-        in_executor: Callable[..., object],
-    ) -> None:
-        self._node, self._base, self._in_executor = node, base, in_executor
+    def __init__(self, node: Node, base: str, use_depth: bool) -> None:
+        self._node, self._base = node, base
         self._types = import_vision_messages()
         self._named: dict[int, str] | None = None
         self._by_query: dict[str, Publisher] = {}
@@ -106,7 +100,7 @@ class StandardPublishers:
         wanted = list(dict.fromkeys(topics.values()))[:MAX_POSE_TOPICS]
         publishers = self._by_query
         if wanted != list(publishers):
-            self._in_executor(self._replace_query_topics, wanted)
+            run_in_executor(self._node, self._replace_query_topics, wanted)
         for topic, publisher in publishers.items():
             if publisher.get_subscription_count():
                 parts = [part for part in in_3d.parts if topics.get(part.query.text) == topic]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,20 @@ def test_quotes_and_backslashes_of_queries_survive() -> None:
     text = 'the "best" mug\'s rim, back\\slash'
     assert given_parameters(launched("ovps.launch.py", queries=text)) == {"queries": [text]}
     assert given_parameters(launched("demo.launch.py", queries=text))["queries"] == [text]
+
+
+def test_the_file_of_its_parameters_goes_with_the_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_the_end: list[Any] = []
+    monkeypatch.setattr(
+        atexit,
+        "register",
+        lambda *call, **named: at_the_end.append(functools.partial(*call, **named)),
+    )
+    _, written = the_node(launched("ovps.launch.py", use_depth="true"))["parameters"]
+    assert Path(written).is_file()
+    for call in at_the_end:
+        call()
+    assert not Path(written).exists()
 
 
 def test_a_wrong_argument_ends_the_launch_before_anything_is_started(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -28,6 +29,7 @@ from ovps_core.synthetic.catalogue import HELD_OUT_OBJECT_PARTS
 from ovps_core.synthetic.generate import generate
 from ovps_core.synthetic.settings import RenderSettings
 from training.backbone import PACKAGE, imagenet_weights
+from training import data_command
 from training.data import open_data
 from training.families import load_recipe
 from training.partcatseg.module import PartCATSegTraining
@@ -96,6 +98,15 @@ def test_a_run_learns_and_its_weights_answer_any_words(
     segmenter = PartSegmenter.from_pretrained(run / "model.safetensors", backend="torch")
     image = np.zeros((SIZE, SIZE, 3), np.uint8)
     assert segmenter.probabilities(image, ["mug body", "spoon"]).shape[0] == 2
+
+
+@pytest.mark.parametrize("family", ["catseg", "partcatseg"])
+def test_the_samples_of_a_recipe_can_be_shown(family: str, mugs: Path, tmp_path: Path) -> None:
+    path, picture = tmp_path / f"{family}.yaml", tmp_path / "seen.png"
+    path.write_text(yaml.safe_dump(small(family)))
+    arguments = [str(path), "--data", str(mugs), "--out", str(picture), "--count", "2"]
+    assert data_command.main(["show", *arguments]) == 0
+    assert cv2.imread(str(picture)) is not None
 
 
 def test_without_guidance_the_same_recipe_builds(mugs: Path, tmp_path: Path) -> None:

@@ -28,10 +28,11 @@ from ovps_core.models.partcatseg.model import PartCATSeg
 from ovps_core.synthetic.catalogue import HELD_OUT_OBJECT_PARTS
 from ovps_core.synthetic.generate import generate
 from ovps_core.synthetic.settings import RenderSettings
-from training.backbone import PACKAGE, imagenet_weights
 from training import data_command
+from training.backbone import PACKAGE, imagenet_weights
 from training.data import open_data
 from training.families import load_recipe
+from training.optimiser import named_parameters
 from training.partcatseg.module import PartCATSegTraining
 from training.partcatseg.network import build_network
 from training.partcatseg.recipe import CATSegRecipe, OptimRecipe, PartCATSegRecipe
@@ -215,14 +216,15 @@ def test_the_released_tensors_are_trained_and_norms_do_not_decay(seed: str) -> N
         OptimRecipe(),
         PartCATSegLoss(corrections=Corrections.released()),
     )
-    ours = {n for n, p in training.named_network_parameters() if p.requires_grad}
+    parameters = dict(named_parameters(loaded.model, text_encoder))
+    ours = {n for n, p in parameters.items() if p.requires_grad}
     released = {catseg_key(name) for name in losses_of("partcatseg", seed)["trainable"]}
     assert ours == released - {None, "background"}
     groups = training.parameter_groups()
     assert sorted({group["lr"] for group in groups}) == pytest.approx([2e-6, 2e-4])
     still = {id(p) for group in groups if not group["weight_decay"] for p in group["params"]}
     norms = {n for n in ours if n and ("norm" in n or n.endswith((".norm1", ".norm2")))}
-    assert still == {id(p) for n, p in training.named_network_parameters() if n in norms}
+    assert still == {id(parameters[name]) for name in norms}
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*cat*/*.yaml")), ids=lambda path: path.stem)

@@ -19,6 +19,7 @@ import lightning as L
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from ovps_core.errors import OvpsError, UsageError
@@ -29,8 +30,9 @@ from ovps_core.models.interface import PartLogits
 from training.backbone import imagenet_weights
 from training.data import PartImagesModule, open_data
 from training.families import load_recipe
+from training.optimiser import scheduled
 from training.part_training import Batch, PartTraining
-from training.partclipseg.module import learning_rate_factor
+from training.partclipseg.module import decay
 from training.partclipseg.recipe import OptimRecipe, PartCLIPSegRecipe
 
 
@@ -65,7 +67,7 @@ class PlainTraining(PartTraining):
         labels = torch.where(object_parts == IGNORE, maps.shape[1] - 1, object_parts)
         return CrossEntropy(F.cross_entropy(maps, labels)), PartLogits(maps[:, :0], maps)
 
-    def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with the recipe's schedule."""
         optim = self.optim
         optimizer = torch.optim.AdamW(
@@ -73,11 +75,7 @@ class PlainTraining(PartTraining):
             lr=optim.lr,
             weight_decay=optim.weight_decay,
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(optim))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return scheduled(optimizer, optim.warmup, decay(optim))
 
 
 def train(recipe: PartCLIPSegRecipe, data: Path, folder: Path) -> dict[str, float]:

@@ -29,7 +29,7 @@ from ovps_core.models.interface import Preprocessing
 from training.recipe import DataRecipe
 from training.rendered import open_rendered, open_rendered_to_score
 from training.shards import Shards, ShardStream
-from training.stream import Place, stream_loader
+from training.stream import StreamPosition, stream_loader
 
 Read = Callable[[], LabelledImage]
 _CENTRE = v2.InterpolationMode.NEAREST_EXACT
@@ -364,14 +364,14 @@ class PartImagesModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Endless loader of the training images."""
-        place = Place.of(self.trainer, self.seed)
+        start = StreamPosition.of(self.trainer, self.seed)
         if self.shards is not None:
-            stream = ShardStream(self.shards, self.train_images.convert, place)
+            stream = ShardStream(self.shards, self.train_images.convert, start)
             return stream.loader(self.batch, num_workers=self.workers)
         return stream_loader(
             self.train_images,
             self.batch,
-            place,
+            start,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),

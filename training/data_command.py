@@ -21,7 +21,7 @@ from ovps_core.structures.requirements import require_packages
 from training import PACKAGES
 
 if TYPE_CHECKING:
-    from training.run import Shown
+    from training.run import PreviewSample
 
 _COLUMNS = 6
 
@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     sources = DataSources(tuple(args.data))
     if args.action == "show":
         L.seed_everything(recipe.seed, workers=True, verbose=False)
-        shown = FAMILIES[recipe.family].prepare(recipe, sources).shown()
-        draw(islice(shown, args.count), args.out)
+        samples = FAMILIES[recipe.family].prepare(recipe, sources).preview()
+        draw(islice(samples, args.count), args.out)
         print(f"{args.out}: pictures as the network sees them, and their labels")
         return 0
     if not isinstance(recipe, PartCLIPSegRecipe):
@@ -75,11 +75,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def draw(shown: Iterator[Shown], path: Path) -> None:
+def draw(samples: Iterator[PreviewSample], path: Path) -> None:
     """Draw pictures above their labels, each label in a colour of its own."""
     from matplotlib.figure import Figure
 
-    pictures = list(shown)
+    pictures = list(samples)
     rows = -(-len(pictures) // _COLUMNS)
     figure = Figure(figsize=(2 * _COLUMNS, 4 * rows))
     axes = np.atleast_2d(figure.subplots(2 * rows, _COLUMNS, squeeze=False))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.labels import PartTargets
+from ovps_core.models.interface import Preprocessing
 from training.data import PartImages
 from training.part_training import PartTraining
 
@@ -29,13 +30,11 @@ def draw_predictions(training: PartTraining, images: PartImages, path: Path) -> 
     figure = Figure(figsize=(1.7 * count, 5.2))
     axes = figure.subplots(3, count, squeeze=False)
     preprocessing = training.model.spec.preprocessing
-    mean = torch.tensor(preprocessing.mean)[:, None, None]
-    std = torch.tensor(preprocessing.std)[:, None, None]
     for column in range(count):
         pixels, object_parts, objects = images[column]
         truth, prediction = _label_maps(training, pixels, object_parts, objects)
         prediction[prediction == num_object_parts] = IGNORE
-        axes[0, column].imshow((pixels * std + mean).clamp(0, 1).permute(1, 2, 0))
+        axes[0, column].imshow(unnormalised(pixels, preprocessing))
         for row, labels in ((1, truth), (2, prediction)):
             axes[row, column].imshow(
                 np.ma.masked_less(labels.numpy(), 0),
@@ -48,6 +47,12 @@ def draw_predictions(training: PartTraining, images: PartImages, path: Path) -> 
         axis.axis("off")
     figure.tight_layout(pad=0.3)
     figure.savefig(path, dpi=110)
+
+
+def unnormalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Colours float [H, W, 3], 0 to 1, of the normalised pixels float [3, H, W] of a network."""
+    mean, std = (torch.tensor(v)[:, None, None] for v in (preprocessing.mean, preprocessing.std))
+    return (pixels * std + mean).clamp(0, 1).permute(1, 2, 0)
 
 
 def _label_maps(

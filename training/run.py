@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,10 +25,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovps_core.checkpoints import CheckpointInfo
+from ovps_core.checkpoints.file import full_state
 from ovps_core.errors import UsageError
+from ovps_core.models.interface import QueryEncoder
+from ovps_core.models.network import PartModel
 from training.best_weights import BEST, BestWeights
 from training.last_checkpoint import LastCheckpoint
-from training.recipe import Precision, StepOptimRecipe
+from training.recipe import Precision, Recipe, StepOptimRecipe
 from training.stream import StepSeeds
 
 LAST = "last.ckpt"
@@ -122,7 +124,7 @@ def settings_by_steps(optim: StepOptimRecipe) -> TrainerSettings:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PreviewSample:
     """A training sample for the eye.
 
     Attributes:
@@ -134,11 +136,14 @@ class Shown:
     labels: NDArray[np.int64]
 
 
-class TrainingRun(ABC):
+class TrainingRun:
     """Network, data and trainer settings of one run.
 
     Args:
+        recipe: every number.
         module: the losses, the optimiser and the scores. Logged names start with ``loss/`` or ``score/``.
+        model: the network that is trained.
+        query_encoder: owner of the text encoder, whose weights belong to the network's file.
         images: loaders of training and validation images.
         settings: the settings of the trainer.
         scored_on: "val" or "train", the images to score on; empty if there are none.
@@ -155,7 +160,10 @@ class TrainingRun(ABC):
 
     def __init__(
         self,
+        recipe: Recipe,
         module: L.LightningModule,
+        model: PartModel,
+        query_encoder: QueryEncoder,
         images: L.LightningDataModule,
         settings: TrainerSettings,
         *,
@@ -163,18 +171,23 @@ class TrainingRun(ABC):
         curves: tuple[str, ...],
         callbacks: tuple[Callback, ...] = (),
     ) -> None:
+        self.recipe = recipe
         self.module = module
+        self.model = model
+        self.query_encoder = query_encoder
         self.images = images
         self.settings = settings
         self.scored_on = scored_on
         self.curves = curves
         self.callbacks = callbacks
 
-    @abstractmethod
     def result(self) -> tuple[dict[str, Tensor], CheckpointInfo]:
         """The trained tensors, on any device, and the header of their weights file."""
+        name, family = self.recipe.name, self.recipe.family
+        info = CheckpointInfo(name, family, self.model.config, source="training")
+        return full_state(self.model, self.query_encoder), info
 
-    def shown(self) -> Iterator[Shown]:
+    def preview(self) -> Iterator[PreviewSample]:
         """Training samples as the network sees them.
 
         Raises:
@@ -182,7 +195,7 @@ class TrainingRun(ABC):
         """
         raise UsageError("samples of this type of recipe cannot be shown")
 
-    def draw(self, path: Path) -> None:  # noqa: B027 - a family may have nothing to draw
+    def draw(self, path: Path) -> None:
         """Draw predictions beside the ground truth into the PNG ``path``; nothing by default."""
 
 

@@ -51,20 +51,17 @@ class RunRecord:
         data: sha256 of each file that lists data, by its name; the path of a folder without such a file.
         model: configuration of the network, with the categories that it knows.
         finished: the run came to its end.
-        names_all_data: every folder and file of the run is in ``data``; older versions left out some.
     """
 
     recipe: Mapping[str, Any]
     data: Mapping[str, str]
     model: Mapping[str, Any]
     finished: bool = False
-    names_all_data: bool = False
 
     @classmethod
     def of(cls, recipe: Recipe, sources: DataSources, info: CheckpointInfo) -> RunRecord:
         """The record of a run that is about to start."""
-        data = _digests(recipe, sources)
-        return _plain(cls(as_dict(recipe), data, asdict(info.config), names_all_data=True))
+        return _plain(cls(as_dict(recipe), _digests(recipe, sources), asdict(info.config)))
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord | None:
@@ -120,11 +117,8 @@ class RunRecord:
             if key in others  # a key that is newer than the run had its default
             and mine.get(key) != others[key]
         ]
-        data = self.data
-        if not earlier.names_all_data:
-            data = {name: each for name, each in data.items() if name in earlier.data}
-        if data != earlier.data:
-            changed.append(f"the data were {_short(earlier.data)} and are {_short(data)}")
+        if earlier.data and self.data != earlier.data:
+            changed.append(f"the data were {_short(earlier.data)} and are {_short(self.data)}")
         if earlier.model and self.model != earlier.model:
             changed.append("the network or the categories that it knows differ")
         if changed:

@@ -34,7 +34,7 @@ from ovps_core.language.vocabulary import UNKNOWN, Vocabulary
 from ovps_core.structures.image_files import encode_image, load_image
 from ovps_core.structures.requirements import require_packages
 from ovps_core.structures.whole_files import unfinished_folder, write_json
-from training.stream import Place, seed_of
+from training.stream import StreamPosition, seed_of
 
 INDEX = "index.json"
 _PATTERN = "shard-%06d.tar"
@@ -153,20 +153,20 @@ class ShardStream(IterableDataset[Any]):
     Args:
         shards: the data.
         convert: makes a training sample of a picture.
-        place: seed and step of the run, and this process among all.
+        start: seed and step of the run, and this process among all.
     """
 
     def __init__(
-        self, shards: Shards, convert: Callable[[LabelledImage], Any], place: Place
+        self, shards: Shards, convert: Callable[[LabelledImage], Any], start: StreamPosition
     ) -> None:
-        self.shards, self.convert, self.place = shards, convert, place
+        self.shards, self.convert, self.start = shards, convert, start
         self.damaged: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Any]:
         """Samples of all shards, again and again, in an order of their own each time."""
         round_number, everything = 0, False
         while True:
-            seed = seed_of(self.place.seed, self.place.step, round_number)
+            seed = seed_of(self.start.seed, self.start.step, round_number)
             found = False
             for sample in self._pass(seed, everything=everything):
                 found = True
@@ -181,8 +181,8 @@ class ShardStream(IterableDataset[Any]):
 
         worker = get_worker_info()
         workers = worker.num_workers if worker else 1
-        number = (worker.id if worker else 0) * self.place.world + self.place.rank
-        streams = self.place.world * workers
+        number = (worker.id if worker else 0) * self.start.world + self.start.rank
+        streams = self.start.world * workers
         by_shard = len(self.shards.files) >= streams
         if not by_shard:  # with fewer samples than streams, some streams share one
             streams = max(1, min(streams, self.shards.count))

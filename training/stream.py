@@ -24,7 +24,7 @@ SeededIndex = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Place:
+class StreamPosition:
     """Where a process stands in the stream.
 
     Attributes:
@@ -39,8 +39,8 @@ class Place:
     world: int = 1
 
     @classmethod
-    def of(cls, trainer: L.Trainer | None, seed: int) -> Place:
-        """The place of a trainer, which knows the step of the checkpoint that it resumes."""
+    def of(cls, trainer: L.Trainer | None, seed: int) -> StreamPosition:
+        """The position of a trainer, which knows the step of the checkpoint that it resumes."""
         if trainer is None:
             return cls(seed)
         step = trainer.global_step * trainer.accumulate_grad_batches
@@ -53,31 +53,31 @@ class SampleStream(Sampler[SeededIndex]):
     Args:
         length: number of samples. Each is drawn once before one is drawn again.
         batch: samples of a batch.
-        place: where to start.
+        start: where to start.
         weights: with them, samples are drawn with replacement, in these proportions.
     """
 
     def __init__(
-        self, length: int, batch: int, place: Place, weights: Sequence[float] | None = None
+        self, length: int, batch: int, start: StreamPosition, weights: Sequence[float] | None = None
     ) -> None:
-        self.length, self.batch, self.place = length, batch, place
+        self.length, self.batch, self.start = length, batch, start
         self.weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
 
     def __iter__(self) -> Iterator[SeededIndex]:
         """Indices of one batch of this process after the other."""
-        place, block, order = self.place, -1, torch.zeros(0, dtype=torch.int64)
-        step = place.step
+        start, block, order = self.start, -1, torch.zeros(0, dtype=torch.int64)
+        step = start.step
         while True:
-            first = (step * place.world + place.rank) * self.batch
+            first = (step * start.world + start.rank) * self.batch
             for position in range(first, first + self.batch):
                 if position // self.length != block:
                     block = position // self.length
                     order = self._order(block)
-                yield int(order[position % self.length]), seed_of(place.seed, position)
+                yield int(order[position % self.length]), seed_of(start.seed, position)
             step += 1
 
     def _order(self, block: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(seed_of(self.place.seed, block, 1))
+        generator = torch.Generator().manual_seed(seed_of(self.start.seed, block, 1))
         if self.weights is None:
             return torch.randperm(self.length, generator=generator)
         return torch.multinomial(self.weights, self.length, replacement=True, generator=generator)
@@ -104,7 +104,7 @@ class SeededSamples(Dataset[T_co]):
 def stream_loader(
     samples: Dataset[T_co],
     batch: int,
-    place: Place,
+    start: StreamPosition,
     *,
     weights: Sequence[float] | None = None,
     **options: Any,
@@ -114,11 +114,11 @@ def stream_loader(
     Args:
         samples: has a length.
         batch: samples of a batch.
-        place: where to start.
+        start: where to start.
         weights: see :class:`SampleStream`.
         options: of the loader.
     """
-    stream = SampleStream(len(samples), batch, place, weights)  # type: ignore[arg-type]
+    stream = SampleStream(len(samples), batch, start, weights)  # type: ignore[arg-type]
     return DataLoader(SeededSamples(samples), batch, sampler=stream, **options)
 
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torchvision.ops import generalized_box_iou
 
-from ovps_core.losses.boxes import generalised_iou
 from ovps_core.losses.points import sample_points
 from ovps_core.models.layers.boxes import corners
 from ovps_core.models.openseed.denoising import Uniform
@@ -139,8 +139,7 @@ class HungarianMatcher:
         miss = (1 - FOCAL_ALPHA) * probability**FOCAL_GAMMA * -(1 - probability + _EPS).log()
         cost = weights.classes * (hit - miss)[:, target.labels]
         cost = cost + weights.boxes * torch.cdist(boxes, truth, p=1)
-        overlap = generalised_iou(corners(boxes)[:, None], corners(truth)[None])
-        cost = cost - weights.giou * overlap
+        cost = cost - weights.giou * generalized_box_iou(corners(boxes), corners(truth))
         masks = target.masks if target.masks is not None else target.assisting_masks
         if masks is None or predictions.mask_logits is None:
             return cost

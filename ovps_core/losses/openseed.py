@@ -9,8 +9,8 @@ import torch
 import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
-from ovps_core.losses.boxes import generalised_iou
 from ovps_core.losses.matching import (
     FOCAL_ALPHA,
     FOCAL_GAMMA,
@@ -159,7 +159,7 @@ class OpenSeeDLoss:
         truth = torch.zeros_like(logits)
         for image, (target, match) in enumerate(zip(targets, matches, strict=True)):
             truth[image, match.queries, target.labels[match.objects]] = 1.0
-        classes = focal_loss(logits, truth).sum() / norm
+        classes = sigmoid_focal_loss(logits, truth, FOCAL_ALPHA, FOCAL_GAMMA, "sum") / norm
         return self._geometry(classes, predictions, targets, matches, norm, uniform)
 
     def _denoising_terms(
@@ -180,8 +180,8 @@ class OpenSeeDLoss:
         norm = norm * denoising.groups
         used = denoising.labels >= 0
         logits = predictions.class_logits[used].float()
-        loss = focal_loss(logits, F.one_hot(denoising.labels[used], logits.shape[1]).to(logits))
-        classes = loss.sum() / norm
+        truth = F.one_hot(denoising.labels[used], logits.shape[1]).to(logits)
+        classes = sigmoid_focal_loss(logits, truth, FOCAL_ALPHA, FOCAL_GAMMA, "sum") / norm
         if not self.corrections.vocabulary_independent_denoising:
             classes = classes * denoising.labels.shape[1] / logits.shape[1]
         return self._geometry(classes, predictions, targets, matches, norm, uniform)
@@ -200,8 +200,7 @@ class OpenSeeDLoss:
         boxes = _gather(predictions.boxes_cxcywh, matches).float()
         truth = torch.cat([target.boxes_cxcywh[match.objects] for target, match in pairs]).float()
         distance = (boxes - truth).abs().sum() / norm
-        overlap = generalised_iou(corners(boxes), corners(truth))
-        giou = (1 - overlap).sum() / norm
+        giou = generalized_box_iou_loss(corners(boxes), corners(truth), "sum") / norm
         masks = dice = classes.new_zeros(())
         if predictions.mask_logits is not None and all(t.masks is not None for t in targets):
             logits = _gather(predictions.mask_logits, matches).float()
@@ -214,15 +213,6 @@ class OpenSeeDLoss:
             masks = masks.mean(1).sum() / norm
             dice = _dice(found.sigmoid(), labels).sum() / norm
         return Terms(classes, distance, giou, masks, dice)
-
-
-def focal_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Sigmoid focal loss (Lin et al., ICCV 2017) of each value, the shape of ``logits``."""
-    probability = logits.sigmoid()
-    wrong = probability * (1 - truth) + (1 - probability) * truth
-    weight = FOCAL_ALPHA * truth + (1 - FOCAL_ALPHA) * (1 - truth)
-    loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    return weight * wrong**FOCAL_GAMMA * loss
 
 
 def _dice(probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ import torch
 from helpers.paths import FIXTURES
 from torch import Tensor
 
-from ovps_core.losses.boxes import generalised_iou
 from ovps_core.losses.matching import HungarianMatcher, Match, ObjectTargets, StuffSplit
 from ovps_core.losses.openseed import OpenSeeDLoss
 from ovps_core.models.layers.deformable_attention import DeformableAttention
@@ -84,12 +83,6 @@ def test_proposals(units: dict[str, Any]) -> None:
     torch.testing.assert_close(proposals[inside], wanted[inside])
     kept = recorded["memory"].masked_fill(~inside[:, None], 0.0)
     torch.testing.assert_close(kept, recorded["out_memory"])
-
-
-def test_generalised_iou(units: dict[str, Any]) -> None:
-    recorded = units["giou"]
-    ours = generalised_iou(recorded["a"][:, None], recorded["b"][None])
-    torch.testing.assert_close(ours, recorded["out"], rtol=0, atol=1e-5)
 
 
 def predictions_of(recorded: dict[str, Tensor], *, with_masks: bool = True) -> Predictions:

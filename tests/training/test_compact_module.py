@@ -105,8 +105,8 @@ def test_a_network_is_calibrated_without_the_calibration_of_its_start(
         recipe_of("model.words=[[mug, beaker]]", name="objects"),
     ):
         with pytest.raises(SeenError):
-            out = tmp_path / "out.safetensors"
-            calibrate.write_calibrated(tmp_path / "last.ckpt", out, [tmp_path], recipe)
+            loaded = calibrate.load_trained(tmp_path / "last.ckpt", recipe, name="own")
+            calibrate.write_calibrated(loaded, tmp_path / "own.safetensors", [tmp_path])
     object_parts = object_parts_of("wild")
     fresh = PartFPNConfig(
         objects=tuple(dict.fromkeys(name for name, _ in object_parts)),

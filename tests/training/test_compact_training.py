@@ -19,7 +19,8 @@ pytest.importorskip("lightning")
 from ovps_core.errors import CheckpointError
 from training.backbone import BACKBONE, PACKAGE, imagenet_weights, subsample_convolutions
 from training.compact import build_release
-from training.compact.calibrate import CUTS, Evidence, calibrate, interpolate_weights, summary
+from training.compact.calibrate import interpolate_weights
+from training.compact.calibration import CUTS, Evidence, calibrate, summary
 from training.compact.data import LabelTable
 
 
@@ -44,14 +45,14 @@ def test_imagenet_weights_come_from_the_installed_package_and_fit_the_trunk() ->
     assert trunk.bn1.running_var.std() > 0.1
 
 
-def test_calibration_keeps_every_look_within_the_false_alarms() -> None:
-    def look(absent_peaks: list[float], present: list[tuple[float, float]]) -> list[Evidence]:
+def test_calibration_keeps_every_folder_within_the_false_alarms() -> None:
+    def folder(absent_peaks: list[float], present: list[tuple[float, float]]) -> list[Evidence]:
         ious = np.linspace(0, 1, len(CUTS))
         found = [Evidence(peak, True, np.abs(ious - 1 + best)) for peak, best in present]
         return found + [Evidence(peak, True, None) for peak in absent_peaks]
 
-    sure = look([0.05] * 100, [(0.9, 0.5)] * 10)
-    alarmed = look([0.3] * 10 + [0.1] * 90, [(0.5, 0.5), (0.2, 0.5)])
+    sure = folder([0.05] * 100, [(0.9, 0.5)] * 10)
+    alarmed = folder([0.3] * 10 + [0.1] * 90, [(0.5, 0.5), (0.2, 0.5)])
     calm = calibrate([sure], 0.05)
     both = calibrate([sure, alarmed], 0.05)
     assert calm.threshold == pytest.approx(0.05)
@@ -62,8 +63,8 @@ def test_calibration_keeps_every_look_within_the_false_alarms() -> None:
 
 
 def test_object_parts_never_trained_get_a_threshold_of_their_own() -> None:
-    look = [Evidence(0.1, True, None)] * 50 + [Evidence(0.4, False, None)] * 50
-    fitted = calibrate([look], 0.05)
+    evidence = [Evidence(0.1, True, None)] * 50 + [Evidence(0.4, False, None)] * 50
+    fitted = calibrate([evidence], 0.05)
     assert fitted.threshold == pytest.approx(0.1)
     assert fitted.unseen_threshold == pytest.approx(0.4)
 
@@ -74,10 +75,10 @@ def test_the_cut_is_fitted_on_parts_that_get_an_answer() -> None:
 
     absent = [Evidence(0.1, True, None)] * 50 + [Evidence(0.4, False, None)] * 50
     # the object-part that training never showed stays below its own threshold
-    look = [*absent, *[found(0.2, False, 0)] * 3, found(0.9, True, 5)]
-    fitted = calibrate([look], 0.05)
+    evidence = [*absent, *[found(0.2, False, 0)] * 3, found(0.9, True, 5)]
+    fitted = calibrate([evidence], 0.05)
     assert fitted.relative_cut == CUTS[5]
-    table = summary(["look"], [look], fitted)
+    table = summary(["photographs"], [evidence], fitted)
     assert "25.0" in table, "mean IoU of the same answers"
 
 

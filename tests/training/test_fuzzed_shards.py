@@ -21,7 +21,7 @@ from ovps_core.datasets.benchmark_reader import LabelledImage
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import UNKNOWN, Vocabulary
 from training.shards import INDEX, Shards, ShardStream, pack
-from training.stream import Place
+from training.stream import StreamPosition
 
 HEIGHT, WIDTH = 12, 16
 VOCABULARY = Vocabulary("mugs", ("mug",), (("mug", "handle"), ("mug", "rim")))
@@ -64,7 +64,7 @@ def packed(tmp_path: Path) -> Path:
 def check(folder: Path) -> list[LabelledImage]:
     """Two rounds of samples, each of which fits."""
     shards = Shards.open(folder)
-    samples = list(itertools.islice(ShardStream(shards, lambda s: s, Place(seed=1)), 4))
+    samples = list(itertools.islice(ShardStream(shards, lambda s: s, StreamPosition(seed=1)), 4))
     for sample in samples:
         assert sample.image.shape[:2] == sample.parts.shape == sample.objects.shape
         assert sample.parts.min() >= UNKNOWN and sample.parts.max() < len(

@@ -19,7 +19,8 @@ from ovps_core.models.compact.query_encoder import VocabularyEncoder
 
 pytest.importorskip("lightning")
 from ovps_core.segmenter import PartSegmenter
-from training.compact.calibrate import load_compact_recipe, uncalibrated
+from training.compact.calibrate import load_compact_recipe
+from training.compact.calibration import uncalibrated
 from training.compact.growth import class_columns, grown_config, grown_state, softmax_names
 from training.compact.module import network_config
 from training.compact.recipe import CompactRecipe

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -27,9 +28,11 @@ from ovps_core.models.partcatseg.model import PartCATSeg
 from ovps_core.synthetic.catalogue import HELD_OUT_OBJECT_PARTS
 from ovps_core.synthetic.generate import generate
 from ovps_core.synthetic.settings import RenderSettings
+from training import data_command
 from training.backbone import PACKAGE, imagenet_weights
 from training.data import open_data
 from training.families import load_recipe
+from training.optimiser import named_parameters
 from training.partcatseg.module import PartCATSegTraining
 from training.partcatseg.network import build_network
 from training.partcatseg.recipe import CATSegRecipe, OptimRecipe, PartCATSegRecipe
@@ -96,6 +99,15 @@ def test_a_run_learns_and_its_weights_answer_any_words(
     segmenter = PartSegmenter.from_pretrained(run / "model.safetensors", backend="torch")
     image = np.zeros((SIZE, SIZE, 3), np.uint8)
     assert segmenter.probabilities(image, ["mug body", "spoon"]).shape[0] == 2
+
+
+@pytest.mark.parametrize("family", ["catseg", "partcatseg"])
+def test_the_samples_of_a_recipe_can_be_shown(family: str, mugs: Path, tmp_path: Path) -> None:
+    path, picture = tmp_path / f"{family}.yaml", tmp_path / "seen.png"
+    path.write_text(yaml.safe_dump(small(family)))
+    arguments = [str(path), "--data", str(mugs), "--out", str(picture), "--count", "2"]
+    assert data_command.main(["show", *arguments]) == 0
+    assert cv2.imread(str(picture)) is not None
 
 
 def test_without_guidance_the_same_recipe_builds(mugs: Path, tmp_path: Path) -> None:
@@ -204,14 +216,15 @@ def test_the_released_tensors_are_trained_and_norms_do_not_decay(seed: str) -> N
         OptimRecipe(),
         PartCATSegLoss(corrections=Corrections.released()),
     )
-    ours = {n for n, p in training.named_network_parameters() if p.requires_grad}
+    parameters = dict(named_parameters(loaded.model, text_encoder))
+    ours = {n for n, p in parameters.items() if p.requires_grad}
     released = {catseg_key(name) for name in losses_of("partcatseg", seed)["trainable"]}
     assert ours == released - {None, "background"}
     groups = training.parameter_groups()
     assert sorted({group["lr"] for group in groups}) == pytest.approx([2e-6, 2e-4])
     still = {id(p) for group in groups if not group["weight_decay"] for p in group["params"]}
     norms = {n for n in ours if n and ("norm" in n or n.endswith((".norm1", ".norm2")))}
-    assert still == {id(p) for n, p in training.named_network_parameters() if n in norms}
+    assert still == {id(parameters[name]) for name in norms}
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*cat*/*.yaml")), ids=lambda path: path.stem)

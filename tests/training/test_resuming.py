@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from helpers.mug_pictures import recipe_file
 
 from ovps_core.checkpoints import CheckpointInfo
@@ -127,13 +127,13 @@ def test_other_pictures_to_score_on_are_noticed(mugs: Path) -> None:
     assert is_refused(beside, alone) and is_refused(record_of(mugs), beside)
 
 
-def test_records_of_earlier_versions_still_pass(mugs: Path) -> None:
-    earlier = replace(record_of(mugs), names_all_data=False)
-    mugs.with_name("val.json").write_text("{}")
+def test_a_run_without_a_record_is_compared_by_its_recipe(mugs: Path, tmp_path: Path) -> None:
     later = record_of(mugs)
-    assert not is_refused(later, earlier) and not is_refused(later, replace(earlier, data={}))
-    mugs.write_text("{}")
-    assert is_refused(record_of(mugs), earlier)
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(dict(later.recipe)))
+    earlier = RunRecord.read(tmp_path)
+    assert earlier is not None and not is_refused(later, earlier)
+    with pytest.raises(UsageError, match=r"data\.format was 'coco-folder'"):
+        record_of(mugs, data_format="rendered").check_resumes(earlier, tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"PK\3\4" + bytes(50)])

@@ -20,34 +20,38 @@ from torch.utils.data import TensorDataset
 
 pytest.importorskip("lightning")
 from training.report import read_curves
-from training.stream import Place, SampleStream, SeededSamples, seed_of, stream_loader
+from training.stream import SampleStream, SeededSamples, StreamPosition, seed_of, stream_loader
 from training.train import main
 
 REPOSITORY = Path(__file__).parents[2]
 
 
-def take(place: Place, batches: int, batch: int = 2, **options: object) -> list[tuple[int, int]]:
-    stream = SampleStream(5, batch, place, **options)  # type: ignore[arg-type]
+def take(
+    start: StreamPosition, batches: int, batch: int = 2, **options: object
+) -> list[tuple[int, int]]:
+    stream = SampleStream(5, batch, start, **options)  # type: ignore[arg-type]
     return list(itertools.islice(stream, batches * batch))
 
 
 def test_the_stream_goes_on_where_it_stopped_and_shows_every_picture() -> None:
-    whole = take(Place(seed=3), 10)
-    assert take(Place(seed=3, step=4), 6) == whole[8:]
+    whole = take(StreamPosition(seed=3), 10)
+    assert take(StreamPosition(seed=3, step=4), 6) == whole[8:]
     assert sorted(index for index, _ in whole[:5]) == [0, 1, 2, 3, 4]
     assert len({seed for _, seed in whole}) == 20, "every sample is augmented anew"
-    assert take(Place(seed=4), 10) != whole
+    assert take(StreamPosition(seed=4), 10) != whole
 
 
 def test_processes_share_the_stream_of_one_with_a_larger_batch() -> None:
-    one = take(Place(seed=1), 5, batch=4)
-    first, second = (take(Place(seed=1, rank=rank, world=2), 5, batch=2) for rank in (0, 1))
+    one = take(StreamPosition(seed=1), 5, batch=4)
+    first, second = (
+        take(StreamPosition(seed=1, rank=rank, world=2), 5, batch=2) for rank in (0, 1)
+    )
     shared = [each for i in range(0, 10, 2) for each in (*first[i : i + 2], *second[i : i + 2])]
     assert shared == one
 
 
 def test_weights_decide_how_often_a_picture_comes() -> None:
-    drawn = take(Place(), 500, weights=[0, 0, 1, 0, 3])
+    drawn = take(StreamPosition(), 500, weights=[0, 0, 1, 0, 3])
     share = np.mean([index == 4 for index, _ in drawn])
     assert {index for index, _ in drawn} == {2, 4} and 0.7 < share < 0.8
 
@@ -63,7 +67,7 @@ def test_a_seed_decides_a_sample_and_leaves_the_generator_alone() -> None:
     torch.manual_seed(0)
     assert noise[1, seed_of(7)] == noise[1, seed_of(7)] != noise[1, seed_of(8)]
     assert torch.rand(()) == expected
-    loader = stream_loader(Noise(torch.zeros(4)), 2, Place())
+    loader = stream_loader(Noise(torch.zeros(4)), 2, StreamPosition())
     assert len(list(itertools.islice(loader, 9))) == 9, "it never ends"
 
 

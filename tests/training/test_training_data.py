@@ -28,7 +28,7 @@ from training.part_training import Batch, PartTraining
 from training.recipe import DataRecipe
 from training.rendered import open_rendered
 from training.shards import Shards, ShardStream, pack
-from training.stream import Place
+from training.stream import StreamPosition
 from training.train import main as train
 
 
@@ -60,7 +60,7 @@ def test_pixels_of_unknown_content_stay_unknown_in_shards(tmp_path: Path) -> Non
     assert shown.object_rows == (0,)
     pack([lambda: shown], vocabulary, tmp_path / "shards")
     (found,) = itertools.islice(
-        ShardStream(Shards.open(tmp_path / "shards"), lambda sample: sample, Place()), 1
+        ShardStream(Shards.open(tmp_path / "shards"), lambda sample: sample, StreamPosition()), 1
     )
     assert np.array_equal(found.parts, labels) and np.array_equal(found.objects, labels)
 
@@ -156,7 +156,7 @@ def test_shards_stream_what_was_packed(mugs: Path, tmp_path: Path) -> None:
     shards = Shards.open(tmp_path / "shards")
     assert shards.vocabulary.object_parts == data.vocabulary.object_parts
     assert len(shards.files) == counts["shards"] >= 2
-    stream = ShardStream(shards, lambda sample: sample, Place(seed=1))
+    stream = ShardStream(shards, lambda sample: sample, StreamPosition(seed=1))
     found = list(itertools.islice(stream, 4))
     expected = {read().parts.tobytes(): read().image for read in data.train}
     assert {sample.parts.tobytes() for sample in found} == set(expected)
@@ -177,7 +177,7 @@ def test_a_damaged_shard_is_skipped_and_named(
     with tarfile.open(first) as tar:
         lost = len({member.name.split(".")[0] for member in tar})
     first.write_bytes(b"no tar file" * 400)
-    stream = ShardStream(shards, lambda sample: sample, Place())
+    stream = ShardStream(shards, lambda sample: sample, StreamPosition())
     found = list(itertools.islice(stream, 2 * (4 - lost)))
     assert len(found) == 2 * (4 - lost) and stream.damaged["damaged"] >= 1
     assert first.name in capsys.readouterr().err
@@ -191,9 +191,9 @@ def test_two_processes_share_the_shards(mugs: Path, tmp_path: Path) -> None:
     seen = [
         {
             s.parts.tobytes()
-            for s in itertools.islice(iter(ShardStream(shards, lambda s: s, place)), 2)
+            for s in itertools.islice(iter(ShardStream(shards, lambda s: s, start)), 2)
         }
-        for place in (Place(rank=0, world=2), Place(rank=1, world=2))
+        for start in (StreamPosition(rank=0, world=2), StreamPosition(rank=1, world=2))
     ]
     assert not seen[0] & seen[1] and len(seen[0] | seen[1]) == 4
 
@@ -203,11 +203,13 @@ def test_more_workers_than_shards_share_the_pictures(mugs: Path, tmp_path: Path)
     pack(data.train, data.vocabulary, tmp_path / "shards")
     shards = Shards.open(tmp_path / "shards")
     assert len(shards.files) == 1
-    stream = ShardStream(shards, lambda sample: torch.from_numpy(sample.parts), Place())
+    stream = ShardStream(shards, lambda sample: torch.from_numpy(sample.parts), StreamPosition())
     pictures = list(itertools.islice(stream.loader(2, num_workers=2), 2))
     assert len({picture.numpy().tobytes() for picture in torch.cat(pictures)}) == 4
     seen = [
-        next(iter(ShardStream(shards, lambda s: s, Place(rank=rank, world=6)))).parts.tobytes()
+        next(
+            iter(ShardStream(shards, lambda s: s, StreamPosition(rank=rank, world=6)))
+        ).parts.tobytes()
         for rank in range(6)
     ]
     assert len(set(seen)) == 4, "two processes share a picture with another one"
@@ -220,10 +222,10 @@ def test_a_share_that_is_damaged_is_given_up_for_the_others(mugs: Path, tmp_path
     for file in shards.files[1:]:
         Path(file).write_bytes(b"no tar file" * 400)
     for rank in range(4):
-        next(iter(ShardStream(shards, lambda s: s, Place(rank=rank, world=4))))
+        next(iter(ShardStream(shards, lambda s: s, StreamPosition(rank=rank, world=4))))
     Path(shards.files[0]).write_bytes(b"no tar file" * 400)
     with pytest.raises(DatasetError, match="no sample of"):
-        next(iter(ShardStream(shards, lambda s: s, Place())))
+        next(iter(ShardStream(shards, lambda s: s, StreamPosition())))
 
 
 def test_commands_show_and_pack_and_the_shards_are_trained_on(

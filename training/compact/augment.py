@@ -101,7 +101,7 @@ def crop(
     return np.asarray(warped, np.uint8), np.asarray(labels, np.uint8)
 
 
-def spoil(rgb: Picture, rng: np.random.Generator) -> Picture:
+def degrade(rgb: Picture, rng: np.random.Generator) -> Picture:
     """Random faults of a camera on RGB uint8 [H, W, 3]: hue, saturation, low resolution, blur and JPEG."""
     if rng.random() < 0.4:
         hsv = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV), np.float32)

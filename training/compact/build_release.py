@@ -17,7 +17,7 @@ from ovps_core.synthetic.catalogue import table_objects
 from ovps_core.synthetic.generate import announce, generate
 from ovps_core.synthetic.scan_scenes import ScanSettings, generate_scan_scenes
 from ovps_core.synthetic.settings import RenderSettings
-from training.compact.calibrate import load_compact_recipe, write_calibrated
+from training.compact.calibrate import load_compact_recipe, load_trained, write_calibrated
 from training.compact.recipe import CompactRecipe
 from training.run import LAST, DataSources
 from training.train_model import train_model
@@ -30,7 +30,7 @@ class ReleaseSettings:
     Attributes:
         scenes: training scenes of parametric objects per level.
         scan_scenes: training scenes with scanned objects, if ``scans`` is given.
-        calibration_pictures: validation pictures per look that set the thresholds.
+        calibration_pictures: validation pictures per folder that set the thresholds.
         backgrounds: folder of photographs to put behind half of the wild scenes; empty for none.
         assets: folder of part-split meshes for half of the wild scenes; empty for none.
         scans: folder of scans; see :func:`ovps_core.synthetic.scans.find_scans`.
@@ -131,15 +131,10 @@ def build_release(
     sources = DataSources((*trained, *settings.photographs), validated[-1])
     train_model(recipe, sources, run, resume=(run / LAST).exists())
     weights = out / "tiny.safetensors"
-    write_calibrated(
-        run / LAST,
-        weights,
-        [*validated, *settings.val_photographs],
-        recipe,
-        name=name or weights.stem,
-        pictures=settings.calibration_pictures,
-        source="rendered scenes and photographs" if settings.photographs else "rendered scenes",
-    )
+    source = "rendered scenes and photographs" if settings.photographs else "rendered scenes"
+    loaded = load_trained(run / LAST, recipe, name=name or weights.stem, source=source)
+    validated += settings.val_photographs
+    write_calibrated(loaded, weights, validated, pictures=settings.calibration_pictures)
     return weights
 
 
@@ -155,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     numbers = {
         "scenes": "training scenes of parametric objects per level",
         "scan-scenes": "training scenes with scans",
-        "calibration-pictures": "validation pictures per look that set the thresholds",
+        "calibration-pictures": "validation pictures per folder that set the thresholds",
         "workers": "processes that render",
     }
     folders = {

@@ -22,10 +22,10 @@ from ovps_core.synthetic.wild import background
 from training.compact.augment import (
     Picture,
     crop,
+    degrade,
     new_generator,
     random_similarity,
     scaling,
-    spoil,
 )
 from training.compact.photographs import (
     UNCERTAIN,
@@ -36,7 +36,7 @@ from training.compact.photographs import (
     mirrored_ids,
     read_photographs,
 )
-from training.stream import Place, stream_loader
+from training.stream import StreamPosition, stream_loader
 
 VAL_SIZE = 192
 """Side of validation crops, pixels."""
@@ -112,7 +112,7 @@ class SceneCrops(Dataset[Sample]):
         """One crop; a new random one at each call if augmented."""
         if self.augment:
             rgb, ids, rng = self.random_crop(index)
-            return as_sample(spoil(rgb, rng), ids, NOTHING_ABSENT)
+            return as_sample(degrade(rgb, rng), ids, NOTHING_ABSENT)
         rgb, ids, _ = self.scenes.arrays(index)
         ids = self._values[ids]
         matrix = scaling(ids.shape[0], ids.shape[1], self.size)
@@ -237,8 +237,8 @@ class CompactImages(L.LightningDataModule):
             for share, length in zip(self.shares, lengths, strict=True)
             for _ in range(length)
         ]
-        place = Place.of(self.trainer, self.seed)
-        return stream_loader(ConcatDataset(self.sources), self.batch, place, weights=weights)
+        start = StreamPosition.of(self.trainer, self.seed)
+        return stream_loader(ConcatDataset(self.sources), self.batch, start, weights=weights)
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
         """Loader of the validation scenes in order; empty without any."""

@@ -29,6 +29,7 @@ from training.compact.augment import relight
 from training.compact.data import CompactImages, LabelTable
 from training.compact.growth import class_columns, grown_config, grown_state, softmax_names
 from training.compact.recipe import CompactRecipe
+from training.optimiser import half_cosine
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """RGB uint8 [B, 3, S, S], object-part ids int64 [B, S, S], absent ids bool [B, 256] (``photographs.Sample``)."""
@@ -223,9 +224,8 @@ class CompactTraining(L.LightningModule):
         optim = self.recipe.optim
         used = min(1.0, self.timer.time_elapsed() / (optim.minutes * 60))
         warmup = min(1.0, used / optim.warmup) if optim.warmup else 1.0
-        cosine = 0.5 * (1 + torch.cos(torch.tensor(used * torch.pi))).item()
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = group["peak"] * warmup * max(cosine, 1e-3)
+            group["lr"] = group["peak"] * warmup * max(half_cosine(used), 1e-3)
         ends = torch.tensor([phase[0] for phase in optim.phases]).cumsum(0)
         phase = min(int((ends < used).sum()), len(optim.phases) - 1)
         _, size, self.stride = optim.phases[phase]

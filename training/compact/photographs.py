@@ -25,10 +25,10 @@ from ovps_core.synthetic.settings import IGNORED
 from training.compact.augment import (
     Picture,
     crop,
+    degrade,
     mirrors,
     new_generator,
     random_similarity,
-    spoil,
 )
 
 UNCERTAIN = 254
@@ -194,7 +194,7 @@ class PhotographCrops(Dataset[Sample]):
         absent = photograph.absent
         if mirrors(matrix):
             absent = absent[photograph.mirrored_ids]
-        return as_sample(spoil(rgb, rng), ids, absent)
+        return as_sample(degrade(rgb, rng), ids, absent)
 
 
 def _labelled_pixel(ids: Picture, rng: np.random.Generator) -> tuple[float, float] | None:
@@ -243,7 +243,7 @@ class PastedObjects(Dataset[Sample]):
         others = rng.integers(len(self.cutouts), size=int(rng.integers(0, 4)))
         for which in (*others, index):
             rgb, ids = self._paste(rgb, ids, *self.cutouts[int(which)], rng)
-        return as_sample(spoil(rgb, rng), ids, np.zeros(256, bool))
+        return as_sample(degrade(rgb, rng), ids, np.zeros(256, bool))
 
     def _paste(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from lightning.pytorch.callbacks import Timer
@@ -11,12 +12,13 @@ from torch import Tensor
 from ovps_core.checkpoints import CheckpointInfo
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import UsageError
+from ovps_core.models.compact.query_encoder import VocabularyEncoder
 from ovps_core.synthetic.reader import is_rendered
 from training.compact.augment import relight
 from training.compact.data import CompactImages
 from training.compact.module import CompactTraining, network_config
 from training.compact.recipe import CompactRecipe
-from training.run import DataSources, Shown, TrainerSettings, TrainingRun
+from training.run import DataSources, PreviewSample, TrainerSettings, TrainingRun
 
 
 def prepare(recipe: CompactRecipe, sources: DataSources) -> CompactRun:
@@ -84,30 +86,29 @@ class CompactRun(TrainingRun):
             log_every=20,
             score_every=optim.score_every,
         )
+        config = module.model.config
         super().__init__(
+            recipe,
             module,
+            module.model,
+            VocabularyEncoder(config.vocabulary, config.synonyms),
             images,
             settings,
             scored_on="val" if images.val_scenes is not None else "",
             curves=("loss/total", "loss/cross_entropy", "loss/dice", "score/part_miou"),
             callbacks=(timer,),
         )
-        self.name = recipe.name
         self.training = module
 
     def result(self) -> tuple[dict[str, Tensor], CheckpointInfo]:
         """Tensors of the network, calibrated as its start or not at all, and the header of their weights file."""
-        model = self.training.model
-        source = self.training.images.content
-        info = CheckpointInfo(
-            self.name, "compact", model.config, licence="Apache-2.0", source=source
-        )
-        return dict(model.state_dict()), info
+        tensors, info = super().result()
+        return tensors, replace(info, licence="Apache-2.0", source=self.training.images.content)
 
-    def shown(self) -> Iterator[Shown]:
+    def preview(self) -> Iterator[PreviewSample]:
         """Augmented training samples under random light; the labels are object-parts, 0 is background."""
         for pictures, ids, _ in self.images.train_dataloader():
             lit = (relight(pictures) * 255).byte().permute(0, 2, 3, 1)
             _, _, object_parts = self.training.labels(ids)
             for rgb, labels in zip(lit, object_parts, strict=True):
-                yield Shown(rgb.numpy(), labels.numpy() - 1)
+                yield PreviewSample(rgb.numpy(), labels.numpy() - 1)

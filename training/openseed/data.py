@@ -23,7 +23,7 @@ from ovps_core.models.interface import Preprocessing
 from ovps_core.models.layers.boxes import centres_and_sizes
 from ovps_core.structures.boxes import Box
 from training.openseed.recipe import DataRecipe
-from training.stream import Place, stream_loader
+from training.stream import StreamPosition, stream_loader
 
 Sample = tuple[Tensor, ObjectTargets]
 Batch = tuple[Tensor, list[ObjectTargets]]
@@ -218,12 +218,12 @@ class ObjectCropsModule(L.LightningDataModule):
 
     def train_dataloader(self) -> list[DataLoader[Sample]]:
         """An endless loader for each file."""
-        place = Place.of(self.trainer, self.seed)
+        start = StreamPosition.of(self.trainer, self.seed)
         return [
             stream_loader(
                 crops,
                 self.batch,
-                place,
+                start,
                 num_workers=self.workers,
                 persistent_workers=self.workers > 0,
                 collate_fn=collate,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import lightning as L
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 from torchvision.ops import box_iou
 
 from ovps_core.losses.matching import ObjectTargets
@@ -23,7 +23,7 @@ from training.openseed.data import Batch
 from training.openseed.mask_assistance import with_assisting_masks
 from training.openseed.prompts import random_prompts
 from training.openseed.recipe import LossRecipe, OptimRecipe
-from training.weight_decay import undecayed
+from training.optimiser import named_parameters, scheduled, undecayed
 
 _FOUND = 0.5  # lowest score and lowest IoU of an object that counts as found
 _TOWERS = ("backbone.", "text.")
@@ -134,26 +134,20 @@ class OpenSeeDTraining(L.LightningModule):
         found, total = gathered.reshape(-1, 2).sum(0).tolist()
         self.log("score/found", found / max(total, 1), prog_bar=True)
 
-    def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with the paper's groups; a linear warm-up, then two steps down."""
         optim = self.optim
+        ends = [share * optim.steps for share in optim.milestones]
         optimizer = torch.optim.AdamW(self.parameter_groups())
-
-        def factor(step: int) -> float:
-            warmup = min(1.0, (step + 1) / optim.warmup) if optim.warmup else 1.0
-            passed = sum(step >= share * optim.steps for share in optim.milestones)
-            return float(warmup * 0.1**passed)
-
-        schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return scheduled(
+            optimizer, optim.warmup, lambda step: 0.1 ** sum(step >= end for end in ends)
+        )
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """Towers learn more slowly; norms, embeddings and position tables do not decay."""
         exempt = undecayed(self)
-        named = list(self.model.named_parameters())
-        named += [(f"text.{name}", p) for name, p in self.text_encoder.named_parameters()]
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in named:
+        for name, parameter in named_parameters(self.model, self.text_encoder):
             tables = ("positional_embedding", "position_bias_table", "stuff_contents")
             still = id(parameter) in exempt or name.endswith((*tables, "stuff_anchors"))
             groups.setdefault((name.startswith(_TOWERS), still), []).append(parameter)

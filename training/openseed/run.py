@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from ovps_core.checkpoints import CheckpointInfo
-from ovps_core.checkpoints.file import full_state
 from ovps_core.datasets.coco_objects import CocoObjects
 from ovps_core.errors import UsageError
 from ovps_core.models.interface import QueryEncoder
@@ -75,20 +71,12 @@ class OpenSeeDRun(TrainingRun):
         images: ObjectCropsModule,
     ) -> None:
         super().__init__(
+            recipe,
             module,
+            module.model,
+            query_encoder,
             images,
-            settings_by_steps(
-                recipe.optim
-            ),  # a batch without objects trains neither boxes nor masks
+            settings_by_steps(recipe.optim),
             scored_on=("val" if recipe.score_on == "val" else "train") if images.scored else "",
             curves=("loss/total", "loss/classes", "loss/masks", "score/found"),
         )
-        self.name = recipe.name
-        self.training = module
-        self.query_encoder = query_encoder
-
-    def result(self) -> tuple[dict[str, Tensor], CheckpointInfo]:
-        """Tensors of the network and its text encoder, and the header of their weights file."""
-        model = self.training.model
-        info = CheckpointInfo(self.name, "openseed", model.config, source="training")
-        return full_state(model, self.query_encoder), info

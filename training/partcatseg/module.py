@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from ovps_core.language.vocabulary import Vocabulary
 from ovps_core.losses.labels import PartTargets
@@ -17,9 +16,9 @@ from ovps_core.models.catseg.model import CATSeg
 from ovps_core.models.catseg.text import PromptBankEncoder, possessive
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partcatseg.model import PartCATSeg
+from training.optimiser import half_cosine, named_parameters, scheduled, undecayed
 from training.part_training import Batch, PartTraining
 from training.partcatseg.recipe import OptimRecipe
-from training.weight_decay import undecayed
 
 _TOWERS = ("backbone.", "text.")
 
@@ -62,14 +61,9 @@ class CATSegTraining(PartTraining):
         self.text_encoder = text_encoder
         self.optim = optim
         self.train_towers = train_towers
-        for name, parameter in self.named_network_parameters():
+        for name, parameter in named_parameters(self.model, self.text_encoder):
             parameter.requires_grad_(train_towers or not name.startswith(_TOWERS))
         self._banks: dict[str, Tensor] = {}
-
-    def named_network_parameters(self) -> list[tuple[str, nn.Parameter]]:
-        """Parameters of the network and its text encoder under the names of a weights file."""
-        text = [(f"text.{name}", p) for name, p in self.text_encoder.named_parameters()]
-        return [*self.model.named_parameters(), *text]
 
     def banks(self, texts: list[str]) -> Tensor:
         """Text banks float [N, M * D] of N names."""
@@ -94,23 +88,17 @@ class CATSegTraining(PartTraining):
             total = catseg_loss(logits, PartTargets(object_parts, objects))
         return TotalLoss(total), PartLogits(logits.names[:, :0], logits.names)
 
-    def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with the paper's groups; a linear warm-up, then half a cosine."""
         optim = self.optim
         optimizer = torch.optim.AdamW(self.parameter_groups(), lr=optim.lr)
-
-        def factor(step: int) -> float:
-            warmup = min(1.0, (step + 1) / optim.warmup) if optim.warmup else 1.0
-            return warmup * 0.5 * (1 + math.cos(math.pi * min(1.0, step / optim.steps)))
-
-        schedule = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return scheduled(optimizer, optim.warmup, lambda step: half_cosine(step / optim.steps))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameter groups of AdamW: the guidance model learns slowly, normalisations do not decay."""
         still = undecayed(self)
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for name, parameter in self.named_network_parameters():
+        for name, parameter in named_parameters(self.model, self.text_encoder):
             if parameter.requires_grad:
                 slow = name.startswith("guidance.")
                 lr = self.optim.lr * (self.optim.guidance_lr_factor if slow else 1.0)

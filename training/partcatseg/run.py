@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from torch import Tensor
-
-from ovps_core.checkpoints import CheckpointInfo
-from ovps_core.checkpoints.file import full_state
 from ovps_core.losses.partcatseg import PartCATSegLoss
 from ovps_core.models.catseg.text import PromptBankEncoder
-from ovps_core.models.interface import QueryEncoder
 from ovps_core.models.partcatseg.model import PartCATSeg
 from training.data import PartImagesModule, open_data
+from training.part_run import PartRun
 from training.partcatseg.module import CATSegTraining, PartCATSegTraining
 from training.partcatseg.network import build_network
 from training.partcatseg.recipe import CATSegRecipe, PartCATSegRecipe
-from training.pictures import draw_predictions
-from training.run import DataSources, TrainingRun, settings_by_steps
+from training.run import DataSources
 
 
-def prepare(recipe: CATSegRecipe, sources: DataSources) -> PartCATSegRun:
+def prepare(recipe: CATSegRecipe, sources: DataSources) -> PartRun:
     """Open the data and build the network.
 
     Raises:
@@ -56,45 +49,4 @@ def prepare(recipe: CATSegRecipe, sources: DataSources) -> PartCATSegRun:
         rgb=True,
         unshifted=True,
     )
-    return PartCATSegRun(recipe, module, query_encoder, images)
-
-
-class PartCATSegRun(TrainingRun):
-    """Network, images and trainer settings of one run.
-
-    Args:
-        recipe: every number.
-        module: the network with its losses.
-        query_encoder: owner of the text encoder.
-        images: the photographs or rendered scenes.
-    """
-
-    def __init__(
-        self,
-        recipe: CATSegRecipe,
-        module: CATSegTraining,
-        query_encoder: QueryEncoder,
-        images: PartImagesModule,
-    ) -> None:
-        super().__init__(
-            module,
-            images,
-            settings_by_steps(recipe.optim),
-            scored_on=recipe.score_on if len(images.score_images) else "",
-            curves=("loss/total", "loss/composition", "score/part_miou"),
-        )
-        self.name, self.family = recipe.name, recipe.family
-        self.training = module
-        self.query_encoder = query_encoder
-        self.score_images = images.score_images
-
-    def result(self) -> tuple[dict[str, Tensor], CheckpointInfo]:
-        """Tensors of the network and its text encoder, and the header of their weights file."""
-        model = self.training.model
-        info = CheckpointInfo(self.name, self.family, model.config, source="training")
-        return full_state(model, self.query_encoder), info
-
-    def draw(self, path: Path) -> None:
-        """Draw predictions on the scored images."""
-        if len(self.score_images):
-            draw_predictions(self.training, self.score_images, path)
+    return PartRun(recipe, module, query_encoder, images)

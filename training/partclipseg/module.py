@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from ovps_core.language.vocabulary import Vocabulary
 from ovps_core.losses.labels import PartTargets
@@ -15,21 +14,12 @@ from ovps_core.losses.partclipseg import Losses, LossWeights, PartCLIPSegLoss
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partclipseg.model import PartCLIPSeg
 from ovps_core.models.text.tower import TextEncoder
+from training.optimiser import half_cosine, named_parameters, scheduled, undecayed
 from training.part_training import Batch, PartTraining
 from training.partclipseg.recipe import OptimRecipe
-from training.weight_decay import undecayed
 
 _TRAINED_TOWER_PARTS = ("text.tower.token_embedding", "text.tower.positional_embedding")
 _TOWERS = ("text.", "backbone.")
-
-
-def named_parameters(
-    model: nn.Module, text_encoder: nn.Module
-) -> Iterator[tuple[str, nn.Parameter]]:
-    """Parameters of a network and its text encoder under the names of a weights file."""
-    yield from model.named_parameters()
-    for name, parameter in text_encoder.named_parameters():
-        yield f"text.{name}", parameter
 
 
 def trainable_names(
@@ -66,15 +56,14 @@ def parameter_groups(
     ]
 
 
-def learning_rate_factor(optim: OptimRecipe) -> Callable[[int], float]:
-    """Factor of the learning rate by step: a linear warm-up, then (1 - step / steps) ** power or a cosine."""
+def decay(optim: OptimRecipe) -> Callable[[int], float]:
+    """Decay of the learning rate by step: (1 - step / steps) ** power or half a cosine."""
 
     def factor(step: int) -> float:
-        warmup = min(1.0, (step + 1) / optim.warmup) if optim.warmup else 1.0
-        left = max(0.0, 1 - step / optim.steps)
+        share = step / optim.steps
         if optim.schedule == "cosine":
-            return warmup * 0.5 * (1 - math.cos(math.pi * left))
-        return float(warmup * left**optim.poly_power)
+            return half_cosine(share)
+        return float(max(0.0, 1 - share) ** optim.poly_power)
 
     return factor
 
@@ -137,14 +126,8 @@ class PartCLIPSegTraining(PartTraining):
             losses = self.criterion(logits, attentions[-1], targets, index, grid)
         return losses, logits
 
-    def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with the paper's groups, and the schedule of the recipe."""
-        optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, self.text_encoder, self.optim.weight_decay),
-            lr=self.optim.lr,
-        )
-        schedule = LambdaLR(optimizer, learning_rate_factor(self.optim))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        optim = self.optim
+        groups = parameter_groups(self.model, self.text_encoder, optim.weight_decay)
+        return scheduled(torch.optim.AdamW(groups, lr=optim.lr), optim.warmup, decay(optim))

@@ -75,9 +75,9 @@ class PartFPN(PartModel):
         """Pixels float [B, 3, H, W] -> one level float [B, D, H/4, W/4]: probabilities of all known words."""
         softmaxes = self._probabilities(pixels)
         if self.config.flip_tta or self.config.half_scale:
-            second = self._second_look(pixels)
+            augmented = self._augmented_probabilities(pixels)
             softmaxes = [
-                (ours + theirs) / 2 for ours, theirs in zip(softmaxes, second, strict=True)
+                (ours + theirs) / 2 for ours, theirs in zip(softmaxes, augmented, strict=True)
             ]
         objects, parts, object_parts = softmaxes
         refined = refine_with_image_prior(
@@ -92,7 +92,7 @@ class PartFPN(PartModel):
     def _probabilities(self, pixels: Tensor) -> list[Tensor]:
         return [scores.float().softmax(1) for scores in self.scores(pixels)]
 
-    def _second_look(self, pixels: Tensor) -> list[Tensor]:
+    def _augmented_probabilities(self, pixels: Tensor) -> list[Tensor]:
         """Probabilities from the mirrored or the smaller image, at the size and place of the first ones.
 
         The left door of the mirrored image is the right door.

@@ -78,7 +78,7 @@ def test_any_input_size_works(model: PartFPN) -> None:
     assert features.levels[0].shape[-2:] == (24, 40) and features.size == (96, 160)
 
 
-def test_the_second_look_is_mirrored_and_half_as_large(model: PartFPN) -> None:
+def test_test_time_augmentation_is_mirrored_and_half_as_large(model: PartFPN) -> None:
     twice = PartFPN(replace(CONFIG, half_scale=True, prior_strength=0.0)).eval()
     once = PartFPN(replace(CONFIG, flip_tta=False, prior_strength=0.0)).eval()
     twice.load_state_dict(model.state_dict())
@@ -92,7 +92,7 @@ def test_the_second_look_is_mirrored_and_half_as_large(model: PartFPN) -> None:
     torch.testing.assert_close(both[:, names], (first + second)[:, names] / 2)
 
 
-def test_the_mirrored_look_swaps_left_and_right_names() -> None:
+def test_test_time_augmentation_swaps_left_and_right_names() -> None:
     sides = PartFPNConfig(
         ("car",), ("left door", "right door"), (("car", "left door"), ("car", "right door"))
     )

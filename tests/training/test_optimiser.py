@@ -1,4 +1,4 @@
-"""Normalisations and embeddings are not decayed, whatever the network."""
+"""What AdamW does not decay, whatever the network, and the learning rate by step."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 pytest.importorskip("lightning")
+from training.optimiser import half_cosine, scheduled, undecayed
 from training.partclipseg.module import parameter_groups
-from training.weight_decay import undecayed
 
 
 def test_normalisations_and_embeddings_do_not_decay() -> None:
@@ -29,3 +29,17 @@ def test_normalisations_and_embeddings_do_not_decay() -> None:
     shapes = [tuple(parameter.shape) for parameter in decaying["params"]]  # type: ignore[attr-defined]
     assert shapes == [(4, 4, 1, 1), (4,)]
     assert all(isinstance(parameter, torch.Tensor) for parameter in exempt["params"])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("warmup", "expected"), [(0, [1.0, 0.75, 0.25, 0.0]), (2, [0.5, 0.75, 0.25, 0.0])]
+)
+def test_the_learning_rate_rises_and_falls(warmup: int, expected: list[float]) -> None:
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=2.0)
+    config = scheduled(optimizer, warmup, lambda step: half_cosine(step / 3))
+    rates = []
+    for _ in expected:
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        config["lr_scheduler"]["scheduler"].step()
+    assert rates == pytest.approx([2 * factor for factor in expected])

@@ -18,11 +18,15 @@ isolate_ros_domain()
 
 import rclpy  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from ovps_ros.action import FindParts  # noqa: E402
 from ovps_ros.msg import PartMasks, PartQuery  # noqa: E402
 from ovps_ros.srv import SetQueries  # noqa: E402
+from rclpy.action import ActionClient  # noqa: E402
+from rclpy.action.client import ClientGoalHandle  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.qos import QoSProfile, qos_profile_sensor_data  # noqa: E402
+from rclpy.task import Future  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_msgs.msg import Header, String  # noqa: E402
 
@@ -49,6 +53,7 @@ class Robot:
         self.set_queries = self.node.create_client(SetQueries, "/ovps/set_queries")
         self.masks = self.listen(PartMasks, "/ovps/masks")
         self.diagnostics = self.listen(DiagnosticArray, "/diagnostics")
+        self._actions: dict[str, ActionClient] = {}
 
     def listen(self, kind: type, topic: str, qos: QoSProfile | int = 10) -> list[Any]:
         """A list that grows with every message."""
@@ -137,6 +142,42 @@ class Robot:
             return next((future for future in futures if future.done()), None)
 
         return self.spin_until(answered, patience).result()
+
+    def begin(
+        self, *queries: str | PartQuery, node: str = "/ovps", seconds: int = 0, **wanted: Any
+    ) -> tuple[ClientGoalHandle, Future]:
+        """Send a goal of ``find_parts``; returns its handle and its result to come. 0 seconds set no end."""
+        action = f"{node}/find_parts"
+        if action not in self._actions:
+            self._actions[action] = ActionClient(self.node, FindParts, action)
+        assert self._actions[action].wait_for_server(NODE_STARTS)
+        asked = [PartQuery(text=q) if isinstance(q, str) else q for q in queries]
+        goal = FindParts.Goal(queries=asked, **wanted)
+        goal.timeout.sec = seconds
+        sent = self._actions[action].send_goal_async(goal)
+        handle = self.spin_until(lambda: sent.done() and sent.result())
+        return handle, handle.get_result_async()
+
+    def find(
+        self,
+        *queries: str | PartQuery,
+        rgb: np.ndarray | None = None,
+        depth: np.ndarray | None = None,
+        node: str = "/ovps",
+        seconds: int = 15,
+        **wanted: Any,
+    ) -> FindParts.Result:
+        """The result of a goal, while a picture is shown if one is given."""
+        _, result = self.begin(*queries, node=node, seconds=seconds, **wanted)
+
+        def ended() -> bool:
+            if rgb is not None:
+                self.show(rgb, depth)
+            self.rest(0.1)
+            return result.done()
+
+        self.spin_until(ended, seconds + PATIENCE)
+        return result.result().result
 
     def say(self, text: str) -> None:
         """Set the queries by topic, as `ros2 topic pub --once` does: when someone listens."""

@@ -16,7 +16,6 @@ from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig
 from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.families import FAMILIES
-from ovps_core.models.interface import QueryEncoder
 from ovps_core.models.network import PartModel
 from ovps_core.models.openseed.config import OpenSeeDConfig, SwinConfig, TextConfig
 from ovps_core.models.openseed.model import OpenSeeD
@@ -53,6 +52,7 @@ TOY_COSTS: dict[str, Any] = {
     "guidance_size": 112,
     "templates": 3,
     "dim": 32,
+    "layers": 1,  # with both kinds of windows; the export of a decoder takes 16 s for each layer
     "window": 3,
     "guidance_dim": 16,
     "text_guidance_dim": 16,
@@ -165,19 +165,6 @@ TOY_MODELS: dict[str, Callable[[], PartModel]] = {
     "compact": toy_compact,
     "openseed": toy_openseed,
 }
-
-
-def encoder_of(model: PartModel) -> QueryEncoder:
-    """The query encoder of a toy network."""
-    families = {
-        CLIPSeg: "clipseg",
-        PartCLIPSeg: "partclipseg",
-        CATSeg: "catseg",
-        PartCATSeg: "partcatseg",
-        PartFPN: "compact",
-    }
-    encoder = toy(families[type(model)]).query_encoder
-    return encoder
 
 
 def write_toy(family: str, path: Path) -> Path:

@@ -13,10 +13,8 @@ pytest.importorskip("rosbags", reason="pip install 'ovps[bags]'")
 
 from helpers.robot import NODE_STARTS, Robot
 from ovps_ros.action import FindParts
-from ovps_ros.msg import PartQuery as PartQueryMessage
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from rclpy.action import ActionClient
 
 from ovps_core.language.parser import parse_query
 from ovps_core.structures.boxes import Box
@@ -63,38 +61,25 @@ def robot(recording: Path) -> Iterator[Robot]:
         robot.close()
 
 
-def reach(robot: Robot, depth: np.ndarray | None, seconds: int, **goal: object) -> FindParts.Result:
-    """The result of a goal while a picture is shown."""
-    client = ActionClient(robot.node, FindParts, "/ovps/find_parts")
-    assert client.wait_for_server(20)
-    request = FindParts.Goal(queries=[PartQueryMessage(text="mug handle")], **goal)
-    request.timeout.sec = seconds
-    sent = client.send_goal_async(request)
-    result = robot.spin_until(lambda: sent.done() and sent.result()).get_result_async()
-    while not result.done():
-        robot.show(PICTURE, depth)
-        robot.rest(0.1)
-    client.destroy()
-    return result.result().result
-
-
 def test_only_parts_with_the_margin_are_in_the_result(robot: Robot) -> None:
-    result = reach(robot, None, 15, min_margin=0.3)
+    result = robot.find("mug handle", rgb=PICTURE, min_margin=0.3)
     assert result.status == FindParts.Result.OK
     assert [round(part.margin, 2) for part in result.masks.parts] == [0.9]
 
 
 def test_depth_of_another_part_does_not_count(robot: Robot) -> None:
-    result = reach(robot, depth_at(UNSURE), 2, min_margin=0.3, want_3d=True)
+    wanted = {"rgb": PICTURE, "min_margin": 0.3, "want_3d": True}
+    result = robot.find("mug handle", depth=depth_at(UNSURE), seconds=2, **wanted)
     assert result.status == FindParts.Result.NO_DEPTH, result.message
     assert "without depth: mug handle" in result.message
-    result = reach(robot, depth_at(SURE, UNSURE), 15, min_margin=0.3, want_3d=True)
+    result = robot.find("mug handle", depth=depth_at(SURE, UNSURE), **wanted)
     assert result.status == FindParts.Result.OK, result.message
     assert [part.id for part in result.parts_3d.parts] == [part.id for part in result.masks.parts]
 
 
 def test_depth_that_was_there_is_not_what_is_missing(robot: Robot) -> None:
-    result = reach(robot, depth_at(SURE, UNSURE), 2, min_frames=1000, want_3d=True)
+    wanted = {"rgb": PICTURE, "min_frames": 1000, "want_3d": True}
+    result = robot.find("mug handle", depth=depth_at(SURE, UNSURE), seconds=2, **wanted)
     assert result.status == FindParts.Result.NOT_FOUND
     assert "not in enough frames" in result.message and len(result.parts_3d.parts) == 2
 
@@ -114,14 +99,9 @@ def test_without_use_depth_a_goal_in_space_ends_at_once(recording: Path) -> None
         parameters = {"model": f"recorded:{recording}", "max_age": 5.0}
         programs.start("ovps_ros.node", parameters, ["-r", "__ns:=/flat"])
         robot = Robot("flat_robot")
-        client = ActionClient(robot.node, FindParts, "/flat/ovps/find_parts")
-        assert client.wait_for_server(NODE_STARTS)
 
         def ended() -> FindParts.Result | None:
-            goal = FindParts.Goal(queries=[PartQueryMessage(text="mug handle")], want_3d=True)
-            sent = client.send_goal_async(goal)
-            result = robot.spin_until(lambda: sent.done() and sent.result()).get_result_async()
-            answer = robot.spin_until(lambda: result.done() and result.result()).result
+            answer = robot.find("mug handle", node="/flat/ovps", seconds=0, want_3d=True)
             return None if answer.status == FindParts.Result.NOT_ACTIVE else answer
 
         answer = robot.spin_until(ended, NODE_STARTS)

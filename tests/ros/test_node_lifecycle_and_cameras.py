@@ -18,9 +18,7 @@ from lifecycle_msgs.srv import ChangeState
 from ovps_ros.action import FindParts
 from ovps_ros.msg import PartMasks, PartQuery
 from ovps_ros.srv import SetQueries
-from rclpy.action import ActionClient
 from rclpy.qos import qos_profile_sensor_data
-from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage
 
 from ovps_core.ros_io.codec import masks_value
@@ -64,7 +62,7 @@ def test_the_whole_life(pair: Robot, toy_weights: Path) -> None:
         ask, request, patience=NODE_STARTS
     ).success  # unconfigured: kept until there is a model
     assert _change(pair, Transition.TRANSITION_CONFIGURE)
-    assert _find(pair).status == FindParts.Result.NOT_ACTIVE
+    assert pair.find("mug rim", node="/pair").status == FindParts.Result.NOT_ACTIVE
     assert _change(pair, Transition.TRANSITION_ACTIVATE)
     found = _both(pair)
     segmenter = PartSegmenter.from_pretrained(str(toy_weights))
@@ -74,7 +72,7 @@ def test_the_whole_life(pair: Robot, toy_weights: Path) -> None:
         expected = segmenter.segment(np.ascontiguousarray(decoded), "knife handle", options)
         masks = masks_value(found[name])
         np.testing.assert_array_equal(masks.label_image(), expected.label_image())
-    waiting = _begin_to_find(pair)
+    _, waiting = pair.begin("mug rim", node="/pair")
     assert _change(pair, Transition.TRANSITION_DEACTIVATE)
     pair.spin_until(waiting.done)
     assert waiting.result().status == GoalStatus.STATUS_ABORTED
@@ -117,17 +115,3 @@ def _both(robot: Robot) -> dict[str, PartMasks]:
 
 def _jpeg(picture: np.ndarray) -> np.ndarray:
     return cv2.imencode(".jpg", picture[..., ::-1])[1]
-
-
-def _find(robot: Robot) -> FindParts.Result:
-    result = _begin_to_find(robot)
-    robot.spin_until(result.done)
-    return result.result().result
-
-
-def _begin_to_find(robot: Robot) -> Future:
-    client = ActionClient(robot.node, FindParts, "/pair/find_parts")
-    assert client.wait_for_server(20)
-    future = client.send_goal_async(FindParts.Goal(queries=[PartQuery(text="mug rim")]))
-    robot.spin_until(future.done)
-    return future.result().get_result_async()

@@ -15,11 +15,8 @@ from ovps_ros.action import FindParts
 from ovps_ros.msg import PartQuery, Parts3D
 from ovps_ros.srv import SetQueries
 from rcl_interfaces.srv import DescribeParameters, SetParameters
-from rclpy.action import ActionClient
-from rclpy.action.client import ClientGoalHandle
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.task import Future
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import String
 
@@ -108,17 +105,7 @@ def test_refused_phrases_are_named_everywhere_and_the_others_are_active(robot: R
 
 def test_a_goal_looks_for_what_is_not_refused(robot: Robot) -> None:
     robot.ask()
-    client = ActionClient(robot.node, FindParts, "/ovps/find_parts")
-    assert client.wait_for_server(20)
-    goal = FindParts.Goal(queries=[PartQuery(text="mug rim"), PartQuery(text="!!")])
-    goal.timeout.sec = 15
-    future = client.send_goal_async(goal)
-    robot.spin_until(future.done)
-    result = future.result().get_result_async()
-    while not result.done():
-        robot.show(PICTURE)
-        robot.rest(0.1)
-    answer = result.result().result
+    answer = robot.find("mug rim", "!!", rgb=PICTURE)
     assert answer.status == FindParts.Result.OK and "'!!'" in answer.message
     assert [q.text for q in answer.queries] == ["mug rim"]
     assert [q.text for q in answer.refused] == ["!!"]
@@ -171,17 +158,7 @@ def test_labels_masks_indices_and_cloud_agree(robot: Robot) -> None:
 
 def test_action_answers_once_all_are_seen(robot: Robot) -> None:
     robot.ask()
-    client = ActionClient(robot.node, FindParts, "/ovps/find_parts")
-    assert client.wait_for_server(20)
-    goal = FindParts.Goal(queries=[PartQuery(text="mug rim")], min_frames=2, want_3d=True)
-    goal.timeout.sec = 15
-    future = client.send_goal_async(goal)
-    robot.spin_until(future.done)
-    result = future.result().get_result_async()
-    while not result.done():
-        robot.show(PICTURE, DEPTH)
-        robot.rest(0.1)
-    answer = result.result().result
+    answer = robot.find("mug rim", rgb=PICTURE, depth=DEPTH, min_frames=2, want_3d=True)
     assert (answer.status, answer.message) == (FindParts.Result.OK, "all were seen")
     assert [q.text for q in answer.masks.queries] == ["mug rim"]
     assert len(answer.parts_3d.parts) > 0
@@ -201,35 +178,17 @@ def test_action_says_why_not(
     robot: Robot, query: PartQuery, pictures: bool, want_3d: bool, status: int
 ) -> None:
     robot.ask()
-    client = ActionClient(robot.node, FindParts, "/ovps/find_parts")
-    assert client.wait_for_server(20)
-    goal = FindParts.Goal(queries=[query], want_3d=want_3d)
-    goal.timeout.sec = 1
-    future = client.send_goal_async(goal)
-    robot.spin_until(future.done)
-    result = future.result().get_result_async()
-    while not result.done():
-        if pictures:
-            robot.show(PICTURE)
-        robot.rest(0.1)
-    answer = result.result().result
+    answer = robot.find(query, rgb=PICTURE if pictures else None, seconds=1, want_3d=want_3d)
     assert answer.status == status
     assert answer.message
 
 
-def _begin(robot: Robot, client: ActionClient, text: str) -> tuple[ClientGoalHandle, Future]:
-    future = client.send_goal_async(FindParts.Goal(queries=[PartQuery(text=text, threshold=1.0)]))
-    robot.spin_until(future.done)
-    return future.result(), future.result().get_result_async()
-
-
 def test_goals_execute_side_by_side_until_each_is_cancelled(robot: Robot) -> None:
     robot.ask()
-    client = ActionClient(robot.node, FindParts, "/ovps/find_parts")
-    assert client.wait_for_server(20)
-    first, first_result = _begin(robot, client, "mug rim")
+    first, first_result = robot.begin(PartQuery(text="mug rim", threshold=1.0))
     robot.spin_until(lambda: first.status == GoalStatus.STATUS_EXECUTING)
-    second, second_result = _begin(robot, client, "pan handle")  # pushes nobody out
+    # pushes nobody out
+    second, second_result = robot.begin(PartQuery(text="pan handle", threshold=1.0))
     robot.spin_until(lambda: second.status == GoalStatus.STATUS_EXECUTING)
     assert first.status == GoalStatus.STATUS_EXECUTING
     assert robot.answer_to(PICTURE, "mug rim", "pan handle")
@@ -245,9 +204,7 @@ def test_goals_execute_side_by_side_until_each_is_cancelled(robot: Robot) -> Non
 
 
 def test_a_goal_that_is_done_cannot_be_cancelled(robot: Robot) -> None:
-    client = ActionClient(robot.node, FindParts, "/ovps/find_parts")
-    assert client.wait_for_server(20)
-    goal, result = _begin(robot, client, "???")
+    goal, result = robot.begin("???")
     robot.spin_until(result.done)
     assert result.result().status == GoalStatus.STATUS_ABORTED
     cancelled = goal.cancel_goal_async()

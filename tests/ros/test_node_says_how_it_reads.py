@@ -20,7 +20,6 @@ from ovps_ros.action import FindParts
 from ovps_ros.msg import PartMasks, PartQuery
 from ovps_ros.srv import SetQueries
 from rcl_interfaces.srv import SetParameters
-from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
@@ -47,7 +46,6 @@ class Tiny:
         self._set_queries = node.create_client(SetQueries, f"/{name}/set_queries")
         self._parameters = node.create_client(SetParameters, f"/{name}/set_parameters")
         self._state = node.create_client(GetState, f"/{name}/get_state")
-        self._action = ActionClient(node, FindParts, f"/{name}/find_parts")
 
     def state(self) -> str:
         """Label of the node's lifecycle state."""
@@ -71,16 +69,7 @@ class Tiny:
 
     def find(self, *texts: str) -> FindParts.Result:
         """Result of the action, while the picture is shown."""
-        assert self._action.wait_for_server(20)
-        goal = FindParts.Goal(queries=[PartQuery(text=text) for text in texts])
-        goal.timeout.sec = 20
-        sent = self._action.send_goal_async(goal)
-        self.robot.spin_until(sent.done)
-        result = sent.result().get_result_async()
-        while not result.done():
-            self.robot.show(PICTURE)
-            self.robot.rest(0.1)
-        return result.result().result
+        return self.robot.find(*texts, rgb=PICTURE, node=f"/{self.name}")
 
 
 @pytest.fixture(scope="module")

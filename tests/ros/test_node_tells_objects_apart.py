@@ -15,9 +15,7 @@ from action_msgs.msg import GoalStatus
 from helpers.robot import NODE_STARTS, Robot
 from ovps_ros.action import FindParts
 from ovps_ros.msg import PartMasks as PartMasksMsg
-from ovps_ros.msg import PartQuery as PartQueryMsg
 from ovps_ros.msg import Parts3D
-from rclpy.action import ActionClient
 from sensor_msgs.msg import CameraInfo
 
 from ovps_core.pipeline.objects import objects_from_boxes
@@ -188,14 +186,9 @@ def test_ids_last_ten_seconds_with_one_object_hidden_for_one(
 def test_a_goal_that_wants_a_margin_says_when_it_is_not_sure(
     robot: DetectorRobot, scene: LiveScene
 ) -> None:
-    client = ActionClient(robot.node, FindParts, "/ovps/find_parts")
-    assert client.wait_for_server(20.0)
-    goal = FindParts.Goal(queries=[PartQueryMsg(text="mug handle")], min_margin=0.999)
-    goal.timeout.sec = 20
-    sent = client.send_goal_async(goal)
+    robot.ask("mug handle")  # frames are answered before the goal is read
+    _, done = robot.begin("mug handle", seconds=20, min_margin=0.999)
     frame = scene.frame(0.0)
-    handle = robot.spin_until(lambda: sent.done() and sent.result())
-    done = handle.get_result_async()
     for _ in range(3):
         robot.see(frame, boxes(frame))
     result = robot.spin_until(lambda: done.done() and done.result(), PATIENCE)

@@ -19,8 +19,8 @@ class Corrections:
             the others (released: a mean, so its weight falls with the size of the vocabulary).
         trained_stuff_queries: the learned stuff queries get gradients through the decoder (released: from the
             intermediate predictions only).
-        denoising_of_many_objects: a batch with more than 100 objects in an image has one group of denoising queries
-            (released: none).
+        denoising_of_many_objects: a batch with more than 100 objects in an image has one group of denoising
+            queries (released: none).
     """
 
     stuff_by_vocabulary: bool = True

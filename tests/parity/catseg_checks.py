@@ -18,7 +18,7 @@ from ovps_core.models.catseg.model import CATSeg, guides
 from ovps_core.models.interface import Features
 
 
-def check(arrays: Arrays, key: str, ours: Tensor, *, atol: float = 1e-5, rtol: float = 0.0) -> None:
+def check(arrays: Arrays, key: str, ours: Tensor, *, atol: float = 1e-5, rtol: float = 1e-5) -> None:
     """Compare with a recorded array; some recordings leave out intermediate ones."""
     if key in arrays:
         recorded = arrays[key]
@@ -28,8 +28,8 @@ def check(arrays: Arrays, key: str, ours: Tensor, *, atol: float = 1e-5, rtol: f
 
 
 def check_map(arrays: Arrays, key: str, ours: Tensor) -> None:
-    """Compare aggregated maps, whose values reach 50, so that rounding alone is 5e-6."""
-    check(arrays, key, ours, atol=3e-5, rtol=1e-6)
+    """Compare aggregated maps, whose values reach 50; processors with other instructions round by 1e-6 of them."""
+    check(arrays, key, ours, atol=5e-5, rtol=1e-5)
 
 
 def check_features(loaded: LoadedModel, arrays: Arrays, split: str) -> None:

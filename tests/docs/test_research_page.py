@@ -87,6 +87,8 @@ def test_another_loss() -> None:
         training.losses(batch)[0].total.backward()
         optimizer.step()
     assert 0 < dice() < 0.9 * before < 1
+    training.on_validation_epoch_start()
+    training.validation_step(batch, 0)
 
 
 def test_another_model_family(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from ovps_core.models.catseg.model import CATSeg, guides
 from ovps_core.models.interface import Features
 
 
-def check(arrays: Arrays, key: str, ours: Tensor, *, atol: float = 2e-5, rtol: float = 1e-5) -> None:
+def check(
+    arrays: Arrays, key: str, ours: Tensor, *, atol: float = 2e-5, rtol: float = 1e-5
+) -> None:
     """Compare with a recorded array; some recordings leave out intermediate ones."""
     if key in arrays:
         recorded = arrays[key]

@@ -63,6 +63,9 @@ class ObjectSegmenter:
         short_side: size to which the short side of images is resized, pixels; the model's own by default.
             Smaller is faster and finds fewer small objects.
 
+    Attributes:
+        max_instances: instances that evaluations ask for; the released variants have 100 or 300.
+
     Raises:
         UsageError: the model finds no objects, or ``short_side`` is too small.
     """
@@ -82,6 +85,7 @@ class ObjectSegmenter:
         self.info: CheckpointInfo = loaded.info
         self.engine = engine
         self.text_encoder = text_encoder
+        self.max_instances = loaded.spec.max_instances
         self._preprocessing = loaded.spec.preprocessing
         self._canvas = canvas
         self._embed = functools.lru_cache(_MAX_CACHED_VOCABULARIES)(self._embed_names)

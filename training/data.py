@@ -47,6 +47,8 @@ class TrainingData:
         val: one reader per image to score on; may be empty.
         shards: packed images to train on, in place of ``train``.
         val_vocabulary: label maps of ``val`` hold positions in it; None for ``vocabulary``.
+        background_scored: pixels without a label are background in scores. Those of a benchmark are left out, as
+            in its evaluation: an item has the labels of one object, and the picture may show others.
     """
 
     vocabulary: Vocabulary
@@ -54,6 +56,7 @@ class TrainingData:
     val: tuple[Read, ...]
     shards: Shards | None = None
     val_vocabulary: Vocabulary | None = None
+    background_scored: bool = True
 
 
 def open_data(recipe: DataRecipe, path: Path | None) -> TrainingData:
@@ -80,6 +83,7 @@ def open_data(recipe: DataRecipe, path: Path | None) -> TrainingData:
             tuple(i.read for i in items[:limit]),
             tuple(i.read for i in scored),
             val_vocabulary=vocabulary if scored else None,
+            background_scored=False,
         )
     if path is None:
         raise DatasetError(
@@ -185,6 +189,7 @@ class PartImages(Dataset[Sample]):
         rgb: False swaps red and blue, as the released training does.
         unshifted: False resizes through a shortest edge of 800 (longest at most 1333), as released.
         vocabulary: of the labels; nothing is flipped without it.
+        background: pixels without a label are background; False for ones of unknown content.
     """
 
     def __init__(
@@ -196,8 +201,10 @@ class PartImages(Dataset[Sample]):
         rgb: bool = True,
         unshifted: bool = True,
         vocabulary: Vocabulary | None = None,
+        background: bool = True,
     ) -> None:
         self.reads = reads
+        self.background = background
         self.skip_empty = recipe is not None
         self.rgb = rgb
         self.augment = _transforms(recipe, preprocessing.size, unshifted, vocabulary)
@@ -225,6 +232,8 @@ class PartImages(Dataset[Sample]):
         image = tv_tensors.Image(torch.from_numpy(sample.image).permute(2, 0, 1))
         labels = tv_tensors.Mask(torch.from_numpy(np.stack([sample.parts, sample.objects])))
         image, labels = self.augment(image, labels)
+        if not self.background:
+            labels[labels == IGNORE] = UNKNOWN
         pixels = self.normalise(image if self.rgb else image.flip(0))
         object_parts, objects = labels.as_subclass(Tensor).long()
         return pixels.as_subclass(Tensor), object_parts, objects
@@ -360,7 +369,9 @@ class PartImagesModule(L.LightningDataModule):
             vocabulary=data.vocabulary,
         )
         scored = train if score_on == "train" else data.val
-        self.score_images = PartImages(scored, None, preprocessing)
+        self.score_images = PartImages(
+            scored, None, preprocessing, background=data.background_scored
+        )
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Endless loader of the training images."""

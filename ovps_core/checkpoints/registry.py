@@ -32,6 +32,7 @@ class ReleasedModel:
         hub: Hugging Face repository that is fetched on first use; "" if the user brings the file.
         packaged: the weights are in the package.
         page: web page with the file that the user brings; "" if it is not known.
+        trained_on: vocabulary of the benchmark that the file that the user brings was trained on.
         gated: access to the repository must be granted first.
         in_transformers: transformers runs the repository's files; they are not converted.
     """
@@ -42,6 +43,7 @@ class ReleasedModel:
     hub: str = ""
     packaged: bool = False
     page: str = ""
+    trained_on: str = ""
     gated: bool = False
     in_transformers: bool = False
 
@@ -71,7 +73,8 @@ class ReleasedModel:
                 access = "on first use, once access is granted there"
             return f"they come from huggingface.co/{self.hub} {access}"
         source = f", which is at {self.page}" if self.page else ""
-        return f"convert the released file: `ovps convert RELEASED {self.path}`{source}"
+        words = f" --vocabulary {self.trained_on}" if self.trained_on else ""
+        return f"convert the released file: `ovps convert RELEASED {self.path}{words}`{source}"
 
 
 _OPENSEED = "https://github.com/IDEA-Research/OpenSeeD/releases"
@@ -90,12 +93,36 @@ _MODELS = (
         hub="CIDAS/clipseg-rd64-refined",
     ),
     ReleasedModel("clipseg-rd64", "the same, coarser", "Apache-2.0", hub="CIDAS/clipseg-rd64"),
-    ReleasedModel("partclipseg-pascal116", "the paper, Pascal-Part-116", "MIT"),
-    ReleasedModel("partclipseg-ade234", "the paper, ADE20K-Part-234", "MIT"),
-    ReleasedModel("partclipseg-partimagenet", "the paper, PartImageNet", "MIT"),
-    ReleasedModel("partcatseg-pascal116", "the paper, Pascal-Part-116", "MIT", page=_PARTCATSEG),
-    ReleasedModel("partcatseg-ade234", "the paper, ADE20K-Part-234", "MIT", page=_PARTCATSEG),
-    ReleasedModel("partcatseg-partimagenet", "the paper, PartImageNet", "MIT", page=_PARTCATSEG),
+    ReleasedModel(
+        "partclipseg-pascal116", "the paper, Pascal-Part-116", "MIT", trained_on="pascal_part_116"
+    ),
+    ReleasedModel(
+        "partclipseg-ade234", "the paper, ADE20K-Part-234", "MIT", trained_on="ade20k_part_234"
+    ),
+    ReleasedModel(
+        "partclipseg-partimagenet", "the paper, PartImageNet", "MIT", trained_on="partimagenet"
+    ),
+    ReleasedModel(
+        "partcatseg-pascal116",
+        "the paper, Pascal-Part-116",
+        "MIT",
+        page=_PARTCATSEG,
+        trained_on="pascal_part_116",
+    ),
+    ReleasedModel(
+        "partcatseg-ade234",
+        "the paper, ADE20K-Part-234",
+        "MIT",
+        page=_PARTCATSEG,
+        trained_on="ade20k_part_234",
+    ),
+    ReleasedModel(
+        "partcatseg-partimagenet",
+        "the paper, PartImageNet",
+        "MIT",
+        page=_PARTCATSEG,
+        trained_on="partimagenet",
+    ),
     ReleasedModel(
         "openseed-swint",
         "objects and stuff by name; the paper, COCO and Objects365",

@@ -64,13 +64,12 @@ class _Ade20k(ObjectDataset):
         place: the folder ADEChallengeData2016.
         folder: "validation" or "training".
         labels: folder of the PNGs.
-        with_stuff: the classes of stuff are categories too.
 
     Raises:
         DatasetError: a file is missing, or the list of classes is malformed.
     """
 
-    def __init__(self, place: Path, folder: str, labels: str, *, with_stuff: bool) -> None:
+    def __init__(self, place: Path, folder: str, labels: str) -> None:
         self.source = place / labels / folder
         self.has_masks = True
         images = place / "images" / folder
@@ -80,7 +79,7 @@ class _Ade20k(ObjectDataset):
         require_files(map(self.label_path, range(len(self))), "there is a picture of that name")
         names = _class_names(place / "objectInfo150.txt")
         self.things = tuple(names[number] for number in THINGS)
-        self.stuff = tuple(names[number] for number in STUFF) if with_stuff else ()
+        self.stuff = tuple(names[number] for number in STUFF)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -128,8 +127,10 @@ class _Ade20k(ObjectDataset):
 class Ade20kSemantic(_Ade20k):
     """Scene parsing: one region for each of 150 classes that are in an image."""
 
+    has_regions = True
+
     def __init__(self, place: Path, folder: str = "validation") -> None:
-        super().__init__(place, folder, "annotations", with_stuff=True)
+        super().__init__(place, folder, "annotations")
 
     def _regions(
         self, index: int, image: NDArray[np.uint8]
@@ -144,10 +145,10 @@ class Ade20kSemantic(_Ade20k):
 
 
 class Ade20kInstances(_Ade20k):
-    """Instances of 100 classes of things."""
+    """Instances of 100 classes of things; the 50 of stuff have none."""
 
     def __init__(self, place: Path, folder: str = "validation") -> None:
-        super().__init__(place, folder, "annotations_instance", with_stuff=False)
+        super().__init__(place, folder, "annotations_instance")
 
     def _regions(
         self, index: int, image: NDArray[np.uint8]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,13 +118,10 @@ class CocoObjects(ObjectDataset):
 
     def _read_lists(self, content: dict[str, Any], images: str | Path | None) -> None:
         self.categories = tuple(content["categories"])
-        categories = [
-            (entry["id"], _name(entry), entry.get("isthing", 1)) for entry in self.categories
-        ]
-        self.things = tuple(dict.fromkeys(name for _, name, thing in categories if thing))
-        self.stuff = tuple(dict.fromkeys(name for _, name, thing in categories if not thing))
+        self.things = _names(self.categories, thing=True)
+        self.stuff = _names(self.categories, thing=False)
         rows = {name: row for row, name in enumerate(self.names)}
-        self.label_of_id = {number: rows[name] for number, name, _ in categories}
+        self.label_of_id = {entry["id"]: rows[_name(entry)] for entry in self.categories}
         self.frequencies = {
             _name(entry): str(entry["frequency"])
             for entry in self.categories
@@ -132,6 +129,7 @@ class CocoObjects(ObjectDataset):
         }
         annotations = content["annotations"]
         self._panoptic = any("segments_info" in each for each in annotations)
+        self.has_regions = self._panoptic
         self.has_masks = self._panoptic or all(each.get("segmentation") for each in annotations)
         self.pseudo_labels = sum(map(is_pseudo_label, annotations))
         by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
@@ -269,6 +267,22 @@ class CocoObjects(ObjectDataset):
         name = _by_name(entries[0]) or _by_url(entries[0])
         places = " or ".join(map(str, folders))
         raise DatasetError(f"{self.source} lists {name}, which is not in {places}.")
+
+
+def stuff_names(path: Path) -> tuple[str, ...]:
+    """Names of the categories of a COCO file that are stuff.
+
+    Raises:
+        DatasetError: the file cannot be read, or differs from the module's description.
+    """
+    with _refusing(path):
+        return _names(read_json(path)["categories"], thing=False)
+
+
+def _names(categories: Iterable[dict[str, Any]], *, thing: bool) -> tuple[str, ...]:
+    """Names of categories of things, or of stuff, each once."""
+    chosen = (each for each in categories if bool(each.get("isthing", 1)) is thing)
+    return tuple(dict.fromkeys(map(_name, chosen)))
 
 
 def _by_name(entry: Mapping[str, Any]) -> str:

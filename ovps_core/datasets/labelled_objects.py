@@ -45,10 +45,13 @@ class ObjectDataset(ABC):
     """Photographs with objects, read on demand.
 
     Attributes:
-        max_detections: answers per image that the benchmark's average precision counts.
+        max_detections: answers that the benchmark's average precision counts, per image and name (COCO) or per
+            image (LVIS).
         source: file or folder of the annotations.
-        things, stuff: names of the categories as the data set writes them.
+        things, stuff: names of the categories as the data set writes them. Average precision scores things alone;
+            names of stuff are asked with them.
         has_masks: every object has a mask.
+        has_regions: what no object covers is labelled too, as panoptic and semantic scores need.
         pseudo_labels: number of annotations that a model made.
     """
 
@@ -57,6 +60,7 @@ class ObjectDataset(ABC):
     things: tuple[str, ...]
     stuff: tuple[str, ...]
     has_masks: bool
+    has_regions: bool = False
     pseudo_labels: int = 0
 
     @property

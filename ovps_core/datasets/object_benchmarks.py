@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ovps_core.datasets.ade20k import Ade20kInstances, Ade20kSemantic
 from ovps_core.datasets.coco_folder import ANNOTATIONS
-from ovps_core.datasets.coco_objects import CocoObjects
+from ovps_core.datasets.coco_objects import CocoObjects, stuff_names
 from ovps_core.datasets.label_files import require_layout
 from ovps_core.datasets.labelled_objects import ObjectDataset
 from ovps_core.errors import DatasetError, UsageError
@@ -20,8 +20,8 @@ class ObjectTask(Enum):
 
     Attributes:
         PANOPTIC: things and stuff that share out the pixels.
-        INSTANCE: things with boxes and masks.
-        DETECTION: things with boxes only.
+        INSTANCE: things with boxes and masks. Names of stuff are asked too, where the data set has them.
+        DETECTION: things with boxes only, asked in the same way.
         SEMANTIC: a name for each pixel.
         CONDITIONED: the mask of each object, given its true box and name.
     """
@@ -82,7 +82,11 @@ def _open_coco(place: Path, split: str, task: ObjectTask, layout: str) -> Object
         return CocoObjects(place, for_evaluation=True)
     stem = f"panoptic_{split}" if task.needs_regions else f"instances_{split}"
     maps = [f"annotations/{stem}"] if task.needs_regions else []
-    return _coco_file(place, f"annotations/{stem}.json", [*maps, split], place / split, layout)
+    dataset = _coco_file(place, f"annotations/{stem}.json", [*maps, split], place / split, layout)
+    panoptic = place / f"annotations/panoptic_{split}.json"
+    if task in (ObjectTask.INSTANCE, ObjectTask.DETECTION) and panoptic.is_file():
+        dataset.stuff = stuff_names(panoptic)
+    return dataset
 
 
 def _open_lvis(place: Path, split: str, task: ObjectTask, layout: str) -> ObjectDataset:
@@ -125,6 +129,7 @@ OBJECT_BENCHMARKS = {
   coco FOLDER, or a COCO file of your own with its images beside it, or a folder with annotations.json and images
     annotations/panoptic_val2017.json, annotations/panoptic_val2017/*.png  panoptic, semantic
     annotations/instances_val2017.json                                     instance, detection, conditioned
+      (instance and detection also ask the names of stuff, if the panoptic JSON is there)
     val2017/*.jpg""",
         _open_coco,
     ),

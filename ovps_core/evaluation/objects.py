@@ -34,6 +34,10 @@ class ObjectFinder(Protocol):
     def name(self) -> str:
         """Name of the model."""
 
+    @property
+    def max_instances(self) -> int:
+        """Instances that the model gives."""
+
     def detect(
         self,
         image: NDArray[np.uint8],
@@ -156,6 +160,12 @@ def _check(dataset: ObjectDataset, task: ObjectTask, pseudo_labels: bool) -> Non
         raise DatasetError(
             f"{source} has annotations without masks, which {task.value} needs. Use --task detection."
         )
+    if task.needs_regions and not dataset.has_regions:
+        raise DatasetError(
+            f"{source} has objects, and no regions of the rest; {task.value} does not score pixels without a "
+            "label, so most wrong answers would cost nothing. Use --task instance, or a COCO panoptic file: "
+            "annotations with segments_info, and PNGs."
+        )
     if not task.needs_regions and not dataset.things:
         raise DatasetError(f"{source} has no things, only stuff. Use --task semantic.")
     if dataset.pseudo_labels and not pseudo_labels:
@@ -195,13 +205,14 @@ class _Instances(_Scorer):
 
     def __init__(self, dataset: ObjectDataset) -> None:
         self.names, self._queries = dataset.things, dataset.queries
-        self._max = dataset.max_detections
         self._frequencies = dataset.frequencies if isinstance(dataset, CocoObjects) else {}
         count = len(self.names)
-        self._scores = {"box": AveragePrecision("bbox", count, self._max)}
+        # A model may give more answers about an image than count of one name.
+        self._max = limit = dataset.max_detections
+        self._scores = {"box": AveragePrecision("bbox", count, limit)}
         if self.with_masks:
-            self._scores["mask"] = AveragePrecision("segm", count, self._max)
-        self._any = AveragePrecision("bbox", 1, self._max)
+            self._scores["mask"] = AveragePrecision("segm", count, limit)
+        self._any = AveragePrecision("bbox", 1, limit)
         self._computed: dict[str, PrecisionScores] = {}
 
     def add(self, truth: LabelledObjects, finder: ObjectFinder) -> None:
@@ -215,7 +226,8 @@ class _Instances(_Scorer):
     def _found(self, truth: LabelledObjects, finder: ObjectFinder) -> list[Detection]:
         rows = {word: row for row, word in enumerate(self._queries.things)}
         height, width = truth.image.shape[:2]
-        asked: dict[str, Any] = {"score_threshold": 0.0, "max_objects": self._max}
+        count = max(self._max, finder.max_instances)
+        asked: dict[str, Any] = {"score_threshold": 0.0, "max_objects": count}
         if not self.with_masks:
             boxes = finder.detect_boxes(truth.image, self._queries, **asked)
             return [Detection(rows[each.name], each.score, each.corners) for each in boxes]

@@ -148,6 +148,7 @@ class ModelSpec:
         detects_objects: the model is an :class:`ovps_core.models.objects.ObjectModel`.
         canvas: input size of an object model that keeps the aspect ratio; ``preprocessing`` has a fixed size.
         stuff_queries: the last queries of an object model, which are regions of stuff and no instances.
+        max_instances: answers of an object model that evaluations rank, the highest score first.
         subgraphs: names of the graphs that engines export, in the order in which they run; empty if the model runs
             in PyTorch only.
         quantisation: layers that may run in int8.
@@ -163,6 +164,7 @@ class ModelSpec:
     detects_objects: bool = False
     canvas: CanvasSpec | None = None
     stuff_queries: int = 0
+    max_instances: int = 100
     subgraphs: tuple[str, ...] = SUBGRAPHS
     quantisation: QuantisationSpec = QuantisationSpec()
     confidence: ConfidenceMeasure | None = None

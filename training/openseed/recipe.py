@@ -19,6 +19,9 @@ class ModelRecipe:
     Attributes:
         weights: name or file of an OpenSeeD to start from; its sizes then replace ``network``.
         network: sizes of a new network with random weights.
+        backbone_weights: file of a Swin to start from, as its authors publish it
+            (``swin_tiny_patch4_window7_224.pth``); empty for a random one.
+        text_weights: file of a text tower of CLIP's form to start from; empty for a random one.
         imagenet: start a timm trunk with weights trained on ImageNet.
         freeze_filters: freeze the slowest layers of an EfficientNet trunk, for training on a CPU.
         drop_path: highest rate of stochastic depth of a Swin.
@@ -26,9 +29,23 @@ class ModelRecipe:
 
     weights: str = ""
     network: OpenSeeDConfig = field(default_factory=OpenSeeDConfig)
+    backbone_weights: str = ""
+    text_weights: str = ""
     imagenet: bool = True
     freeze_filters: bool = False
     drop_path: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Refuse weights of towers that another file would replace."""
+        given = self.backbone_weights or self.text_weights
+        if given and self.weights:
+            raise ConfigError(
+                f"weights is {self.weights}, which has all towers; leave out {given} or weights"
+            )
+        if self.backbone_weights and self.network.trunk:
+            raise ConfigError(
+                f"backbone_weights is a Swin's, and network.trunk is {self.network.trunk}; leave one out"
+            )
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,12 @@ class ModelRecipe:
 
     Attributes:
         weights: name or file of a CAT-Seg or PartCATSeg to start from. Tensors of another shape are left at
-            random, such as those of another guidance model. ``clip`` must have its sizes.
+            random; those of another guidance model are left out. ``clip`` must have its sizes.
         clip: an open_clip model, or its configuration as a mapping for towers of any size.
         pretrained: open_clip tag of ``clip``'s weights; empty for random ones.
         image_size: side of the square that CLIP sees, pixels.
         guidance: a timm model, its configuration as a mapping with ``name``, or empty for none.
-        guidance_pretrained: start from the published weights of ``guidance``.
+        guidance_pretrained: start from the published weights of ``guidance``, unless ``weights`` has that model.
         guidance_size: side of the square that the guidance model sees, pixels.
         templates: prompts for each name, 1 to 80.
         dim, heads, layers: sizes of the aggregation.

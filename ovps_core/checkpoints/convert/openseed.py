@@ -44,6 +44,7 @@ _RENAMES: tuple[tuple[str, str], ...] = (
     (_TEXT, r"text.tower."),
 )
 _UNUSED = re.compile(r"relative_position_index$|^criterion\w*\.empty_weight$")
+_OF_CLASSIFIER = re.compile(r"backbone\.(?:norm|head)\.|.*\.attn_mask$")
 _WRAPPER = "model."
 _TEXT_HEAD_WIDTH = 64
 
@@ -87,6 +88,27 @@ def from_openseed(state: StateDict) -> dict[str, Tensor]:
                 "tensors, since the layers of an OpenSeeD share this module"
             )
         ours.setdefault(name, tensor)
+    return ours
+
+
+def from_swin(state: StateDict) -> dict[str, Tensor]:
+    """Rename the tensors of a Swin as its authors publish it for ImageNet, without its classifier."""
+    named = ((re.sub(r"^(?:backbone\.)?", "backbone.", name), each) for name, each in state.items())
+    tensors = ((openseed_key(name), each) for name, each in named)
+    return {
+        name.removeprefix("backbone."): each
+        for name, each in tensors
+        if name and not _OF_CLASSIFIER.match(name)
+    }
+
+
+def from_text_tower(state: StateDict) -> dict[str, Tensor]:
+    """Rename the tensors of a text tower of CLIP or of UniCL, whatever precedes ``lang_encoder``."""
+    ours = {}
+    for name, tensor in state.items():
+        name = re.sub(r"^(?:.*\blang_encoder\.)?(?:transformer\.)?", "", name)
+        name = re.sub(r"^resblocks\.", "transformer.resblocks.", name)
+        ours["text_projection" if name == "lang_proj" else name] = tensor
     return ours
 
 

@@ -62,7 +62,7 @@ class OpenSeeDConfig:
         points: sampled points per head and level.
         object_queries: queries selected from the image by the names.
         stuff_queries: learned queries for stuff; 0 in the variant "base", 100 in "decouple".
-        max_instances: highest number of instances that are returned.
+        max_instances: answers in an image that evaluations rank, the highest score first.
         short_side, max_side: the image is resized so that its short side has ``short_side`` pixels, but the long
             one at most ``max_side``.
         corrections: differences of the training from the released one.

@@ -19,13 +19,16 @@ class Corrections:
             the others (released: a mean, so its weight falls with the size of the vocabulary).
         trained_stuff_queries: the learned stuff queries get gradients through the decoder (released: from the
             intermediate predictions only).
+        denoising_of_many_objects: a batch with more than 100 objects in an image has one group of denoising
+            queries (released: none).
     """
 
     stuff_by_vocabulary: bool = True
     vocabulary_independent_denoising: bool = True
     trained_stuff_queries: bool = True
+    denoising_of_many_objects: bool = True
 
     @classmethod
     def released(cls) -> Corrections:
         """Return the settings with which the published checkpoints were trained."""
-        return cls(False, False, False)
+        return cls(False, False, False, False)

@@ -49,19 +49,21 @@ def denoising_queries(
     boxes: Sequence[Tensor],
     *,
     max_queries: int = MAX_QUERIES,
+    of_many_objects: bool = True,
     uniform: Uniform = torch.rand,
 ) -> DenoisingQueries | None:
-    """Make denoising queries of a batch; None if no image has an object.
+    """Make denoising queries of a batch; None if no image has an object, or one has too many.
 
     Args:
         labels: per image int64 [n], row of the names.
         boxes: per image float [n, 4], (cx, cy, w, h) in 0..1.
         max_queries: upper limit of groups times slots, if one group fits.
+        of_many_objects: make one group if none fits; the release makes none then.
         uniform: source of random numbers.
     """
     counts = [len(image) for image in labels]
     group_size = max(counts, default=0)
-    if group_size == 0:
+    if group_size == 0 or (group_size > max_queries and not of_many_objects):
         return None
     groups = max(1, max_queries // group_size)
     device, dtype = boxes[0].device, boxes[0].dtype

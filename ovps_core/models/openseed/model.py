@@ -83,6 +83,7 @@ class OpenSeeD(ObjectModel):
             detects_objects=True,
             canvas=CanvasSpec(config.short_side, config.max_side, STRIDE),
             stuff_queries=config.stuff_queries,
+            max_instances=config.max_instances,
             subgraphs=OBJECT_SUBGRAPHS,
         )
         self.backbone = _build_backbone(config, drop_path)

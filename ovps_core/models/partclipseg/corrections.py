@@ -11,7 +11,7 @@ class Corrections:
 
     Attributes:
         object_prompt: an (object, part) class is composed with the object's prompt (released: by an index slip,
-            with the part prompt at the object's position).
+            with the prompt at that position among parts and objects, mostly a part's).
         rgb_training: training images are RGB like test images (released: BGR in training only).
         differentiable_separation: the separation loss compares soft maps (released: thresholded, no gradient).
         enhancement_over_part: the enhancement loss averages and takes its maximum over the part's own pixels

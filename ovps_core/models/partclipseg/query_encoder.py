@@ -95,12 +95,17 @@ class ObjectPartEncoder(QueryEncoder):
     def _prompt_of_object(self, object_name: str) -> str:
         """The word whose embedding represents an object in an (object, part) class.
 
-        By an index slip, a released checkpoint was trained with the *part* prompt at the object's position in its
-        vocabulary (:attr:`Corrections.object_prompt`). An object outside the vocabulary keeps its own name.
+        By an index slip, a released checkpoint was trained with the prompt at the object's position among all
+        names, of which the parts come first (:attr:`Corrections.object_prompt`). An object outside the vocabulary
+        keeps its own name.
         """
         config = self.model.config
         if config.corrections.object_prompt:
             return object_name
         parts = sorted({part for _, part in config.trained_object_parts})
         objects = sorted({name for name, _ in config.trained_object_parts})
-        return parts[objects.index(object_name)] if object_name in objects else object_name
+        return (
+            [*parts, *objects][objects.index(object_name)]
+            if object_name in objects
+            else object_name
+        )

@@ -32,7 +32,8 @@ from ovps_core.errors import DatasetError, UsageError
 from ovps_core.evaluation.average_precision import AveragePrecision, Detection
 from ovps_core.evaluation.objects import evaluate_objects
 from ovps_core.evaluation.panoptic import MeanIou, PanopticQuality
-from ovps_core.structures.boxes import Box
+from ovps_core.language.object_names import ObjectNames
+from ovps_core.structures.boxes import Box, ObjectBox
 from ovps_core.structures.masks import ObjectMask, ObjectMasks
 
 WRITERS = {
@@ -79,6 +80,52 @@ def test_names_of_a_data_set_become_words(tmp_path: Path) -> None:
     assert (len(ade20k.things), len(ade20k.stuff)) == (100, 50)
     assert ade20k.queries.things[0] == "bed" and ade20k.queries.stuff[0] == "wall"
     assert len(set(ade20k.queries.all)) == 150 and "crt screen" in ade20k.queries.all
+
+
+@pytest.mark.parametrize("task", [ObjectTask.INSTANCE, ObjectTask.DETECTION])
+def test_names_of_stuff_are_asked_but_not_scored(task: ObjectTask, tmp_path: Path) -> None:
+    coco = write_coco(tmp_path / "coco")
+    dataset = open_benchmark("coco", coco, task)
+    assert dataset.queries.stuff == ("wall-other-merged",)
+    assert set(evaluate_objects(dataset, Truth(dataset), task).per_category) == set(dataset.things)
+    (coco / "annotations" / "panoptic_val2017.json").unlink()
+    assert open_benchmark("coco", coco, task).queries.stuff == ()
+    ade20k = open_benchmark("ade20k", write_ade20k(tmp_path / "ade20k"), task)
+    assert (len(ade20k.queries.things), len(ade20k.queries.stuff)) == (100, 50)
+
+
+class Crowded(Truth):
+    """A model that answers with as many boxes as it is asked for, the right ones last."""
+
+    max_instances = 300
+
+    def detect_boxes(
+        self, image: np.ndarray, names: ObjectNames, *, max_objects: int = 0, **_: object
+    ) -> tuple[ObjectBox, ...]:
+        right = super().detect_boxes(image, names)
+        wrong = ObjectBox(names.things[1], 0.95, (0, 0, 2, 2))
+        mugs = tuple(each for each in right if each.name == names.things[0])
+        return ((wrong,) * 150 + mugs)[:max_objects]
+
+
+def test_a_model_of_300_answers_is_asked_for_them_of_which_100_of_a_name_count(
+    tmp_path: Path,
+) -> None:
+    dataset = open_benchmark("coco", write_coco(tmp_path), ObjectTask.DETECTION)
+    found = Crowded(dataset)
+    scores = evaluate_objects(dataset, found, ObjectTask.DETECTION).per_category
+    assert scores["mug"]["box_ap"] == pytest.approx(1)
+    found.max_instances = 100
+    scores = evaluate_objects(dataset, found, ObjectTask.DETECTION).per_category
+    assert scores["mug"]["box_ap"] == 0
+
+
+@pytest.mark.parametrize("task", [ObjectTask.PANOPTIC, ObjectTask.SEMANTIC])
+def test_instances_are_no_ground_truth_of_all_pixels(task: ObjectTask, tmp_path: Path) -> None:
+    file = write_coco(tmp_path) / "annotations" / "instances_val2017.json"
+    dataset = open_benchmark("coco", file, task)
+    with pytest.raises(DatasetError, match=rf"{task.value} does not score .* segments_info"):
+        evaluate_objects(dataset, Truth(dataset), task)
 
 
 def boxes(kind: str, found: list[Detection], truth: LabelledObjects) -> AveragePrecision:

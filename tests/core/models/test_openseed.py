@@ -112,6 +112,10 @@ def test_denoising_queries_hold_each_object_once_per_group() -> None:
     assert (moved <= 0.4 * reach + 1e-4).all() and moved.sum() > 0
     assert not noisy.contents(torch.ones(5, 3))[1, 1::2].any()
     assert denoising_queries([labels[0][:0]], [boxes[0][:0]]) is None
+    one_group = denoising_queries(labels, boxes, max_queries=1)
+    assert one_group is not None and (one_group.groups, one_group.group_size) == (1, 2)
+    assert denoising_queries(labels, boxes, max_queries=1, of_many_objects=False) is None
+    assert denoising_queries(labels, boxes, max_queries=2, of_many_objects=False) is not None
     blocked = group_mask(3, 2, 4, torch.device("cpu"))
     assert blocked[6:, :6].all() and not blocked[:, 6:].any()
     assert not blocked[2:4, 2:4].any() and blocked[2:4, :2].all() and blocked[2:4, 4:6].all()

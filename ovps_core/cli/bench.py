@@ -9,6 +9,7 @@ from pathlib import Path
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.cli import CommandModule
 from ovps_core.cli.options import add_calibrate_option, add_short_side_option, at_least
+from ovps_core.cli.output import check_inputs_stay
 from ovps_core.cli.plugins import load_plugin
 from ovps_core.engines.calibration import read_calibration
 from ovps_core.errors import MissingDependencyError
@@ -91,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.output:
         require_plots()
+        pictures = args.calibrate.glob("*") if args.calibrate else ()
+        check_inputs_stay([args.output / "bench.png"], pictures)
 
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -11,7 +11,12 @@ from typing import Any
 from tabulate import tabulate
 
 from ovps_core.cli.options import BuildNotice, add_object_model_options, at_least, probability
-from ovps_core.cli.output import check_picture_name, write_masks
+from ovps_core.cli.output import (
+    check_inputs_stay,
+    check_picture_name,
+    check_pictures_are_no_masks,
+    write_masks,
+)
 from ovps_core.engines import EngineCache
 from ovps_core.language.object_names import ObjectNames
 from ovps_core.pipeline.drawing import draw_objects
@@ -79,8 +84,11 @@ def run(args: argparse.Namespace) -> int:
     from ovps_core.object_segmenter import ObjectSegmenter
 
     check_picture_name(args.output)
+    check_inputs_stay([args.output], [args.picture, Path(args.model)])
     image = load_image(args.picture)
     names = ObjectNames.of(args.names, args.stuff)
+    if args.masks:
+        check_pictures_are_no_masks(args.masks, [args.picture], names.all)
     segmenter = ObjectSegmenter.from_pretrained(
         args.model,
         backend=args.backend,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ovps_core.cli.output import (
     check_inputs_stay,
     check_picture_name,
     check_pictures_are_no_masks,
+    json_text,
     write_masks,
 )
 from ovps_core.engines import EngineCache
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     if args.masks:
         write_masks(args.masks, found.as_part_masks())
     if args.json:
-        print(json.dumps(_answer(args.picture, args.task, found), indent=1))
+        print(json_text(_answer(args.picture, args.task, found)))
     else:
         print(tabulate(_rows(found), headers="keys", floatfmt=".2f"))
     return 0

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ovps_core.errors import OutputError, UsageError
 from ovps_core.structures.image_files import save_image
 from ovps_core.structures.masks import PartMasks
+from ovps_core.structures.whole_files import without_nan
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _WRITTEN = re.compile(r"\d{2,} (.*)", re.DOTALL)
@@ -24,6 +27,11 @@ def check_picture_name(output: Path | None) -> None:
     """
     if output is not None and output.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--output {output}: expected a name that ends in .png or .jpg")
+
+
+def json_text(content: Any) -> str:
+    """Content as JSON that every reader takes: null for a number that is not finite."""
+    return json.dumps(without_nan(content), indent=1, allow_nan=False)
 
 
 def check_inputs_stay(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from ovps_core.cli.output import (
     check_picture_name,
     check_pictures_are_no_masks,
     clear_masks,
+    json_text,
     write_masks,
 )
 from ovps_core.cli.pictures import (
@@ -260,7 +260,7 @@ def _print(
             answer(found.picture.name, found.masks, found.peaks, found.confidence)
             for found in answers
         ]
-        print(json.dumps(results if several else results[0], indent=1))
+        print(json_text(results if several else results[0]))
         return
     table = without_empty_columns(list(_rows(answers, options, several)))
     if table:

@@ -15,12 +15,12 @@ from ovps_core.datasets.coco_check import FolderImage
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.datasets.coco_problems import Problem
 from ovps_core.errors import DatasetError, ImageError
-from ovps_core.evaluation.benchmark_result import without_nan
 from ovps_core.evaluation.query_metrics import QueryAccumulator
 from ovps_core.models.interface import EncodedQueries
 from ovps_core.pipeline.postprocess.components import SegmentOptions, full_size, part_masks
 from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.query import PartQuery, RefusedQuery
+from ovps_core.structures.whole_files import without_nan
 
 if TYPE_CHECKING:
     from ovps_core.segmenter import PartSegmenter

@@ -61,6 +61,7 @@ class CocoFolder:
         problems: what is left out, each with its place; empty without ``skip_broken``.
         pseudo_labels: number of annotations that a model made.
         unlabelled: number of pictures that ``labelled_only`` left out.
+        crowds: number of annotations that are regions of a crowd.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class CocoFolder:
         images = check.images(content["images"], content["annotations"])
         if not skip_broken:
             refuse(self._table, problems)
-        self.problems = tuple(problems)
+        self.problems, self.crowds = tuple(problems), check.crowds
         self._category = categories.by_id
         self.categories = tuple(sorted(set(categories.by_id.values())))
         self.unlabelled = 0

@@ -3,8 +3,8 @@
 A camera_info describes two images: the raw one by K and D, the rectified one by P (REP 104, image_pipeline).
 Drivers and image_proc send the same camera_info for both, so it does not say which of the two an image is:
 
-1. Without distortion and rotation (D zero, R identity), and with K as in P, both are one picture. So are they where
-   one of K and P is zero; then the other one counts.
+1. Without distortion and rotation (D zero, R identity), and with K as in P, both are one picture. So are they
+   where one of K and P is zero; then the other one counts.
 2. Otherwise the image's topic says it, by the words that image_proc and drivers use: ``image_rect`` is rectified,
    ``image_raw`` is not. A rectified image has P. The rays of a raw image are undistorted with K and D.
 3. If the topic has neither word and both readings differ by more than half a pixel, there is no camera, but an

@@ -288,6 +288,33 @@ def test_names_that_are_spelt_alike_are_one_category(tmp_path):
     assert result.queries.metrics().present == 1
 
 
+@pytest.mark.parametrize("pictures", ["images", "images/train"])
+def test_the_layout_that_cvat_exports_is_read(tmp_path, pictures):
+    write(tmp_path)
+    for folder in ("annotations", pictures):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).rename(tmp_path / pictures / name)
+    table = tmp_path / "annotations" / "instances_train.json"
+    (tmp_path / "annotations.json").rename(table)
+    folder = CocoFolder(table)
+    assert [image.path for image in folder.images] == [
+        tmp_path / pictures / name for name in ("a.png", "b.png")
+    ]
+    with pytest.raises(
+        DatasetError, match=r"name it instead of the folder: .*instances_train\.json"
+    ):
+        CocoFolder(tmp_path)
+
+
+def test_a_coco_file_of_another_name_is_named(tmp_path):
+    write(tmp_path)
+    (tmp_path / "annotations.json").rename(tmp_path / "result.json")
+    with pytest.raises(DatasetError, match=r"name it instead of the folder: .*result\.json"):
+        CocoFolder(tmp_path)
+    assert len(CocoFolder(tmp_path / "result.json").images) == 2
+
+
 def test_an_evaluation_that_scores_nothing_fails(tmp_path, capsys):
     images = [{"id": 1, "file_name": "a.png", "not_exhaustive_category_ids": [1]}]
     write(tmp_path, images=images, categories=[MUG], annotations=[annotation(7)])

@@ -60,10 +60,7 @@ def train_model(
         CheckpointError: the weights or the checkpoint to start from are missing or damaged.
     """
     last = folder / LAST
-    if resume:
-        _check_resumable(last)
-    else:
-        _check_new(folder)
+    _check_resumable(last) if resume else _check_new(folder)
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     prepared = FAMILIES[recipe.family].prepare(recipe, sources)
     record = RunRecord.of(recipe, sources, prepared.result()[1])

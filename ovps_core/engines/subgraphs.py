@@ -84,8 +84,7 @@ def export_onnx(
         module = graph.module(network, features)
         _write(module, inputs, path, names, OPSETS[precision], free_batch)
     except Exception as error:  # the exporter raises errors of every kind
-        failed = _failed_writing(error)
-        if failed is not None:
+        if failed := _failed_writing(error):
             raise OutputError(f"cannot write {path}: {failed.strerror or failed}") from error
         reason = str(error).strip().splitlines()[0][:300] if str(error) else type(error).__name__
         raise BackendError(

@@ -103,7 +103,8 @@ def main() -> None:
         data = ["--data", *(args.replay or [replay(out, name)])]
         start = ["--from", args.model, "--objects", name, "--out", run]
         changes = [f"optim.minutes={args.minutes:g}", *args.set]
-        ovps("train", out / "frames", *data, *start, "--set", *changes)
+        resume = ["--resume"] if learned.with_name("last.ckpt").exists() else []
+        ovps("train", out / "frames", *data, *start, *resume, "--set", *changes)
     measure(str(learned), scenes, run / "after")
     report = tables(name, scenes, weights / "before", run / "after")
     (run / "report.txt").write_text(report, "utf-8")

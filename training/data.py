@@ -101,6 +101,11 @@ def open_data(recipe: DataRecipe, path: Path | None) -> TrainingData:
         return TrainingData(seen, tuple(train[:limit]), tuple(shown), val_vocabulary=everything)
     folder = _open_coco(recipe, path)
     vocabulary = _vocabulary_of(folder)
+    if not any(image.annotations for image in folder.images[:limit]):
+        raise DatasetError(
+            f"{path} labels no pixel of the {len(folder.images[:limit])} images, so there is nothing to learn; "
+            "expected annotations with a segmentation or a mask"
+        )
     found = scored_beside(path, recipe.format)
     val = _open_coco(recipe, found) if found else None
     return TrainingData(

@@ -16,6 +16,7 @@ import numpy as np
 from tabulate import tabulate
 
 from ovps_core.cli.options import at_least
+from ovps_core.cli.output import check_inputs_stay
 from ovps_core.errors import OvpsError, UsageError
 from ovps_core.structures.requirements import require_packages
 from training import PACKAGES
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.recipe, args.set)
     sources = DataSources(tuple(args.data))
     if args.action == "show":
+        check_inputs_stay([args.out], [Path(args.recipe), *_files(args.data)])
         L.seed_everything(recipe.seed, workers=True, verbose=False)
         samples = FAMILIES[recipe.family].prepare(recipe, sources).preview()
         draw(islice(samples, args.count), args.out)
@@ -73,6 +75,14 @@ def run(args: argparse.Namespace) -> int:
     print(tabulate(counts.items(), headers=(str(args.out), "")))
     print(f"train on it with --data {args.out} --set data.format=shards")
     return 0
+
+
+def _files(data: Sequence[Path]) -> Iterator[Path]:
+    """Pictures and COCO files of folders, and files that are named."""
+    for path in data:
+        yield path
+        for folder in (path, path / "images"):
+            yield from folder.glob("*")
 
 
 def draw(samples: Iterator[PreviewSample], path: Path) -> None:

@@ -51,6 +51,12 @@ class OptimRecipe:
     score_every: int = 1000
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse a run without a picture or a step."""
+        for key in ("batch", "steps", "accumulate"):
+            if getattr(self, key, 1) < 1:
+                raise ConfigError(f"{key} should be at least 1, got {getattr(self, key)}")
+
 
 @dataclass(frozen=True)
 class StepOptimRecipe(OptimRecipe):

@@ -53,15 +53,14 @@ def train_model(
         The last scores by name; empty if there is no image to score on, or the run was finished already.
 
     Raises:
-        UsageError: there is nothing to resume, or it had another recipe or other data; or the family takes
-            other sources. Nothing is overwritten.
+        UsageError: there is nothing to resume, or it had another recipe or other data; the folder has a run that
+            is not resumed; or the family takes other sources. Nothing is overwritten.
         OutputError: the disk is full.
         DatasetError: data are missing or malformed.
         CheckpointError: the weights or the checkpoint to start from are missing or damaged.
     """
     last = folder / LAST
-    if resume:
-        _check_resumable(last)
+    _check_resumable(last) if resume else _check_new(folder)
     L.seed_everything(recipe.seed, workers=True, verbose=False)
     prepared = FAMILIES[recipe.family].prepare(recipe, sources)
     record = RunRecord.of(recipe, sources, prepared.result()[1])
@@ -91,6 +90,16 @@ def train_model(
         best = next((c.found for c in trainer.callbacks if isinstance(c, BestWeights)), None)  # type: ignore[attr-defined]
         write_card(folder / CARD, folder / WEIGHTS, recipe, record, scores, best)
     return scores
+
+
+def _check_new(folder: Path) -> None:
+    """Check that no run is overwritten. One without weights or a checkpoint has nothing to lose."""
+    if (folder / LAST).is_file():
+        raise UsageError(
+            f"{folder} holds a run already; continue it with --resume, or give another folder with --out"
+        )
+    if (folder / WEIGHTS).is_file():
+        raise UsageError(f"{folder} has a {WEIGHTS} already; give another folder with --out")
 
 
 def _check_resumable(last: Path) -> None:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ovps_core.checkpoints.file import sha256
 from ovps_core.datasets.coco_folder import PSEUDO_LABEL
-from ovps_core.datasets.coco_objects import CocoImage, CocoObjects, annotated_box
+from ovps_core.datasets.coco_objects import CocoImage, CocoObjects, annotated_box, crowd_of
 from ovps_core.datasets.segmentations import encode_segmentation
 from ovps_core.errors import ImageError, OutputError, UsageError
 from ovps_core.object_segmenter import ObjectSegmenter
@@ -108,7 +108,7 @@ def _decode(
         source = f"{dataset.source}, {image.path.name}, annotation {annotation.get('id', '?')}"
         box = annotated_box(annotation, source)
         result[row] = _crowd(box)
-        if not annotation.get("iscrowd") and min(box[2] - box[0], box[3] - box[1]) > _MIN_SIDE:
+        if not crowd_of(annotation, source) and min(box[2] - box[0], box[3] - box[1]) > _MIN_SIDE:
             rows.append(row)
             boxes.append(box)
             names.append(words[dataset.label_of(annotation, source)])

@@ -72,10 +72,12 @@ def save_model(path: Path, state: dict[str, Tensor], info: CheckpointInfo) -> Ch
         ``info`` with the digest of what was written.
 
     Raises:
+        CheckpointError: a weight is not finite; nothing is written.
         OutputError: the file cannot be written.
     """
     from safetensors.torch import save_file
 
+    _check_finite(state, f"the weights for {path}")
     header = {
         "name": info.name,
         "model": info.model,
@@ -217,11 +219,13 @@ def build_model(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) 
     """Build the network and the query encoder of ``info`` with the weights of ``state``, for inference.
 
     Raises:
-        CheckpointError: the tensors do not fit; lists the first missing, unexpected and reshaped ones.
+        CheckpointError: the tensors do not fit; lists the first missing, unexpected and reshaped ones. Or some
+            numbers are not finite.
     """
     require_packages("torch", extra="torch")
     model, query_encoder = FAMILIES[info.model].build(info.config)
     _check_tensors(state, full_state(model, query_encoder), type(model).__name__, origin)
+    _check_finite(state, origin)
     load_full_state(model, query_encoder, state)
     model.eval().requires_grad_(False)
     if query_encoder.text_encoder is not None:
@@ -269,6 +273,19 @@ def check_fit(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) ->
         model, query_encoder = FAMILIES[info.model].build(info.config)
         expected = full_state(model, query_encoder)
     _check_tensors(state, expected, type(model).__name__, origin)
+
+
+def _check_finite(state: dict[str, Tensor], origin: str) -> None:
+    """Check that every weight is a finite number; the sum of a tensor says so in one pass, without a copy."""
+    for name, tensor in state.items():
+        if not tensor.is_floating_point() or tensor.sum().isfinite():
+            continue
+        count = int((~tensor.isfinite()).sum())  # none if only the sum of half precision overflows
+        if count:
+            raise CheckpointError(
+                f"{origin}: {count} of {tensor.numel()} numbers in {name} are not finite. The training diverged, "
+                "or the file is damaged; use other weights, or train with a lower learning rate"
+            )
 
 
 def _check_tensors(

@@ -15,6 +15,10 @@ from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.structures.query import RefusedQuery
 from ovps_core.structures.requirements import require_packages
 
+_RESULTS = ("images", "annotations", "masks", "parts in space")
+_WITHOUT_DEPTH = ("no depth", "no camera_info", "unusable")
+"""How the reasons begin for which an image gets masks, but no parts in space."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``ovps bag``."""
@@ -64,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Extract or annotate; print the counts. The status is 1 if a phrase is refused."""
+    """Extract or annotate; print the counts. The status is 1 if a phrase is refused, or nothing could be used."""
     require_packages("rosbags", extra="bags")
     refused: tuple[RefusedQuery, ...] = ()
     if args.action == "extract":
@@ -74,7 +78,25 @@ def run(args: argparse.Namespace) -> int:
     print(tabulate(counts.items(), headers=(str(args.out), "")))
     for query in refused:
         print(f"ovps bag: {query.text!r} is not looked for: {query.reason}", file=sys.stderr)
-    return 1 if refused else 0
+    fault = _fault(counts, bool(args.depth))
+    if fault:
+        print(f"ovps bag: {fault}", file=sys.stderr)
+    return 1 if refused or fault else 0
+
+
+def _fault(counts: Mapping[str, int], with_depth: bool) -> str:
+    """Say that not one image, or not the depth of one, could be used; "" if some could."""
+    images = counts.get("images", 0)
+    reasons = {name: count for name, count in counts.items() if count and name not in _RESULTS}
+    if not images:
+        most = max(reasons, key=lambda name: reasons[name], default="the topic has no messages")
+        return f"not one image could be used: {most}"
+    flat = {name: count for name, count in reasons.items() if name.startswith(_WITHOUT_DEPTH)}
+    if with_depth and sum(flat.values()) >= images:
+        return (
+            f"not one image has depth that could be used: {max(flat, key=lambda name: flat[name])}"
+        )
+    return ""
 
 
 def _extract(args: argparse.Namespace) -> Mapping[str, int]:

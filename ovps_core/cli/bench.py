@@ -14,6 +14,7 @@ from ovps_core.cli.options import (
     at_least,
     picture_size,
 )
+from ovps_core.cli.output import check_inputs_stay
 from ovps_core.cli.plugins import load_plugin
 from ovps_core.engines.calibration import read_calibration
 from ovps_core.errors import MissingDependencyError
@@ -96,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.output:
         require_plots()
+        pictures = args.calibrate.glob("*") if args.calibrate else ()
+        check_inputs_stay([args.output / "bench.png"], pictures)
 
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ovps_core.checkpoints.hub import fetch, is_hub_name
+from ovps_core.cli.output import check_inputs_stay
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,10 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, then print name, size and digest of the file."""
+    """Convert, then print name, size and digest of the file.
+
+    Raises:
+        UsageError: the destination is a file of the source.
+    """
     from ovps_core.checkpoints.convert import convert
 
     source = fetch(args.source) if is_hub_name(args.source) else Path(args.source)
+    check_inputs_stay([args.destination], source.iterdir() if source.is_dir() else [source])
     info = convert(
         source,
         args.destination,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,13 @@ from ovps_core.cli.options import (
     open_object_segmenter,
     probability,
 )
-from ovps_core.cli.output import check_picture_name, write_masks
+from ovps_core.cli.output import (
+    check_inputs_stay,
+    check_picture_name,
+    check_pictures_are_no_masks,
+    json_text,
+    write_masks,
+)
 from ovps_core.language.object_names import ObjectNames
 from ovps_core.pipeline.drawing import draw_objects
 from ovps_core.pipeline.postprocess.panoptic_options import PanopticOptions
@@ -81,8 +86,11 @@ def run(args: argparse.Namespace) -> int:
         QueryError: a name is empty.
     """
     check_picture_name(args.output)
+    check_inputs_stay([args.output], [args.picture, Path(args.model)])
     image = load_image(args.picture)
     names = ObjectNames.of(args.names, args.stuff)
+    if args.masks:
+        check_pictures_are_no_masks(args.masks, [args.picture], names.all)
     segmenter = open_object_segmenter(args)
     if args.task == "panoptic":
         options = PanopticOptions(score_threshold=args.score_threshold)
@@ -98,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     if args.masks:
         write_masks(args.masks, found.as_part_masks())
     if args.json:
-        print(json.dumps(_answer(args.picture, args.task, found), indent=1))
+        print(json_text(_answer(args.picture, args.task, found)))
     else:
         print(tabulate(_rows(found), headers="keys", floatfmt=".2f"))
     return 0

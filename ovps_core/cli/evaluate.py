@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from ovps_core.checkpoints.registry import DEFAULT_MODEL, DEFAULT_OBJECT_MODEL
@@ -15,6 +16,7 @@ from ovps_core.cli.evaluate_phrases import (
     run_phrases,
 )
 from ovps_core.cli.options import add_model_options, add_object_option, at_least
+from ovps_core.cli.output import check_inputs_stay
 from ovps_core.datasets.object_benchmarks import OBJECT_BENCHMARKS
 from ovps_core.datasets.part_benchmarks import PART_BENCHMARKS
 from ovps_core.errors import UsageError
@@ -182,6 +184,7 @@ def run(args: argparse.Namespace) -> int:
             "Say 'ovps evaluate folder DIR', or coco, lvis, objects365 or ade20k with DIR, or the name of another "
             "benchmark alone with --root."
         )
+    _check_outputs(args)
     if args.dataset in OBJECT_BENCHMARKS:
         return run_objects(args)
     args.model = args.model or DEFAULT_MODEL
@@ -194,3 +197,30 @@ def run(args: argparse.Namespace) -> int:
     from ovps_core.cli.evaluate_pictures import run_pictures  # slow to import
 
     return run_pictures(args)
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Check that the scores are written neither onto the model nor onto a file of the data.
+
+    Raises:
+        UsageError: they are.
+    """
+    page = args.report and args.report / "index.html"
+    check_inputs_stay([args.json, page], [Path(args.model), args.synonyms, args.directory])
+    if args.json is None or not args.json.is_file() or _are_scores(args.json):
+        return
+    for folder in (args.directory, args.scenes, args.root):
+        within = folder and (folder if folder.is_dir() else folder.parent).resolve()
+        if within and args.json.resolve().is_relative_to(within):
+            raise UsageError(
+                f"--json {args.json} would replace a file of {folder}, which is read; give another name"
+            )
+
+
+def _are_scores(path: Path) -> bool:
+    """Return True for a file that ``--json`` wrote."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"dataset", "model"} <= set(content)

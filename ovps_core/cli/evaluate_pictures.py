@@ -6,6 +6,7 @@ It runs on every engine; the packaged model needs no PyTorch here.
 from __future__ import annotations
 
 import argparse
+import sys
 
 from ovps_core.cli.evaluate import RENDERED_SCENES
 from ovps_core.cli.options import open_segmenter
@@ -71,6 +72,13 @@ def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         write_json(args.json, result.as_dict())
     if args.report:
         print(f"Report: {gallery.write(args.report, heading, [folder_table(result, 'html')])}")
+    scored = result.queries.metrics()
+    if not (scored.present or scored.absent):
+        print(
+            "ovps evaluate: nothing was scored: no label says whether one of the categories is in a picture",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,26 +52,30 @@ def are_several(paths: Sequence[Path]) -> bool:
     return len(paths) > 1 or paths[0].is_dir() or paths[0].suffix.lower() in VIDEO_SUFFIXES
 
 
-def check_file_stems(paths: Sequence[Path]) -> None:
+def picture_files(paths: Sequence[Path]) -> list[Path]:
+    """The files of pictures and videos, those in folders too; a folder without any is left out."""
+    files: list[Path] = []
+    for path in paths:
+        with contextlib.suppress(ImageError):  # reported when it is read
+            files += image_paths(path) if path.is_dir() else [path]
+    return files
+
+
+def check_file_stems(files: Sequence[Path]) -> None:
     """Check that the files written for one picture are not those of another, before any is read.
 
     Raises:
         UsageError: two pictures have one name.
     """
     pictures: dict[tuple[str, bool], Path] = {}
-    for path in paths:
-        try:
-            files = image_paths(path) if path.is_dir() else [path]
-        except ImageError:
-            continue  # reported when it is read
-        for file in files:
-            is_video = file.suffix.lower() in VIDEO_SUFFIXES
-            other = pictures.setdefault((file.stem, is_video), file)
-            if other != file:
-                raise UsageError(
-                    f"{other} and {file} would both be written as {file.stem!r}; rename one, or write them into "
-                    "two folders with two calls"
-                )
+    for file in files:
+        is_video = file.suffix.lower() in VIDEO_SUFFIXES
+        other = pictures.setdefault((file.stem, is_video), file)
+        if other != file:
+            raise UsageError(
+                f"{other} and {file} would both be written as {file.stem!r}; rename one, or write them into "
+                "two folders with two calls"
+            )
 
 
 def read_pictures(paths: Sequence[Path]) -> Iterator[Picture]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ovps_core
 from ovps_core.cli.options import at_least
+from ovps_core.cli.output import check_inputs_stay
 from ovps_core.structures.image_files import save_image
 from ovps_core.synthetic.reader import RenderedScenes
 from ovps_core.synthetic.settings import (
@@ -80,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         meshes=str(args.meshes or ""), mesh_units=args.mesh_units,
         objects=tuple(args.objects),
     )  # fmt: skip
+    check_inputs_stay([args.sheet], args.backgrounds.glob("*") if args.backgrounds else ())
     _warn_of_another_checkout()
     print(announce({args.out: settings}, args.workers), file=sys.stderr)
     folder = generate(args.out, settings, workers=args.workers)

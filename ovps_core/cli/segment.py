@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,12 +19,20 @@ from ovps_core.cli.options import (
     at_least,
     open_segmenter,
 )
-from ovps_core.cli.output import check_picture_name, clear_masks, write_masks
+from ovps_core.cli.output import (
+    check_inputs_stay,
+    check_picture_name,
+    check_pictures_are_no_masks,
+    clear_masks,
+    json_text,
+    write_masks,
+)
 from ovps_core.cli.pictures import (
     Picture,
     are_several,
     check_file_stems,
     is_picture,
+    picture_files,
     read_pictures,
 )
 from ovps_core.cli.segment_report import Peaks, answer, rows, without_empty_columns
@@ -129,9 +136,11 @@ def run(args: argparse.Namespace) -> int:
     """
     paths, phrases = _pictures_and_phrases(args)
     several = are_several(paths) or bool(args.ask)
+    files = picture_files(paths)
     _check_output(args.output, several)
     if several and (args.output or args.masks):
-        check_file_stems(paths)
+        check_file_stems(files)
+    check_inputs_stay(_pages(args.output, files, several), [*files, Path(args.model)])
     pictures = read_pictures(paths)
     if not several:
         only = next(pictures)
@@ -147,6 +156,8 @@ def run(args: argparse.Namespace) -> int:
     queries, refused = _encode(segmenter, phrases)
     for query in refused:
         print(f"ovps segment: {query.reason}", file=sys.stderr)
+    if args.masks and queries is not None:
+        _check_masks(args.masks, files, queries, several)
     unread = 0
     answers: list[_Answer] = []
     for picture in pictures:
@@ -181,6 +192,20 @@ def _check_output(output: Path | None, several: bool) -> None:
         check_picture_name(output)
     elif output is not None and (output.is_file() or output.suffix.lower() in IMAGE_SUFFIXES):
         raise UsageError(f"--output {output}: expected a folder for several pictures")
+
+
+def _pages(output: Path | None, files: list[Path], several: bool) -> list[Path]:
+    """Files that ``--output`` makes; those of videos have names of their own."""
+    if output is None:
+        return []
+    return [output / f"{file.stem}.png" for file in files] if several else [output]
+
+
+def _check_masks(folder: Path, files: list[Path], queries: EncodedQueries, several: bool) -> None:
+    if not several:
+        check_pictures_are_no_masks(folder, files, {query.text for query in queries.queries})
+    for stem in {file.stem for file in files} if several else ():
+        check_pictures_are_no_masks(folder / stem, files)
 
 
 def _encode(
@@ -235,7 +260,7 @@ def _print(
             answer(found.picture.name, found.masks, found.peaks, found.confidence)
             for found in answers
         ]
-        print(json.dumps(results if several else results[0], indent=1))
+        print(json_text(results if several else results[0]))
         return
     table = without_empty_columns(list(_rows(answers, options, several)))
     if table:

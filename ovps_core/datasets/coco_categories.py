@@ -53,7 +53,7 @@ def read_id(value: Any) -> Id | None:
 def read_categories(
     entries: Sequence[Any], used: frozenset[Id], object_name: str, problems: list[Problem]
 ) -> Categories:
-    """Read the list ``categories``.
+    """Read the list ``categories``. Names that differ in case, blanks, ``_`` and ``-`` only are one category.
 
     Args:
         entries: the list.
@@ -89,7 +89,15 @@ def read_categories(
             seen.add(number)
     if nameless:
         problems.append(_nameless(nameless))
-    return Categories(by_id, frozenset(without_part), frozenset(seen))
+    first: dict[tuple[str, str], ObjectPart] = {}
+    united = {number: first.setdefault(_spelt_alike(each), each) for number, each in by_id.items()}
+    return Categories(united, frozenset(without_part), frozenset(seen))
+
+
+def _spelt_alike(category: ObjectPart) -> tuple[str, str]:
+    names = (re.sub(r"[_\s-]+", " ", name) for name in (category.object, category.part))
+    object_name, part = (name.strip().casefold() for name in names)
+    return object_name, part
 
 
 def _object_part(entry: dict[str, Any], object_name: str) -> ObjectPart | str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ovps_core.datasets.coco_categories import Categories, Id, ObjectPart, read_id
 from ovps_core.datasets.coco_problems import Problem
-from ovps_core.datasets.segmentations import segmentation_fault
+from ovps_core.datasets.segmentations import empty_polygons_fault, segmentation_fault
 from ovps_core.errors import ImageError
 from ovps_core.structures.image_files import image_size, is_stored_sideways
 
@@ -22,7 +22,15 @@ NOT_EXHAUSTIVE = "not_exhaustive_category_ids"
 
 def is_crowd(annotation: Mapping[str, Any]) -> bool:
     """Return whether an annotation is a region with several or unclear instances, and no exact mask."""
-    return bool(annotation.get("iscrowd"))
+    return annotation.get("iscrowd") in (1, "1")
+
+
+def crowd_fault(annotation: Mapping[str, Any]) -> str:
+    """Say what is wrong with the ``iscrowd`` of an annotation; "" if it is 0 or 1, as a number or a text."""
+    value = annotation.get("iscrowd")
+    if value is None or value in (0, 1, "0", "1"):
+        return ""
+    return f"its iscrowd is {value!r}; expected 0 or 1"
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,9 @@ class CocoCheck:
         find: path of a picture from its name in the file.
         categories: the file's categories.
         problems: those found are added.
+
+    Attributes:
+        crowds: number of annotations that are regions of a crowd.
     """
 
     def __init__(
@@ -105,6 +116,7 @@ class CocoCheck:
         self._kept: dict[Id, list[dict[str, Any]]] = defaultdict(list)
         self._background: dict[Id, list[dict[str, Any]]] = defaultdict(list)
         self._left_out: dict[Id, set[ObjectPart]] = defaultdict(set)
+        self.crowds = 0
 
     def images(self, entries: Sequence[Any], annotations: Sequence[Any]) -> list[FolderImage]:
         """The usable images, in the order of the file, with their usable annotations."""
@@ -163,15 +175,18 @@ class CocoCheck:
             fault = f"category_id {annotation.get('category_id')!r} is not among the categories"
         elif number is not None and number in seen:
             fault = "the id occurs twice"
-        elif picture is not None and not crowd:  # the region of a crowd is no mask
+        elif picture is not None:
             place += f" of {picture.name}"
-            fault = self._mask_fault(annotation, picture)
+            fault = crowd_fault(annotation)
+            if not (fault or crowd):  # the region of a crowd is no mask
+                fault = self._mask_fault(annotation, picture)
         if number is not None:
             seen.add(number)
         if fault:
             self._add(place, fault)
         if image is None or picture is None:
             return
+        self.crowds += crowd and not fault
         if category in self._categories.without_part:
             if not fault and not crowd:
                 self._background[image].append(annotation)
@@ -185,7 +200,11 @@ class CocoCheck:
     def _mask_fault(self, annotation: Mapping[str, Any], picture: _Picture) -> str:
         segmentation, mask = annotation.get("segmentation"), annotation.get("mask")
         if segmentation and not mask:
-            return segmentation_fault(segmentation, picture.height, picture.width)
+            size = picture.height, picture.width
+            fault = segmentation_fault(segmentation, *size)
+            if isinstance(segmentation, list) and not fault:
+                fault = empty_polygons_fault(segmentation, *size)
+            return fault
         if not mask:
             return "it has neither a segmentation nor a mask"
         if not isinstance(mask, str):

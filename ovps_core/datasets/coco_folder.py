@@ -5,6 +5,8 @@
     DIR/annotations.json
     DIR/*.jpg ...          each "file_name" is relative to DIR or to DIR/images
 
+or, as CVAT exports it, DIR/annotations/instances_SUBSET.json with pictures in DIR/images or DIR/images/SUBSET.
+
 A category has ``object`` and ``part`` instead of ``name``: {"id": 3, "object": "mug", "part": "handle"}.
 One of the two may be empty. An annotation has a ``segmentation`` (polygons or run lengths) or a ``mask``:
 the path, relative to DIR, of a PNG whose nonzero pixels show the part.
@@ -43,6 +45,7 @@ ANNOTATIONS = "annotations.json"
 """Name of the COCO file in a folder."""
 PSEUDO_LABEL = "pseudo_label"
 """Key of an annotation that a model made; it is true."""
+_NAMED = 8  # files that a message names
 _LISTS = ("images", "annotations", "categories")
 
 
@@ -61,6 +64,7 @@ class CocoFolder:
         problems: what is left out, each with its place; empty without ``skip_broken``.
         pseudo_labels: number of annotations that a model made.
         unlabelled: number of pictures that ``labelled_only`` left out.
+        crowds: number of annotations that are regions of a crowd.
     """
 
     def __init__(
@@ -105,7 +109,7 @@ class CocoFolder:
         images = check.images(content["images"], content["annotations"])
         if not skip_broken:
             refuse(self._table, problems)
-        self.problems = tuple(problems)
+        self.problems, self.crowds = tuple(problems), check.crowds
         self._category = categories.by_id
         self.categories = tuple(sorted(set(categories.by_id.values())))
         self.unlabelled = 0
@@ -209,6 +213,13 @@ class CocoFolder:
 
     def _read_table(self) -> Mapping[str, list[Any]]:
         if not self._table.is_file():
+            folder = self._table.parent
+            others = sorted({*folder.glob("*.json"), *folder.glob("annotations/*.json")})
+            if others:
+                raise DatasetError(
+                    f"{self._table} is missing. If one of these is the COCO file, name it instead of the folder: "
+                    f"{', '.join(map(str, others[:_NAMED]))}"
+                )
             raise DatasetError(
                 f"{self._table} is missing. Expected a folder of images with a COCO {ANNOTATIONS} whose "
                 'categories look like {"id": 1, "object": "mug", "part": "handle"}.'
@@ -228,11 +239,11 @@ class CocoFolder:
 
     def _image_path(self, file_name: str) -> Path:
         names = dict.fromkeys([file_name, file_name.replace("\\", "/")])  # Windows tools write \
-        candidates = [
-            folder / name
-            for name in names
-            for folder in (self.directory / "images", self.directory)
-        ]
+        folders = [self.directory / "images", self.directory]
+        if self._table.parent.name == "annotations":  # as CVAT exports
+            above, subset = self._table.parents[1], self._table.stem.removeprefix("instances_")
+            folders = [above / "images" / subset, above / "images", above / subset, *folders]
+        candidates = [folder / name for name in names for folder in folders]
         return next((path for path in candidates if path.is_file()), candidates[-1])
 
     def _labelled(self, images: list[FolderImage], pseudo_labels: bool) -> list[FolderImage]:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.datasets.coco_check import NEGATIVE, NOT_EXHAUSTIVE
+from ovps_core.datasets.coco_check import NEGATIVE, NOT_EXHAUSTIVE, crowd_fault, is_crowd
 from ovps_core.datasets.coco_folder import ANNOTATIONS, is_pseudo_label
 from ovps_core.datasets.label_files import read_json, require_files
 from ovps_core.datasets.labelled_objects import LabelledObjects, ObjectDataset
@@ -216,7 +216,7 @@ class CocoObjects(ObjectDataset):
         source: str,
     ) -> None:
         """Add an annotation, unless it is an empty mask, or a crowd and not for evaluation."""
-        crowd = bool(annotation.get("iscrowd"))
+        crowd = crowd_of(annotation, source)
         if (crowd and not self._for_evaluation) or (mask is not None and not mask.any()):
             return
         found.labels.append(self.label_of(annotation, source))
@@ -315,6 +315,18 @@ def _refusing(source: str | Path) -> Iterator[None]:
         raise DatasetError(f"{source}: an entry has no {error}; COCO requires it.") from error
     except (AttributeError, TypeError, ValueError) as error:
         raise DatasetError(f"{source}: an entry is not of COCO's form: {error}.") from error
+
+
+def crowd_of(annotation: Mapping[str, Any], source: str) -> bool:
+    """Whether an annotation is a crowd region; ``source`` is its place, for the message.
+
+    Raises:
+        DatasetError: its ``iscrowd`` is neither 0 nor 1.
+    """
+    fault = crowd_fault(annotation)
+    if fault:
+        raise DatasetError(f"{source}: {fault}.")
+    return is_crowd(annotation)
 
 
 def annotated_box(annotation: Mapping[str, Any], source: str) -> list[float]:

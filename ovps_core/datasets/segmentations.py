@@ -33,6 +33,24 @@ def segmentation_fault(segmentation: Any, height: int, width: int) -> str:
     return f"its segmentation is a {type(segmentation).__name__}; {_POLYGONS}, or run lengths"
 
 
+def empty_polygons_fault(polygons: list[Any], height: int, width: int) -> str:
+    """Say why polygons without a :func:`segmentation_fault` mark no pixel of a picture; "" if they mark some."""
+    if max(abs(value) for polygon in polygons for value in polygon) <= 1 < max(height, width):
+        return f"no coordinate of its segmentation is above 1; are they normalised? {_POLYGONS} in pixels"
+    if any(_is_clearly_seen(polygon, height, width) for polygon in polygons):
+        return ""
+    runs = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    return "" if coco_mask.area(runs) else "the polygons of its segmentation mark no pixel"
+
+
+def _is_clearly_seen(polygon: list[float], height: int, width: int) -> bool:
+    """Return True for a polygon within the picture that is too large to lie between pixels."""
+    x, y = np.array(polygon[::2], float), np.array(polygon[1::2], float)
+    within = min(x.min(), y.min()) >= 0 and x.max() <= width and y.max() <= height
+    area = abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+    return bool(within and area > x.max() - x.min() + y.max() - y.min() + 4)
+
+
 def decode_segmentation(
     segmentation: Any, height: int, width: int, source: str
 ) -> NDArray[np.bool_]:

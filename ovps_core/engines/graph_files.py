@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from ovps_core.engines.engine_cache import write_manifest
 from ovps_core.engines.exported import graphs_folder, graphs_key
 from ovps_core.engines.subgraphs import export_onnx
 from ovps_core.errors import BackendError
+from ovps_core.structures.whole_files import unfinished, unfinished_folder
 
 _SMALL = 1024  # elements; smaller constants stay in 32 bit
 
@@ -31,6 +31,7 @@ def write_graphs(source: Path, folder: Path) -> Path:
         CheckpointError: the weights cannot be read.
         BackendError: the model has no graphs, or its query encoder is a network itself.
         MissingDependencyError: onnx or onnxscript is not installed.
+        OutputError: a file cannot be written; earlier ones stay as they were.
     """
     model = ModelFile(source)
     if not model.spec.subgraphs or model.query_encoder.text_encoder is not None:
@@ -38,21 +39,19 @@ def write_graphs(source: Path, folder: Path) -> Path:
             f"{model.info.name} reads phrases with a network, so it needs PyTorch on the robot too; "
             "graphs without PyTorch are for models with a closed vocabulary, such as ovps-tiny"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     weights = folder / source.name
-    if not weights.exists() or not weights.samefile(source):
-        shutil.copyfile(source, weights)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    graphs = graphs_folder(weights)
+    with unfinished_folder(graphs) as written:
+        written.mkdir()
         for subgraph in model.spec.subgraphs:
-            path = Path(scratch) / f"{subgraph}.onnx"
+            path = written / f"{subgraph}.onnx"
             export_onnx(model.model, path, subgraph=subgraph)
             store_in_half(path)
-        write_manifest(Path(scratch), graphs_key(model.info.digest))
-        graphs = graphs_folder(weights)
+        write_manifest(written, graphs_key(model.info.digest))
+        if not weights.exists() or not weights.samefile(source):
+            with unfinished(weights) as copied:
+                shutil.copyfile(source, copied)
         shutil.rmtree(graphs, ignore_errors=True)
-        graphs.mkdir()
-        for path in Path(scratch).iterdir():
-            shutil.copyfile(path, graphs / path.name)
     return graphs
 
 

@@ -16,7 +16,7 @@ from torch._subclasses import FakeTensorMode
 
 from ovps_core.engines.graphs import GraphIO, graph_io, subgraph_named
 from ovps_core.engines.low_precision import inference_copy
-from ovps_core.errors import BackendError, UsageError
+from ovps_core.errors import BackendError, OutputError, UsageError
 from ovps_core.models.interface import Features
 from ovps_core.models.layers.attention import replace_multihead_attention
 from ovps_core.models.network import PartModel
@@ -62,6 +62,7 @@ def export_onnx(
         MissingDependencyError: onnx or onnxscript is not installed.
         UsageError: unknown precision or subgraph.
         BackendError: the network has an operation that ONNX lacks.
+        OutputError: the file cannot be written.
     """
     require_onnx()
     if precision not in OPSETS:
@@ -83,11 +84,20 @@ def export_onnx(
         module = graph.module(network, features)
         _write(module, inputs, path, names, OPSETS[precision], free_batch)
     except Exception as error:  # the exporter raises errors of every kind
+        if failed := _failed_writing(error):
+            raise OutputError(f"cannot write {path}: {failed.strerror or failed}") from error
         reason = str(error).strip().splitlines()[0][:300] if str(error) else type(error).__name__
         raise BackendError(
             f"{type(model).__name__} cannot be exported to ONNX ({reason}); run it with backend torch"
         ) from error
     return names
+
+
+def _failed_writing(error: BaseException | None) -> OSError | None:
+    """The error of the file system that an error of the exporter is about; None if it is about none."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _example_features(network: PartModel, size: tuple[int, int]) -> Features:

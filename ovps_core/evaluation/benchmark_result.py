@@ -21,6 +21,7 @@ from ovps_core.evaluation.metrics import (
 )
 from ovps_core.evaluation.protocols import EvaluationProtocol, Setting
 from ovps_core.language.vocabulary import Vocabulary
+from ovps_core.structures.whole_files import without_nan
 
 
 @dataclass(frozen=True)
@@ -141,15 +142,6 @@ class BenchmarkResult:
             }
         )
         return content
-
-
-def without_nan(value: Any) -> Any:
-    """Copy nested lists and dicts with None for NaN, which JSON lacks."""
-    if isinstance(value, dict):
-        return {key: without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def setting_metrics(

@@ -15,12 +15,12 @@ from ovps_core.datasets.coco_check import FolderImage
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.datasets.coco_problems import Problem
 from ovps_core.errors import DatasetError, ImageError
-from ovps_core.evaluation.benchmark_result import without_nan
 from ovps_core.evaluation.query_metrics import QueryAccumulator
 from ovps_core.models.interface import EncodedQueries
 from ovps_core.pipeline.postprocess.components import SegmentOptions, full_size, part_masks
 from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.query import PartQuery, RefusedQuery
+from ovps_core.structures.whole_files import without_nan
 
 if TYPE_CHECKING:
     from ovps_core.segmenter import PartSegmenter
@@ -60,6 +60,7 @@ class FolderResult:
         not_scored: number of queries about an image whose file does not say whether it has the part.
         problems: what was left out because it is broken.
         pseudo_labels: number of annotations that a model made; the metrics then measure agreement.
+        crowds: number of annotations of the file that are regions of a crowd, which are not scored.
     """
 
     directory: str
@@ -70,6 +71,7 @@ class FolderResult:
     not_scored: int = 0
     problems: tuple[Problem, ...] = ()
     pseudo_labels: int = 0
+    crowds: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return every metric, ready for JSON."""
@@ -81,6 +83,7 @@ class FolderResult:
             "not_scored": self.not_scored,
             "left_out": [asdict(problem) for problem in self.problems],
             "pseudo_labels": self.pseudo_labels,
+            "crowds": self.crowds,
         }
         content: dict[str, Any] = without_nan({**head, **self.queries.as_dict()})
         return content
@@ -144,6 +147,7 @@ def evaluate_folder(
         not_scored,
         (*folder.problems, *damaged),
         folder.pseudo_labels,
+        folder.crowds,
     )
 
 

@@ -16,12 +16,12 @@ from ovps_core.datasets.labelled_objects import LabelledObjects, ObjectDataset
 from ovps_core.datasets.object_benchmarks import ObjectTask
 from ovps_core.errors import DatasetError
 from ovps_core.evaluation.average_precision import AveragePrecision, Detection, PrecisionScores
-from ovps_core.evaluation.benchmark_result import without_nan
 from ovps_core.evaluation.metrics import mean_of_valid
 from ovps_core.evaluation.panoptic import MeanIou, PanopticQuality
 from ovps_core.language.object_names import ObjectNames
 from ovps_core.structures.boxes import ObjectBox
 from ovps_core.structures.masks import ObjectMasks
+from ovps_core.structures.whole_files import without_nan
 
 FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 """LVIS' groups of names, by the number of training images that have them."""

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from ovps_core.datasets.asked_pictures import AskedPicture
 from ovps_core.errors import DatasetError, QueryError
-from ovps_core.evaluation.benchmark_result import without_nan
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.image_files import load_image
+from ovps_core.structures.whole_files import without_nan
 
 _THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 

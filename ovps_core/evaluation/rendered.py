@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ovps_core.errors import DatasetError, QueryError
-from ovps_core.evaluation.benchmark_result import without_nan
 from ovps_core.evaluation.folder import AnsweredQuery, answer_queries, answers_as_asked
 from ovps_core.evaluation.query_metrics import QueryAccumulator, QueryMetrics
 from ovps_core.evaluation.query_sampler import Group, QuerySampler, SampledQuery, Synonyms
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.structures.query import PartQuery
+from ovps_core.structures.whole_files import without_nan
 from ovps_core.synthetic.reader import RenderedScenes
 from ovps_core.synthetic.settings import IGNORED, Level, RenderSettings, require_render_extra
 

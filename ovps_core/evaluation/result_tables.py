@@ -108,6 +108,11 @@ def folder_notes(result: FolderResult) -> list[str]:
         notes.append(
             f"Not scored: {result.not_scored} queries about images whose labels do not say whether, or not "
             "completely where, the part is in them."
+            + (
+                f" {result.crowds} annotations are crowd regions (iscrowd)."
+                if result.crowds
+                else ""
+            )
         )
     if result.problems:
         notes.append(f"Left out, {len(result.problems)}:\n{list_problems(result.problems)}")

@@ -12,6 +12,7 @@ from ovps_core.language.qualifiers import (
     are_attributes,
     are_kinds,
     continues,
+    ends_phrase,
     find_negation,
     is_attribute,
     is_in_names,
@@ -27,8 +28,12 @@ MAX_LENGTH = 200
 """Maximum length of a phrase, characters."""
 
 
+_FULL_STOP = re.compile(r"([^\s.,;]+)(\s*)\.+\s+(?=\w)")
+"""The word before a full stop, and the blank between them."""
+
+
 def parse_queries(text: str | Iterable[str | PartQuery]) -> tuple[PartQuery, ...]:
-    """Queries from a text or a list. A text may hold several, separated by comma, semicolon or newline.
+    """Queries from a text or a list. A text may hold several, separated by comma, semicolon, full stop or newline.
 
     A repeated text gives one query. Synonyms give separate queries.
 
@@ -69,12 +74,19 @@ def _parsed(items: Iterable[str | PartQuery]) -> Iterator[PartQuery]:
 
 
 def split_phrases(text: str) -> list[str]:
-    """Split a text at comma, semicolon and newline; the result has at least one phrase, which may be empty.
+    """Split a text at comma, semicolon, full stop and newline; it has at least one phrase, which may be empty.
 
-    A comma before words that exclude something or say where it is does not divide: "mug, next to the knife".
+    A comma or full stop before words that exclude something or say where it is does not divide: "mug, next to the
+    knife". A full stop in "no. 2" and "1.5" does not either.
+
+    >>> split_phrases("mug. knife no. 2, fork.")
+    ['mug', 'knife no. 2', 'fork']
     """
     phrases: list[str] = []
-    for line in re.split(r"[;\n]", text):
+    divided = _FULL_STOP.sub(_as_comma, text)
+    if divided != text:
+        divided = divided.rstrip(" .")
+    for line in re.split(r"[;\n]", divided):
         follows = False
         for piece in filter(None, map(str.strip, line.split(","))):
             if follows and continues(piece):
@@ -83,6 +95,11 @@ def split_phrases(text: str) -> list[str]:
                 phrases.append(without_conjunction(piece) if follows else piece)
             follows = True
     return phrases or [text.strip()]
+
+
+def _as_comma(stop: re.Match[str]) -> str:
+    """A comma for a full stop that ends a phrase, and the text as it is for another one."""
+    return f"{stop[1]}, " if ends_phrase(stop[1]) or stop[2] else stop[0]
 
 
 def parse_query(text: str, *, threshold: float = 0.0, max_parts: int = 0) -> PartQuery:

@@ -18,8 +18,18 @@ from dataclasses import dataclass
 from ovps_core.language.lexicon import lexicon, read_words, singular
 from ovps_core.language.wordnet import wordnet
 
-_AFFIX = re.compile(r"(?<![\w-])(?:non|anti)[ -]?(\w+)|(?!hands?\b)(?<!\w)(\w+)[ -]free(?![\w-])")
+_AFFIX = re.compile(
+    r"(?<![\w-])(?:(?:non|anti)[ -]?|un-)(\w+)|(?!hands?\b)(?<!\w)(\w+)[ -]free(?![\w-])"
+)
 """Prefixes and the suffix that exclude the name they stand at."""
+_DASH = re.compile(r"(?<!\S)[-‐‑–—−]+(?=[^\W\d])")
+"""A dash that stands at a name excludes it, as in search engines; one between blanks does not."""
+_SIZE = re.compile(r"[#x×]?\d+(?:[.,/]\d+)?[a-z%°]{0,6}|m\d+")
+"""Numbers, also with a unit: "2nd", "10mm", "1.5l", "2x", "M8"."""
+_FORMS = re.compile(
+    r"\w{3,}(?:most|teenth|tieth)|(?:left|right|up|down|for|back|in|out|rear|sky)wards?"
+)
+"""Endings of words that say which one."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,9 @@ class _Qualifiers:
     kinds: Mapping[str, frozenset[str]]
     verbs_in_names: frozenset[str]
     real_words: frozenset[str]
+    commands: frozenset[str]
+    compounds: frozenset[str]
+    abbreviations: frozenset[str]
     position_before: re.Pattern[str]
     position_after: re.Pattern[str]
     positions: Mapping[str, str]
@@ -75,6 +88,9 @@ def _qualifiers() -> _Qualifiers:
         kinds={name: frozenset(row) for name, row in words["kinds"].items()},
         verbs_in_names=frozenset(words["verbs_in_names"]),
         real_words=frozenset(words["real_words"]),
+        commands=frozenset(words["commands"]),
+        compounds=frozenset(words["compounds"]),
+        abbreviations=frozenset(words["abbreviations"]),
         position_before=re.compile(rf"({_any(positions)})(?: (?!of |to )|$)"),
         position_after=re.compile(
             rf" (?:(?:on|at|to|in) (?:the|my) )?({_any(positions)})"
@@ -113,9 +129,10 @@ def find_negation(phrase: str) -> str | None:
     """The first word that excludes something ("not", "without", "!"); None if there is none.
 
     At a hyphen it does so if a name is excluded: "non-knife" and "lid-free", but not "non-stick" and "hands-free".
+    A dash at the beginning of a word does too: "-knife", "--knife".
     """
     plain = re.sub(r"[^\w\s'/!¬~−-]", " ", phrase)
-    if match := _qualifiers().negation.search(plain):
+    if match := _qualifiers().negation.search(plain) or _DASH.search(phrase):
         return match[0]
     names = lexicon()
     for match in (*_AFFIX.finditer(plain), *_qualifiers().negated.finditer(plain)):
@@ -174,15 +191,16 @@ def are_attributes(phrase: str) -> bool:
 def is_attribute(word: str) -> bool:
     """Return True for a word that says which one: a side, number, size, colour, material or state.
 
-    >>> [is_attribute(word) for word in ("rearmost", "rustiest", "reddish", "dinner")]
-    [True, True, True, False]
+    >>> [is_attribute(word) for word in ("rearmost", "rustiest", "reddish", "10mm", "uncapped", "dinner")]
+    [True, True, True, True, True, False]
     """
     words = _qualifiers()
     return (
         word in words.attributes
         or word in words.attributes_or_kinds
-        or bool(re.fullmatch(r"#?\d+(st|nd|rd|th)?|\w{3,}(most|teenth|tieth)", word))
+        or bool(_SIZE.fullmatch(word) or _FORMS.fullmatch(word))
         or _is_compared(word)
+        or _is_participle(word)
     )
 
 
@@ -207,6 +225,29 @@ def _is_compared(word: str) -> bool:
     stem = ending[1]
     bases = {stem, f"{stem}e", re.sub(r"i$", "y", stem), re.sub(r"(\w)\1$", r"\1", stem)}
     return bool(bases & words.compared)
+
+
+def _is_participle(word: str) -> bool:
+    """Return True for "uncapped" and "jammed"; False for nouns and their words: "moped", "linseed"."""
+    is_one = word.endswith("ed") and len(word) > 3 and not word.endswith("eed")
+    names = lexicon()
+    return is_one and not (word in wordnet().words or word in names.objects or word in names.parts)
+
+
+def is_command(word: str) -> bool:
+    """Return True for a bare verb of what to do with a thing: "hide", "remove"."""
+    return word in _qualifiers().commands
+
+
+def is_compound(words: str) -> bool:
+    """Return True for words that say a kind although one of them says which one elsewhere: "cast iron"."""
+    return words in _qualifiers().compounds
+
+
+def ends_phrase(word: str) -> bool:
+    """Return True if a full stop after a word ends a phrase: not after "no", a letter or a number."""
+    plain = word.lower().strip("()\"'")
+    return not (len(plain) == 1 or plain.isdigit() or plain in _qualifiers().abbreviations)
 
 
 def is_article(word: str) -> bool:

@@ -11,8 +11,11 @@ from ovps_core.language.parser import is_part_by_verb, read_names
 from ovps_core.language.qualifiers import (
     are_attributes,
     are_kinds,
+    ends_phrase,
     is_article,
     is_attribute,
+    is_command,
+    is_compound,
     is_conjunction,
     split_position,
     split_relation,
@@ -165,20 +168,27 @@ def split_kind(phrase: str, known: Sequence[str], kind: Kind) -> tuple[str, str]
     """("pasta", "pot") for "pasta pot": words that say what kind of a known thing is meant; else ("", phrase).
 
     Words that say which one are none ("red mug"), nor are those that exclude something ("handleless mug"), name a
-    part ("handle mug") or belong to a sentence ("hide the mug").
+    part ("handle mug") or belong to a sentence ("hide the mug", "hide mug").
     """
     words, name = _split_qualifier(phrase, known, kind)
     related = split_relation(phrase)[1] or "'" in phrase
     is_part = kind == "object" and singular(words) in lexicon().parts
-    if not name or related or is_part or not all(map(_may_be_a_kind, words.split())):
+    if not name or related or is_part:
         return "", phrase
-    return words, name
+    if is_compound(words) or is_compound(f"{words} {name}"):
+        return words, name  # "cast iron pan", "high chair"
+    if kind == "object" and any(map(is_command, words.split())):
+        return "", phrase  # but a "stop button" is a button
+    return (words, name) if all(map(_may_be_a_kind, words.split())) else ("", phrase)
 
 
 def _may_be_a_kind(word: str) -> bool:
     """Return True for a word that may stand before a name to say its kind."""
-    is_word = re.fullmatch(r"[\w.-]+", word) is not None  # "handle: mug" is no kind of mug
-    return is_word and not (is_attribute(word) or is_article(word) or word.endswith("less"))
+    # neither "handle: mug" nor "--mug", "mug. knife" and "cup2 handle" have a kind
+    is_word = re.fullmatch(r"[^\W\d_][\w.-]*", word) and not re.search(r"\d", word)
+    if not is_word or (word.endswith(".") and ends_phrase(word[:-1])):
+        return False
+    return not (is_attribute(word) or is_article(word) or word.endswith("less"))
 
 
 def _explain_unknown_name(

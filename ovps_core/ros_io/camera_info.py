@@ -3,7 +3,8 @@
 A camera_info describes two images: the raw one by K and D, the rectified one by P (REP 104, image_pipeline).
 Drivers and image_proc send the same camera_info for both, so it does not say which of the two an image is:
 
-1. Without distortion and rotation (D zero, R identity) both are one picture. Then P counts, or K where P is zero.
+1. Without distortion and rotation (D zero, R identity), and with K as in P, both are one picture. So are they
+   where one of K and P is zero; then the other one counts.
 2. Otherwise the image's topic says it, by the words that image_proc and drivers use: ``image_rect`` is rectified,
    ``image_raw`` is not. A rectified image has P. The rays of a raw image are undistorted with K and D.
 3. If the topic has neither word and both readings differ by more than half a pixel, there is no camera, but an
@@ -41,8 +42,8 @@ def camera_intrinsics(message: Any, topic: str = "", geometry: str = AUTO) -> Ca
         geometry: one of :data:`IMAGE_GEOMETRIES`: whether the image is rectified; auto asks the topic.
 
     Raises:
-        CameraInfoError: the camera was never calibrated, its distortion model is unknown, or it is not known
-            whether the image is rectified.
+        CameraInfoError: the camera was never calibrated, or at another resolution; its distortion model is
+            unknown; or it is not known whether the image is rectified.
     """
     if not np.isfinite([*message.k, *message.p, *message.r, *message.d]).all():
         raise CameraInfoError("camera_info with numbers that are not finite; calibrate the camera")
@@ -51,22 +52,28 @@ def camera_intrinsics(message: Any, topic: str = "", geometry: str = AUTO) -> Ca
     if k is None and p is None:
         return CameraIntrinsics.from_matrix(message.k, message.width, message.height)  # raises
     distorted, rotated = bool(np.any(message.d)), _is_rotation(message.r)
-    rectified = window.camera(k if p is None else p)
-    if geometry == RECTIFIED or (geometry == AUTO and not distorted and not rotated):
-        return rectified
+    of_rectified = k if p is None else p
+    one_matrix = k is None or p is None or np.allclose(k, p)
     named = _geometry_of(topic) if geometry == AUTO else geometry
+    if geometry == AUTO and one_matrix and not distorted and not rotated:
+        named = RECTIFIED
     if named == RECTIFIED:
-        return rectified
+        return window.camera(of_rectified)
     try:
         raw = _raw_camera(message, k, window, distorted, rotated)
     except CameraInfoError as error:
         raise CameraInfoError(f"{error}; if the image is rectified, {_ASK}") from error
-    if named == AUTO and _difference(raw, rectified) > _MAX_DIFFERENCE:
+    if named == RAW:
+        return raw
+    rectified = window.camera(of_rectified)
+    if _difference(raw, rectified) > _MAX_DIFFERENCE:
+        distortion = [round(float(d), 4) for d in message.d]
+        reason = f"has distortion {distortion}" if distorted else "has different matrices K and P"
         raise CameraInfoError(
-            f"camera_info has distortion {[round(float(d), 4) for d in message.d]}, and the topic {topic!r} does "
-            f"not say whether its images are rectified (words 'raw' and 'rect'): {_ASK}"
+            f"camera_info {reason}, and the topic {topic!r} does not say whether its images are rectified "
+            f"(words 'raw' and 'rect'): {_ASK}"
         )
-    return rectified if named == AUTO else raw
+    return rectified
 
 
 def _raw_camera(
@@ -113,10 +120,22 @@ class _Window:
                 f"{self._offset}; expected the size of the whole calibrated image and a region inside it"
             )
         self._size = size[0] // self._binning[0], size[1] // self._binning[1]
+        self._full = full
 
     def camera(self, matrix: NDArray[np.float64] | None) -> CameraIntrinsics:
-        """Pinhole camera of the window."""
+        """Pinhole camera of the window.
+
+        Raises:
+            CameraInfoError: the matrix is of another resolution than the calibrated image, or no camera matrix.
+        """
         assert matrix is not None  # the caller has chosen one that is there
+        centre = matrix[:2, 2]
+        if (centre < 0).any() or (centre > np.subtract(self._full, 1)).any():
+            raise CameraInfoError(
+                f"camera_info of {self._full[0]}x{self._full[1]} pixels with the principal point "
+                f"({centre[0]:g}, {centre[1]:g}) outside of them; are its matrices of another resolution? "
+                "Calibrate at the resolution of the images"
+            )
         x, y = self._binning
         k = matrix.copy()
         # centre of the first binned pixel: (binning - 1) / 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -71,3 +72,12 @@ def write_json(path: Path, content: Any) -> None:
         OutputError: see :func:`unfinished`.
     """
     write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def without_nan(value: Any) -> Any:
+    """Copy nested lists and dicts with None for NaN and infinity, which JSON lacks."""
+    if isinstance(value, dict):
+        return {key: without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

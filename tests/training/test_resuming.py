@@ -50,6 +50,21 @@ def test_a_finished_run_resumes_to_nothing(trained, capsys) -> None:
 
 
 @pytest.mark.slow
+def test_a_run_is_not_overwritten_by_another_one(trained, capsys) -> None:
+    run, arguments = trained
+    for lost, advice in ((), "continue it with --resume"), (("last.ckpt",), "another folder"):
+        for name in lost:
+            (run / name).unlink()
+        before = contents(run)
+        assert main([*arguments, "--set", "optim.steps=2"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert str(run) in line and advice in line and "--out" in line
+        assert contents(run) == before
+    (run / "model.safetensors").unlink()  # what was killed before its first checkpoint starts anew
+    assert main([*arguments, "--set", "optim.steps=2"]) == 0
+
+
+@pytest.mark.slow
 def test_other_data_categories_or_numbers_are_refused_before_anything_is_written(
     trained, mugs: Path, capsys
 ) -> None:  # fmt: skip

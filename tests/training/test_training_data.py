@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,3 +270,10 @@ def test_commands_show_and_pack_and_the_shards_are_trained_on(
     assert train([str(recipe), *arguments, "--set", "data.format=shards", "score_on=val"]) == 0
     assert (tmp_path / "mugs" / "model.safetensors").is_file()
     assert main(["pack", "ovps-tiny", "--data", str(mugs), "--out", str(tmp_path / "x")]) == 1
+
+
+def test_a_set_without_a_labelled_pixel_is_refused(mugs: Path) -> None:
+    content = json.loads(mugs.read_text())
+    mugs.write_text(json.dumps({**content, "annotations": []}))
+    with pytest.raises(DatasetError, match="labels no pixel of the 4 images"):
+        open_data(DataRecipe(object="mug"), mugs)

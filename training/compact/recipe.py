@@ -95,6 +95,7 @@ class OptimRecipe(recipe.OptimRecipe):
 
     def __post_init__(self) -> None:
         """Refuse a run without time or without phases."""
+        super().__post_init__()
         if self.minutes <= 0 or not self.phases:
             raise ConfigError(f"expected minutes above 0 and at least one phase, got {self}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ EXPECTED = (
     "CLIPSeg directory (config.json and weights), or an original CLIPSeg decoder .pth"
 )
 _RELEASED_PREFIX = "partclipseg_model."
+_REFUSED = re.compile(r"(?:GLOBAL|global|Unsupported class) ([\w.]+)")
 _TERMINAL = re.compile(r"\x1b\[[0-9;]*m")  # PyTorch prints some of its errors in bold
 
 
@@ -65,14 +65,8 @@ def read_state(source: Path) -> StateDict:
             ) from error
     try:
         content = _unpickle(path)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = (
-            _TERMINAL.sub("", str(error)).splitlines()[0] if str(error) else type(error).__name__
-        )
-        raise CheckpointError(
-            f"{path} cannot be read as weights ({reason}); the file is damaged, or holds Python "
-            "objects that are not loaded for safety"
-        ) from error
+    except Exception as error:  # damaged pickles raise errors of every kind
+        raise CheckpointError(f"{path} cannot be read as weights: {_reason(error)}") from error
     content = _unwrap(content)
     if not isinstance(content, Mapping):
         raise CheckpointError(
@@ -86,6 +80,20 @@ def read_state(source: Path) -> StateDict:
     if not state:
         raise CheckpointError(f"{path} holds no tensors, but {_listed(content)}; {EXPECTED}")
     return _without_wrapper(state)
+
+
+def _reason(error: Exception) -> str:
+    """Why a pickle cannot be read, without PyTorch's advice to load what it refuses."""
+    text = _TERMINAL.sub("", str(error)).strip()
+    if found := _REFUSED.search(text):
+        return (
+            f"it holds the Python object {found[1]}; objects other than tensors and plain containers are "
+            "not loaded for safety. Save its state dict alone where you trust the file"
+        )
+    if "weights_only" in text or not text:
+        return "the file is damaged, or no file of PyTorch"
+    first = text.splitlines()[0].partition(". ")[0]
+    return f"{first}; the file is damaged, or no file of PyTorch"
 
 
 def _unwrap(content: Any) -> Any:

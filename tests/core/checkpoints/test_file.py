@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.paths import ROOT
 from helpers.toy_models import toy, write_toy
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ovps_core.checkpoints import ModelFile, load_model
+from ovps_core.checkpoints import ModelFile, load_model, save_model
 from ovps_core.checkpoints.file import full_state
 from ovps_core.checkpoints.registry import find_weights, models_folder
+from ovps_core.cli import main
+from ovps_core.cli.output import json_text
 from ovps_core.engines.engine_cache import model_key
+from ovps_core.errors import CheckpointError
 
 OLD_NAMES = {  # field -> its name in headers of version 0.1.0
     "object_parts": "pairs",
@@ -27,6 +31,7 @@ OLD_NAMES = {  # field -> its name in headers of version 0.1.0
     "out_indices": "taps",
     "trained_object_parts": "trained_pairs",
 }
+TABLE = ROOT / "docs" / "images" / "table.jpg"
 FAMILIES = ("clipseg", "partclipseg", "compact")
 
 
@@ -77,3 +82,35 @@ def test_converted_weights_are_kept_in_the_cache_folder_unless_another_is_named(
     assert models_folder() == tmp_path / "models"
     monkeypatch.setenv("OVPS_MODELS", str(tmp_path / "mine"))
     assert models_folder() == tmp_path / "mine"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_neither_loaded_nor_saved(
+    value: float, tmp_path: Path, capsys
+) -> None:
+    whole = write_toy("compact", tmp_path / "whole.safetensors")
+    with safe_open(whole, "pt") as file:
+        header = file.metadata()
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    name = next(name for name, tensor in state.items() if tensor.is_floating_point())
+    state[name].view(-1)[0] = value
+    broken = tmp_path / "broken.safetensors"
+    save_file(state, broken, metadata=header)
+    assert main(["segment", str(TABLE), "mug", "--model", str(broken), "--backend", "torch"]) == 1
+    said = capsys.readouterr()
+    assert str(broken) in said.err and f"in {name} are not finite" in said.err and not said.out
+    with pytest.raises(CheckpointError, match=f"1 of .* in {name} are not finite"):
+        save_model(tmp_path / "again.safetensors", state, load_model(whole).info)
+    assert not (tmp_path / "again.safetensors").exists()
+
+
+def test_half_precision_whose_sum_overflows_is_finite(tmp_path: Path) -> None:
+    state = {"large": torch.full((1000,), 60000.0, dtype=torch.float16)}
+    save_model(tmp_path / "half.safetensors", state, toy("compact").info)
+
+
+def test_json_has_null_where_a_number_is_missing() -> None:
+    assert json.loads(json_text({"a": [1.5, float("nan")], "b": -float("inf")})) == {
+        "a": [1.5, None],
+        "b": None,
+    }

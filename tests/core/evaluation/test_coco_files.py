@@ -24,6 +24,7 @@ from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.datasets.segmentations import decode_segmentation, encode_segmentation
 from ovps_core.errors import DatasetError, ImageError
 from ovps_core.evaluation.folder import evaluate_folder
+from ovps_core.evaluation.result_tables import folder_notes
 
 HANDLE = box(10, 10, 30, 30)
 SQUARE = polygon(10, 10, 30, 30)[0]
@@ -111,6 +112,9 @@ def test_the_size_in_the_file_is_that_of_the_picture(tmp_path, size):
         ([[*SQUARE, float("nan"), 3]], "other things than finite numbers"),
         ([["1", "2", "3", "4", "5", "6"]], "other things than finite numbers"),
         ([[10, 10, 500, 10, 500, 60]], r"\(500, 60\), outside of the picture of 80x60"),
+        ([[0.1, 0.1, 0.4, 0.1, 0.4, 0.4]], "are they normalised"),
+        ([[10.1, 10.1, 10.3, 10.1, 10.3, 10.3]], "mark no pixel"),
+        ([[-5, -5, -1, -5, -1, -1]], "mark no pixel"),
         ("polygon", "neither|is a str"),
         ({"counts": [1, 2]}, 'no "size"'),
         ({"size": [80, 60], "counts": [4800]}, r"\[80, 60\], but the picture has \[60, 80\]"),
@@ -253,6 +257,71 @@ def test_the_region_of_a_crowd_is_no_mask_and_its_category_is_not_scored(tmp_pat
     result, counts = per_category(folder)
     assert (counts["mug handle"]["present"], counts["mug handle"]["absent"]) == (0, 0)
     assert counts["mug rim"]["present"] == 1 and result.not_scored == 1
+
+
+@pytest.mark.parametrize("no", [0, False, "0", None, 0.0])
+@pytest.mark.parametrize("yes", [1, True, "1"])
+def test_iscrowd_may_be_a_number_a_truth_value_or_a_text(tmp_path, no, yes):
+    annotations = [annotation(1, iscrowd=no), annotation(2, category_id=2, iscrowd=yes)]
+    folder = CocoFolder(write(tmp_path, annotations=annotations))
+    assert [each["id"] for each in folder.images[0].annotations] == [1] and folder.crowds == 1
+    result, _ = per_category(folder)
+    assert "1 annotations are crowd regions" in " ".join(folder_notes(result))
+
+
+@pytest.mark.parametrize("value", ["yes", 2, "", [1], -1])
+def test_another_iscrowd_is_named(tmp_path, value):
+    write(tmp_path, annotations=[annotation(7, iscrowd=value)])
+    with pytest.raises(DatasetError, match=r"annotation 7 of a\.png: its iscrowd is .*0 or 1"):
+        CocoFolder(tmp_path)
+
+
+def test_names_that_are_spelt_alike_are_one_category(tmp_path):
+    spelt = [{**MUG, "id": 2, "object": "Mug "}, {**MUG, "id": 3, "part": "HANDLE"}]
+    spelt += [{"id": 4, "object": "wine_glass", "part": ""}, {"id": 5, "object": "Wine glass"}]
+    annotations = [annotation(7), annotation(8, polygon(40, 10, 60, 30), category_id=3)]
+    folder = CocoFolder(write(tmp_path, categories=[MUG, *spelt], annotations=annotations))
+    assert [category.name for category in folder.categories] == ["mug handle", "wine_glass"]
+    (mask,) = folder.masks(folder.images[0], 60, 80).values()
+    assert mask.sum() == 800
+    result, _ = per_category(folder)
+    assert result.queries.metrics().present == 1
+
+
+@pytest.mark.parametrize("pictures", ["images", "images/train"])
+def test_the_layout_that_cvat_exports_is_read(tmp_path, pictures):
+    write(tmp_path)
+    for folder in ("annotations", pictures):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).rename(tmp_path / pictures / name)
+    table = tmp_path / "annotations" / "instances_train.json"
+    (tmp_path / "annotations.json").rename(table)
+    folder = CocoFolder(table)
+    assert [image.path for image in folder.images] == [
+        tmp_path / pictures / name for name in ("a.png", "b.png")
+    ]
+    with pytest.raises(
+        DatasetError, match=r"name it instead of the folder: .*instances_train\.json"
+    ):
+        CocoFolder(tmp_path)
+
+
+def test_a_coco_file_of_another_name_is_named(tmp_path):
+    write(tmp_path)
+    (tmp_path / "annotations.json").rename(tmp_path / "result.json")
+    with pytest.raises(DatasetError, match=r"name it instead of the folder: .*result\.json"):
+        CocoFolder(tmp_path)
+    assert len(CocoFolder(tmp_path / "result.json").images) == 2
+
+
+def test_an_evaluation_that_scores_nothing_fails(tmp_path, capsys):
+    images = [{"id": 1, "file_name": "a.png", "not_exhaustive_category_ids": [1]}]
+    write(tmp_path, images=images, categories=[MUG], annotations=[annotation(7)])
+    weights = write_toy("compact", tmp_path / "m.safetensors")
+    command = ["evaluate", "folder", str(tmp_path), "--model", str(weights), "--backend", "torch"]
+    assert main(command) == 1
+    assert "nothing was scored" in capsys.readouterr().err
 
 
 def test_a_category_that_is_absent_and_annotated_is_a_contradiction(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -325,3 +326,36 @@ def test_definitions_hash_as_ros_itself_hashes_them() -> None:
     assert (definitions_folder() / "Part3D.msg").is_file()
     known = "RIHS01_a43e9fe7f6ea7bef52e8daca41cbf81a73959272378f23070ae8274a00f99be8"
     assert typestore().hash_rihs01(PART_MASKS) == known
+
+
+def write_messages(path: Path, topic: str, *messages: Any) -> Path:
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        to = writer.add_connection(topic, "sensor_msgs/msg/Image", typestore=typestore())
+        for number, message in enumerate(messages):
+            data = typestore().serialize_cdr(message, "sensor_msgs/msg/Image")
+            writer.write(to, START + number, data)
+    return path
+
+
+def test_a_recording_without_a_usable_image_or_depth_is_a_failure(
+    tmp_path: Path, model: Path, capsys
+) -> None:
+    odd = message_encoder.image(picture(0), message_encoder.header(START, "optical"), "rgb7")
+    queries = ["--queries", "mug rim", "--model", str(model)]
+    for bag, reason in (
+        (write_messages(tmp_path / "odd", COLOUR, odd), "rgb7"),
+        (write_messages(tmp_path / "empty", COLOUR), "the topic has no messages"),
+    ):
+        for action, words in (("extract", []), ("annotate", queries)):
+            out = str(tmp_path / f"{bag.name} {action}")
+            command = ["bag", action, str(bag), "--image", COLOUR, "--out", out, *words]
+            assert main(command) == 1
+            *_, line = capsys.readouterr().err.splitlines()
+            assert "not one image could be used" in line and reason in line
+    bag = write_bag(tmp_path / "bag")
+    late = ["--image", COLOUR, "--depth", DEPTH, "--info", INFO, "--slop", "0.001"]  # of 4 ms
+    for action, words in (("extract", []), ("annotate", queries)):
+        out = str(tmp_path / f"flat {action}")
+        assert main(["bag", action, str(bag), *late, *words, "--out", out]) == 1
+        *_, line = capsys.readouterr().err.splitlines()
+        assert "not one image" in line and "no depth" in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,7 +53,7 @@ RECTIFIED = CameraIntrinsics(600.0, 600.0, 319.5, 239.5, WIDTH, HEIGHT)
     [
         ({}, "/camera/color/image_raw"),
         ({"p": [0.0] * 12}, "/image"),  # a driver that fills only K
-        ({"k": OTHER_K}, "/image"),  # a driver that rectifies by itself
+        ({"k": OTHER_K}, "/image_rect"),  # a driver that rectifies by itself
         ({"k": np.eye(3).ravel()}, "/image"),
         ({"k": [0.0] * 9}, "/image"),
         ({"p": [*P[:3], -72.0, *P[4:]]}, "/right/image_rect"),  # the right camera of a stereo pair
@@ -107,13 +108,24 @@ def test_a_part_in_a_raw_image_is_where_it_is() -> None:
     )  # ~/points agrees with the pose
 
 
-def test_option_decides_where_the_topic_does_not_say() -> None:
-    message = info(k=OTHER_K, d=BROWN)
-    with pytest.raises(CameraInfoError, match="set image_geometry to raw or rectified"):
+@pytest.mark.parametrize(("d", "said"), [(BROWN, "distortion"), ([0.0] * 5, "K and P")])
+def test_option_decides_where_the_topic_does_not_say(d: Sequence[float], said: str) -> None:
+    message = info(k=OTHER_K, d=d)
+    with pytest.raises(CameraInfoError, match=f"{said}.*set image_geometry to raw or rectified"):
         camera_intrinsics(message, "/image")
     assert camera_intrinsics(message, "/image", "rectified") == RECTIFIED
     raw = camera_intrinsics(message, "/camera/image_rect", "raw")
-    assert raw.distortion is not None and raw.fx == 700.0
+    assert (raw.distortion is not None) == any(d) and raw.fx == 700.0
+
+
+def test_a_raw_image_without_distortion_has_the_matrix_k() -> None:
+    raw = camera_intrinsics(info(k=OTHER_K), "/camera/image_raw")
+    assert raw == CameraIntrinsics.from_matrix(OTHER_K, WIDTH, HEIGHT)
+
+
+def test_a_region_beside_the_principal_point_is_no_other_resolution() -> None:
+    corner = camera_intrinsics(info(roi={"width": 100, "height": 80}))
+    assert (corner.cx, corner.cy, corner.width, corner.height) == (319.5, 239.5, 100, 80)
 
 
 def test_binning_and_region_of_interest_are_applied() -> None:
@@ -137,6 +149,15 @@ def test_binning_and_region_of_interest_are_applied() -> None:
         ({"d": (0.1, 0.2, 0, 0), "distortion_model": "ftheta"}, "'ftheta'; expected one of"),
         ({"r": cv2.Rodrigues(np.array([0.0, 0.1, 0]))[0].ravel()}, "rotation R"),
         ({"width": 0, "height": 0}, "0x0"),
+        ({"width": 320, "height": 240}, "of another resolution"),
+        (
+            {"k": (1800.0, 0.0, 959.5, 0.0, 1800.0, 539.5, 0.0, 0.0, 1.0), "p": [0.0] * 12},
+            "resolution",
+        ),
+        (
+            {"k": (600.0, 0.0, -3.0, 0.0, 600.0, 239.5, 0.0, 0.0, 1.0), "p": [0.0] * 12},
+            "resolution",
+        ),
         ({"roi": {"x_offset": 640, "y_offset": 300, "width": 640, "height": 480}}, "inside it"),
     ],
 )
@@ -156,7 +177,7 @@ OWN = encoder.header(0, COLOUR)
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
-    [(info(DEPTH), "the frame 'camera_depth"), (info(width=320, height=240), "320x240, colour")],
+    [(info(DEPTH), "the frame 'camera_depth"), (info(width=640, height=400), "640x400, colour")],
 )
 def test_camera_info_of_another_camera_is_refused(wrong: Any, said: str) -> None:
     with pytest.raises(CameraInfoError, match=said):

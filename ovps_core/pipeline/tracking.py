@@ -19,6 +19,7 @@ MEMORY = 5
 _UNLIKELY = 1e6
 _SAME = 0.7  # mask IoU from which answers to two queries for the same object and part are one part
 _PAUSE = 3.0  # a pause is as long as so many usual times between two frames
+_OUT_OF_ORDER_S = 0.5  # stamps that go back by less are not those of a recording that starts again
 _FRAME_S = 1 / 30  # time between two frames without stamps, seconds
 
 _Key = tuple[str, str, int]
@@ -142,6 +143,8 @@ class Tracker:
             self._now_s = 0.0 if stamp_s is None else stamp_s
             return self._now_s
         step = _FRAME_S if stamp_s is None else stamp_s - self._now_s
+        if -_OUT_OF_ORDER_S <= step < 0:
+            return self._now_s
         now_s = self._now_s + step
         usual = float(np.median(self._steps_s)) if self._steps_s else LONGEST_S
         if step > min(LONGEST_S, max(MEMORY_S, _PAUSE * usual)) or step < 0:

@@ -26,6 +26,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from ovps_core.errors import DeviceMemoryError
 from ovps_core.language.parser import parse_query
 from ovps_core.structures.boxes import Box
 from ovps_core.structures.masks import PartMask, PartMasks
@@ -93,6 +94,28 @@ def test_a_clock_that_could_not_be_heard_does_not_stand(monkeypatch: pytest.Monk
         now[0] += 1.0
         watch.check()
     assert "/clock stands" in shown(reporter)["ovps: clock"][1]
+
+
+def test_memory_that_ended_the_search_is_shown_until_the_next_activate() -> None:
+    gave_up, reporter, frames = threading.Event(), FaultReporter(lambda *_: None), LatestFrames()
+
+    def process(_: object) -> None:
+        raise DeviceMemoryError("full")
+
+    worker = Worker(frames, process, reporter, gave_up.set)
+    worker.start()
+    lasted = []
+    for count in (1, 2, 3):
+        frames.put(Frame("", Image()))
+        while shown_count(reporter) < count:
+            time.sleep(0.01)
+        lasted.append(reporter.lasting(Fault.MEMORY))
+    assert gave_up.wait(20) and lasted == ["", "", "full"]
+    worker.stop()
+
+
+def shown_count(reporter: FaultReporter) -> int:
+    return sum(int(one.values[0].value) for one in reporter.statuses("ovps", ""))
 
 
 @pytest.fixture(scope="module")

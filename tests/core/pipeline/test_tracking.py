@@ -162,6 +162,12 @@ def test_a_recording_that_starts_again_has_new_ids() -> None:
     assert ids(tracker.update(frame(box), stamp_s=1.0)) == [2]
 
 
+def test_frames_out_of_order_keep_the_ids() -> None:
+    tracker, box = Tracker(), (HANDLE, 100, 100, 60, 20)
+    for stamp in (1.0, 1.1, 1.07, 1.2, 1.199):
+        assert ids(tracker.update(frame(box), stamp_s=stamp)) == [1]
+
+
 def test_what_is_forgotten_gets_an_id_that_was_never_given() -> None:
     tracker, box = Tracker(), (HANDLE, 100, 100, 60, 20)
     assert ids(tracker.update(frame(box))) == [1]

@@ -46,6 +46,8 @@ class CameraStream:
         depth: depth images; None without the parameter use_depth.
         objects: objects that another node finds; None unless the parameter object_model is topic.
         tracker: tracker of this camera's parts.
+        received_at: time of the last image on the monotonic clock, seconds.
+        usable_at: time of the last image with a usable stamp.
         image_topic: full name of the topic of colour images, with remaps.
         depth_topic: full name of the topic of depth images.
     """
@@ -74,13 +76,16 @@ class CameraStream:
         self.image_topic, self.depth_topic = (self._resolve(role) for role in ("image", "depth"))
         self._subscriptions: dict[str, Any] = {}
         self._latched: dict[str, Any] = {}
-        self._received_at = 0.0
+        self.received_at = self.usable_at = 0.0
         self._due_at = 0.0
         self._silence_logged = False
 
     def subscribe(self) -> None:
         """Start receiving images."""
-        self._received_at, self._silence_logged = time.monotonic(), False
+        self.received_at, self._silence_logged = time.monotonic(), False
+        self.tracker.forget()
+        for buffer in filter(None, (self.depth, self.objects)):
+            buffer.clear()  # of the time before the node was inactive
         settings = self._settings()
         compressed = settings.image_transport == "compressed"
         self._subscribe("image", self.image_topic, self._on_image, 1, compressed)
@@ -95,7 +100,7 @@ class CameraStream:
 
     @staticmethod
     def _info_callbacks(depth: DepthBuffer) -> dict[str, Callable[[CameraInfo], None]]:
-        return {"camera_info": depth.put_info, "depth_camera_info": depth.put_depth_info}
+        return {"camera_info": depth.infos.put, "depth_camera_info": depth.depth_infos.put}
 
     def unsubscribe(self) -> None:
         """Stop receiving images."""
@@ -134,7 +139,7 @@ class CameraStream:
         values = self.counters.values()
         if not self._subscriptions:
             return OK, "not active", values
-        silence = time.monotonic() - self._received_at
+        silence = time.monotonic() - self.received_at
         if silence < _SILENCE:
             return OK, "receiving images", values
         cause, values["hint"] = self.explain_silence("image")
@@ -156,6 +161,7 @@ class CameraStream:
                     f"{len(names)} publishers on {topic}: {', '.join(names)}; expected one",
                     f"stop one of them, or remap {self._base}{role} to the topic of one camera",
                     kind=topic,
+                    camera=self.name,
                 )
 
     def _resolve(self, role: str) -> str:
@@ -208,12 +214,12 @@ class CameraStream:
                 )
 
     def _on_image(self, message: Image | CompressedImage) -> None:
-        self._received_at, self._silence_logged = time.monotonic(), False
+        self.received_at, self._silence_logged = time.monotonic(), False
         self.counters.received += 1
         settings = self._settings()
         if settings.max_rate:
             period = 1 / settings.max_rate
-            if self._received_at < self._due_at - _RATE_JITTER * period:
+            if self.received_at < self._due_at - _RATE_JITTER * period:
                 return
         problem = self._stamp_problem(nanoseconds(message.header.stamp), settings.max_age)
         if problem is not None:
@@ -226,10 +232,12 @@ class CameraStream:
                 "played bags need use_sim_time and `ros2 bag play --clock`; cameras on other machines "
                 "need a common clock (chrony, PTP); max_age 0 accepts every stamp",
                 kind=kind,
+                camera=self.name,
             )
             return
         if settings.max_rate:
-            self._due_at = max(self._due_at, self._received_at - period) + period
+            self._due_at = max(self._due_at, self.received_at - period) + period
+        self.usable_at = self.received_at
         self._frames.put(Frame(self.name, message))
 
     def _stamp_problem(self, stamp_ns: int, max_age: float) -> tuple[str, str] | None:

@@ -22,14 +22,20 @@ class ClockWatch:
     def __init__(self, node: Node, faults: FaultReporter) -> None:
         self._node, self._faults = node, faults
         self._last_ns = -1
-        self._changed_at = time.monotonic()
+        self._changed_at = self._checked_at = time.monotonic()
 
-    def check(self) -> None:
-        """Look at the clock; call it about once per second."""
-        now_ns = self._node.get_clock().now().nanoseconds
-        if now_ns != self._last_ns:
-            self._last_ns, self._changed_at = now_ns, time.monotonic()
-        standing = time.monotonic() - self._changed_at
+    def check(self, *, is_busy: bool = False) -> None:
+        """Look at the clock; call it about once per second.
+
+        Args:
+            is_busy: the node's executor is busy, so that /clock is not heard.
+        """
+        now_ns, now = self._node.get_clock().now().nanoseconds, time.monotonic()
+        was_busy = now - self._checked_at >= _STANDS  # nor could this be called
+        self._checked_at = now
+        if now_ns != self._last_ns or is_busy or was_busy:
+            self._last_ns, self._changed_at = now_ns, now
+        standing = now - self._changed_at
         if standing < _STANDS or not self._node.get_parameter("use_sim_time").value:
             return
         if self._node.count_publishers("/clock"):

@@ -68,7 +68,7 @@ class Fault(str, Enum):
         "the device is out of memory; after three frames in a row the node deactivates",
     )
     FRAME = "frame", "any other failure with one frame; the node goes on with the next one"
-    LIFECYCLE = "lifecycle", "an error in a transition; the node is unconfigured again"
+    LIFECYCLE = "lifecycle", "an error in a transition; the node is unconfigured again, or inactive"
 
     def __new__(cls, name: str, description: str) -> Fault:
         """Make a member from its name and description."""
@@ -82,13 +82,39 @@ class Fault(str, Enum):
         return str(self.value)
 
 
-@dataclass
-class _Report:
+@dataclass(frozen=True)
+class _Case:
+    """Last report of a fault, as it is shown."""
+
     level: bytes
     message: str
     hint: str
-    reported_at: float
+    reported_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_recent(self) -> bool:
+        return time.monotonic() - self.reported_at < _SHOWN
+
+
+@dataclass
+class _Report:
+    """What was reported of a fault.
+
+    Attributes:
+        last: the last case.
+        lasting: the last case that lasts until it is cleared.
+        count: number of cases.
+    """
+
+    last: _Case
+    lasting: _Case | None = None
     count: int = 0
+
+    @property
+    def shown(self) -> _Case:
+        if self.last.is_recent:
+            return self.last
+        return self.lasting or _Case(OK, "not seen lately", self.last.hint)
 
 
 class FaultReporter:
@@ -101,13 +127,21 @@ class FaultReporter:
     def __init__(self, log: Callable[[bytes, str], None]) -> None:
         self._log = log
         self._lock = threading.Lock()
-        self._reports: dict[Fault, _Report] = {}
-        self._logged: set[tuple[Fault, str]] = set()
+        self._reports: dict[tuple[Fault, str], _Report] = {}
+        self._logged: set[tuple[Fault, str, str]] = set()
 
     def report(
-        self, fault: Fault, level: bytes, message: str, hint: str = "", *, kind: str = ""
+        self,
+        fault: Fault,
+        level: bytes,
+        message: str,
+        hint: str = "",
+        *,
+        kind: str = "",
+        camera: str = "",
+        lasts: bool = False,
     ) -> None:
-        """Count a fault; the first of each ``kind`` is logged too.
+        """Count a fault; the first of each ``kind`` and camera is logged too.
 
         Args:
             fault: the fault.
@@ -115,38 +149,53 @@ class FaultReporter:
             message: description of this case.
             hint: advice on what to do.
             kind: case of the fault that deserves its own line in the log.
+            camera: name of the camera that has it; "" if there is only one, or if it is of no camera.
+            lasts: whether it is there until :meth:`clear`; others are OK again after some seconds.
         """
+        case = _Case(level, message, hint)
         with self._lock:
-            report = self._reports.setdefault(fault, _Report(level, message, hint, 0.0))
-            report.level, report.message, report.hint = level, message, hint
-            report.reported_at = time.monotonic()
+            report = self._reports.setdefault((fault, camera), _Report(case))
+            report.last = case
+            report.lasting = case if lasts else report.lasting
             report.count += 1
-            new = (fault, kind) not in self._logged and len(self._logged) < _MAX_LOGGED
+            key = fault, camera, kind
+            new = key not in self._logged and len(self._logged) < _MAX_LOGGED
             if new:
-                self._logged.add((fault, kind))
+                self._logged.add(key)
         if new:
-            self._log(level, f"{fault}: {message}" + (f" ({hint})" if hint else ""))
+            name = _title(fault, camera)
+            self._log(level, f"{name}: {message}" + (f" ({hint})" if hint else ""))
+
+    def lasting(self, fault: Fault) -> str:
+        """Message of a fault that lasts; "" if there is none."""
+        with self._lock:
+            report = self._reports.get((fault, ""))
+            return report.lasting.message if report and report.lasting else ""
 
     def clear(self, fault: Fault) -> None:
         """Remove a fault whose cause is gone."""
         with self._lock:
-            self._reports.pop(fault, None)
+            self._reports = {key: r for key, r in self._reports.items() if key[0] is not fault}
             self._logged = {entry for entry in self._logged if entry[0] is not fault}
 
     def statuses(self, prefix: str, hardware: str) -> list[DiagnosticStatus]:
-        """Diagnostic of each fault; OK again if it was not reported for some seconds."""
-        now = time.monotonic()
+        """Diagnostic of each fault; OK again if it does not last and was not reported for some seconds."""
         with self._lock:
-            return [
-                status(
-                    f"{prefix}: {fault}",
-                    report.level if now - report.reported_at < _SHOWN else OK,
-                    report.message if now - report.reported_at < _SHOWN else "not seen lately",
-                    hardware,
-                    {"count": report.count, "hint": report.hint},
-                )
-                for fault, report in self._reports.items()
-            ]
+            shown = [(*key, r.shown, r.count) for key, r in self._reports.items()]
+        return [
+            status(
+                f"{prefix}: {_title(fault, camera)}",
+                case.level,
+                case.message,
+                hardware,
+                {"count": count, "hint": case.hint},
+            )
+            for fault, camera, case, count in shown
+        ]
+
+
+def _title(fault: Fault, camera: str) -> str:
+    return f"{fault} {camera}" if camera else str(fault)
 
 
 @dataclass

@@ -5,6 +5,7 @@ A goal waits in a coroutine, not in a thread. Frames and a timer wake it up.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -50,9 +51,10 @@ class _Goal:
         refused: phrases that it does not answer.
         timer: timer of the goal's timeout.
         consecutive: frames in a row that showed all parts, per camera.
-        last: last result that answers the goal's queries.
+        last: last result that answers the goal's queries, of each camera.
         result: the action's result.
         accepted_at: time on the monotonic clock, seconds; images that arrived before it do not count.
+        accepted_ns: time on the node's clock, nanoseconds; images of before do not count, if stamps are checked.
     """
 
     handle: ServerGoalHandle
@@ -61,9 +63,19 @@ class _Goal:
     refused: Refused = ()
     timer: Timer | None = None
     consecutive: dict[str, int] = field(default_factory=dict)
-    last: FrameResult | None = None
+    last: dict[str, FrameResult] = field(default_factory=dict)
     result: FindParts.Result | None = None
     accepted_at: float = field(default_factory=time.monotonic)
+    accepted_ns: int = 0
+
+    @property
+    def best(self) -> FrameResult | None:
+        """The last result of the camera that misses the fewest parts; the newest of equally good ones."""
+        return min(
+            self.last.values(),
+            key=lambda result: (len(self.missing(result)), -result.arrived_at),
+            default=None,
+        )
 
     def masks(self, result: FrameResult, *, only_sure: bool = False) -> PartMasks:
         """Masks of the goal's own queries; ids stay those of ~/labels.
@@ -103,6 +115,7 @@ class FindPartsServer:
         is_active: function that returns True while frames are processed.
         has_depth: function that returns True if the node has depth.
         on_encoded: function called when the queries of a goal are encoded, or could not be.
+        explain_no_answer: function that says why no image was answered since a time on the monotonic clock.
     """
 
     def __init__(
@@ -112,10 +125,11 @@ class FindPartsServer:
         is_active: Callable[[], bool],
         has_depth: Callable[[], bool],
         on_encoded: Callable[[ThreadFuture[QueryUpdate]], None],
+        explain_no_answer: Callable[[float], str],
     ) -> None:
         self._node, self._queries = node, queries
         self._is_active, self._has_depth = is_active, has_depth
-        self._report = on_encoded
+        self._report, self._explain_no_answer = on_encoded, explain_no_answer
         self._goals: dict[bytes, _Goal] = {}
         self._lock = threading.RLock()
         self._clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -133,7 +147,7 @@ class FindPartsServer:
         with self._lock:
             for goal in list(self._goals.values()):
                 encoded = goal.queries and set(goal.queries) <= set(result.masks.queries)
-                if goal.result is None and encoded and result.arrived_at >= goal.accepted_at:
+                if goal.result is None and encoded and self._is_of_goal(result, goal):
                     self._check_goal(goal, result)
 
     def stop(self, reason: str) -> None:
@@ -146,11 +160,26 @@ class FindPartsServer:
         """Remove the action."""
         self._server.destroy()
 
+    def _is_of_goal(self, result: FrameResult, goal: _Goal) -> bool:
+        """True for an image that was taken after the goal was accepted."""
+        if result.arrived_at < goal.accepted_at:
+            return False
+        now_ns = self._node.get_clock().now().nanoseconds
+        if not self._parameter("max_age") or now_ns < goal.accepted_ns:
+            return True  # stamps say nothing, or simulated time was set back
+        return nanoseconds(result.header.stamp) >= goal.accepted_ns
+
+    def _parameter(self, name: str) -> Any:
+        return self._node.get_parameter(name).value
+
     def _on_accepted(self, handle: ServerGoalHandle) -> None:
-        goal = _Goal(handle)
+        goal = _Goal(handle, accepted_ns=self._node.get_clock().now().nanoseconds)
         with self._lock:
             self._goals[_key(handle)] = goal
             handle.execute()
+            if problem := _problem_of_numbers(handle.request):
+                self._finish(goal, Result.BAD_QUERY, problem)
+                return
             if not self._is_active():
                 self._finish(goal, Result.NOT_ACTIVE, "the node is not active: activate it first")
                 return
@@ -181,40 +210,48 @@ class FindPartsServer:
 
     def _check_goal(self, goal: _Goal, result: FrameResult) -> None:
         """Count a frame that shows all parts; finish the goal after enough of them in a row."""
-        goal.last = result
+        goal.last[result.camera] = result
         complete = not goal.missing(result)
         consecutive = goal.consecutive.get(result.camera, 0) + 1 if complete else 0
         goal.consecutive[result.camera] = consecutive
         if consecutive >= max(1, goal.handle.request.min_frames):
-            self._finish(goal, Result.OK, "all were seen")
+            self._finish(goal, Result.OK, "all were seen", result)
             return
         seen = message_encoder.masks(goal.masks(result), result.header)
         goal.handle.publish_feedback(FindParts.Feedback(seen=seen))
 
     def _on_timeout(self, goal: _Goal) -> None:
         with self._lock:
+            best = goal.best
             if not goal.queries:
                 message = "the queries were not encoded in time: set a longer timeout"
                 self._finish(goal, Result.FAILED, message)
-                return
-            if goal.last is None:
-                self._finish(goal, Result.NO_IMAGE, "no image arrived in time: see /diagnostics")
-                return
-            found = {part.query for part in goal.last.masks.parts}
-            sure = {part.query for part in goal.masks(goal.last, only_sure=True).parts}
-            absent = [query.text for query in goal.queries if query not in found]
-            unsure = [query.text for query in goal.queries if query not in sure]
-            if absent:
-                self._finish(goal, Result.NOT_FOUND, f"not in view: {', '.join(absent)}")
-            elif unsure:
-                message = f"seen, but another answer was almost as good: {', '.join(unsure)}"
-                self._finish(goal, Result.NOT_SURE, message)
-            elif missing := goal.missing(goal.last):
-                names = ", ".join(query.text for query in missing)
-                reason = f"seen, but without depth: {names}; see /diagnostics"
-                self._finish(goal, Result.NO_DEPTH, reason)
+            elif best is None:
+                message = self._explain_no_answer(goal.accepted_at)
+                self._finish(goal, Result.NO_IMAGE, message)
             else:
-                self._finish(goal, Result.NOT_FOUND, "seen, but not in enough frames in a row")
+                self._finish(goal, *self._what_is_missing(goal, best), best)
+
+    def _what_is_missing(self, goal: _Goal, result: FrameResult) -> tuple[int, str]:
+        """(status, message) of a goal that a frame does not fulfil."""
+        found = {part.query for part in result.masks.parts}
+        sure = {part.query for part in goal.masks(result, only_sure=True).parts}
+        absent = [q.text for q in goal.queries if q not in found and q not in result.undecided]
+        if absent:
+            message, most = f"not in view: {', '.join(absent)}", self._parameter("max_parts")
+            if len(result.masks.parts) >= most:
+                message += (
+                    f", among the {most} best parts of the image: raise the parameter max_parts"
+                )
+            return Result.NOT_FOUND, message
+        unsure = [q.text for q in goal.queries if q in found and q not in sure]
+        if unsure:
+            message = f"seen, but another answer was almost as good: {', '.join(unsure)}"
+            return Result.NOT_SURE, message
+        if missing := goal.missing(result):
+            names = ", ".join(query.text for query in missing)
+            return Result.NO_DEPTH, f"seen, but without depth: {names}; see /diagnostics"
+        return Result.NOT_FOUND, "seen, but not in enough frames in a row"
 
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
         with self._lock:
@@ -229,9 +266,13 @@ class FindPartsServer:
         with self._lock:
             self._finish(goal, Result.NOT_FOUND, "cancelled")
 
-    def _finish(self, goal: _Goal, status: int, message: str) -> None:
+    def _finish(
+        self, goal: _Goal, status: int, message: str, last: FrameResult | None = None
+    ) -> None:
+        """Set the result of a goal, with the parts of a frame; without one, of the best that it had."""
         if goal.result is not None:
             return
+        last = last or goal.best
         if goal.refused and status != Result.BAD_QUERY:
             message += f"; refused: {describe_refused(goal.refused)}"
         goal.result = Result(
@@ -240,10 +281,10 @@ class FindPartsServer:
             queries=[message_encoder.query(query) for query in goal.queries],
             refused=[message_encoder.refused(query) for query in goal.refused],
         )
-        if goal.last is not None:
-            masks = goal.masks(goal.last, only_sure=status == Result.OK)
-            in_3d = goal.last.in_3d
-            goal.result.masks = message_encoder.masks(masks, goal.last.header)
+        if last is not None:
+            masks = goal.masks(last, only_sure=status == Result.OK)
+            in_3d = last.in_3d
+            goal.result.masks = message_encoder.masks(masks, last.header)
             if in_3d is not None:
                 ids = {part.id for part in masks.parts}
                 parts = [part for part in in_3d.parts if part.id in ids]
@@ -274,6 +315,16 @@ def _read_goal(messages: Sequence[Any]) -> QueryList:
     if not messages:
         raise QueryError("a goal without queries; expected at least one")
     return read_messages(messages)
+
+
+def _problem_of_numbers(request: FindParts.Goal) -> str:
+    """What is wrong with the numbers of a goal; "" if nothing is."""
+    timeout, margin = nanoseconds(request.timeout) / 1e9, request.min_margin
+    if timeout < 0:
+        return f"timeout of {timeout:g} s; expected 0 (no limit) or more"
+    if not (math.isfinite(margin) and 0 <= margin <= 1):
+        return f"min_margin of {margin:g}; expected 0 to 1"
+    return ""
 
 
 def _key(handle: ServerGoalHandle) -> bytes:

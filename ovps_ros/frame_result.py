@@ -13,6 +13,7 @@ from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.structures.camera import CameraIntrinsics
 from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.part3d import Part3D
+from ovps_core.structures.query import PartQuery
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,12 @@ class FrameResult3D:
         depth_m: depth in metres, float32 [H, W], NaN where nothing was measured.
         camera: intrinsics of the colour image.
         parts: those with enough depth.
-        chosen: the parts of the image, of queries that choose by depth only those that they choose.
     """
 
     header: Header
     depth_m: NDArray[np.float32] = field(repr=False)
     camera: CameraIntrinsics
     parts: tuple[Part3D, ...]
-    chosen: PartMasks = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ class FrameResult:
         masks: parts found in the image.
         in_3d: parts in 3D; None without depth for this image.
         arrived_at: time of the image's arrival on the monotonic clock, seconds.
+        undecided: queries whose parts are left out, since they choose by depth and there is none.
     """
 
     camera: str
@@ -53,3 +53,4 @@ class FrameResult:
     masks: PartMasks
     in_3d: FrameResult3D | None = None
     arrived_at: float = field(default_factory=time.monotonic)
+    undecided: tuple[PartQuery, ...] = ()

@@ -78,6 +78,7 @@ class OvpsNode(LifecycleNode):
         self._part_frames: PartFrames | None = None
         self._worker: Worker | None = None
         self._activity: Activity | None = None
+        self._is_finalized = False
         self._query_server = QueryServer(self, self._queries, self._faults)
         self._find_parts = FindPartsServer(
             self,
@@ -85,6 +86,7 @@ class OvpsNode(LifecycleNode):
             lambda: self._worker is not None,
             lambda: any(camera.depth is not None for camera in self._cameras.values()),
             self._query_server.report_problems,
+            self._explain_no_answer,
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on while /clock stands
@@ -106,7 +108,7 @@ class OvpsNode(LifecycleNode):
         except Exception as error:  # rclpy would not report the reason
             reason = describe_error(error)
             hint = "correct the parameter, then configure again"
-            self._faults.report(Fault.CONFIGURE, ERROR, reason, hint, kind=reason)
+            self._faults.report(Fault.CONFIGURE, ERROR, reason, hint, kind=reason, lasts=True)
             self._release()
             return FAILURE
         finally:
@@ -124,12 +126,15 @@ class OvpsNode(LifecycleNode):
             self._worker.start()
             for camera in self._cameras.values():
                 camera.subscribe()
-            return super().on_activate(state)
+            result = super().on_activate(state)
+            for fault in (Fault.LIFECYCLE, Fault.MEMORY):
+                self._faults.clear(fault)
+            return result
         except Exception as error:  # rclpy would not report the reason
             self._stop("the node could not be activated")
             reason = f"activate failed: {describe_error(error)}"
             hint = "correct the parameter, then start the node again"
-            self._faults.report(Fault.LIFECYCLE, ERROR, reason, hint)
+            self._faults.report(Fault.LIFECYCLE, ERROR, reason, hint, lasts=True)
             return FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -146,13 +151,15 @@ class OvpsNode(LifecycleNode):
         """Stop and free everything."""
         self._stop("the node is shutting down")
         self._release()
+        self._is_finalized = True
         return SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Return to unconfigured, so that configure can be tried again."""
         self._stop("the node had an error")
         self._release()
-        self._faults.report(Fault.LIFECYCLE, ERROR, f"an error in state {state.label}")
+        reason = f"an error in state {state.label}"
+        self._faults.report(Fault.LIFECYCLE, ERROR, reason, "configure again", lasts=True)
         return SUCCESS
 
     def destroy_node(self) -> None:
@@ -256,6 +263,16 @@ class OvpsNode(LifecycleNode):
                 self._part_frames.send(in_3d.header, in_3d.parts, settings.tf_prefix, result.camera)
             self._find_parts.on_result(result)
 
+    def _explain_no_answer(self, since: float) -> str:
+        """Why no image that arrived since a time on the monotonic clock was answered."""
+        worker = self._worker
+        if all(camera.received_at < since for camera in self._cameras.values()):
+            return "no image arrived in time: see /diagnostics"
+        if worker is None or all(camera.usable_at < since for camera in self._cameras.values()):
+            return "images arrived, but none could be used: see /diagnostics"
+        seconds = f"{worker.seconds_per_frame:.1f} s"
+        return f"no image was answered in time; the model takes {seconds}: set a longer timeout"
+
     def _on_repeated_failure(self) -> None:
         run_in_executor(self, self._deactivate)
 
@@ -306,19 +323,27 @@ class OvpsNode(LifecycleNode):
         except Exception as error:  # a timer that raises ends the node
             self._log(ERROR, f"diagnostics could not be published: {describe_error(error)}")
 
+    def _state_of_model(self) -> tuple[bytes, str]:
+        """(level, message) of the ``model`` diagnostic."""
+        if self._pipeline:
+            return OK, "active" if self._worker else "inactive"
+        if self._activity:
+            return WARN, str(self._activity)
+        if self._is_finalized:
+            return WARN, "finalized: the node was shut down; start it again"
+        if reason := self._faults.lasting(Fault.CONFIGURE):
+            return ERROR, f"no model, since configure failed: {reason}"
+        return OK, "no model: configure the node first"
+
     def _status(self) -> DiagnosticArray:
         name = self.get_fully_qualified_name().lstrip("/")  # a robot may run one node per namespace
         pipeline = self._pipeline
         model = pipeline.segmenter.name if pipeline else ""
         add = functools.partial(status, hardware=model)
-        level, state = OK, "no model: configure the node first"
-        if pipeline:
-            state = "active" if self._worker else "inactive"
-        elif self._activity:
-            level, state = WARN, str(self._activity)
+        level, state = self._state_of_model()
         queries, counts = self._queries.state()
         array = DiagnosticArray()
-        self._clock_watch.check()
+        self._clock_watch.check(is_busy=self._activity is not None)
         array.header.stamp = self.get_clock().now().to_msg()
         array.status = [
             add(f"{name}: model", level, state, values={"model": model}),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ovps_core.errors import DeviceMemoryError, ImageError, QueryError, UsageError
 from ovps_core.models.interface import EncodedQueries
-from ovps_core.pipeline.objects import check_objects, without_chosen_by_depth
+from ovps_core.pipeline.objects import check_objects
 from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.ros_io.codec import image_rgb, masks_value, nanoseconds
 from ovps_core.ros_io.recorded import RecordedSegmenter
@@ -16,6 +17,7 @@ from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.masks import ObjectMask, PartMasks
 from ovps_ros.cameras import CameraStream
 from ovps_ros.depth_stage import DepthStage
+from ovps_ros.depth_sync import SAME_STAMP
 from ovps_ros.diagnostics import ERROR, WARN, Fault, FaultReporter
 from ovps_ros.frame_result import FrameResult
 from ovps_ros.latest_frames import Frame, LatestFrames
@@ -67,7 +69,7 @@ class Pipeline:
             camera = self._cameras[frame.camera]
             for buffer in filter(None, (camera.depth, camera.objects)):
                 # newer ones would push it out while the model runs
-                buffer.reserve(nanoseconds(frame.message.header.stamp))
+                buffer.reserve(nanoseconds(frame.message.header.stamp), frame.arrived_at)
         images = [rgb for _, rgb in readable]
         if not images:
             return []
@@ -102,6 +104,7 @@ class Pipeline:
                 str(error),
                 "set the driver's pixel format, or convert with image_proc",
                 kind=str(encoding),
+                camera=frame.camera,
             )
             return None
 
@@ -113,15 +116,20 @@ class Pipeline:
         if camera.objects is None:
             return None
         stamp = nanoseconds(frame.message.header.stamp)
-        found, reason = camera.objects.take_nearest(
-            stamp, settings.sync_slop, settings.object_timeout
-        )
+        if stamp:  # those of another image would lie elsewhere
+            timeout = settings.object_timeout
+            found, reason = camera.objects.take_nearest(stamp, SAME_STAMP, timeout)
+        else:
+            found, reason = None, "the colour image has no stamp, by which its objects are found"
         if found is None:
-            hint = "remap objects to the topic of the detector, and raise object_timeout to its latency"
+            hint = (
+                "remap objects to the topic of the detector, let it send the image's own stamp, and raise "
+                "object_timeout to its latency"
+            )
             if camera.objects.is_empty:
                 cause, hint = camera.explain_silence("objects")
                 reason += f": {cause}"
-            self._faults.report(Fault.OBJECTS, WARN, reason, hint, kind="missing")
+            self._report_objects(frame.camera, WARN, reason, hint, "missing")
             return ()
         try:
             known, (height, width) = masks_value(found), rgb.shape[:2]
@@ -133,21 +141,25 @@ class Pipeline:
             return known.objects
         except (ImageError, QueryError, UsageError) as error:
             hint = "fill in height and width of the image, and ids from 1: see 'Objects' in docs/robot.md"
-            self._faults.report(Fault.OBJECTS, ERROR, str(error), hint, kind="damaged")
+            self._report_objects(frame.camera, ERROR, str(error), hint, "damaged")
             return ()
+
+    def _report_objects(
+        self, camera: str, level: bytes, message: str, hint: str, kind: str
+    ) -> None:
+        self._faults.report(Fault.OBJECTS, level, message, hint, kind=kind, camera=camera)
 
     def _finish(
         self, frame: Frame, rgb: RgbImage, masks: PartMasks, settings: Settings
     ) -> FrameResult:
         camera, header = self._cameras[frame.camera], frame.message.header
         if settings.tracking:
-            stamp_s = nanoseconds(header.stamp) / 1e9
+            stamp_s = nanoseconds(header.stamp) / 1e9 or frame.arrived_at
             masks = camera.tracker.update(masks, settings.track_iou, stamp_s=stamp_s)
-        in_3d = None
-        if camera.depth is not None:
-            in_3d = self._depth.add(camera, header, masks, settings)
-            masks = in_3d.chosen if in_3d else without_chosen_by_depth(masks)
-        return FrameResult(frame.camera, header, rgb, masks, in_3d, frame.arrived_at)
+        if camera.depth is None:
+            return FrameResult(frame.camera, header, rgb, masks, None, frame.arrived_at)
+        masks, in_3d, undecided = self._depth.add(camera, frame, masks, settings)
+        return FrameResult(frame.camera, header, rgb, masks, in_3d, frame.arrived_at, undecided)
 
 
 class Worker(threading.Thread):
@@ -171,6 +183,14 @@ class Worker(threading.Thread):
         self._frames, self._process, self._faults = frames, process, faults
         self._on_repeated_failure = on_repeated_failure
         self._stopping = threading.Event()
+        self._started_at: float | None = None
+        self._last_s = 0.0
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Time that the last frames took, or those that are processed now, if that is already longer."""
+        started_at = self._started_at
+        return max(self._last_s, time.monotonic() - started_at if started_at else 0.0)
 
     def run(self) -> None:
         """Process frames until :meth:`stop`."""
@@ -179,18 +199,22 @@ class Worker(threading.Thread):
             frames = self._frames.take(timeout=0.2)
             if not frames:
                 continue
+            started_at = self._started_at = time.monotonic()
             try:
                 self._process(frames)
                 failures = 0
             except DeviceMemoryError as error:
                 failures += 1
                 hint = "use a smaller model, precision fp16, fewer queries or fewer cameras"
-                self._faults.report(Fault.MEMORY, ERROR, str(error), hint)
-                if failures == _MAX_MEMORY_FAILURES:
+                gave_up = failures == _MAX_MEMORY_FAILURES
+                self._faults.report(Fault.MEMORY, ERROR, str(error), hint, lasts=gave_up)
+                if gave_up:
                     self._on_repeated_failure()
             except Exception as error:  # one bad frame must not end the worker
                 message = f"{type(error).__name__}: {error}"
                 self._faults.report(Fault.FRAME, ERROR, message, kind=type(error).__name__)
+            finally:
+                self._last_s, self._started_at = time.monotonic() - started_at, None
 
     def stop(self) -> None:
         """End the thread after the frames that it is processing."""

@@ -65,19 +65,25 @@ class QueryServer:
         if self._node.context.ok() and update.has_model:
             text = "\n".join(dict.fromkeys(query.text for query in update.active))
             self._active.publish(String(data=text))
-        self._report_refused(update)
+        self._report_refused(update, lasts=True)
 
-    def report_problems(self, update: ThreadFuture[QueryUpdate]) -> None:
-        """Report the phrases that a change refused, or why it failed."""
+    def report_problems(self, update: ThreadFuture[QueryUpdate], *, last: bool = False) -> None:
+        """Report the phrases that a change refused, or why it failed.
+
+        Args:
+            update: the change.
+            last: whether the problems last until the next change; those of a goal end with it.
+        """
         error = update.exception()
         if error is None:
-            self._report_refused(update.result())
+            self._report_refused(update.result(), lasts=last)
         elif isinstance(error, QueryError):
             hint = f"{self._left_active()}; {_HINT}"
-            self._faults.report(Fault.QUERY, WARN, str(error), hint, kind=str(error))
+            self._faults.report(Fault.QUERY, WARN, str(error), hint, kind=str(error), lasts=last)
         else:
             kind, hint = type(error).__name__, self._left_active()
-            self._faults.report(Fault.ENCODING, ERROR, describe_error(error), hint, kind=kind)
+            text = describe_error(error)
+            self._faults.report(Fault.ENCODING, ERROR, text, hint, kind=kind, lasts=last)
 
     def _on_query(self, message: String) -> None:
         update = self._manager.submit_text(message.data)
@@ -116,7 +122,7 @@ class QueryServer:
         if update.exception() is None:
             self.announce(update.result())
         else:
-            self.report_problems(update)
+            self.report_problems(update, last=True)
 
     def _left_active(self) -> str:
         """The persistent queries after a change that failed, for a hint."""
@@ -124,8 +130,9 @@ class QueryServer:
             "the queries before stay active" if self._manager.persistent else "no query is active"
         )
 
-    def _report_refused(self, update: QueryUpdate) -> None:
+    def _report_refused(self, update: QueryUpdate, *, lasts: bool) -> None:
         if update.refused:
             reasons = describe_refused(update.refused)
             active = "the others are active" if update.accepted else self._left_active()
-            self._faults.report(Fault.QUERY, WARN, reasons, f"{active}; {_HINT}", kind=reasons)
+            hint = f"{active}; {_HINT}"
+            self._faults.report(Fault.QUERY, WARN, reasons, hint, kind=reasons, lasts=lasts)

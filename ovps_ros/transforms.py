@@ -153,12 +153,11 @@ class PartFrames:
         self._node.destroy_publisher(self._broadcaster.pub_tf)
 
     def send(self, header: Header, parts: Sequence[Part3D], prefix: str, camera: str) -> None:
-        """Send a frame for every part, named by :func:`frame_name`."""
+        """Send a frame for every part, named by :func:`frame_name`; one for answers to several queries."""
         messages = []
-        for part in parts:
-            message = TransformStamped(
-                header=header, child_frame_id=frame_name(prefix, camera, part)
-            )
+        named = {frame_name(prefix, camera, part): part for part in reversed(parts)}
+        for name, part in named.items():
+            message = TransformStamped(header=header, child_frame_id=name)
             for axis, value in zip("xyz", part.position, strict=True):
                 setattr(message.transform.translation, axis, float(value))
             for axis, value in zip("xyzw", part.quaternion, strict=True):

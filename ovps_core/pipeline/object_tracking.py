@@ -16,6 +16,8 @@ MEMORY_S = 2.0
 """Time without the object after which it gets a new id, seconds."""
 MEMORY_FRAMES = 3
 """Frames without the object for which it keeps its id, also if a slow model takes longer for them."""
+LONGEST_S = 10.0
+"""Time after which nothing keeps its id, however slow the model, seconds."""
 _MIN_IOU = 0.1
 _MAX_DISTANCE = (
     1.0  # centres of an object that moved without overlap, in lengths of its longer side
@@ -47,7 +49,8 @@ class _Track:
     def is_remembered(self, now_s: float) -> bool:
         """True if the object keeps its id at a time."""
         elapsed = now_s - self.seen_s
-        return 0 <= elapsed <= MEMORY_S or (elapsed > 0 and self.lost < MEMORY_FRAMES)
+        longest = LONGEST_S if self.lost < MEMORY_FRAMES else MEMORY_S
+        return 0 <= elapsed <= longest
 
     def expected(self, step: tuple[float, float]) -> Box:
         """The last box, moved by the motion since then and one step."""
@@ -66,6 +69,10 @@ class ObjectTracker:
     def __init__(self) -> None:
         self._tracks: list[_Track] = []
         self._ids = itertools.count(1)
+
+    def forget(self) -> None:
+        """Drop all tracks; ids that were given are not given again."""
+        self._tracks = []
 
     @property
     def remembered(self) -> frozenset[int]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ovps_core.errors import UsageError
 from ovps_core.structures.boxes import Box
 from ovps_core.structures.masks import ObjectMask, PartMask, PartMasks, shared_pixels
-from ovps_core.structures.query import BY_DEPTH
+from ovps_core.structures.query import BY_DEPTH, PartQuery
 
 Found = TypeVar("Found", ObjectMask, PartMask)
 _SAME = 0.5  # share of the smaller of two masks that both have, from which they are one part
@@ -215,28 +215,60 @@ def choose_by_depth(
         depth_range: (minimum, maximum) usable depth, metres.
         max_parts: maximum number of parts of the image, after the choice; None for no limit.
     """
-    objects = {found.id: found for found in masks.objects}
     dropped: set[int] = set()
     for query in masks.queries:
         if query.which not in BY_DEPTH:
             continue
-        parts = masks.of(query)
-        by_part = query.object == "" or not objects
-        candidates: dict[int, ObjectMask | PartMask] = {
-            part.id if by_part else part.object_id: part if by_part else objects[part.object_id]
-            for part in parts
-        }
-        if not by_part:  # the nearest mug may hide its handle
-            meant = (query.read_as or query).object.split(", ")
-            names = {*meant, *(objects[part.object_id].name for part in parts)}
-            candidates |= {one.id: one for one in masks.objects if one.name in names}
-        depths = {key: _depth(one, depth_m, depth_range) for key, one in candidates.items()}
-        known = {key: depth for key, depth in depths.items() if np.isfinite(depth)}
+        by_part = _chooses_parts(masks, query)
+        known = _known_depths(masks, query, depth_m, depth_range)
         pick = min if query.which == "nearest" else max
         chosen = pick(known, key=known.__getitem__) if known else None
-        dropped |= {part.id for part in parts if (part.id if by_part else part.object_id) != chosen}
+        dropped |= {
+            part.id
+            for part in masks.of(query)
+            if (part.id if by_part else part.object_id) != chosen
+        }
     kept = [part for part in masks.parts if part.id not in dropped]
     return replace(masks, parts=tuple(kept[:max_parts]))
+
+
+def undecided_by_depth(
+    masks: PartMasks, depth_m: NDArray[np.float32], depth_range: Sequence[float]
+) -> tuple[PartQuery, ...]:
+    """Queries with parts among which :func:`choose_by_depth` chooses none, since no depth is known."""
+    return tuple(
+        query
+        for query in masks.queries
+        if query.which in BY_DEPTH
+        and masks.of(query)
+        and not _known_depths(masks, query, depth_m, depth_range)
+    )
+
+
+def _chooses_parts(masks: PartMasks, query: PartQuery) -> bool:
+    """True if a query chooses one of its parts; False if it chooses an object."""
+    return query.object == "" or not masks.objects
+
+
+def _known_depths(
+    masks: PartMasks,
+    query: PartQuery,
+    depth_m: NDArray[np.float32],
+    depth_range: Sequence[float],
+) -> dict[int, float]:
+    """Depth of each part or object among which a query chooses, by id; only of those that have depth."""
+    parts = masks.of(query)
+    candidates: dict[int, ObjectMask | PartMask] = {part.id: part for part in parts}
+    if not _chooses_parts(masks, query):
+        objects = {found.id: found for found in masks.objects}
+        meant = (query.read_as or query).object.split(", ")
+        names = {*meant, *(objects[part.object_id].name for part in parts)}
+        candidates = {part.object_id: objects[part.object_id] for part in parts}
+        candidates |= {  # the nearest mug may hide its handle
+            one.id: one for one in masks.objects if one.name in names
+        }
+    depths = {key: _depth(one, depth_m, depth_range) for key, one in candidates.items()}
+    return {key: depth for key, depth in depths.items() if np.isfinite(depth)}
 
 
 def without_chosen_by_depth(masks: PartMasks) -> PartMasks:

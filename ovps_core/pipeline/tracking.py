@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ovps_core.errors import UsageError
-from ovps_core.pipeline.object_tracking import ObjectTracker
+from ovps_core.pipeline.object_tracking import LONGEST_S, MEMORY_S, ObjectTracker
 from ovps_core.structures.boxes import Box
 from ovps_core.structures.masks import PartMask, PartMasks, boxed_mask_iou
 
 MEMORY = 5
 """Maximum number of frames without the part after which it keeps its id."""
 _UNLIKELY = 1e6
+_SAME = 0.7  # mask IoU from which answers to two queries for the same object and part are one part
+_PAUSE = 3.0  # a pause is as long as so many usual times between two frames
+_OUT_OF_ORDER_S = 0.5  # stamps that go back by less are not those of a recording that starts again
 _FRAME_S = 1 / 30  # time between two frames without stamps, seconds
 
 _Key = tuple[str, str, int]
@@ -30,13 +34,22 @@ class _Track:
         id: track id.
         part: the part in the last frame that showed it.
         shift: (x, y) motion, pixels per frame.
+        seen_s: time of that frame, seconds.
         lost: frames since it was last seen.
     """
 
     id: int
     part: PartMask
     shift: tuple[float, float]
+    seen_s: float
     lost: int = 0
+
+    def is_remembered(self, now_s: float, in_object: bool) -> bool:
+        """True if the part keeps its id at a time without it; within an object also in many frames."""
+        elapsed = now_s - self.seen_s
+        if self.lost < MEMORY:
+            return elapsed <= LONGEST_S
+        return in_object and elapsed <= MEMORY_S
 
     @property
     def expected(self) -> Box:
@@ -55,8 +68,10 @@ class Tracker:
     as in SORT, Bewley et al. 2016). Before matching, each part is moved by its last motion. An id is
     never used twice. A part that was not seen for more than :data:`MEMORY` frames gets a new id.
 
-    Parts of an object keep their ids as long as the object keeps its own, see
-    :class:`~ovps_core.pipeline.object_tracking.ObjectTracker`.
+    Parts of an object in view keep their ids for 2 s, as the object does, see
+    :class:`~ovps_core.pipeline.object_tracking.ObjectTracker`. After a pause of the frames all ids are new.
+
+    Answers to several queries for the same object and part that cover the same pixels have one track id.
 
         tracker = Tracker()
         masks = tracker.update(segmenter.segment(image, queries))
@@ -73,7 +88,15 @@ class Tracker:
         self._tracks: dict[_Key, list[_Track]] = {}
         self._ids = itertools.count(1)
         self._objects = ObjectTracker()
-        self._now_s = 0.0
+        self._now_s: float | None = None
+        self._steps_s: deque[float] = deque(maxlen=5)
+
+    def forget(self) -> None:
+        """Drop all tracks, as after a pause; ids that were given are not given again."""
+        self._tracks = {}
+        self._objects.forget()
+        self._now_s = None
+        self._steps_s.clear()
 
     def update(
         self, masks: PartMasks, iou: float | None = None, *, stamp_s: float | None = None
@@ -91,8 +114,8 @@ class Tracker:
             UsageError: ``iou`` is not within 0..1.
         """
         min_iou = self.iou if iou is None else _checked(iou)
-        self._now_s = self._now_s + _FRAME_S if stamp_s is None else stamp_s
-        objects = self._objects.update(masks.objects, self._now_s)
+        now_s = self._advance(stamp_s)
+        objects = self._objects.update(masks.objects, now_s)
         object_tracks = {found.id: found.track_id for found in objects}
         asked = {(query.object, query.part) for query in masks.queries}
         by_key: dict[_Key, list[PartMask]] = {
@@ -104,11 +127,32 @@ class Tracker:
             key = part.query.object, part.query.part, object_tracks.get(part.object_id, 0)
             by_key.setdefault(key, []).append(part)
         track_ids: dict[int, int] = {}
-        self._tracks = {
-            key: list(self._follow(key, seen, track_ids, min_iou)) for key, seen in by_key.items()
-        }
+        tracks: dict[_Key, list[_Track]] = {}
+        for key, seen in by_key.items():
+            first = _first_of_same(seen)
+            distinct = [part for part in seen if first[part.id] == part.id]
+            tracks[key] = list(self._follow(key, distinct, track_ids, min_iou, now_s))
+            track_ids |= {part.id: track_ids[first[part.id]] for part in seen}
+        self._tracks = tracks
         parts = tuple(replace(part, track_id=track_ids[part.id]) for part in masks.parts)
         return replace(masks, parts=parts, objects=objects)
+
+    def _advance(self, stamp_s: float | None) -> float:
+        """Time of the next frame, seconds; tracks are dropped after a pause or when a recording starts again."""
+        if self._now_s is None:
+            self._now_s = 0.0 if stamp_s is None else stamp_s
+            return self._now_s
+        step = _FRAME_S if stamp_s is None else stamp_s - self._now_s
+        if -_OUT_OF_ORDER_S <= step < 0:
+            return self._now_s
+        now_s = self._now_s + step
+        usual = float(np.median(self._steps_s)) if self._steps_s else LONGEST_S
+        if step > min(LONGEST_S, max(MEMORY_S, _PAUSE * usual)) or step < 0:
+            self.forget()
+        else:
+            self._steps_s.append(step)
+        self._now_s = now_s
+        return now_s
 
     def _follow(
         self,
@@ -116,6 +160,7 @@ class Tracker:
         seen: Sequence[PartMask],
         track_ids: dict[int, int],
         min_iou: float,
+        now_s: float,
     ) -> Iterator[_Track]:
         """Yield the tracks of one key after this frame, and add part id -> track id to ``track_ids``."""
         tracks = self._tracks.get(key, [])
@@ -129,19 +174,34 @@ class Tracker:
             if row in matches:
                 part = seen[matches[row]]
                 track_ids[part.id] = track.id
-                yield _Track(track.id, part, _motion(track, part))
-            elif key[2] or track.lost < MEMORY:
+                yield _Track(track.id, part, _motion(track, part), now_s)
+            elif track.is_remembered(now_s, in_object=bool(key[2])):
                 yield replace(track, lost=track.lost + 1)
         for part in seen:
             if part.id not in track_ids:
                 track_ids[part.id] = next(self._ids)
-                yield _Track(track_ids[part.id], part, (0.0, 0.0))
+                yield _Track(track_ids[part.id], part, (0.0, 0.0), now_s)
 
 
 def _checked(iou: float) -> float:
     if not 0.0 <= iou <= 1.0:
         raise UsageError(f"minimum overlap of {iou}; expected 0 to 1")
     return iou
+
+
+def _first_of_same(seen: Sequence[PartMask]) -> dict[int, int]:
+    """Part id -> id of the first answer for the same pixels, which may be another query's."""
+    groups: list[list[PartMask]] = []
+    for part in seen:
+        others = [group for group in groups if all(one.query != part.query for one in group)]
+        overlaps = [
+            boxed_mask_iou(group[0].box, group[0].mask, part.box, part.mask) for group in others
+        ]
+        if overlaps and max(overlaps) >= _SAME:
+            others[int(np.argmax(overlaps))].append(part)
+        else:
+            groups.append([part])
+    return {part.id: group[0].id for group in groups for part in group}
 
 
 def _match(tracks: Sequence[_Track], seen: Sequence[PartMask], min_iou: float) -> dict[int, int]:

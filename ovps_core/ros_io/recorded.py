@@ -66,7 +66,7 @@ class RecordedQueries(QueryEncoder):
         same_text = [known for known in self._known.values() if known.text == query.text]
         if not query.which and same_text:
             return [
-                replace(known, threshold=query.threshold, max_parts=query.max_parts)
+                replace(known, threshold=query.threshold, max_parts=query.max_parts, given=query)
                 for known in same_text
             ]
         try:

@@ -90,7 +90,7 @@ _SERVICES = [
 _ALWAYS_SHOWN = [
     (
         "model",
-        "the state of the node; while it is configured, the current activity and its duration",
+        "the state of the node, an error if configure failed; during configure the current activity",
     ),
     ("queries", "the active queries, and the phrases that are refused"),
     ("images", "counters and latencies; if no image arrives for 2 s, the publishers and their QoS"),
@@ -127,7 +127,8 @@ def reference() -> str:
         "## Services and action",
         _table(_SERVICES, ["name", "type", "description"]),
         "## Diagnostics",
-        "`model`, `queries` and `images` are always shown. The others are faults, each with a hint. The `model` "
+        "`model`, `queries` and `images` are always shown. The others are faults, each with a hint; with several "
+        "cameras the name ends with the camera. The `model` "
         "diagnostic shows the current activity and its duration, such as `building engine: encode, ...: 3 of 10, "
         "42 s so far`.",
         _table(diagnostics, ["name", "description"]),

@@ -126,3 +126,69 @@ def test_a_part_that_moves_in_its_object_does_not_take_the_id_of_one_long_gone()
         assert ids(tracker.update(handles((100, 100)))) == [2]
     assert ids(tracker.update(handles((120, 100)))) == [2]
     assert ids(tracker.update(handles((120, 100), (0, 20)))) == [2, 1]
+
+
+def test_two_queries_for_one_part_give_it_one_id_and_do_not_change_it() -> None:
+    tracker = Tracker()
+    low = parse_query("the handle of the knife", threshold=0.3)
+    left, right = (100, 100, 60, 20), (300, 100, 60, 20)
+    first = ids(tracker.update(frame((HANDLE, *left), (HANDLE, *right))))
+    both = [(HANDLE, *left), (low, *left), (low, *right), (HANDLE, *right), (low, 500, 9, 60, 20)]
+    for _ in range(3):
+        during = tracker.update(frame(*both, queries=(HANDLE, low)))
+        assert ids(during)[:4] == [first[0], first[0], first[1], first[1]]
+        assert ids(during)[4] not in first
+        both.reverse()
+        during = tracker.update(frame(*both, queries=(low, HANDLE)))
+        assert ids(during)[1:] == [first[1], first[1], first[0], first[0]]
+        both.reverse()
+    assert ids(tracker.update(frame((HANDLE, *left), (HANDLE, *right)))) == first
+
+
+def test_a_slow_model_keeps_the_ids_and_a_pause_does_not() -> None:
+    tracker, box = Tracker(), (HANDLE, 100, 100, 60, 20)
+    for second in range(0, 40, 4):
+        assert ids(tracker.update(frame(box), stamp_s=float(second))) == [1]
+    assert ids(tracker.update(frame(box), stamp_s=50.0)) == [2]
+    fast = Tracker()
+    for step in range(10):
+        assert ids(fast.update(frame(box), stamp_s=0.1 * step)) == [1]
+    assert ids(fast.update(frame(box), stamp_s=3.5)) == [2]
+
+
+def test_a_recording_that_starts_again_has_new_ids() -> None:
+    tracker, box = Tracker(), (HANDLE, 100, 100, 60, 20)
+    assert ids(tracker.update(frame(box), stamp_s=8.0)) == [1]
+    assert ids(tracker.update(frame(box), stamp_s=1.0)) == [2]
+
+
+def test_frames_out_of_order_keep_the_ids() -> None:
+    tracker, box = Tracker(), (HANDLE, 100, 100, 60, 20)
+    for stamp in (1.0, 1.1, 1.07, 1.2, 1.199):
+        assert ids(tracker.update(frame(box), stamp_s=stamp)) == [1]
+
+
+def test_what_is_forgotten_gets_an_id_that_was_never_given() -> None:
+    tracker, box = Tracker(), (HANDLE, 100, 100, 60, 20)
+    assert ids(tracker.update(frame(box))) == [1]
+    tracker.forget()
+    assert ids(tracker.update(frame(box))) == [2]
+
+
+def test_a_part_that_its_object_has_not_shown_for_long_is_a_new_one() -> None:
+    query = PartQuery("drawer handle", "drawer", "handle")
+    drawer = ObjectMask(1, "drawer", 0.9, Box(0, 0, 200, 200), np.ones((200, 200), bool))
+    mask = np.ones((10, 10), bool)
+
+    def shown(*places: int) -> PartMasks:
+        parts = tuple(
+            PartMask(i, query, 0.9, Box(x, 0, 10, 10), mask, object_id=1)
+            for i, x in enumerate(places, start=1)
+        )
+        return PartMasks(480, 640, (query,), parts, "none", objects=(drawer,))
+
+    tracker = Tracker()
+    assert ids(tracker.update(shown(0, 100), stamp_s=0.0)) == [1, 2]
+    for step in range(1, 30):
+        assert ids(tracker.update(shown(100), stamp_s=0.1 * step)) == [2]
+    assert ids(tracker.update(shown(100, 0), stamp_s=3.0)) == [2, 3]

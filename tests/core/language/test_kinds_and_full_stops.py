@@ -37,6 +37,8 @@ def test_what_says_which_one_or_what_to_do_is_never_left_out_as_a_kind(
         ("cast iron pan", "pan", "cast iron"),
         ("dry erase marker", "marker", "dry erase"),
         ("iced tea glass", "wine glass", "iced tea"),
+        ("serrated knife", "knife", "serrated"),
+        ("flat-bladed screwdriver", "screwdriver", "flat bladed"),
         ("linseed oil bottle", "bottle", "linseed oil"),
         ("Dr. Pepper bottle", "bottle", "dr. pepper"),
     ],

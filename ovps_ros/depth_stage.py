@@ -91,8 +91,9 @@ class DepthStage:
         try:
             intrinsics = colour_camera(messages, header, masks.height, masks.width, options)
             depth_m = colour_depth(messages, header, intrinsics, options, self._transforms.find)
-            undecided = undecided_by_depth(masks, depth_m, options.depth_range)
-            masks = choose_by_depth(masks, depth_m, options.depth_range, settings.max_parts)
+            found = masks
+            masks = choose_by_depth(found, depth_m, options.depth_range, settings.max_parts)
+            undecided = undecided_by_depth(found, masks, depth_m, options.depth_range)
             parts = parts_3d(masks, depth_m, intrinsics, options.depth_range, options.min_coverage)
         except ImageError as error:
             self._report_unusable(camera, error)

@@ -14,6 +14,7 @@ if __name__ == "__main__":
 
 import functools
 import sys
+import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -270,8 +271,12 @@ class OvpsNode(LifecycleNode):
             return "no image arrived in time: see /diagnostics"
         if worker is None or all(camera.usable_at < since for camera in self._cameras.values()):
             return "images arrived, but none could be used: see /diagnostics"
-        seconds = f"{worker.seconds_per_frame:.1f} s"
-        return f"no image was answered in time; the model takes {seconds}: set a longer timeout"
+        seconds = worker.seconds_per_frame
+        if 2 * seconds < time.monotonic() - since:  # an image that came after the goal had its turn
+            return "images arrived, but none was answered: see /diagnostics"
+        return (
+            f"no image was answered in time; the model takes {seconds:.1f} s: set a longer timeout"
+        )
 
     def _on_repeated_failure(self) -> None:
         run_in_executor(self, self._deactivate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +73,20 @@ class RunRecord:
         path = folder / RECORD
         try:
             if path.is_file():
-                return cls(**json.loads(path.read_text("utf-8")))
+                content = json.loads(path.read_text("utf-8"))
+                known = {field.name for field in fields(cls)}  # other versions write other keys
+                return cls(**{key: value for key, value in content.items() if key in known})
             if (folder / RECIPE).is_file():  # written before runs had a record
                 recipe = yaml.safe_load((folder / RECIPE).read_text("utf-8"))
                 return _plain(cls(recipe, {}, {}))
-        except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            yaml.YAMLError,
+        ) as error:
             raise CheckpointError(
                 f"{folder} has no readable record of its run ({error}); start again without --resume"
             ) from error
@@ -119,7 +128,8 @@ class RunRecord:
         ]
         if earlier.data and self.data != earlier.data:
             changed.append(f"the data were {_short(earlier.data)} and are {_short(self.data)}")
-        if earlier.model and self.model != earlier.model:
+        network, others = _flat(self.model), _flat(earlier.model)
+        if any(network.get(key) != value for key, value in others.items()):
             changed.append("the network or the categories that it knows differ")
         if changed:
             raise UsageError(

@@ -78,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
     print(tabulate(counts.items(), headers=(str(args.out), "")))
     for query in refused:
         print(f"ovps bag: {query.text!r} is not looked for: {query.reason}", file=sys.stderr)
-    fault = _fault(counts, bool(args.depth))
+    # an image that is extracted has its depth
+    fault = _fault(counts, with_depth=bool(args.depth) and args.action == "annotate")
     if fault:
         print(f"ovps bag: {fault}", file=sys.stderr)
     return 1 if refused or fault else 0

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     image = load_image(args.picture)
     names = ObjectNames.of(args.names, args.stuff)
     if args.masks:
-        check_pictures_are_no_masks(args.masks, [args.picture], names.all)
+        check_pictures_are_no_masks([args.masks], [args.picture], names.all)
     segmenter = open_object_segmenter(args)
     if args.task == "panoptic":
         options = PanopticOptions(score_threshold=args.score_threshold)

@@ -53,14 +53,14 @@ def check_inputs_stay(outputs: Iterable[Path | None], inputs: Iterable[Path | No
 
 
 def check_pictures_are_no_masks(
-    folder: Path, pictures: Iterable[Path], texts: Collection[str] | None = None
+    folders: Iterable[Path], pictures: Iterable[Path], texts: Collection[str] | None = None
 ) -> None:
     """Check that :func:`clear_masks` and :func:`write_masks` leave the pictures that are read.
 
     Raises:
-        UsageError: a picture lies in the folder of the masks and is named like one of them.
+        UsageError: a picture lies in a folder of masks and is named like one of them.
     """
-    check_inputs_stay(_written(folder, texts), pictures)
+    check_inputs_stay([mask for each in folders for mask in _written(each, texts)], pictures)
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -202,10 +202,10 @@ def _pages(output: Path | None, files: list[Path], several: bool) -> list[Path]:
 
 
 def _check_masks(folder: Path, files: list[Path], queries: EncodedQueries, several: bool) -> None:
-    if not several:
-        check_pictures_are_no_masks(folder, files, {query.text for query in queries.queries})
-    for stem in {file.stem for file in files} if several else ():
-        check_pictures_are_no_masks(folder / stem, files)
+    if several:
+        check_pictures_are_no_masks({folder / file.stem for file in files}, files)
+    else:
+        check_pictures_are_no_masks([folder], files, {query.text for query in queries.queries})
 
 
 def _encode(

@@ -35,10 +35,10 @@ def segmentation_fault(segmentation: Any, height: int, width: int) -> str:
 
 def empty_polygons_fault(polygons: list[Any], height: int, width: int) -> str:
     """Say why polygons without a :func:`segmentation_fault` mark no pixel of a picture; "" if they mark some."""
-    if max(abs(value) for polygon in polygons for value in polygon) <= 1 < max(height, width):
-        return f"no coordinate of its segmentation is above 1; are they normalised? {_POLYGONS} in pixels"
     if any(_is_clearly_seen(polygon, height, width) for polygon in polygons):
         return ""
+    if max(abs(value) for polygon in polygons for value in polygon) <= 1 < max(height, width):
+        return f"no coordinate of its segmentation is above 1; are they normalised? {_POLYGONS} in pixels"
     runs = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
     return "" if coco_mask.area(runs) else "the polygons of its segmentation mark no pixel"
 

@@ -177,8 +177,8 @@ def split_kind(phrase: str, known: Sequence[str], kind: Kind) -> tuple[str, str]
         return "", phrase
     if is_compound(words) or is_compound(f"{words} {name}"):
         return words, name  # "cast iron pan", "high chair"
-    if kind == "object" and any(map(is_command, words.split())):
-        return "", phrase  # but a "stop button" is a button
+    if kind == "object" and any(map(is_command, words.split()[:1])):
+        return "", phrase  # but a "stop button" is a button, and a "multi use knife" a knife
     return (words, name) if all(map(_may_be_a_kind, words.split())) else ("", phrase)
 
 

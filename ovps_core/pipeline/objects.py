@@ -233,13 +233,18 @@ def choose_by_depth(
 
 
 def undecided_by_depth(
-    masks: PartMasks, depth_m: NDArray[np.float32], depth_range: Sequence[float]
+    masks: PartMasks,
+    chosen: PartMasks,
+    depth_m: NDArray[np.float32],
+    depth_range: Sequence[float],
 ) -> tuple[PartQuery, ...]:
-    """Queries with parts among which :func:`choose_by_depth` chooses none, since no depth is known."""
+    """Queries with parts among which :func:`choose_by_depth` has chosen none, since no depth is known."""
+    with_parts = {part.query for part in chosen.parts}
     return tuple(
         query
         for query in masks.queries
         if query.which in BY_DEPTH
+        and query not in with_parts
         and masks.of(query)
         and not _known_depths(masks, query, depth_m, depth_range)
     )

@@ -131,9 +131,11 @@ def test_an_image_that_was_taken_before_the_goal_does_not_answer_it(robot: Robot
 
 def test_the_limit_of_parts_of_an_image_is_named_where_it_may_be_the_reason(robot: Robot) -> None:
     set_max_parts(robot, 1)
-    assert robot.ask("mug handle").success
-    result = robot.find("nearest mug handle", rgb=PICTURE, depth=depth_at(SURE), seconds=2)
-    set_max_parts(robot, 20)
+    try:
+        assert robot.ask("mug handle").success
+        result = robot.find("nearest mug handle", rgb=PICTURE, depth=depth_at(SURE), seconds=2)
+    finally:
+        set_max_parts(robot, 20)
     assert result.status == FindParts.Result.NOT_FOUND
     assert "among the 1 best parts" in result.message and "max_parts" in result.message
 

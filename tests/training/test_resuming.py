@@ -151,6 +151,17 @@ def test_a_run_without_a_record_is_compared_by_its_recipe(mugs: Path, tmp_path: 
         record_of(mugs, data_format="rendered").check_resumes(earlier, tmp_path)
 
 
+def test_a_record_of_another_version_is_read(mugs: Path, tmp_path: Path) -> None:
+    later = record_of(mugs)
+    later.write(tmp_path)
+    written = json.loads((tmp_path / "run.json").read_text())
+    (key, _) = written["model"].popitem()  # a switch that is newer than the run
+    (tmp_path / "run.json").write_text(json.dumps(written | {"an_older_key": True}))
+    earlier = RunRecord.read(tmp_path)
+    assert earlier is not None and key not in earlier.model
+    later.check_resumes(earlier, tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"abc", b"PK\3\4" + bytes(50)])
 def test_other_files_are_no_checkpoints(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "last.ckpt"

@@ -84,6 +84,10 @@ def read_state(source: Path) -> StateDict:
 
 def _reason(error: Exception) -> str:
     """Why a pickle cannot be read, without PyTorch's advice to load what it refuses."""
+    if isinstance(error, MemoryError):
+        return "it does not fit into memory"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = _TERMINAL.sub("", str(error)).strip()
     if found := _REFUSED.search(text):
         return (

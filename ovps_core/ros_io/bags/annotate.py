@@ -129,7 +129,7 @@ class _Recorder:
             self.counts[f"unreadable: {error}"] += 1
             return
         masks = self._segmenter.segment(image, self._queries, self._options.segment)
-        masks = self._tracker.update(masks)
+        masks = self._tracker.update(masks, stamp_s=frame.stamp_ns / 1e9)
         header = message_encoder.header(frame.stamp_ns, frame.image.header.frame_id)
         self._write(frame, PART_MASKS, message_encoder.masks(masks, header))
         self.counts["images"] += 1

@@ -37,7 +37,10 @@ def test_what_says_which_one_or_what_to_do_is_never_left_out_as_a_kind(
         ("cast iron pan", "pan", "cast iron"),
         ("dry erase marker", "marker", "dry erase"),
         ("iced tea glass", "wine glass", "iced tea"),
-        ("serrated knife", "knife", "serrated"),
+        ("serrated bread knife", "knife", "serrated"),
+        ("insulated mug", "mug", "insulated"),
+        ("make-up bottle", "bottle", "make up"),
+        ("multi use knife", "knife", "multi use"),
         ("flat-bladed screwdriver", "screwdriver", "flat bladed"),
         ("linseed oil bottle", "bottle", "linseed oil"),
         ("Dr. Pepper bottle", "bottle", "dr. pepper"),
@@ -69,6 +72,9 @@ def test_a_command_before_a_button_is_its_kind() -> None:
         ("Dr. Pepper bottle. mug", ["Dr. Pepper bottle", "mug"]),
         ("1.5 l bottle", ["1.5 l bottle"]),
         ("1. mug", ["1. mug"]),
+        ("12 oz. bottle", ["12 oz. bottle"]),
+        ("8 fl. oz. cup. mug", ["8 fl. oz. cup", "mug"]),
+        ("10 mm. wrench", ["10 mm. wrench"]),
     ],
 )
 def test_full_stops_divide_as_commas_do_but_not_in_abbreviations(

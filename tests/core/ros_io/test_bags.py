@@ -205,7 +205,8 @@ def test_annotated_masks_equal_direct_calls(
         stamp = message.header.stamp
         assert stamp.sec * 10**9 + stamp.nanosec == START + number * STEP
         assert message.header.frame_id == "optical" and parts.header == message.header
-        direct = tracker.update(segmenter.segment(picture(number), QUERIES, UNTRAINED))
+        found = segmenter.segment(picture(number), QUERIES, UNTRAINED)
+        direct = tracker.update(found, stamp_s=(START + number * STEP) / 1e9)
         recorded = masks_value(message)
         assert recorded.queries == direct.queries and recorded.model == direct.model
         for a, b in zip(recorded.parts, direct.parts, strict=True):
@@ -359,3 +360,11 @@ def test_a_recording_without_a_usable_image_or_depth_is_a_failure(
         assert main(["bag", action, str(bag), *late, *words, "--out", out]) == 1
         *_, line = capsys.readouterr().err.splitlines()
         assert "not one image" in line and "no depth" in line
+
+
+def test_images_without_depth_beside_others_with_it_are_no_failure(tmp_path: Path) -> None:
+    stamps = [START + number * STEP + (number % 2) * STEP // 2 for number in range(6)]
+    bag = write_bag(tmp_path / "bag", stamps=stamps)
+    topics = ["--image", COLOUR, "--depth", DEPTH, "--info", INFO, "--slop", "0.005"]
+    assert main(["bag", "extract", str(bag), *topics, "--out", str(tmp_path / "frames")]) == 0
+    assert len(list((tmp_path / "frames" / "depth").glob("*.png"))) == 3

@@ -73,7 +73,7 @@ def write_card(
     facts = [("recipe", f"`{recipe.name}`, every number in `{RECIPE}`"), ("seed", recipe.seed)]
     facts += [
         ("data", f"{name}: sha256 {each[:16]}" if is_digest(each) else name)
-        for name, each in record.data.items()
+        for name, each in ((key.split(" ", 1)[1], each) for key, each in record.data.items())
     ]
     facts += [("weights", f"sha256 {info.digest[:16]}")]
     lines += [tabulate(facts, headers=("", "value"), tablefmt="github"), "", "## Scores", ""]

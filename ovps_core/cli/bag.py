@@ -76,8 +76,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         counts, refused = _annotate(args)
     print(tabulate(counts.items(), headers=(str(args.out), "")))
-    for query in refused:
-        print(f"ovps bag: {query.text!r} is not looked for: {query.reason}", file=sys.stderr)
     # an image that is extracted has its depth
     fault = _fault(counts, with_depth=bool(args.depth) and args.action == "annotate")
     if fault:
@@ -132,6 +130,8 @@ def _annotate(
     options = AnnotateOptions(segment, slop_s=args.slop, depth=depth)
     segmenter = open_segmenter(args)
     queries = segmenter.encode_queries(args.queries)
+    for query in queries.refused:  # before the minutes that a recording takes
+        print(f"ovps bag: {query.text!r} is not looked for: {query.reason}", file=sys.stderr)
     return annotate(args.bag, topics, args.out, segmenter, queries, options), queries.refused
 
 

@@ -110,6 +110,7 @@ class CocoFolder:
         if not skip_broken:
             refuse(self._table, problems)
         self.problems, self.crowds = tuple(problems), check.crowds
+        self._follows_lvis = any(i.absent is not None or i.says_what_is_complete for i in images)
         self._category = categories.by_id
         self.categories = tuple(sorted(set(categories.by_id.values())))
         self.unlabelled = 0
@@ -179,9 +180,13 @@ class CocoFolder:
     def exhaustive(self, image: FolderImage) -> frozenset[ObjectPart]:
         """Categories of which an image has no instance without an annotation.
 
-        These are the annotated ones that ``not_exhaustive_category_ids`` leaves out, and the ones in
-        ``neg_category_ids`` (LVIS). A file without the former says nothing of annotated categories.
+        In a file without the keys of LVIS these are all, as in evaluation, unless a model made the annotations.
+        Else they are the annotated ones that ``not_exhaustive_category_ids`` leaves out, and the ones in
+        ``neg_category_ids``. A file without the former says nothing of annotated categories.
         """
+        if not self._follows_lvis:
+            by_hand = image.is_intact and not any(map(is_pseudo_label, image.annotations))
+            return frozenset(self.categories) if by_hand else frozenset()
         annotated = {self._category[annotation["category_id"]] for annotation in image.annotations}
         complete = annotated - image.unknown if image.says_what_is_complete else set()
         return frozenset(complete | ((image.absent or frozenset()) - annotated - image.unknown))

@@ -118,6 +118,6 @@ def require_render_extra() -> None:
     missing = [name for name in ("mujoco", "trimesh", "manifold3d") if find_spec(name) is None]
     if missing:
         raise MissingDependencyError(
-            f"Rendering needs {', '.join(missing)}, which is not installed: pip install 'ovps[render]'. "
+            f"Rendering needs what is not installed, {', '.join(missing)}: pip install 'ovps[render]'. "
             "Reading a rendered folder does not need them."
         )

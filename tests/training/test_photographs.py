@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.losses.partial_labels import absent_class_loss
 from ovps_core.synthetic.settings import IGNORED
 
@@ -108,6 +109,22 @@ def test_what_a_photograph_is_known_not_to_show_is_absent_from_its_unlabelled_pi
     file.write_text(json.dumps(content))
     (photograph,) = read_photographs(folder, OBJECT_PARTS)
     assert np.flatnonzero(photograph.absent).tolist() == [1, 2]
+
+
+def test_a_plain_coco_file_is_complete_as_in_evaluation_unless_a_model_made_it(
+    folder: Path,
+) -> None:
+    file = folder / "annotations.json"
+    content = json.loads(file.read_text())
+    content["categories"].append({"id": 3, "object": "mug", "part": "body"})
+    del content["images"][0]["not_exhaustive_category_ids"]
+    file.write_text(json.dumps(content))
+    (photograph,) = read_photographs(folder, OBJECT_PARTS)
+    assert np.flatnonzero(photograph.absent).tolist() == [1, 2, 3]
+    content["annotations"][0]["pseudo_label"] = True
+    file.write_text(json.dumps(content))
+    (image,) = CocoFolder(folder, pseudo_labels=True).images
+    assert not CocoFolder(folder, pseudo_labels=True).exhaustive(image)
 
 
 def test_a_crop_of_a_photograph_keeps_picture_and_labels_together(folder: Path) -> None:

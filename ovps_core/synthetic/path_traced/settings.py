@@ -71,7 +71,7 @@ def require_path_tracer() -> None:
     missing = [name for name in ("bpy", "trimesh", "manifold3d") if find_spec(name) is None]
     if missing:
         raise MissingDependencyError(
-            f"Path tracing needs {', '.join(missing)}, which is not installed: "
+            f"Path tracing needs what is not installed, {', '.join(missing)}: "
             "pip install 'ovps[pathtrace]', with Python 3.11, which `bpy` is built for. "
             "Reading the rendered folder does not need them."
         )

@@ -43,7 +43,7 @@ _UNREADABLE = "let the driver send depth as 16UC1 in millimetres or 32FC1 in met
 
 
 class DepthResult(NamedTuple):
-    """What depth adds to the masks of a frame.
+    """Masks and parts in 3D of a frame, after depth was added.
 
     Attributes:
         masks: the parts of the image, of queries that choose by depth only those that they choose.

@@ -98,18 +98,16 @@ class StampedBuffer:
             best = self._nearest(stamp_ns, at)
         if best is None:
             return None, f"no {self.noun} has come"
-        seconds, event = (best.stamp_ns - stamp_ns) / 1e9, "is"
-        if not stamp_ns and not best.stamp_ns:
-            seconds, event = best.at - at, "has no stamp and came"
-        if abs(seconds) > slop:
-            side = "older" if seconds < 0 else "newer"
-            if event != "is":
-                side = "earlier" if seconds < 0 else "later"
-            reason = (
-                f"the nearest {self.noun} {event} {abs(seconds):.3f} s {side} than the colour image"
-            )
-            return None, reason
-        return best.message, ""
+        if stamp_ns or best.stamp_ns:
+            seconds = (best.stamp_ns - stamp_ns) / 1e9
+            event, before, after = "is", "older", "newer"
+        else:
+            seconds = best.at - at
+            event, before, after = "has no stamp and came", "earlier", "later"
+        if abs(seconds) <= slop:
+            return best.message, ""
+        distance = f"{abs(seconds):.3f} s {before if seconds < 0 else after}"
+        return None, f"the nearest {self.noun} {event} {distance} than the colour image"
 
     def _has_come(self, stamp_ns: int, at: float) -> bool:
         """True once no message can come that is nearer to an image."""

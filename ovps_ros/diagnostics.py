@@ -98,7 +98,7 @@ class _Case:
 
 @dataclass
 class _Report:
-    """What was reported of a fault.
+    """Reports of a fault.
 
     Attributes:
         last: the last case.

@@ -318,7 +318,7 @@ def _read_goal(messages: Sequence[Any]) -> QueryList:
 
 
 def _problem_of_numbers(request: FindParts.Goal) -> str:
-    """What is wrong with the numbers of a goal; "" if nothing is."""
+    """Problem with the numbers of a goal; "" if there is none."""
     timeout, margin = nanoseconds(request.timeout) / 1e9, request.min_margin
     if timeout < 0:
         return f"timeout of {timeout:g} s; expected 0 (no limit) or more"

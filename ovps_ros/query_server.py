@@ -67,23 +67,23 @@ class QueryServer:
             self._active.publish(String(data=text))
         self._report_refused(update, lasts=True)
 
-    def report_problems(self, update: ThreadFuture[QueryUpdate], *, last: bool = False) -> None:
+    def report_problems(self, update: ThreadFuture[QueryUpdate], *, lasts: bool = False) -> None:
         """Report the phrases that a change refused, or why it failed.
 
         Args:
             update: the change.
-            last: whether the problems last until the next change; those of a goal end with it.
+            lasts: whether the problems last until the next change; those of a goal end with it.
         """
         error = update.exception()
         if error is None:
-            self._report_refused(update.result(), lasts=last)
+            self._report_refused(update.result(), lasts=lasts)
         elif isinstance(error, QueryError):
             hint = f"{self._left_active()}; {_HINT}"
-            self._faults.report(Fault.QUERY, WARN, str(error), hint, kind=str(error), lasts=last)
+            self._faults.report(Fault.QUERY, WARN, str(error), hint, kind=str(error), lasts=lasts)
         else:
             kind, hint = type(error).__name__, self._left_active()
             text = describe_error(error)
-            self._faults.report(Fault.ENCODING, ERROR, text, hint, kind=kind, lasts=last)
+            self._faults.report(Fault.ENCODING, ERROR, text, hint, kind=kind, lasts=lasts)
 
     def _on_query(self, message: String) -> None:
         update = self._manager.submit_text(message.data)
@@ -122,7 +122,7 @@ class QueryServer:
         if update.exception() is None:
             self.announce(update.result())
         else:
-            self.report_problems(update, last=True)
+            self.report_problems(update, lasts=True)
 
     def _left_active(self) -> str:
         """The persistent queries after a change that failed, for a hint."""

@@ -1,4 +1,4 @@
-"""What AdamW does not decay, whatever the network, and the learning rate by step."""
+"""Parameters that AdamW does not decay, whatever the network, and the learning rate by step."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -99,12 +100,18 @@ def test_a_part_keeps_its_label_in_any_order_of_the_file(folder: Path, backwards
     assert photograph.ids[55, 45] == UNCERTAIN, "a part that the model does not know"
 
 
-def test_what_a_photograph_is_known_not_to_show_is_absent_from_its_unlabelled_pixels(
-    folder: Path,
-) -> None:
+def content_with_mugs(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The COCO file and its content, with a category of which there is no mask."""
     file = folder / "annotations.json"
     content = json.loads(file.read_text())
     content["categories"].append({"id": 3, "object": "mug", "part": "body"})
+    return file, content
+
+
+def test_what_a_photograph_is_known_not_to_show_is_absent_from_its_unlabelled_pixels(
+    folder: Path,
+) -> None:
+    file, content = content_with_mugs(folder)
     content["images"][0]["neg_category_ids"] = [3]
     file.write_text(json.dumps(content))
     (photograph,) = read_photographs(folder, OBJECT_PARTS)
@@ -114,9 +121,7 @@ def test_what_a_photograph_is_known_not_to_show_is_absent_from_its_unlabelled_pi
 def test_a_plain_coco_file_is_complete_as_in_evaluation_unless_a_model_made_it(
     folder: Path,
 ) -> None:
-    file = folder / "annotations.json"
-    content = json.loads(file.read_text())
-    content["categories"].append({"id": 3, "object": "mug", "part": "body"})
+    file, content = content_with_mugs(folder)
     del content["images"][0]["not_exhaustive_category_ids"]
     file.write_text(json.dumps(content))
     (photograph,) = read_photographs(folder, OBJECT_PARTS)

@@ -291,5 +291,5 @@ def _advice(args: argparse.Namespace, segmenter: PartSegmenter) -> str:
     """Advice for what was not found."""
     lower = "lower --score-threshold and --mask-threshold to see weaker answers"
     if args.model == DEFAULT_MODEL or segmenter.spec.vocabulary is not None:
-        lower += "; for photographs try --model clipseg-rd64-refined"
+        lower += "; for photographs try --model clipseg-rd64-refined (needs PyTorch and a download)"
     return lower

@@ -15,6 +15,7 @@ import yaml
 
 from ovps_core.errors import ConfigError
 from ovps_core.language.vocabulary import load_vocabulary, vocabulary_names
+from ovps_core.language.wordnet import wordnet
 from ovps_core.structures.cache_folder import home_folder
 
 _INVARIANT = {
@@ -59,6 +60,7 @@ class Lexicon:
         groups: word for several objects -> their names.
         fallbacks: name -> the name to use in a model that does not know it.
         not_objects: things that are not objects of the lexicon, although their names or shapes suggest one.
+        compounds: nouns of WordNet that name a part of an object in one word.
     """
 
     parts: Mapping[str, str]
@@ -68,6 +70,7 @@ class Lexicon:
     groups: Mapping[str, tuple[str, ...]]
     fallbacks: Mapping[str, str]
     not_objects: frozenset[str]
+    compounds: frozenset[str]
 
 
 @functools.cache
@@ -93,13 +96,16 @@ def lexicon() -> Lexicon:
     groups = {name: tuple(members) for name, members in words["groups"].items()}
     fallbacks = words["fallbacks"]["parts"] | words["fallbacks"]["objects"]
     not_objects = frozenset(words["not_objects"])
-    return Lexicon(parts, objects, other_parts, affordances, groups, fallbacks, not_objects)
+    compounds = frozenset(words["compounds"])
+    return Lexicon(
+        parts, objects, other_parts, affordances, groups, fallbacks, not_objects, compounds
+    )
 
 
 def singular(phrase: str) -> str:
-    """Put the last word of ``phrase`` into the singular; known phrases are returned unchanged."""
+    """Put the last word of ``phrase`` into the singular; known phrases are returned unchanged, as are "tongs"."""
     known = lexicon()
-    if phrase in known.parts or phrase in known.objects:
+    if phrase in known.parts or phrase in known.objects or phrase in known.not_objects:
         return phrase
     head, _, word = phrase.rpartition(" ")
     if word in _INVARIANT or len(word) < 4 or not word.endswith("s") or word.endswith("ss"):
@@ -113,6 +119,8 @@ def singular(phrase: str) -> str:
             return prefix + candidate
         if candidate in known.parts or candidate in known.objects:
             return prefix + candidate
+    if word in wordnet().rows or word.endswith(("us", "is")):
+        return phrase  # "tongs", "cactus"
     return prefix + candidates[-1]
 
 

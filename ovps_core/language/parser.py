@@ -276,7 +276,7 @@ def _read_noun_phrase(phrase: str) -> tuple[str, str]:
 def _split_noun_phrase(phrase: str) -> tuple[str, str]:
     """(object, part) of a noun phrase: the longest known part at its end, and the words before it."""
     known = lexicon()
-    phrase = singular(phrase)
+    phrase = _apart(singular(phrase))
     if phrase in known.objects:
         return phrase, ""
     words = phrase.split()
@@ -288,6 +288,21 @@ def _split_noun_phrase(phrase: str) -> tuple[str, str]:
             kind_of_object = part_name in known.objects and _is_kind(object_name, part_name)
             return (phrase, "") if kind_of_object else (object_name, part_name)
     return phrase, ""
+
+
+def _apart(phrase: str) -> str:
+    """Phrase with a blank in its last word if that is an object and its part: "door knob" for "doorknob"."""
+    known = lexicon()
+    word = phrase.split()[-1] if phrase else ""
+    names_one_thing = word in wordnet().rows and word not in known.compounds
+    if names_one_thing or any(
+        word in names for names in (known.objects, known.parts, known.not_objects)
+    ):
+        return phrase
+    for cut in range(len(word) - 1, 1, -1):
+        if word[:cut] in known.objects and word[cut:] in known.parts:
+            return f"{phrase[: len(phrase) - len(word)]}{word[:cut]} {word[cut:]}"
+    return phrase
 
 
 def _is_kind(words: str, name: str) -> bool:

@@ -24,7 +24,7 @@ from ovps_core.language.resolver import MAX_HINTS, Kind, hint, listed, nearest_n
 from ovps_core.language.wordnet import wordnet
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
-_OTHER_MODEL = "clipseg-rd64-refined, which takes any words."
+_OTHER_MODEL = "clipseg-rd64-refined (any words; needs PyTorch)."
 
 
 def explain_refusal(

@@ -39,6 +39,14 @@ from ovps_core.structures.query import PartQuery
         ("salad bowl", "salad bowl", ""),
         ("kitchen drawer", "kitchen drawer", ""),
         ("gas oven door", "gas oven", "door"),
+        ("the doorknobs", "door", "knob"),
+        ("cupboard doorhandle", "cupboard door", "handle"),
+        ("knifehandle", "knife", "handle"),
+        ("desktop", "desktop", ""),
+        ("toothbrush", "toothbrush", ""),
+        ("thermos lid", "thermos", "lid"),
+        ("tongs", "tongs", ""),
+        ("cactus", "cactus", ""),
     ],
 )
 def test_phrases(text: str, object: str, part: str) -> None:

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="partclipseg: the folder that holds the benchmark's folder (default $DETECTRON2_DATASETS, "
         "else ./datasets), or a COCO file such as DIR/train.json; partcatseg, catseg: the same, or a folder of "
         "rendered scenes; openseed: COCO instance or panoptic files; "
-        "compact: folders of rendered scenes",
+        "compact: folders of rendered scenes or of labelled photographs",
     )
     parser.add_argument(
         "--val",

@@ -83,16 +83,16 @@ _MODELS = (
     ReleasedModel(
         "ovps-tiny",
         "works offline at once; tools, kitchenware, furniture",
-        "Apache-2.0",
+        "see its page",
         packaged=True,
     ),
     ReleasedModel(
         "clipseg-rd64-refined",
         "zero-shot on photographs",
-        "Apache-2.0",
+        "see its page",
         hub="CIDAS/clipseg-rd64-refined",
     ),
-    ReleasedModel("clipseg-rd64", "the same, coarser", "Apache-2.0", hub="CIDAS/clipseg-rd64"),
+    ReleasedModel("clipseg-rd64", "the same, coarser", "see its page", hub="CIDAS/clipseg-rd64"),
     ReleasedModel(
         "partclipseg-pascal116", "the paper, Pascal-Part-116", "MIT", trained_on="pascal_part_116"
     ),
@@ -126,13 +126,13 @@ _MODELS = (
     ReleasedModel(
         "openseed-swint",
         "objects and stuff by name; the paper, COCO and Objects365",
-        "Apache-2.0",
+        "see its page",
         page=f"{_OPENSEED}/tag/openseed",
     ),
     ReleasedModel(
         "openseed-swinl-coco",
         "the same, larger, fine-tuned on COCO panoptic",
-        "Apache-2.0",
+        "see its page",
         page=f"{_OPENSEED}/tag/coco_pano_sota_swinl",
     ),
     ReleasedModel(

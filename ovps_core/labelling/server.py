@@ -173,8 +173,8 @@ def start_server(server: Server, folder: Path) -> subprocess.Popen[bytes]:
     program = beside or shutil.which("label-studio")
     if program is None:
         raise MissingDependencyError(
-            "Label Studio is not installed: pip install 'ovps[label]', in an environment of its own, since it "
-            "needs an older NumPy"
+            "Label Studio is not installed. It needs an older NumPy, so give it an environment of its own, in the "
+            "checkout of ovps: python3 -m venv label && label/bin/pip install '.[label]'"
         )
     arguments = {
         "--data-dir": str(folder),

@@ -16,6 +16,7 @@ from ovps_core.errors import ConfigError
 from ovps_core.language.parser import parse_queries
 from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.compact.query_encoder import VocabularyEncoder
+from ovps_core.synthetic.settings import IGNORED
 
 pytest.importorskip("lightning")
 from ovps_core.segmenter import PartSegmenter
@@ -24,7 +25,10 @@ from training.compact.calibration import uncalibrated
 from training.compact.growth import class_columns, grown_config, grown_state, softmax_names
 from training.compact.module import network_config
 from training.compact.recipe import CompactRecipe
+from training.compact.run import prepare
+from training.families import load_recipe
 from training.recipe import RECIPES
+from training.run import DataSources
 from training.train import main
 
 VALVE = (("valve", "wheel", "stem"),)
@@ -140,6 +144,22 @@ def test_the_command_teaches_an_object_from_labelled_frames_alone(
     segmenter = PartSegmenter.from_pretrained(weights, backend="torch")
     result = segmenter.segment(np.zeros((64, 64, 3), np.uint8), "stopcock wheel, mug handle")
     assert not result.refused
+
+
+def test_pictures_without_labels_teach_what_the_start_answers(frames: Path, tmp_path: Path) -> None:
+    unlabelled = tmp_path / "unlabelled"
+    unlabelled.mkdir()
+    cv2.imwrite(str(unlabelled / "kitchen.png"), np.full((120, 160, 3), 90, np.uint8))
+    changes = [f"data.unlabelled=[{unlabelled}]", "data.unlabelled_share=1.0", "optim.batch=2"]
+    recipe = load_recipe("objects", changes)
+    assert isinstance(recipe, CompactRecipe)
+    run = prepare(recipe, DataSources((frames,)))
+    pictures, ids, absent = next(iter(run.images.train_dataloader()))
+    assert (ids == IGNORED).all() and not absent.any()
+    cross_entropy, dice, absence, retain = run.training.losses(pictures / 255, ids, absent)
+    assert cross_entropy == dice == absence == 0 < retain
+    with pytest.raises(ConfigError, match=r"needs model.start and losses.retain"):
+        load_recipe("objects", [*changes, "losses.retain=0"])
 
 
 def test_pictures_that_nobody_has_labelled_are_left_out(

@@ -35,6 +35,7 @@ from training.compact.photographs import (
     as_sample,
     mirrored_ids,
     read_photographs,
+    read_unlabelled,
 )
 from training.stream import StreamPosition, stream_loader
 
@@ -148,6 +149,8 @@ class CompactImages(L.LightningDataModule):
             objects of photographs pasted onto scenes.
         pseudo_labels: learn from annotations that a model made, too.
         labelled_only: leave out photographs that nobody has labelled.
+        unlabelled: folders of pictures of which no label is read.
+        unlabelled_share: share of a batch from these.
         object_parts: further (object, part) that photographs may show, beside those of the scenes.
         seed: of the order and the augmentation.
 
@@ -170,6 +173,8 @@ class CompactImages(L.LightningDataModule):
         photograph_share: float = 0.4,
         pseudo_labels: bool = False,
         labelled_only: bool = False,
+        unlabelled: Sequence[Path] = (),
+        unlabelled_share: float = 0.3,
         object_parts: Sequence[tuple[str, str]] = (),
         seed: int = 0,
     ) -> None:
@@ -198,11 +203,17 @@ class CompactImages(L.LightningDataModule):
             self.shares.append(1 - photograph_share if photographs else 1.0)
         self.photographs = PhotographCrops(photographs, size)
         self.pasted = PastedObjects(photographs, size, self._background)
+        pictures = [p for folder in unlabelled for p in read_unlabelled(folder, self.object_parts)]
+        self.unlabelled = PhotographCrops(pictures, size)
         share = photograph_share if self.folders else 1.0
         for source, part in ((self.photographs, 0.6), (self.pasted, 0.4)):
             if len(source):
                 self.sources.append(source)
                 self.shares.append(share * part)
+        if len(self.unlabelled):
+            self.shares = [share * (1 - unlabelled_share) for share in self.shares]
+            self.sources.append(self.unlabelled)
+            self.shares.append(unlabelled_share)
         self.val_scenes: Dataset[Sample] | None = None
         if val is not None:
             crops = SceneCrops(
@@ -221,7 +232,7 @@ class CompactImages(L.LightningDataModule):
         """
         for crops in self.folders:
             crops.size = size
-        self.photographs.size = self.pasted.size = size
+        self.photographs.size = self.pasted.size = self.unlabelled.size = size
 
     @property
     def content(self) -> str:
@@ -245,7 +256,11 @@ class CompactImages(L.LightningDataModule):
         return [] if self.val_scenes is None else DataLoader(self.val_scenes, 32)
 
     def _background(self, size: int, rng: np.random.Generator) -> tuple[Picture, Picture]:
-        """A random crop of a rendered scene to paste objects onto; painted noise without scenes."""
+        """A random crop to paste objects onto: of a rendered scene, of an unlabelled picture, or painted noise."""
+        if not self.folders and len(self.unlabelled):
+            index = int(rng.integers(len(self.unlabelled)))
+            rgb, ids, _ = self.unlabelled.random_crop(index, rng)
+            return rgb, ids
         if not self.folders:
             return background("", size, rng), np.zeros((size, size), np.uint8)
         crops = self.folders[int(rng.integers(len(self.folders)))]

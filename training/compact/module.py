@@ -138,7 +138,9 @@ class CompactTraining(L.LightningModule):
             if score.shape[-2:] != label.shape[-2:]:
                 score = F.interpolate(score, size=label.shape[-2:], mode="bilinear")
             log_probability = score.float().log_softmax(1)
-            cross_entropy = cross_entropy + F.nll_loss(log_probability, label, ignore_index=IGNORE)
+            labelled = (label != IGNORE).sum().clamp(min=1)  # a batch may have no label at all
+            each = F.nll_loss(log_probability, label, ignore_index=IGNORE, reduction="sum")
+            cross_entropy = cross_entropy + each / labelled
             dice = dice + dice_loss(log_probability.exp(), label)
         unknown = coarse == IGNORED
         retain = torch.zeros((), device=images.device)

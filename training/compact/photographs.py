@@ -21,6 +21,8 @@ from ovps_core.datasets.coco_categories import ObjectPart
 from ovps_core.datasets.coco_check import FolderImage
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.language.mirrored_names import mirrored_rows
+from ovps_core.pipeline.preprocess import image_paths
+from ovps_core.structures.image_files import load_image
 from ovps_core.synthetic.settings import IGNORED
 from training.compact.augment import (
     Picture,
@@ -104,6 +106,25 @@ def read_photographs(
     return [_read(source, image, id_of, mirrored) for image in source.images]
 
 
+def read_unlabelled(folder: Path, object_parts: Sequence[tuple[str, str]]) -> list[Photograph]:
+    """Read all pictures of a folder, at most 640 pixels wide or high, as photographs without a label.
+
+    Raises:
+        ImageError: the folder holds no pictures, or one cannot be read.
+    """
+    mirrored, nothing = mirrored_ids(object_parts), np.zeros(256, bool)
+    photographs = []
+    for path in image_paths(folder):
+        rgb = load_image(path)
+        height, width = rgb.shape[:2]
+        scale = min(1.0, _MAX_SIDE / max(height, width))
+        size = round(width * scale), round(height * scale)
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        unknown = np.full(rgb.shape[:2], IGNORED, np.uint8)
+        photographs.append(Photograph(rgb, unknown, nothing, (), mirrored))
+    return photographs
+
+
 def _read(
     source: CocoFolder, image: FolderImage, id_of: dict[ObjectPart, int], mirrored: Picture
 ) -> Photograph:
@@ -178,7 +199,16 @@ class PhotographCrops(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         """A new random crop at each call."""
-        photograph, rng = self.photographs[index], new_generator()
+        rng = new_generator()
+        rgb, ids, mirrored = self.random_crop(index, rng)
+        absent = self.photographs[index].absent
+        if mirrored:
+            absent = absent[self.photographs[index].mirrored_ids]
+        return as_sample(degrade(rgb, rng), ids, absent)
+
+    def random_crop(self, index: int, rng: np.random.Generator) -> tuple[Picture, Picture, bool]:
+        """Random crop, RGB uint8 [S, S, 3] and ids uint8 [S, S], and whether it is mirrored."""
+        photograph = self.photographs[index]
         height, width = photograph.ids.shape
         zoom = float(np.exp(rng.uniform(np.log(0.75), np.log(2.4))))
         centre = (
@@ -190,11 +220,7 @@ class PhotographCrops(Dataset[Sample]):
             labelled = _labelled_pixel(photograph.ids, rng) or centre
             centre = labelled[0] + shift[0], labelled[1] + shift[1]
         matrix = random_similarity(centre, zoom * self.size / max(height, width), self.size, rng)
-        rgb, ids = _crop(photograph, matrix, self.size)
-        absent = photograph.absent
-        if mirrors(matrix):
-            absent = absent[photograph.mirrored_ids]
-        return as_sample(degrade(rgb, rng), ids, absent)
+        return *_crop(photograph, matrix, self.size), mirrors(matrix)
 
 
 def _labelled_pixel(ids: Picture, rng: np.random.Generator) -> tuple[float, float] | None:

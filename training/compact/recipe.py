@@ -57,6 +57,9 @@ class DataRecipe:
         pseudo_labels: learn from annotations that a model made, too.
         labelled_only: leave out photographs that nobody has labelled: those with annotations that a model made,
             unless ``pseudo_labels`` is set, and those without any that do not say what is complete.
+        unlabelled: folders of pictures of which no label is read; "household" is the packaged one. On them the
+            network learns the answers of ``model.start`` only, by ``losses.retain``.
+        unlabelled_share: share of each batch from ``unlabelled``.
     """
 
     level: Level = "wild"
@@ -65,6 +68,8 @@ class DataRecipe:
     photograph_share: float = 0.4
     pseudo_labels: bool = False
     labelled_only: bool = False
+    unlabelled: tuple[str, ...] = ()
+    unlabelled_share: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -133,3 +138,11 @@ class CompactRecipe(recipe.Recipe):
     data: DataRecipe = field(default_factory=DataRecipe)
     optim: OptimRecipe = field(default_factory=OptimRecipe)
     losses: CompactLossWeights = field(default_factory=CompactLossWeights)
+
+    def __post_init__(self) -> None:
+        """Refuse pictures without labels where nothing is learned from them."""
+        if self.data.unlabelled and not (self.model.start and self.losses.retain):
+            raise ConfigError(
+                "pictures without labels teach the answers of an earlier model; "
+                "data.unlabelled needs model.start and losses.retain"
+            )

@@ -12,7 +12,7 @@ from launch.event_handlers import OnProcessExit
 from launch_ros.event_handlers import OnStateTransition
 
 from ovps_ros.launch_arguments import absolute_topic, bag_problem, node_topics
-from ovps_ros.launch_helpers import declare_arguments, include_ovps, stop
+from ovps_ros.launch_helpers import VENV, declare_arguments, include_ovps, stop
 
 ARGUMENTS = {
     "bag": (None, "The recording."),
@@ -23,19 +23,20 @@ ARGUMENTS = {
     "use_depth": ("", "true to subscribe to depth and publish parts in 3D."),
     "queries": ("", "Parts to look for, such as 'mug handle'."),
     "namespace": ("", "Namespace of the node."),
+    "venv": VENV,
 }
 
 
 def play(context):
     """Start the node, then player and recorder when it is active."""
     given = context.launch_configurations
-    problem = bag_problem(given["bag"], given["out"])
-    if problem:
+    if problem := bag_problem(given["bag"], given["out"]):
         return stop(problem)
     player = ExecuteProcess(cmd=["ros2", "bag", "play", given["bag"], "--clock", "100"])
     topics = ["--topics", *node_topics(given["namespace"])]
     recorder = ExecuteProcess(cmd=["ros2", "bag", "record", "--output", given["out"], *topics])
-    end = TimerAction(period=2.0, actions=[Shutdown(reason="the recording was played")])
+    end = TimerAction(period=2.0, actions=[Shutdown(reason="a program ended")])
+    failed = Shutdown(reason="the node could not be configured")
     node = include_ovps(
         image=absolute_topic(given["image"]),
         depth=absolute_topic(given["depth"]),
@@ -43,11 +44,13 @@ def play(context):
         use_depth=given["use_depth"],
         queries=given["queries"],
         namespace=given["namespace"],
+        venv=given["venv"],
         use_sim_time="true",
     )
     return [
         RegisterEventHandler(OnStateTransition(goal_state="active", entities=[recorder, player])),
-        RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[end])),
+        RegisterEventHandler(OnStateTransition(goal_state="unconfigured", entities=[failed])),
+        RegisterEventHandler(OnProcessExit(on_exit=[end])),  # the player, or the node or recorder
         node,
     ]
 

@@ -3,7 +3,7 @@
 from launch import LaunchDescription
 from launch.actions import OpaqueFunction
 
-from ovps_ros.launch_helpers import declare_arguments, start_node
+from ovps_ros.launch_helpers import VENV, declare_arguments, start_node
 
 ARGUMENTS = {
     "image": ("image", "Topic of the colour image."),
@@ -15,6 +15,10 @@ ARGUMENTS = {
     ),
     "objects": ("objects", "Topic of the objects, with object_model:=topic."),
     "params_file": ("", "File with parameters; empty for config/ovps.yaml of this package."),
+    "remap": (
+        "",
+        "Further remaps of topics, such as those of several cameras: 'left/image:=/l/image_raw, /tf:=tf'.",
+    ),
     # These override the file, but only if they are given.
     "queries": ("", "Parts to look for, such as 'knife handle, mug rim'."),
     "model": ("", "Name of a model or a file; the packaged model if nobody sets it."),
@@ -32,11 +36,7 @@ ARGUMENTS = {
         "Fast DDS profile for large images; the camera needs the same one. Empty for that of the environment, or "
         "else of this package.",
     ),
-    "venv": (
-        "",
-        "Folder of the virtual environment with the Python packages; empty for the active one, or else the folder "
-        "venv of the workspace.",
-    ),
+    "venv": VENV,
     "log_level": ("info", "Log level: debug, info, warn or error."),
 }
 

@@ -5,11 +5,12 @@ from launch.actions import IncludeLaunchDescription, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import FindPackageShare
 
-from ovps_ros.launch_helpers import declare_arguments, include_ovps, set_dds_profile
+from ovps_ros.launch_helpers import VENV, declare_arguments, include_ovps, set_dds_profile
 
 ARGUMENTS = {
     "queries": ("", "Parts to look for, such as 'mug handle'."),
     "namespace": ("", "Namespace of the node; the driver keeps its own."),
+    "venv": VENV,
 }
 
 
@@ -23,6 +24,7 @@ def generate_launch_description():
     node = include_ovps(
         queries=value("queries"),
         namespace=value("namespace"),
+        venv=value("venv"),
         image="/camera/camera/color/image_raw",
         depth="/camera/camera/aligned_depth_to_color/image_raw",
         camera_info="/camera/camera/color/camera_info",

@@ -1,6 +1,5 @@
 """ROS 2 node for open-vocabulary part segmentation; the algorithms are in ovps_core."""
 
-import os
 from pkgutil import extend_path
 
 from ovps_core.structures.requirements import exit_without_packages
@@ -8,8 +7,6 @@ from ovps_core.structures.requirements import exit_without_packages
 __path__ = extend_path(
     __path__, __name__
 )  # msg/, srv/ and action/ are generated into the install tree
-# PyTorch's threads would spin between frames and slow every other process; read when PyTorch loads.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 exit_without_packages(
     "rclpy",
     "diagnostic_msgs",

@@ -68,6 +68,18 @@ def _value(name: str, text: str) -> Any:
     return text.lower() in _TRUE
 
 
+def further_remaps(text: str) -> list[tuple[str, str]]:
+    """Remaps of a launch argument, such as "left/image:=/l/image_raw, /tf:=tf".
+
+    Raises:
+        ValueError: a remap does not look like FROM:=TO.
+    """
+    pairs = [one.strip().split(":=") for one in text.split(",") if one.strip()]
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise ValueError(f"remap:={text}; expected FROM:=TO, several separated by commas")
+    return [(before.strip(), after.strip()) for before, after in pairs]
+
+
 def profile_variables(given: str, packaged: str) -> dict[str, str]:
     """Environment variables that set the Fast DDS profile; none where the user's environment has a profile.
 

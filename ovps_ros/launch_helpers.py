@@ -23,12 +23,19 @@ from launch_ros.substitutions import FindPackageShare
 from ovps_ros.launch_arguments import (
     INPUTS,
     existing_file,
+    further_remaps,
     parameters_file,
     profile_variables,
     python_of_venv,
 )
 
 SHARE = FindPackageShare("ovps_ros")
+VENV = (
+    "",
+    "Folder of the virtual environment with the Python packages; empty for the active one, or else the folder "
+    "venv of the workspace.",
+)
+"""Default and description of the launch argument ``venv``."""
 _SECONDS_TO_END = "15"  # a busy node takes longer than the 5 s after which launch sends SIGTERM
 
 
@@ -59,6 +66,7 @@ def start_node(context: Any) -> list[Any]:
         profile = set_dds_profile(context)
         own = parameters_file(given)
         python = python_of_venv(given["venv"], share)
+        remaps = [(name, given[name]) for name in INPUTS] + further_remaps(given["remap"])
     except ValueError as error:
         return stop(str(error))
     if own:  # behind the other file, whose values it overrides
@@ -74,7 +82,7 @@ def start_node(context: Any) -> list[Any]:
         sigterm_timeout=_SECONDS_TO_END,
         namespace=given["namespace"],
         parameters=files,
-        remappings=[(name, given[name]) for name in INPUTS],
+        remappings=remaps,
         arguments=["--ros-args", "--log-level", given["log_level"]],
         output="screen",
     )
@@ -83,7 +91,10 @@ def start_node(context: Any) -> list[Any]:
 
 def start_camera(context: Any) -> list[Any]:
     """Start the simulated camera with the Python of the node; an OpaqueFunction calls this."""
-    python = python_of_venv("", SHARE.perform(context))
+    try:
+        python = python_of_venv(context.launch_configurations["venv"], SHARE.perform(context))
+    except ValueError as error:
+        return stop(str(error))
     camera = Node(
         package="ovps_ros",
         executable="ovps_sim_camera",

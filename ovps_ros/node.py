@@ -7,10 +7,14 @@ millisecond and never builds a queue of images.
 
 from __future__ import annotations
 
+import os
+
 from ovps_ros.interrupts import end_quietly_on_interrupt
 
 if __name__ == "__main__":
     end_quietly_on_interrupt()
+# PyTorch's threads would spin between frames and slow every other process; read when PyTorch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import functools
 import sys

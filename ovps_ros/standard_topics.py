@@ -5,6 +5,7 @@ Nodes and displays that know nothing of OVPS read these. Their messages are made
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from geometry_msgs.msg import PoseArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_msgs.msg import Header
 
 from ovps_core.structures.masks import PartMasks
@@ -23,6 +25,8 @@ from ovps_ros.messages import message_encoder
 
 MAX_POSE_TOPICS = 32
 """Queries that have a topic of poses of their own; of a longer list the first ones."""
+_MAX_NAME = 60
+"""Characters of a query's topic; ROS takes at most 247 of a topic, with its namespaces."""
 
 STANDARD_TOPICS = (
     ("detections", "vision_msgs/Detection2DArray", "reliable, 5", "if subscribed; box, phrase, score, track id"),
@@ -129,7 +133,12 @@ class StandardPublishers:
             reliability=ReliabilityPolicy.RELIABLE,
             durability=durability,
         )
-        return self._node.create_publisher(message_type, self._base + topic, qos)
+        # Those of a query come and go; each would leave parameters behind.
+        fixed = not topic.startswith("poses/")
+        overriding = QoSOverridingOptions.with_default_policies() if fixed else None
+        return self._node.create_publisher(
+            message_type, self._base + topic, qos, qos_overriding_options=overriding
+        )
 
     def _wanted(self, topic: str) -> bool:
         publisher = self._publishers.get(topic)
@@ -146,14 +155,19 @@ def import_vision_messages() -> dict[str, Any]:
 
 
 def topic_name(text: str) -> str:
-    """Name of a query's topic: small letters, digits and "_", as ROS names allow.
+    """Name of a query's topic: small letters, digits and "_", as ROS names allow; a long one ends in a digest.
 
     Example:
         >>> topic_name("Handle of the 2nd mug"), topic_name("3 knobs")
         ('handle_of_the_2nd_mug', '_3_knobs')
     """
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "query"
-    return f"_{name}" if name[0].isdigit() else name
+    name = f"_{name}" if name[0].isdigit() else name
+    if len(name) > _MAX_NAME:
+        name = (
+            f"{name[: _MAX_NAME - 7].rstrip('_')}_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+        )
+    return name
 
 
 def detections_message(types: dict[str, Any], masks: PartMasks, header: Header) -> Any:

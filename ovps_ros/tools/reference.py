@@ -123,7 +123,8 @@ def reference() -> str:
         "## Published topics",
         _table(outputs + _OTHER_OUTPUTS, ["topic", "type", "QoS", "when"]),
         "Topics of vision_msgs exist where that package is installed. Those of parts in 3D need use_depth.",
-        "The QoS of images and outputs can be changed: `qos_overrides.<topic>.subscription.reliability`.",
+        "The QoS of images and outputs can be changed: `qos_overrides.<topic>.subscription.reliability` and "
+        "`qos_overrides.<topic>.publisher.reliability`. That of `~/poses/QUERY` and `~/queries` is fixed.",
         "## Services and action",
         _table(_SERVICES, ["name", "type", "description"]),
         "## Diagnostics",

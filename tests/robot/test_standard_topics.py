@@ -15,11 +15,12 @@ from geometry_msgs.msg import PoseArray
 from helpers.paths import ROOT
 from helpers.robot import NODE_STARTS, Robot
 from helpers.vision_messages import provide_vision_msgs
-from ovps_ros.msg import PartMasks, Parts3D
+from ovps_ros.msg import PartMasks, PartQuery, Parts3D
 from ovps_ros.srv import SetQueries
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from ovps_core.structures.image_files import load_image
+from ovps_ros.standard_topics import topic_name
 from ovps_ros.tools.processes import NodeProcesses
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("own_ros_domain")]
@@ -77,6 +78,17 @@ def test_pose_arrays_are_the_poses_of_all_parts_and_of_each_query(seer: Robot) -
     assert everything.poses == [part.pose for part in own.parts]
     of_query = [part.pose for part in own.parts if part.query.text == "knife handle"]
     assert of_knives.poses == of_query and len(of_query) == 1
+
+
+def test_a_long_sentence_has_a_topic_of_its_own_and_the_node_lives_on(seer: Robot) -> None:
+    sentence = "take the mug by the part that is not hot, " * 8
+    query = PartQuery(text=sentence, object="mug", part="handle")
+    assert seer.call(seer.set_queries, SetQueries.Request(queries=[query])).success
+    handles = seer.listen(PoseArray, f"/seer/poses/{topic_name(sentence)}")
+    parts = seer.listen(Parts3D, "/seer/parts_3d")
+    own, of_handle = same_frame(seer, parts, handles)
+    assert of_handle.poses == [part.pose for part in own.parts]
+    assert len(topic_name(sentence)) <= 60 and topic_name(f"{sentence}!") != topic_name(sentence)
 
 
 @pytest.mark.slow

@@ -74,6 +74,7 @@ def test_a_wrong_argument_ends_the_launch_before_anything_is_started(tmp_path: P
         "venv": str(tmp_path),
         "params_file": absent,
         "fastdds_profile": absent,
+        "remap": "left/image",
     }
     for name, value in wrong.items():
         launch = launched("ovps.launch.py", **{name: value})
@@ -84,16 +85,18 @@ def test_a_recording_is_played_when_the_node_is_active_and_then_all_ends(tmp_pat
     bag, out = str(tmp_path), str(tmp_path / "out")
     launch = launched("bag.launch.py", bag=bag, out=out, image="camera/image", namespace="arm")
     assert [one.named.get("executable") for one in launch.started] == ["ovps_node"]
-    active, ended = launch.handlers
+    active, failed, ended = launch.handlers
     recorder, player = active.named["entities"]
     assert active.named["goal_state"] == "active"
     assert player.named["cmd"] == ["ros2", "bag", "play", bag, "--clock", "100"]
     masks = ["--topics", "/arm/ovps/masks", "/arm/ovps/parts_3d"]
     assert recorder.named["cmd"] == ["ros2", "bag", "record", "--output", out, *masks]
-    assert ended.named["target_action"] is player
-    (timer,) = ended.named["on_exit"]
+    (timer,) = ended.named["on_exit"]  # of the player, or of a node or recorder that fails
     launch.visit_all(timer.named["actions"])
-    assert launch.ended == "the recording was played"
+    assert launch.ended == "a program ended"
+    assert failed.named["goal_state"] == "unconfigured"
+    launch.visit_all(failed.named["entities"])
+    assert launch.ended == "the node could not be configured"
     node = the_node(launch)
     assert node["namespace"] == "arm" and ("image", "/camera/image") in node["remappings"]
     assert given_parameters(launch) == {"use_sim_time": True}
@@ -127,12 +130,22 @@ def test_every_input_can_be_remapped() -> None:
     node = the_node(launched("ovps.launch.py", objects="/detector/objects", depth_camera_info="/d"))
     assert ("objects", "/detector/objects") in node["remappings"]
     assert ("depth_camera_info", "/d") in node["remappings"]
+    node = the_node(launched("ovps.launch.py", remap="left/image:=/l/image_raw, /tf:=tf"))
+    assert node["remappings"][-2:] == [("left/image", "/l/image_raw"), ("/tf", "tf")]
 
 
-def test_the_camera_of_the_demo_runs_in_the_environment_of_the_node() -> None:
-    launch = launched("demo.launch.py")
+def test_rviz_shows_a_node_in_a_namespace() -> None:
+    (rviz,) = launched("rviz.launch.py", namespace="arm", frame="base_link").started
+    assert ("/ovps/points", "/arm/ovps/points") in rviz.named["remappings"]
+    assert rviz.named["arguments"][-2:] == ["-f", "base_link"]
+
+
+def test_the_camera_of_the_demo_runs_in_the_environment_of_the_node(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").touch()
+    launch = launched("demo.launch.py", venv=str(tmp_path))
     (camera,) = [one for one in launch.started if type(one).__name__ == "Node"]
-    assert camera.named["prefix"] == the_node(launch)["prefix"]
+    assert camera.named["prefix"] == the_node(launch)["prefix"] == str(tmp_path / "bin" / "python3")
 
 
 def test_a_namespace_holds_camera_and_node_of_the_demo() -> None:

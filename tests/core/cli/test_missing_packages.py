@@ -28,7 +28,7 @@ def test_python_m_without_packages_is_one_line(module: str, message: str) -> Non
 
 
 def test_threads_of_pytorch_wait_passively_unless_the_user_chose() -> None:
-    script = "import os, ovps_ros; print(os.environ['OMP_WAIT_POLICY'])"
+    script = "import os, ovps_ros.node; print(os.environ['OMP_WAIT_POLICY'])"
     for chosen, expected in ({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"):
         environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | chosen
         done = subprocess.run(
@@ -39,3 +39,10 @@ def test_threads_of_pytorch_wait_passively_unless_the_user_chose() -> None:
             text=True,
         )
         assert done.stdout.strip() == expected, done.stderr
+
+
+def test_reading_messages_changes_nothing_in_a_program() -> None:
+    script = (
+        "import os; before = dict(os.environ); import ovps_ros.msg; assert os.environ == before"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

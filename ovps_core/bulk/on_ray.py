@@ -42,7 +42,9 @@ class RayExecutor:
         try:
             context = ray.data.DataContext.get_current()
             context.enable_progress_bars = False
-            rows = [{"kind": unit.kind, "paths": list(unit.paths)} for unit in units]
+            rows = [
+                {"kind": unit.kind, "paths": list(unit.paths), "key": unit.key} for unit in units
+            ]
             # one block for each unit: a unit is the piece that is given to another worker
             worker: Any = _Worker
             reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
@@ -65,5 +67,5 @@ class _Worker:
         self._annotator = annotator
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        report = self._annotator(Unit(row["kind"], tuple(row["paths"])))
+        report = self._annotator(Unit(row["kind"], tuple(row["paths"]), row["key"]))
         return {"key": report.key, "frames": report.frames, "problem": report.problem}

@@ -80,9 +80,9 @@ def annotate_frames(
     out = annotator.job.out
     units = find_units(sources, out)
     _check_job(annotator.job, model, engine, sources)
-    done = {unit.key: _finished(out, unit) for unit in units}
-    missing = [unit for unit in units if done[unit.key] is None]
-    resumed = sum(len(result["images"]) for result in done.values() if result)
+    frames = {unit.key: _finished(out, unit) for unit in units}
+    missing = [unit for unit in units if frames[unit.key] is None]
+    resumed = sum(number or 0 for number in frames.values())
     reports = execute(annotator, missing) if missing else ()
     with tqdm(
         total=len(units), initial=len(units) - len(missing), unit="unit", disable=None
@@ -128,11 +128,11 @@ def _is_within(source: str, named: Sequence[str]) -> bool:
     return any(str(path) in named for path in (Path(source), *Path(source).parents))
 
 
-def _finished(out: Path, unit: Unit) -> dict[str, Any] | None:
-    """The result of a unit; None if it is missing or incomplete, since a damaged file may be mended."""
+def _finished(out: Path, unit: Unit) -> int | None:
+    """Number of a unit's frames; None if it has to be done, also where a damaged file may have been mended."""
     path = result_path(out, unit.key)
     result: dict[str, Any] | None = read_json(path) if path.is_file() else None
-    return result if result and not result["problem"] else None
+    return len(result["images"]) if result and not result["problem"] else None
 
 
 def _collect(out: Path, units: Sequence[Unit], resumed: int) -> Summary:
@@ -149,6 +149,4 @@ def _collect(out: Path, units: Sequence[Unit], resumed: int) -> Summary:
                 problems[unit.paths[0]] = result["problem"]
             yield result
 
-    coco = write_data_set(out, results())
-    numbers = len(coco["images"]), len(coco["annotations"])
-    return Summary(*numbers, resumed, left_out, problems, refused)
+    return Summary(*write_data_set(out, results()), resumed, left_out, problems, refused)

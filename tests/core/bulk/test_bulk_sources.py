@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -238,3 +239,28 @@ def test_a_recording_with_damage_is_named_and_tried_again(tmp_path: Path) -> Non
     file.write_bytes(whole)
     mended = run(out, bag)
     assert mended.frames == 40 and not mended.problems
+
+
+def test_results_do_not_have_to_fit_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units_module, "PICTURES_PER_UNIT", 1)
+    source, out = pictures(tmp_path / "source", range(40)), tmp_path / "out"
+    run(out, source)
+    (out / "annotations.json").unlink()  # a run that was interrupted at its end
+    for path in (out / "units").iterdir():
+        result = json.loads(path.read_text())
+        for annotation in result["images"][0]["annotations"]:
+            annotation["segmentation"]["counts"] *= 100_000 // len(
+                annotation["segmentation"]["counts"]
+            )
+        path.write_text(json.dumps(result))
+    size = sum(path.stat().st_size for path in (out / "units").iterdir())
+    tracemalloc.start()
+    try:
+        assert run(out, source).resumed == 40
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size > 7e6 and peak < size / 4
+    assert len(content(out)["annotations"]) == 80

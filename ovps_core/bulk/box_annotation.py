@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ovps_core.bulk.coco_writer import write_coco
 from ovps_core.checkpoints.file import sha256
 from ovps_core.datasets.coco_folder import PSEUDO_LABEL
 from ovps_core.datasets.coco_objects import CocoImage, CocoObjects, annotated_box, crowd_of
@@ -17,7 +18,6 @@ from ovps_core.datasets.segmentations import encode_segmentation
 from ovps_core.errors import ImageError, OutputError, UsageError
 from ovps_core.object_segmenter import ObjectSegmenter
 from ovps_core.structures.image_files import load_image
-from ovps_core.structures.whole_files import unfinished
 
 _MIN_SIDE = 1e-3  # pixels of a box that can hold a mask
 _Masks = list[dict[str, Any] | None]
@@ -178,24 +178,21 @@ class _Journal:
 def _write(
     out: Path, dataset: CocoObjects, entries: tuple[CocoImage, ...], journal: _Journal
 ) -> BoxAnnotationCounts:
-    """Write the COCO file annotation by annotation, so that a large one does not have to fit into memory twice."""
     counts = {"masks": 0, "kept": 0, "crowds": 0}
-    readable = [masks is not None for masks in journal]
-    intact = [
-        dict(image.entry) for image, is_read in zip(entries, readable, strict=False) if is_read
-    ]
-    damaged = tuple(
-        image.path.name for image, is_read in zip(entries, readable, strict=False) if not is_read
-    )
-    with unfinished(out) as beside, beside.open("w", encoding="utf-8") as stream:
-        head = {"images": intact, "categories": list(dataset.categories)}
-        stream.write(json.dumps(head)[:-1] + ', "annotations": [')
-        separator = "\n"
+    intact: list[dict[str, Any]] = []
+    damaged: list[str] = []
+
+    def annotations() -> Iterator[dict[str, Any]]:
         for image, masks in zip(entries, journal, strict=False):
-            for annotation, added in zip(image.annotations, masks or (), strict=False):
+            if masks is None:
+                damaged.append(image.path.name)
+                continue
+            intact.append(dict(image.entry))
+            for annotation, added in zip(image.annotations, masks, strict=False):
                 kind = "kept" if added is None else "crowds" if "iscrowd" in added else "masks"
                 counts[kind] += 1
-                stream.write(separator + json.dumps({**annotation, **(added or {})}))
-                separator = ",\n"
-        stream.write("\n]}\n")
-    return BoxAnnotationCounts(len(intact), **counts, damaged=damaged)
+                yield {**annotation, **(added or {})}
+
+    categories = list(dataset.categories)
+    write_coco(out, annotations(), lambda: {"images": intact, "categories": categories})
+    return BoxAnnotationCounts(len(intact), **counts, damaged=tuple(damaged))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from ovps_core.bulk.coco_writer import write_coco
 from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
 from ovps_core.datasets.coco_folder import ANNOTATIONS, is_pseudo_label
 from ovps_core.datasets.label_files import read_json
-from ovps_core.structures.whole_files import write_json
 
 _IDS = ("id", "image_id", "category_id")
 
 
-def write_data_set(out: Path, results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def write_data_set(out: Path, results: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
     """Write ``OUT/annotations.json`` with the images of results, in their order.
 
     Images, annotations and categories that the file has keep their ids, so that a project of Label Studio still
@@ -24,22 +24,18 @@ def write_data_set(out: Path, results: Iterable[Mapping[str, Any]]) -> dict[str,
 
     Args:
         out: folder of the data set.
-        results: each with ``images``, and those with their ``annotations``.
+        results: each with ``images``, and those with their ``annotations``. One is in memory at a time.
 
     Returns:
-        The content of the file.
+        Numbers of images and of annotations.
 
     Raises:
         OutputError: the file cannot be written.
     """
     path = out / ANNOTATIONS
     data_set = _DataSet(read_json(path) if path.is_file() else {})
-    for result in results:
-        for image in result["images"]:
-            data_set.add(image)
-    coco = data_set.content()
-    write_json(path, coco)
-    return coco
+    write_coco(path, data_set.annotations(results), data_set.others)
+    return len(data_set.images), data_set.count
 
 
 class _DataSet:
@@ -47,34 +43,51 @@ class _DataSet:
 
     Args:
         earlier: content of the file; empty if there is none.
+
+    Attributes:
+        images: those of the annotations that were given so far.
+        count: number of these annotations.
     """
 
-    def __init__(self, earlier: Mapping[str, Any]) -> None:
-        self._earlier = earlier
-        images = earlier.get("images", ())
-        annotations = earlier.get("annotations", ())
+    def __init__(self, earlier: dict[str, Any]) -> None:
+        images = earlier.pop("images", ())
+        annotations = earlier.pop("annotations", ())
+        self._categories = list(earlier.pop("categories", ()))
+        self._further = earlier
         self._left = {_identity(image): image for image in images}
         self._found: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for annotation in annotations:
             self._found[annotation["image_id"]].append(annotation)
-        self._categories = list(earlier.get("categories", ()))
         self._ids = {(c.get("object"), c.get("part")): c["id"] for c in self._categories}
-        self._images: list[dict[str, Any]] = []
-        self._annotations: list[dict[str, Any]] = []
+        self.images: list[dict[str, Any]] = []
+        self.count = 0
         self._image_ids, self._annotation_ids, self._category_ids = (
             count(1 + max((entry["id"] for entry in entries), default=0))
             for entries in (images, annotations, self._categories)
         )
 
-    def add(self, image: Mapping[str, Any]) -> None:
+    def annotations(self, results: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Annotations of results, then of images that only people labelled."""
+        for result in results:
+            for image in result["images"]:
+                yield from self._add(image)
+        for earlier in self._left.values():
+            if self._is_labelled(earlier):
+                yield from self._keep(earlier)
+
+    def others(self) -> dict[str, Any]:
+        """All other keys of the file, once its annotations have been given."""
+        return {**self._further, "images": self.images, "categories": self._categories}
+
+    def _add(self, image: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Add an image of a result, or keep what people made of it."""
         earlier = self._left.pop(_identity(image), None)
         if earlier is not None and self._is_labelled(earlier):
-            self._keep(earlier)
+            yield from self._keep(earlier)
             return
         number = next(self._image_ids) if earlier is None else earlier["id"]
         entry = {key: value for key, value in image.items() if key != "annotations"}
-        self._images.append({"id": number, **entry})
+        self.images.append({"id": number, **entry})
         known = [] if earlier is None else list(self._found[number])
         for annotation in image["annotations"]:
             same = next((each for each in known if _is_same(each, annotation)), None)
@@ -85,27 +98,18 @@ class _DataSet:
                 "image_id": number,
                 "category_id": self._category(annotation["object"], annotation["part"]),
             }
-            self._annotations.append({**ids, **annotation})
-
-    def content(self) -> dict[str, Any]:
-        """The whole file."""
-        for earlier in self._left.values():
-            if self._is_labelled(earlier):
-                self._keep(earlier)
-        return {
-            **self._earlier,
-            "images": self._images,
-            "annotations": self._annotations,
-            "categories": self._categories,
-        }
+            self.count += 1
+            yield {**ids, **annotation}
 
     def _is_labelled(self, image: Mapping[str, Any]) -> bool:
         """Return whether people submitted an image, or changed one of its annotations."""
         return NOT_EXHAUSTIVE in image or not all(map(is_pseudo_label, self._found[image["id"]]))
 
-    def _keep(self, image: dict[str, Any]) -> None:
-        self._images.append(image)
-        self._annotations += self._found[image["id"]]
+    def _keep(self, image: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        self.images.append(image)
+        kept = self._found[image["id"]]
+        self.count += len(kept)
+        yield from kept
 
     def _category(self, name: str, part: str) -> int:
         if (name, part) not in self._ids:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ovps_core.bulk.annotator import Annotator, Report
 from ovps_core.bulk.units import Unit
+from ovps_core.errors import OvpsError
 from ovps_core.structures.requirements import require_packages
 
 
@@ -25,7 +28,11 @@ class RayExecutor:
         self._address, self._workers, self._gpus = address, workers, gpus
 
     def __call__(self, annotator: Annotator, units: Sequence[Unit]) -> Iterator[Report]:
-        """Annotate units in any order."""
+        """Annotate units in any order.
+
+        Raises:
+            OvpsError: the first one of a worker.
+        """
         import ray
 
         started = not ray.is_initialized()
@@ -42,7 +49,9 @@ class RayExecutor:
         try:
             context = ray.data.DataContext.get_current()
             context.enable_progress_bars = False
-            rows = [{"kind": unit.kind, "paths": list(unit.paths)} for unit in units]
+            rows = [
+                {"kind": unit.kind, "paths": list(unit.paths), "key": unit.key} for unit in units
+            ]
             # one block for each unit: a unit is the piece that is given to another worker
             worker: Any = _Worker
             reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
@@ -52,6 +61,8 @@ class RayExecutor:
                 num_gpus=self._gpus or None,
             )
             for row in reports.iter_rows():
+                if row["error"]:
+                    raise pickle.loads(row["error"])
                 yield Report(row["key"], row["frames"], row["problem"])
         finally:
             if started:
@@ -59,11 +70,17 @@ class RayExecutor:
 
 
 class _Worker:
-    """An actor of Ray: rows of units in, rows of reports out."""
+    """An actor of Ray: rows of units in, rows of reports out.
+
+    An error of ours is a row too: Ray would raise one of its own, with the traceback of the worker as its message.
+    """
 
     def __init__(self, annotator: Annotator) -> None:
         self._annotator = annotator
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        report = self._annotator(Unit(row["kind"], tuple(row["paths"])))
-        return {"key": report.key, "frames": report.frames, "problem": report.problem}
+        try:
+            report = self._annotator(Unit(row["kind"], tuple(row["paths"]), row["key"]))
+            return {**asdict(report), "error": b""}
+        except OvpsError as error:
+            return {**asdict(Report(row["key"], 0)), "error": pickle.dumps(error)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ def annotate_frames(
     annotator: Annotator,
     *,
     model: str,
+    engine: Mapping[str, str] = {},
     execute: Execute = annotate_here,
 ) -> Summary:
     """Annotate pictures and recordings; the same call continues an interrupted run.
@@ -68,6 +69,8 @@ def annotate_frames(
         sources: pictures, recordings, and folders that are searched for them.
         annotator: the work on one unit, with its job.
         model: names the weights; a folder is continued with the same ones only.
+        engine: "backend", "precision" and "calibration", as they were asked for; "" stands for a missing one. They
+            too must stay the same.
         execute: where the work is done; this process without it.
 
     Raises:
@@ -76,10 +79,10 @@ def annotate_frames(
     """
     out = annotator.job.out
     units = find_units(sources, out)
-    _check_job(annotator.job, model, sources)
-    done = {unit.key: _finished(out, unit) for unit in units}
-    missing = [unit for unit in units if done[unit.key] is None]
-    resumed = sum(len(result["images"]) for result in done.values() if result)
+    _check_job(annotator.job, model, engine, sources)
+    frames = {unit.key: _finished(out, unit) for unit in units}
+    missing = [unit for unit in units if frames[unit.key] is None]
+    resumed = sum(number or 0 for number in frames.values())
     reports = execute(annotator, missing) if missing else ()
     with tqdm(
         total=len(units), initial=len(units) - len(missing), unit="unit", disable=None
@@ -90,9 +93,10 @@ def annotate_frames(
     return _collect(out, units, resumed)
 
 
-def _check_job(job: Job, model: str, sources: Sequence[Path]) -> None:
+def _check_job(job: Job, model: str, engine: Mapping[str, str], sources: Sequence[Path]) -> None:
     asked: dict[str, Any] = {"queries": job.queries, "model": model, "options": asdict(job.options)}
     asked |= {"image_topic": job.image_topic, "every": job.every}
+    asked |= {"backend": "", "precision": "", "calibration": "", **engine}
     path = job.out / JOB
     if (job.out / ANNOTATIONS).exists() and not path.is_file():
         raise UsageError(
@@ -102,7 +106,8 @@ def _check_job(job: Job, model: str, sources: Sequence[Path]) -> None:
     has_results = any((job.out / PARTIAL).glob("*.json"))  # none if all phrases were refused
     if path.is_file() and has_results:
         earlier = read_json(path)
-        differs = [key for key, value in asked.items() if earlier.get(key) != value]
+        # Earlier versions did not write all keys.
+        differs = [key for key, value in asked.items() if earlier.get(key, value) != value]
         if differs:
             raise UsageError(
                 f"{job.out} was annotated with other {', '.join(differs)}: {earlier.get(differs[0])!r}, not "
@@ -123,11 +128,11 @@ def _is_within(source: str, named: Sequence[str]) -> bool:
     return any(str(path) in named for path in (Path(source), *Path(source).parents))
 
 
-def _finished(out: Path, unit: Unit) -> dict[str, Any] | None:
-    """The result of a unit; None if it is missing or incomplete, since a damaged file may be mended."""
+def _finished(out: Path, unit: Unit) -> int | None:
+    """Number of a unit's frames; None if it has to be done, also where a damaged file may have been mended."""
     path = result_path(out, unit.key)
     result: dict[str, Any] | None = read_json(path) if path.is_file() else None
-    return result if result and not result["problem"] else None
+    return len(result["images"]) if result and not result["problem"] else None
 
 
 def _collect(out: Path, units: Sequence[Unit], resumed: int) -> Summary:
@@ -144,6 +149,4 @@ def _collect(out: Path, units: Sequence[Unit], resumed: int) -> Summary:
                 problems[unit.paths[0]] = result["problem"]
             yield result
 
-    coco = write_data_set(out, results())
-    numbers = len(coco["images"]), len(coco["annotations"])
-    return Summary(*numbers, resumed, left_out, problems, refused)
+    return Summary(*write_data_set(out, results()), resumed, left_out, problems, refused)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,8 @@ FRAMES = "frames"
 _KEY_LENGTH = 24
 _BAG_SUFFIXES = (".mcap", ".db3")
 _METADATA = "metadata.yaml"  # of a rosbag2 folder
+Kind = Literal["bag", "pictures"]
+_Found = tuple[Kind, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -28,20 +30,16 @@ class Unit:
     Attributes:
         kind: a recording, or pictures.
         paths: the recording, or the pictures.
+        key: name of the unit's result; another one if a file had another name, size or time when it was found.
     """
 
-    kind: Literal["bag", "pictures"]
+    kind: Kind
     paths: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """Name of the unit's result; it changes if a file changes its name, size or time."""
-        facts = [(path, *_stamp(Path(path))) for path in self.paths]
-        return hashlib.sha256(json.dumps([self.kind, facts]).encode()).hexdigest()[:_KEY_LENGTH]
+    key: str
 
 
 def find_units(sources: Sequence[Path], out: Path | None = None) -> list[Unit]:
-    """All work in files and folders, which are searched with their subfolders; each path once.
+    """All work in files and folders, which are searched with their subfolders and links; each file once.
 
     Args:
         sources: files and folders.
@@ -50,31 +48,47 @@ def find_units(sources: Sequence[Path], out: Path | None = None) -> list[Unit]:
     Raises:
         UsageError: a source does not exist, or holds neither pictures nor recordings.
     """
-    units: list[Unit] = []
-    seen: set[str] = set()
+    found: list[_Found] = []
     for source in sources:
         if not source.exists():
             raise UsageError(
                 f"{source} does not exist; expected pictures, recordings, or folders of them"
             )
-        found = list(_units(Path(os.path.abspath(source)), out and out.resolve()))
-        if not found:
+        inside = list(_search(Path(os.path.abspath(source)), out and out.resolve()))
+        if not inside:
             raise UsageError(
                 f"{source} holds neither pictures ({', '.join(IMAGE_SUFFIXES)}) nor recordings "
                 f"({', '.join(_BAG_SUFFIXES)})"
             )
-        for unit in found:
-            new = tuple(path for path in unit.paths if not _is_seen(path, seen))
-            seen.update(new)
-            if new:
-                units.append(Unit(unit.kind, new))
+        found += inside
+    units: list[Unit] = []
+    seen: set[str] = set()
+    for kind, paths in found:
+        new = tuple(path for path in paths if _is_new(path, seen))
+        if new:
+            units.append(Unit(kind, new, _key(kind, new)))
     return units
 
 
-def _is_seen(path: str, seen: Container[str]) -> bool:
-    """Return whether a path is among those seen, or is the file of a recording whose folder is."""
-    is_bag = Path(path).suffix.lower() in _BAG_SUFFIXES
-    return path in seen or (is_bag and os.path.dirname(path) in seen)
+def _is_new(path: str, seen: set[str]) -> bool:
+    """Note a file; return whether it is none of those seen, nor the file of a recording whose folder is."""
+    real = os.path.realpath(path)
+    is_bag = Path(real).suffix.lower() in _BAG_SUFFIXES
+    is_seen = real in seen or (is_bag and os.path.dirname(real) in seen)
+    seen.add(real)
+    return not is_seen
+
+
+def _key(kind: Kind, paths: tuple[str, ...]) -> str:
+    facts = [(path, *_stamp(Path(path))) for path in paths]
+    return hashlib.sha256(json.dumps([kind, facts]).encode()).hexdigest()[:_KEY_LENGTH]
+
+
+def _search(source: Path, out: Path | None) -> Iterator[_Found]:
+    """Files of a source. Links to folders come last, so that files have the paths that stay."""
+    links, entered = [source], set[str]()
+    for link in links:  # grows meanwhile
+        yield from _files(link, out, links, entered)
 
 
 def _is_output(folder: Path, out: Path) -> bool:
@@ -83,29 +97,41 @@ def _is_output(folder: Path, out: Path) -> bool:
     return folder == out or (folder.parent == out / FRAMES and len(folder.name) == _KEY_LENGTH)
 
 
-def _units(source: Path, out: Path | None) -> Iterator[Unit]:
+def _files(
+    source: Path, out: Path | None, links: list[Path], entered: set[str]
+) -> Iterator[_Found]:
+    """Files of a source without those behind links to folders, which are added to ``links``."""
     if source.is_file():
         if source.suffix.lower() in _BAG_SUFFIXES:
-            yield Unit("bag", (str(source),))
+            yield "bag", (str(source),)
         elif source.suffix.lower() in IMAGE_SUFFIXES:
-            yield Unit("pictures", (str(source),))
+            yield "pictures", (str(source),)
         return
+    real = os.path.realpath(source)
+    if real in entered:
+        return
+    entered.add(real)
     if (source / _METADATA).is_file():
-        yield Unit("bag", (str(source),))
+        yield "bag", (str(source),)
         return
     entries = sorted(source.iterdir())
     pictures = [str(p) for p in entries if p.is_file() and p.suffix.lower() in IMAGE_SUFFIXES]
     for first in range(0, len(pictures), PICTURES_PER_UNIT):
-        yield Unit("pictures", tuple(pictures[first : first + PICTURES_PER_UNIT]))
+        yield "pictures", tuple(pictures[first : first + PICTURES_PER_UNIT])
     for entry in entries:
         if out is not None and entry.is_dir() and _is_output(entry, out):
             continue
-        if entry.is_dir() or entry.suffix.lower() in _BAG_SUFFIXES:
-            yield from _units(entry, out)
+        if entry.is_symlink() and entry.is_dir():
+            links.append(entry)
+        elif entry.is_dir() or entry.suffix.lower() in _BAG_SUFFIXES:
+            yield from _files(entry, out, links, entered)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
     """Size and time of a file, or of the files of a folder together."""
-    files = [p for p in path.iterdir() if p.is_file()] if path.is_dir() else [path]
-    facts = [file.stat() for file in files]
+    try:
+        files = [p for p in path.iterdir() if p.is_file()] if path.is_dir() else [path]
+        facts = [file.stat() for file in files]
+    except FileNotFoundError:  # deleted since it was found; its reader says so
+        return 0, 0
     return sum(f.st_size for f in facts), max((f.st_mtime_ns for f in facts), default=0)

@@ -12,9 +12,9 @@ from tabulate import tabulate
 from ovps_core.bulk.annotator import Annotator, Job
 from ovps_core.bulk.on_ray import RayExecutor
 from ovps_core.bulk.run import Execute, annotate_frames, annotate_here
-from ovps_core.checkpoints import find_weights
-from ovps_core.checkpoints.file import read_info
+from ovps_core.checkpoints import open_model
 from ovps_core.cli.options import add_model_options, add_threshold_options, at_least, open_segmenter
+from ovps_core.engines.calibration import calibration_digest, read_calibration
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 
 
@@ -71,8 +71,16 @@ def run(args: argparse.Namespace) -> int:
     if args.ray:
         address = "" if args.ray == "local" else args.ray
         execute = RayExecutor(address, workers=args.workers, gpus=args.gpus)
-    model = str(read_info(find_weights(args.model)))
-    summary = annotate_frames(args.source, annotator, model=model, execute=execute)
+    engine = {"backend": args.backend, "precision": args.precision}
+    if args.calibrate:
+        engine["calibration"] = calibration_digest(read_calibration(args.calibrate))
+    summary = annotate_frames(
+        args.source,
+        annotator,
+        model=str(open_model(args.model).info),
+        engine=engine,
+        execute=execute,
+    )
     counts = {
         "frames": summary.frames,
         "of an earlier run": summary.resumed,

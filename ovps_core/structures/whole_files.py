@@ -46,6 +46,8 @@ def unfinished_folder(path: Path) -> Iterator[Path]:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        # A killed process leaves its folder, and in a container the next one has the same id.
+        shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         yield beside / path.name
         os.replace(beside / path.name, path)

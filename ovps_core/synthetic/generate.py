@@ -6,8 +6,11 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -186,6 +189,7 @@ def generate(out: str | Path, settings: RenderSettings, workers: int = 1) -> Pat
     Raises:
         DatasetError: the folder holds scenes of other settings.
         BackendError: off-screen OpenGL cannot start here.
+        OutputError: a shard cannot be written, or a process was killed.
     """
     out = Path(out)
     write_folder(out, settings, folder_object_parts(settings), _write_shard, workers)
@@ -250,6 +254,7 @@ def write_folder(
     Raises:
         DatasetError: the folder holds scenes of other settings.
         BackendError: off-screen OpenGL cannot start here.
+        OutputError: a shard cannot be written, or a process was killed.
     """
     from tqdm import tqdm
 
@@ -264,14 +269,39 @@ def write_folder(
     tasks = [(settings, str(out), shard) for shard in missing]
     done = settings.count - sum(_shard_length(settings, shard) for shard in missing)
     with tqdm(total=settings.count, initial=done, unit="scene", desc=settings.level) as bar:
-        if workers <= 1:
-            for task in tasks:
-                bar.update(write_shard(task))
-        else:
-            # Spawned, because an OpenGL context does not survive a fork.
-            with multiprocessing.get_context("spawn").Pool(workers) as pool:
-                for written in pool.imap_unordered(write_shard, tasks):
-                    bar.update(written)
+        written = (
+            map(write_shard, tasks) if workers <= 1 else _spread(write_shard, tasks, workers, out)
+        )
+        for length in written:
+            bar.update(length)
+
+
+def _spread(
+    write_shard: Callable[[tuple[SettingsT, str, int]], int],
+    tasks: Sequence[tuple[SettingsT, str, int]],
+    workers: int,
+    out: Path,
+) -> Iterator[int]:
+    """Write shards in processes; the number of scenes of each as it ends.
+
+    Raises:
+        OutputError: a process was killed.
+    """
+    left = iter(tasks)
+    # Spawned, because an OpenGL context does not survive a fork.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        # None waits in the pool: after an error or Ctrl-C no further one would be begun.
+        running = {pool.submit(write_shard, task) for task in islice(left, workers)}
+        try:
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+                running |= {pool.submit(write_shard, task) for task in islice(left, len(done))}
+        except BrokenProcessPool as error:
+            raise OutputError(
+                f"a process that wrote scenes into {out} was killed, as the system does when memory runs out; the "
+                "same command continues, fewer workers need less memory"
+            ) from error
 
 
 def _write_header(

@@ -40,6 +40,8 @@ def compose_wild(
     """
     named = [item for item in pool.items if item.object_name != CLUTTER]
     large = rng.random() < 0.27
+    if not any((item.size > LARGE) == large for item in named):
+        large = not large  # the objects that were named are all of the other size
     candidates = [item for item in named if (item.size > LARGE) == large]
     n = 1 + int(rng.choice(len(COUNT_WEIGHTS), p=COUNT_WEIGHTS))
     order = rng.permutation(len(candidates))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from ovps_core.bulk.run import annotate_frames
 from ovps_core.bulk.units import find_units
 from ovps_core.cli import main
 from ovps_core.datasets.coco_folder import CocoFolder
-from ovps_core.errors import UsageError
+from ovps_core.errors import CheckpointError, UsageError
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.segmenter import PartSegmenter
 
@@ -97,6 +98,37 @@ def test_an_interrupted_run_does_only_what_is_left_and_ends_the_same(
     assert "was annotated with other every: 1, not 3" in capsys.readouterr().err
 
 
+def test_a_run_of_another_engine_does_not_continue_it(
+    source: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Masks of another precision, backend or calibration differ."""
+    (source / "broken.mcap").unlink()
+    (source / "monday" / "3.png").unlink()  # calibration refuses it
+    out = tmp_path / "out"
+    assert main(command(source, out, model)) == 0
+    for option, value, name in [
+        ("--precision", "fp32", "precision: 'auto', not 'fp32'"),
+        ("--backend", "compiled", "backend: 'torch', not 'compiled'"),
+        ("--calibrate", str(source / "monday"), "calibration: '', not "),
+    ]:
+        assert main(command(source, out, model, option, value)) == 1
+        assert f"was annotated with other {name}" in capsys.readouterr().err
+    job = json.loads((out / "job.json").read_text())
+    earlier = {key: job[key] for key in ("queries", "model", "options", "image_topic", "every")}
+    (out / "job.json").write_text(json.dumps(earlier))
+    assert main(command(source, out, model)) == 0, "a folder of an earlier version goes on"
+
+
+@pytest.mark.slow
+def test_a_model_of_transformers_annotates_frames(source: Path, tmp_path: Path) -> None:
+    tiny_sam3 = pytest.importorskip("helpers.tiny_sam3")
+    (source / "broken.mcap").unlink()
+    folder = tiny_sam3.write_folder("sam3", tmp_path / "hub" / "own-sam3")
+    assert main(command(source, tmp_path / "out", str(folder))) == 0
+    annotations = content(tmp_path / "out")["annotations"]
+    assert annotations and all(a["model"].startswith("own-sam3 ") for a in annotations)
+
+
 def test_a_recording_is_annotated_as_its_pictures_are(model: str, tmp_path: Path) -> None:
     pytest.importorskip("rosbags")
     from rosbags.rosbag2 import StoragePlugin, Writer
@@ -164,3 +196,32 @@ def test_ray_gives_the_plain_run_frame_for_frame_and_survives_a_killed_worker(
     assert content(tmp_path / "ray") == content(tmp_path / "plain")
     again = annotate_frames([source], dying, model="toy", execute=RayExecutor(workers=2))
     assert again.resumed == 4, "nothing is done twice"
+
+
+@pytest.mark.slow
+def test_an_error_of_a_worker_of_ray_is_the_one_of_a_plain_run(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
+    from ovps_core.bulk.on_ray import RayExecutor
+
+    monkeypatch.setenv("PYTHONPATH", f"{REPOSITORY}:{REPOSITORY / 'tests'}")
+    gone = partial(PartSegmenter.from_pretrained, str(tmp_path / "gone.safetensors"))
+    annotator = Annotator(Job(tmp_path / "out", QUERIES), gone)
+    with pytest.raises(CheckpointError) as plain:
+        annotate_frames([source], annotator, model="toy")
+    with pytest.raises(CheckpointError) as spread:
+        annotate_frames([source], annotator, model="toy", execute=RayExecutor(workers=1))
+    assert str(spread.value) == str(plain.value)
+
+
+def test_a_worker_of_ray_returns_errors_of_ours_as_rows(source: Path, tmp_path: Path) -> None:
+    from ovps_core.bulk.on_ray import _Worker
+
+    gone = partial(PartSegmenter.from_pretrained, str(tmp_path / "gone.safetensors"))
+    (source / "broken.mcap").unlink()
+    (unit, *_) = find_units([source])
+    row = {"kind": unit.kind, "paths": list(unit.paths), "key": unit.key}
+    answer = _Worker(Annotator(Job(tmp_path / "out", QUERIES), gone))(row)
+    error = pickle.loads(answer["error"])
+    assert isinstance(error, CheckpointError) and "gone.safetensors" in str(error)

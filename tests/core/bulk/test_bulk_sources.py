@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ovps_core.bulk import units as units_module
 from ovps_core.bulk.annotator import Annotator, Job
 from ovps_core.bulk.run import Summary, annotate_frames
+from ovps_core.bulk.units import find_units
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import UsageError
 from ovps_core.labelling.merge import Submission, merge
@@ -122,6 +126,39 @@ def test_a_path_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
     assert run(tmp_path / "other", bag, file).frames == 3
 
 
+@pytest.mark.parametrize("what", ["touched", "deleted"])
+def test_a_file_that_is_touched_or_deleted_during_the_run_does_not_end_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(units_module, "PICTURES_PER_UNIT", 1)
+    source, out = pictures(tmp_path / "source", [1, 2, 3]), tmp_path / "out"
+    segment = Segmenter.segment
+
+    def meanwhile(self: Segmenter, image: np.ndarray, *rest: Any) -> PartMasks:
+        for path in (source / "1.png", source / "3.png") if image.mean() == 2 else ():
+            os.utime(path, (0, 0)) if what == "touched" else path.unlink()
+        return segment(self, image, *rest)
+
+    monkeypatch.setattr(Segmenter, "segment", meanwhile)
+    summary = run(out, source)
+    names = [Path(image["file_name"]).name for image in content(out)["images"]]
+    assert names == ["1.png", "2.png", "3.png"][: summary.frames]
+    assert summary.frames == (3 if what == "touched" else 2)
+    assert summary.left_out.total() == 3 - summary.frames, "the deleted one is named"
+
+
+def test_a_file_is_read_once_whatever_links_lead_to_it(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "data" / "run", [1, 2])
+    other = pictures(tmp_path / "other", [3])
+    for link, target in {"again": ".", "above": "..", "other": other}.items():
+        (folder / link).symlink_to(target)
+    (tmp_path / "data" / "latest").symlink_to("run")
+    (folder / "best.png").symlink_to("2.png")
+    units = find_units([tmp_path / "data", folder / "again" / "1.png"])
+    expected = [str(folder / "1.png"), str(folder / "2.png"), str(folder / "other" / "3.png")]
+    assert [path for unit in units for path in unit.paths] == expected
+
+
 def submit(out: Path, image_id: int, *regions: Region) -> None:
     """A person submits a picture, as ``ovps label save`` merges it."""
     coco, _ = merge(content(out), [Submission(image_id, "me", "2026-01-01", regions)])
@@ -202,3 +239,28 @@ def test_a_recording_with_damage_is_named_and_tried_again(tmp_path: Path) -> Non
     file.write_bytes(whole)
     mended = run(out, bag)
     assert mended.frames == 40 and not mended.problems
+
+
+def test_results_do_not_have_to_fit_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units_module, "PICTURES_PER_UNIT", 1)
+    source, out = pictures(tmp_path / "source", range(40)), tmp_path / "out"
+    run(out, source)
+    (out / "annotations.json").unlink()  # a run that was interrupted at its end
+    for path in (out / "units").iterdir():
+        result = json.loads(path.read_text())
+        for annotation in result["images"][0]["annotations"]:
+            annotation["segmentation"]["counts"] *= 100_000 // len(
+                annotation["segmentation"]["counts"]
+            )
+        path.write_text(json.dumps(result))
+    size = sum(path.stat().st_size for path in (out / "units").iterdir())
+    tracemalloc.start()
+    try:
+        assert run(out, source).resumed == 40
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size > 7e6 and peak < size / 4
+    assert len(content(out)["annotations"]) == 80

@@ -16,7 +16,7 @@ from helpers.paths import ROOT
 from ovps_core.engines.engine_cache import EngineCache
 from ovps_core.errors import BackendError, OutputError
 from ovps_core.structures.cache_folder import cache_folder
-from ovps_core.structures.whole_files import unfinished, write_json, write_whole
+from ovps_core.structures.whole_files import unfinished, unfinished_folder, write_json, write_whole
 
 TABLE = str(ROOT / "docs" / "images" / "table.jpg")
 
@@ -32,6 +32,16 @@ def test_a_file_is_replaced_only_by_a_whole_one(tmp_path: Path) -> None:
         write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [file.name for file in path.parent.iterdir()] == ["a.json"]
+
+
+def test_a_folder_that_a_killed_process_of_the_same_id_left_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "shard"
+    left = tmp_path / f".{path.name}.{os.getpid()}.part" / path.name
+    left.mkdir(parents=True)
+    (left / "half").touch()
+    with unfinished_folder(path) as folder:
+        folder.mkdir()
+    assert [*tmp_path.rglob("*")] == [path]
 
 
 def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.killed_worker import die_at_the_second_shard
 
-from ovps_core.errors import BackendError, DatasetError
+from ovps_core.errors import BackendError, DatasetError, OutputError
 from ovps_core.synthetic.catalogue import (
     HELD_OUT_OBJECT_PARTS,
     OBJECT_CLASSES,
@@ -172,6 +173,15 @@ def test_a_render_may_be_ended_with_fewer_scenes_and_extended_again(tmp_path) ->
     assert len(RenderedScenes(tmp_path)) == 200 and len(drawn) == 5, "nothing is lost"
 
 
+def test_a_killed_process_ends_the_render_in_words(tmp_path: Path) -> None:
+    from ovps_core.synthetic.generate import write_folder
+    from ovps_core.synthetic.settings import RenderSettings
+
+    settings = RenderSettings(count=256)
+    with pytest.raises(OutputError, match=r"was killed.*the same command continues"):
+        write_folder(tmp_path, settings, [("mug", "handle")], die_at_the_second_shard, 2)
+
+
 def test_the_command_writes_a_folder_and_a_contact_sheet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -258,6 +268,16 @@ def test_wild_scenes_are_deterministic_and_use_the_named_photos(tmp_path) -> Non
     assert sum(share > 0.5 for share in green) >= 6
     with pytest.raises(DatasetError, match="background folder"):
         render_shard(RenderSettings(level="wild", count=24, backgrounds=str(tmp_path / "no")), 0)
+
+
+@pytest.mark.parametrize("objects", [("mug",), ("fridge", "door")])
+def test_wild_scenes_show_the_named_objects_whatever_their_size(objects: tuple[str, ...]) -> None:
+    from ovps_core.synthetic.generate import render_shard
+    from ovps_core.synthetic.settings import RenderSettings
+
+    scenes = render_shard(RenderSettings(level="wild", objects=objects, count=16, size=64), 0)
+    named = [{name for name, _ in scene.instances} & set(objects) for scene in scenes]
+    assert len(named) == 16 and all(named)
 
 
 def test_a_folder_of_part_split_meshes_adds_members_to_wild_training(tmp_path) -> None:

@@ -38,7 +38,7 @@ class OptimRecipe:
         clip_norm: maximum norm of the whole gradient; 0 for no limit.
         precision: 32-true, bf16-mixed or 16-mixed.
         ema_decay: decay per step of a moving average of the weights; 0 for none.
-        score_every: steps between scores on the images to score on; 0 for the end only.
+        score_every: optimiser steps between scores on the images to score on; 0 for the end only.
         seed: seed of all random numbers.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -92,6 +92,13 @@ class Recipe:
     def seed(self) -> int:
         """Seed of all random numbers of the run."""
         return self.optim.seed
+
+    def files_of_every_step(self) -> Mapping[str, Sequence[Path]]:
+        """Files named in the recipe from which every step learns, in order, by key; none by default.
+
+        What a run only starts from is not among them: its checkpoint replaces that.
+        """
+        return {}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -38,7 +38,7 @@ class OptimRecipe:
         clip_norm: maximum norm of the whole gradient; 0 for no limit.
         precision: 32-true, bf16-mixed or 16-mixed.
         ema_decay: decay per step of a moving average of the weights; 0 for none.
-        score_every: steps between scores on the images to score on; 0 for the end only.
+        score_every: optimiser steps between scores on the images to score on; 0 for the end only.
         seed: seed of all random numbers.
     """
 
@@ -92,6 +92,13 @@ class Recipe:
     def seed(self) -> int:
         """Seed of all random numbers of the run."""
         return self.optim.seed
+
+    def files_of_every_step(self) -> Mapping[str, Sequence[Path]]:
+        """Files named in the recipe from which every step learns, in order, by key; none by default.
+
+        What a run only starts from is not among them: its checkpoint replaces that.
+        """
+        return {}
 
 
 @dataclass(frozen=True)

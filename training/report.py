@@ -15,15 +15,25 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def read_curves(metrics: Path) -> dict[str, Curve]:
-    """The curve of every logged name, from Lightning's ``metrics.csv``."""
+    """The curve of every logged name, from Lightning's ``metrics.csv``.
+
+    A row that a kill or a full disk has cut is left out.
+    """
     curves: dict[str, tuple[list[float], list[float]]] = {}
-    with metrics.open() as file:
-        for row in csv.DictReader(file):
-            for name, value in row.items():
-                if value and name not in ("step", "epoch"):
-                    steps, values = curves.setdefault(name, ([], []))
-                    steps.append(float(row["step"]))
-                    values.append(float(value))
+    lines = metrics.read_text("utf-8", errors="replace").splitlines(keepends=True)
+    whole = [
+        line for line in lines if line.endswith("\n")
+    ]  # a cut number would read as another one
+    for row in csv.DictReader(whole):
+        try:
+            step = float(row["step"])
+            logged = {k: float(v) for k, v in row.items() if v and k not in ("step", "epoch")}
+        except (KeyError, TypeError, ValueError):
+            continue
+        for name, value in logged.items():
+            steps, values = curves.setdefault(name, ([], []))
+            steps.append(step)
+            values.append(value)
     return {name: (np.array(steps), np.array(values)) for name, (steps, values) in curves.items()}
 
 

@@ -37,6 +37,8 @@ from training.stream import StepSeeds
 LAST = "last.ckpt"
 """Checkpoint in a run's folder from which the run can be resumed."""
 
+_NEVER = 2**60  # steps; no run is so long
+
 
 @dataclass(frozen=True)
 class DataSources:
@@ -73,7 +75,7 @@ class TrainerSettings:
         checkpoint_every: time between checkpoints; the first one comes after a minute.
         log_every: steps between logged values.
         accumulate: batches whose gradients are averaged for one step.
-        score_every: steps between scores on the validation images.
+        score_every: optimiser steps between scores on the validation images; 0 for the end only.
         find_unused_parameters: with several GPUs, allow parameters that get no gradient.
     """
 
@@ -236,7 +238,8 @@ def make_trainer(
         ],
         log_every_n_steps=settings.log_every,
         check_val_every_n_epoch=None,
-        val_check_interval=settings.score_every,
+        # counted in batches, while the recipe counts steps
+        val_check_interval=(settings.score_every or _NEVER) * settings.accumulate,
         limit_val_batches=None if run.scored_on else 0,
         num_sanity_val_steps=0,
         default_root_dir=folder,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +52,24 @@ class RunRecord:
         data: sha256 of each file that lists data, by its name; the path of a folder without such a file.
         model: configuration of the network, with the categories that it knows.
         finished: the run came to its end.
+        contents: sha256 of the files from which every step learns, by the recipe's key that names them.
     """
 
     recipe: Mapping[str, Any]
     data: Mapping[str, str]
     model: Mapping[str, Any]
     finished: bool = False
+    contents: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, recipe: Recipe, sources: DataSources, info: CheckpointInfo) -> RunRecord:
         """The record of a run that is about to start."""
-        return _plain(cls(as_dict(recipe), _digests(recipe, sources), asdict(info.config)))
+        contents = {
+            key: hashlib.sha256("".join(map(sha256, paths)).encode()).hexdigest()
+            for key, paths in recipe.files_of_every_step().items()
+        }
+        data = _digests(recipe, sources)
+        return _plain(cls(as_dict(recipe), data, asdict(info.config), contents=contents))
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord | None:
@@ -131,6 +139,11 @@ class RunRecord:
         network, others = _flat(self.model), _flat(earlier.model)
         if any(network.get(key) != value for key, value in others.items()):
             changed.append("the network or the categories that it knows differ")
+        changed += [
+            f"the content of {key}, {mine[key]!r}, differs"
+            for key, digest in earlier.contents.items()
+            if self.contents.get(key, digest) != digest
+        ]
         if changed:
             raise UsageError(
                 f"{folder} cannot be resumed: {'; '.join(changed[:4])}. Give the same recipe and data, or leave "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import logging
@@ -17,7 +18,13 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from ovps_core.errors import OvpsError
 
-_INTERRUPTED, _BROKEN_PIPE = 130, 141  # exit status of a program that SIGINT or SIGPIPE ends
+_BROKEN_PIPE = 141  # exit status of a program that SIGPIPE ends
+_OF_SIGNAL = 128  # what a shell adds to the number of the signal that ended a program
+_WORDS: dict[int, str] = {
+    signal.SIGINT: "interrupted",
+    signal.SIGTERM: "terminated",
+    signal.SIGHUP: "the terminal is gone",
+}
 _OF_EXTRA_TORCH = ("torch", "timm", "open_clip", "huggingface_hub")
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -115,13 +122,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status.
 
     An :class:`OvpsError` is printed as one line on stderr, a file that cannot be written too. If the reader of
-    stdout is gone (``| head``), the command ends without a word.
+    stdout is gone (``| head``), the command ends without a word. Ctrl-C, SIGTERM and SIGHUP end it and
+    what it has started.
     """
     # PyTorch's threads would spin otherwise; it reads this when it loads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = sys.argv[1:] if arguments is None else list(arguments)
     chosen = next((word for word in words if word in COMMANDS), None)
-    _handle_interrupts(chosen)
+    received = _handle_signals(chosen)
     try:
         args = parser(chosen).parse_args(words)
         logging.basicConfig(
@@ -140,9 +148,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         advice = f'needs {error.name}, which is not installed: pip install "ovps[torch]"'
         print(f"ovps {chosen}: {advice}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"ovps {chosen}: interrupted", file=sys.stderr)
-        return _INTERRUPTED
+    except (KeyboardInterrupt, SystemExit) as error:  # Lightning makes the one of the other
+        if isinstance(error, SystemExit) and not received:
+            raise
+        number = received[0] if received else signal.SIGINT
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(f"ovps {chosen}: {_WORDS[number]}", file=sys.stderr)
+        return _OF_SIGNAL + number
     except BrokenPipeError:
         _drop_output()
         return _BROKEN_PIPE
@@ -155,20 +167,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _handle_interrupts(command: str | None) -> None:
-    """Make Ctrl-C a KeyboardInterrupt, except during an import: there the program ends at once.
+def _handle_signals(command: str | None) -> list[int]:
+    """Make the signals that end a program a KeyboardInterrupt, except during an import: there it ends at once.
 
     A library that is being imported may swallow the exception or abort on it.
+
+    Returns:
+        The signals that have come, a list that grows.
     """
+    received: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         if not _is_importing(frame):
             raise KeyboardInterrupt
-        os.write(sys.stderr.fileno(), f"ovps {command}: interrupted\n".encode())
-        os._exit(_INTERRUPTED)
+        with contextlib.suppress(OSError):
+            os.write(sys.stderr.fileno(), f"ovps {command}: {_WORDS[number]}\n".encode())
+        os._exit(_OF_SIGNAL + number)
 
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, interrupt)
+        for each in _WORDS:
+            ignored = signal.getsignal(each) == signal.SIG_IGN  # SIGHUP after nohup
+            if each == signal.SIGINT or not ignored:
+                signal.signal(each, interrupt)
+    return received
 
 
 def _is_importing(frame: FrameType | None) -> bool:

@@ -71,10 +71,12 @@ def run(args: argparse.Namespace) -> int:
 def _serve(folder: Path, port: int) -> int:
     server = prepare_server(folder, port)
     process = start_server(server, folder)
-    print(f"{server.url}: log in as {server.user} with the password {server.password}")
-    print(f"the data are in {folder}; the first start takes minutes; Ctrl-C ends it", flush=True)
     ready = False
     try:
+        print(f"{server.url}: log in as {server.user} with the password {server.password}")
+        print(
+            f"the data are in {folder}; the first start takes minutes; Ctrl-C ends it", flush=True
+        )
         while process.poll() is None:
             if not ready and server.is_up():
                 ready = True

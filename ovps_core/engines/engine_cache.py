@@ -31,6 +31,7 @@ _MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished"  # suffix of folders in which a build is at work
 _ABANDONED_AFTER = 24 * 3600  # seconds without a written file; no build is silent for so long
 _LOCKED_WITHIN = 60  # seconds in which a new build has locked its folder
+_PAUSE = 0.5  # seconds between looks at the build of another process
 _FULL = 1_000_000  # bytes left on a disk on which a build failed for want of space
 _ADVICE = "name another folder in OVPS_CACHE (for the node: parameter engine_cache), or use the backend torch"
 log = logging.getLogger(__name__)
@@ -70,6 +71,9 @@ class EngineCache:
         again. The build runs in a temporary folder, which is renamed in one step. An interrupted build therefore
         leaves nothing that looks finished. Temporary folders of killed builds are removed at the next build.
 
+        Processes that need the same files take turns, so that one builds and the others find its folder. Where the
+        file system has no locks all of them build, and the folder of the first one stays.
+
         Args:
             kind: first part of the folder's name.
             key: everything that the result depends on.
@@ -82,6 +86,12 @@ class EngineCache:
         folder = self.folder / f"{kind}-{digest[:24]}"
         if is_intact(folder, key):
             return folder
+        with _turn(self.folder / f"{folder.name}.lock", self.progress):
+            if not is_intact(folder, key):  # else another process has built it meanwhile
+                self._build(folder, key, build)
+        return folder
+
+    def _build(self, folder: Path, key: Mapping[str, str], build: Callable[[Path], None]) -> None:
         if folder.exists():
             log.warning("%s is damaged or out of date; building it again", folder)
         unfinished = self._make_folder(folder.name)
@@ -89,6 +99,8 @@ class EngineCache:
             with _locked(unfinished), _explaining(folder, self.folder):
                 build(unfinished)
                 write_manifest(unfinished, key)
+                if is_intact(folder, key):  # built by another process, which may be loading it now
+                    return
                 shutil.rmtree(folder, ignore_errors=True)
                 os.replace(unfinished, folder)
         except BackendError:
@@ -96,7 +108,6 @@ class EngineCache:
                 raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-        return folder
 
     def _make_folder(self, name: str) -> Path:
         try:
@@ -115,6 +126,44 @@ class EngineCache:
                 age = time.time() - folder.stat().st_mtime
                 if age > _ABANDONED_AFTER or (age > _LOCKED_WITHIN and not _is_locked(folder)):
                     shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _turn(path: Path, progress: Progress) -> Iterator[None]:
+    """Run the block in one process at a time; the file ``path`` is locked meanwhile, and then removed."""
+    handle = _wait_for_lock(path, progress)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            os.close(handle)
+
+
+def _wait_for_lock(path: Path, progress: Progress) -> int | None:
+    """Handle of the locked file, or of one that cannot be locked here; None if it cannot be written."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return None  # the build says why
+        is_held = False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return handle
+        except BlockingIOError:
+            is_held = True
+        except FileNotFoundError:
+            pass  # the process before has removed it
+        except OSError:
+            return handle  # some network file systems have no locks
+        os.close(handle)
+        if is_held:
+            progress("another process builds this engine; waiting for it")
+            time.sleep(_PAUSE)
 
 
 @contextlib.contextmanager

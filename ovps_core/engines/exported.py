@@ -21,7 +21,6 @@ from ovps_core.engines.engine_cache import GRAPH_VERSION, is_intact
 from ovps_core.engines.interface import Engine, EngineShape
 from ovps_core.models.interface import Conditions, Features, PartLogits, Preprocessing
 from ovps_core.pipeline.preprocess import RgbImage, to_batch_array
-from ovps_core.structures.requirements import require_packages
 
 Array = NDArray[Any]
 Graph = Callable[[Sequence[Array]], "list[Array]"]
@@ -101,7 +100,6 @@ class ExportedEngine(Engine):
 
 
 def _onnxruntime(path: Path) -> Graph:
-    require_packages("onnxruntime", extra="onnx")
     from ovps_core.engines.onnx.session import session
 
     opened = session(path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ovps_core.checkpoints.file import ModelFile, network
 from ovps_core.engines.engine_cache import DEFAULT_CACHE, EngineCache
@@ -17,7 +18,7 @@ from ovps_core.engines.interface import Engine
 from ovps_core.errors import BackendError, UsageError
 from ovps_core.models.interface import ModelSpec, QueryEncoder
 from ovps_core.pipeline.preprocess import RgbImage
-from ovps_core.structures.requirements import require_packages
+from ovps_core.structures.requirements import load_runtime, require_packages
 
 if TYPE_CHECKING:
     from ovps_core.models.network import PartModel
@@ -42,7 +43,8 @@ def make_engine(
     Args:
         model: the network.
         backend: one of :data:`BACKENDS`. "auto" takes the fastest that is installed and keeps the masks: on a GPU
-            tensorrt, compiled, torch; on a CPU openvino, onnxruntime, torch.
+            tensorrt, compiled, torch; on a CPU openvino, onnxruntime, torch. It passes over one that cannot be
+            loaded, with a warning.
         device: "auto", "cpu" or "cuda:N".
         precision: "auto", "fp32", "bf16", "fp16", "mixed" or "int8". "auto" is 16 bit if that is faster.
             mixed and int8 are used only on request, since their cost in accuracy depends on the model.
@@ -140,28 +142,41 @@ def _choose_backend(
 
 
 def _default_backend(device: str, precision: str, has_graphs: bool) -> tuple[str, str]:
-    """The fastest backend that is installed, and the reason for the log."""
+    """The fastest backend that is installed and can be loaded, and the reason for the log."""
     exporter = (
         () if has_graphs and precision in ("auto", "fp32") else ("torch", "onnx", "onnxscript")
     )
     if device.startswith("cuda"):
-        from ovps_core.engines.tensorrt.build import runtime_name
+        from ovps_core.engines.tensorrt.build import require_tensorrt, runtime_name
 
-        if precision in ("auto", "fp16", "fp32") and runtime_name():
+        if precision in ("auto", "fp16", "fp32") and runtime_name() and _loads(require_tensorrt):
             return "tensorrt", f"{runtime_name()} is installed"
         if importlib.util.find_spec("triton"):
             return "compiled", "no TensorRT for this precision; torch.compile is next"
-        return "torch", "neither TensorRT nor Triton is installed"
+        return "torch", "neither TensorRT nor Triton is there"
     if precision == "fp16":
         return "torch", "only torch has fp16 on a CPU"
+    advice = 'is not installed: pip install "ovps[openvino]"'
     if _installed("openvino", *exporter):
-        return "openvino", "the fastest on a CPU"
-    if precision in ("auto", "fp32") and _installed("onnxruntime", *exporter):
-        return (
-            "onnxruntime",
-            'openvino, another fast engine on x86, is not installed: pip install "ovps[openvino]"',
-        )
-    return "torch", 'openvino, about twice as fast, is not installed: pip install "ovps[openvino]"'
+        from ovps_core.engines.openvino.packages import import_openvino
+
+        if _loads(import_openvino):
+            return "openvino", "the fastest on a CPU"
+        advice = "cannot be loaded"
+    load = functools.partial(load_runtime, "onnxruntime", extra="onnx")
+    if precision in ("auto", "fp32") and _installed("onnxruntime", *exporter) and _loads(load):
+        return "onnxruntime", f"openvino, another fast engine on x86, {advice}"
+    return "torch", f"openvino, about twice as fast, {advice}"
+
+
+def _loads(load: Callable[[], Any]) -> bool:
+    """Return whether an installed runtime can be loaded; the log says why not."""
+    try:
+        load()
+    except BackendError as error:
+        log.warning("%s; another engine runs meanwhile", error)
+        return False
+    return True
 
 
 def _installed(*names: str) -> bool:

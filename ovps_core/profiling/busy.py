@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,11 @@ from tabulate import tabulate
 from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.segmenter import PartSegmenter
 
-_LOOP = "while True: pass"
+_LOOP = """
+import os, sys
+while os.getppid() == int(sys.argv[1]):  # else the benchmark was killed
+    for _ in range(1_000_000): pass
+"""
 _QUERIES = ["knife handle", "mug handle", "mug rim", "pan handle"]
 _BLOCK = 10  # frames before the other processes start or stop
 _SETTLING = 0.2  # seconds after they start or stop
@@ -67,8 +72,10 @@ def run(args: argparse.Namespace) -> int:
 @contextmanager
 def _busy_processes(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Processes that use a core each, until the block ends."""
-    processes = [subprocess.Popen([sys.executable, "-c", _LOOP]) for _ in range(count)]
+    processes: list[subprocess.Popen[bytes]] = []
     try:
+        for _ in range(count):
+            processes.append(subprocess.Popen([sys.executable, "-c", _LOOP, str(os.getpid())]))
         yield processes
     finally:
         for process in processes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
+from typing import Any
 
-from ovps_core.errors import MissingDependencyError
+from ovps_core.errors import BackendError, MissingDependencyError
 
 
 def require_packages(*names: str, extra: str) -> None:
@@ -24,6 +26,25 @@ def require_packages(*names: str, extra: str) -> None:
         raise MissingDependencyError(
             f'{" and ".join(missing)} {verb} not installed: pip install "ovps[{extra}]"'
         )
+
+
+def load_runtime(name: str, *, extra: str) -> Any:
+    """The module of an engine's runtime.
+
+    Raises:
+        MissingDependencyError: it is not installed; the message has the line that installs it.
+        BackendError: it is installed, but cannot be loaded; the message has the loader's.
+    """
+    require_packages(name, extra=extra)
+    try:
+        return importlib.import_module(name)
+    except (
+        Exception
+    ) as error:  # a missing library, driver or symbol; each package has kinds of its own
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise BackendError(
+            f"{name} is installed, but cannot be loaded ({reason}); install what it misses, or use backend torch"
+        ) from error
 
 
 def exit_without_packages(*names: str, program: str, advice: str) -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import yaml
 from helpers.mug_pictures import recipe_file
+from helpers.toy_models import toy
 
-from ovps_core.checkpoints import CheckpointInfo
+from ovps_core.checkpoints import CheckpointInfo, save_model
+from ovps_core.checkpoints.file import full_state
 from ovps_core.errors import CheckpointError, DatasetError, UsageError
 from ovps_core.models.compact.config import PartFPNConfig
 from training.data import open_data
 from training.families import load_recipe
 from training.last_checkpoint import LastCheckpoint
 from training.recipe import DataRecipe
+from training.report import set_aside_curves
 from training.run import DataSources
 from training.run_record import RunRecord, check_checkpoint
 from training.shards import pack
@@ -140,6 +146,49 @@ def test_other_pictures_to_score_on_are_noticed(mugs: Path) -> None:
     beside = record_of(mugs)
     mugs.with_name("val.json").write_text("{} ")
     assert is_refused(beside, alone) and is_refused(record_of(mugs), beside)
+
+
+@pytest.mark.parametrize(
+    "cut", ["0,0.8", "0,0.85,0.1,2", "0,0.8\n", "0,0.8,0.1,\n", "\0\0\0\n", "\xff"]
+)
+def test_a_cut_row_of_the_log_is_left_out(tmp_path: Path, cut: str) -> None:
+    metrics = tmp_path / "metrics.csv"
+    rows = "epoch,loss/total,lr,step\r\n0,1.0,0.1,0\r\n0,,0.1,10\r\n0,0.9,,10\r\n"
+    metrics.write_bytes((rows + cut).encode("latin-1"))
+    for _ in range(2):  # each further resume reads what was set aside
+        curves = set_aside_curves(metrics)
+        assert [each.tolist() for each in curves["loss/total"]] == [[0, 10], [1.0, 0.9]]
+        assert [each.tolist() for each in curves["lr"]] == [[0, 10], [0.1, 0.1]]
+
+
+def test_another_teacher_or_other_pictures_without_labels_are_noticed(
+    mugs: Path, tmp_path: Path
+) -> None:
+    model, query_encoder, info = toy("compact")
+    start, pictures = tmp_path / "start.safetensors", tmp_path / "pictures"
+    pictures.mkdir()
+    changes = [f"model.start={start}", f"data.unlabelled=[{pictures}]"]
+
+    def record(shift: float, colour: int, *more: str) -> RunRecord:
+        state = full_state(model, query_encoder)
+        name = next(name for name, tensor in state.items() if tensor.is_floating_point())
+        save_model(start, {**state, name: state[name] + shift}, info)
+        cv2.imwrite(str(pictures / "one.png"), np.full((8, 8, 3), colour, np.uint8))
+        recipe = load_recipe("objects", [*changes, *more])
+        return RunRecord.of(recipe, DataSources((mugs,)), info)
+
+    first = record(0, 90)
+    record(0, 90).check_resumes(first, tmp_path)
+    with pytest.raises(
+        UsageError, match=r"the content of model\.start, '.*start\.safetensors', differs"
+    ):
+        record(1, 90).check_resumes(first, tmp_path)
+    with pytest.raises(UsageError, match=r"the content of data\.unlabelled, .*pictures.*, differs"):
+        record(0, 91).check_resumes(first, tmp_path)
+    record(1, 91).check_resumes(replace(first, contents={}), tmp_path)  # of an earlier version
+
+    only_a_start = ("losses.retain=0", "data.unlabelled=[]")  # the checkpoint replaces it
+    record(1, 90, *only_a_start).check_resumes(record(0, 90, *only_a_start), tmp_path)
 
 
 def test_a_run_without_a_record_is_compared_by_its_recipe(mugs: Path, tmp_path: Path) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
+from ovps_core.checkpoints import find_weights
 from ovps_core.errors import ConfigError
+from ovps_core.evaluation.household import HOUSEHOLD
+from ovps_core.pipeline.preprocess import image_paths
 from ovps_core.synthetic.settings import Level
 from training import recipe
 
@@ -70,6 +74,12 @@ class DataRecipe:
     labelled_only: bool = False
     unlabelled: tuple[str, ...] = ()
     unlabelled_share: float = 0.3
+
+    @property
+    def unlabelled_folders(self) -> list[Path]:
+        """The folders of ``unlabelled``."""
+        packaged = {"household": HOUSEHOLD / "images"}
+        return [packaged.get(name, Path(name)) for name in self.unlabelled]
 
 
 @dataclass(frozen=True)
@@ -146,3 +156,12 @@ class CompactRecipe(recipe.Recipe):
                 "pictures without labels teach the answers of an earlier model; "
                 "data.unlabelled needs model.start and losses.retain"
             )
+
+    def files_of_every_step(self) -> dict[str, list[Path]]:
+        """Weights whose answers are learned, and pictures without labels."""
+        pictures = [p for folder in self.data.unlabelled_folders for p in image_paths(folder)]
+        teacher = (
+            [find_weights(self.model.start)] if self.losses.retain and self.model.start else []
+        )
+        files = {"model.start": teacher, "data.unlabelled": pictures}
+        return {key: paths for key, paths in files.items() if paths}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor
@@ -13,7 +12,6 @@ from torch import Tensor
 from ovps_core.checkpoints import CheckpointInfo
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import UsageError
-from ovps_core.evaluation.household import HOUSEHOLD
 from ovps_core.models.compact.query_encoder import VocabularyEncoder
 from ovps_core.synthetic.reader import is_rendered
 from training.compact.augment import relight
@@ -49,10 +47,7 @@ def prepare(recipe: CompactRecipe, sources: DataSources) -> CompactRun:
         photograph_share=recipe.data.photograph_share,
         pseudo_labels=recipe.data.pseudo_labels,
         labelled_only=recipe.data.labelled_only,
-        unlabelled=[
-            HOUSEHOLD / "images" if name == "household" else Path(name)
-            for name in recipe.data.unlabelled
-        ],
+        unlabelled=recipe.data.unlabelled_folders,
         unlabelled_share=recipe.data.unlabelled_share,
         object_parts=config.object_parts,
         seed=optim.seed,

@@ -16,7 +16,7 @@ from ovps_core.engines.onnx.session import session
 from ovps_core.engines.subgraphs import export_onnx
 from ovps_core.errors import UsageError
 from ovps_core.models.network import PartModel
-from ovps_core.structures.requirements import require_packages
+from ovps_core.structures.requirements import load_runtime
 
 
 class OnnxRuntimeEngine(GraphEngine[Any]):
@@ -29,6 +29,7 @@ class OnnxRuntimeEngine(GraphEngine[Any]):
 
     Raises:
         MissingDependencyError: ONNX Runtime is not installed.
+        BackendError: it cannot be loaded.
         UsageError: another precision than fp32.
     """
 
@@ -46,7 +47,7 @@ class OnnxRuntimeEngine(GraphEngine[Any]):
             raise UsageError(
                 f"onnxruntime runs in fp32 here, not {precision!r}; openvino has bf16, mixed and int8"
             )
-        require_packages("onnxruntime", extra="onnx")
+        load_runtime("onnxruntime", extra="onnx")
 
     def _export(self, folder: Path, subgraph: str, size: tuple[int, int]) -> None:
         export_onnx(self._model, folder / f"{subgraph}.onnx", subgraph=subgraph, size=size)

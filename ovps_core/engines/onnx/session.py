@@ -6,11 +6,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ovps_core.structures.requirements import load_runtime
+
 
 def session(path: Path) -> Any:
-    """An ``onnxruntime.InferenceSession`` of a file, on all cores that this process may use."""
-    import onnxruntime
+    """An ``onnxruntime.InferenceSession`` of a file, on all cores that this process may use.
 
+    Raises:
+        MissingDependencyError: ONNX Runtime is not installed; the message has the line that installs it.
+        BackendError: it cannot be loaded.
+    """
+    onnxruntime = load_runtime("onnxruntime", extra="onnx")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
     options.log_severity_level = 3

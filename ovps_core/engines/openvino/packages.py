@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from ovps_core.structures.requirements import require_packages
+from ovps_core.structures.requirements import load_runtime
 
 _lock = threading.Lock()
 
@@ -19,11 +19,10 @@ def import_openvino() -> Any:
 
     Raises:
         MissingDependencyError: it is not installed; the message has the line that installs it.
+        BackendError: it cannot be loaded.
     """
-    require_packages("openvino", extra="openvino")
     with _no_telemetry():
-        import openvino
-    return openvino
+        return load_runtime("openvino", extra="openvino")
 
 
 def openvino_core() -> Any:
@@ -35,6 +34,7 @@ def openvino_core() -> Any:
 
     Raises:
         MissingDependencyError: OpenVINO is not installed; the message has the line that installs it.
+        BackendError: it cannot be loaded.
     """
     with _lock:
         return _core()
@@ -50,11 +50,10 @@ def import_nncf() -> Any:
 
     Raises:
         MissingDependencyError: it is not installed; the message has the line that installs it.
+        BackendError: it cannot be loaded.
     """
-    require_packages("nncf", extra="openvino")
     with _no_telemetry():
-        import nncf
-    return nncf
+        return load_runtime("nncf", extra="openvino")
 
 
 @contextlib.contextmanager

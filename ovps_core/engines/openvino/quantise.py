@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import platform
 import shutil
 import time
 from collections.abc import Sequence
@@ -33,6 +34,9 @@ from ovps_core.structures.query import PartQuery
 RECIPE_VERSION = 2
 """Part of the cache key. Raise it when quantising changes: its settings, the layers left in floating point, or the
 images and queries it is calibrated with."""
+_X86 = ("x86_64", "amd64", "i386", "i686")
+_CPUINFO = Path("/proc/cpuinfo")
+_VNNI = {"avx512_vnni", "avx_vnni"}
 log = logging.getLogger(__name__)
 
 
@@ -50,9 +54,16 @@ def quantisation_key(calibration: Sequence[RgbImage], precision: str) -> dict[st
 def int8_saturates() -> bool:
     """Return whether sums of two int8 products can overflow 16 bits on this processor.
 
-    x86 processors before VNNI add pairs of uint8 x int8 products with saturation (``vpmaddubsw``).
+    x86 processors without VNNI add pairs of uint8 x int8 products with saturation (``vpmaddubsw``). The first ones
+    with AVX-512 are among them.
     """
-    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "DEFAULT")
+    if platform.machine().lower() not in _X86:
+        return False
+    try:
+        flags = _CPUINFO.read_text().split()
+    except OSError:
+        return True
+    return not _VNNI & set(flags)
 
 
 def quantise(

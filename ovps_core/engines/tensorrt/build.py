@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from ovps_core.engines.interface import MAX_QUERIES
 from ovps_core.errors import BackendError, MissingDependencyError, UsageError
+from ovps_core.structures.requirements import load_runtime
 from ovps_core.structures.whole_files import write_whole
 
 RUNTIMES = ("tensorrt", "tensorrt_rtx")
@@ -66,13 +66,17 @@ def require_tensorrt() -> Any:
 
     Raises:
         MissingDependencyError: neither is installed; the message has the line that installs one.
+        BackendError: what is installed cannot be loaded; the message has the loader's.
     """
+    broken: BackendError | None = None
     for name in RUNTIMES:
         try:
-            return importlib.import_module(name)
-        except ImportError:
+            return load_runtime(name, extra=name.replace("_", "-"))
+        except MissingDependencyError:
             continue
-    raise MissingDependencyError(
+        except BackendError as error:
+            broken = broken or error
+    raise broken or MissingDependencyError(
         'no TensorRT is installed: pip install "ovps[tensorrt]", or "ovps[tensorrt-rtx]" for RTX cards'
     )
 

@@ -31,18 +31,30 @@ def test_a_closed_pipe_ends_a_command_silently(words: list[str]) -> None:
     assert process.returncode == 141
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.6])
-def test_ctrl_c_in_the_first_seconds_ends_with_one_line(seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("sent", "seconds", "status", "reason"),
+    [
+        (signal.SIGINT, 0.0, 130, "interrupted"),
+        (signal.SIGINT, 0.2, 130, "interrupted"),
+        (signal.SIGINT, 0.6, 130, "interrupted"),
+        (signal.SIGTERM, 0.0, 143, "terminated"),
+        (signal.SIGTERM, 0.6, 143, "terminated"),
+        (signal.SIGHUP, 0.6, 129, "the terminal is gone"),
+    ],
+)
+def test_a_signal_in_the_first_seconds_ends_with_one_line(
+    sent: signal.Signals, seconds: float, status: int, reason: str
+) -> None:
     words = ["segment", str(TABLE), "knife", "--backend", "torch"]
     with subprocess.Popen(
         [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
         _wait_until_loaded(process.pid, "numpy")
         time.sleep(seconds)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         said = process.communicate(timeout=120)[1]
-    assert process.returncode == 130
-    assert said == "ovps segment: interrupted\n"
+    assert process.returncode == status
+    assert said == f"ovps segment: {reason}\n"
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:0"])

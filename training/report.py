@@ -21,9 +21,8 @@ def read_curves(metrics: Path) -> dict[str, Curve]:
     """
     curves: dict[str, tuple[list[float], list[float]]] = {}
     lines = metrics.read_text("utf-8", errors="replace").splitlines(keepends=True)
-    whole = [
-        line for line in lines if line.endswith("\n")
-    ]  # a cut number would read as another one
+    # A number without its end would read as another one.
+    whole = [line for line in lines if line.endswith("\n")]
     for row in csv.DictReader(whole):
         try:
             step = float(row["step"])

@@ -38,9 +38,7 @@ def load_runtime(name: str, *, extra: str) -> Any:
     require_packages(name, extra=extra)
     try:
         return importlib.import_module(name)
-    except (
-        Exception
-    ) as error:  # a missing library, driver or symbol; each package has kinds of its own
+    except Exception as error:  # a missing library or driver, of any kind
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise BackendError(
             f"{name} is installed, but cannot be loaded ({reason}); install what it misses, or use backend torch"

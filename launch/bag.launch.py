@@ -50,7 +50,9 @@ def play(context):
     return [
         RegisterEventHandler(OnStateTransition(goal_state="active", entities=[recorder, player])),
         RegisterEventHandler(OnStateTransition(goal_state="unconfigured", entities=[failed])),
-        RegisterEventHandler(OnProcessExit(on_exit=[end])),  # the player, or the node or recorder
+        RegisterEventHandler(
+            OnProcessExit(on_exit=[end], handle_once=True)
+        ),  # the player or another
         node,
     ]
 

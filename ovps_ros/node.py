@@ -234,7 +234,7 @@ class OvpsNode(LifecycleNode):
         activity = self._activity
         if activity is None or activity.name != "building engine":
             activity = Activity("building engine")
-            self.get_logger().info("building an engine; it is kept for the next start")
+            self.get_logger().info("an engine is being built; it is kept for the next start")
         self._activity = Activity(activity.name, detail, activity.started)
 
     def _stop(self, reason: str) -> None:

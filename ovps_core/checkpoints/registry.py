@@ -28,7 +28,7 @@ class ReleasedModel:
     Attributes:
         name: the name that a user types.
         use: what it is good for, in a few words.
-        licence: SPDX identifier of the weights' licence.
+        licence: SPDX identifier of the weights' licence, or where it is stated.
         hub: Hugging Face repository that is fetched on first use; "" if the user brings the file.
         packaged: the weights are in the package.
         page: web page with the file that the user brings; "" if it is not known.
@@ -83,16 +83,16 @@ _MODELS = (
     ReleasedModel(
         "ovps-tiny",
         "works offline at once; tools, kitchenware, furniture",
-        "see its page",
+        "Apache-2.0",
         packaged=True,
     ),
     ReleasedModel(
         "clipseg-rd64-refined",
         "zero-shot on photographs",
-        "see its page",
+        "Apache-2.0",
         hub="CIDAS/clipseg-rd64-refined",
     ),
-    ReleasedModel("clipseg-rd64", "the same, coarser", "see its page", hub="CIDAS/clipseg-rd64"),
+    ReleasedModel("clipseg-rd64", "the same, coarser", "Apache-2.0", hub="CIDAS/clipseg-rd64"),
     ReleasedModel(
         "partclipseg-pascal116", "the paper, Pascal-Part-116", "MIT", trained_on="pascal_part_116"
     ),

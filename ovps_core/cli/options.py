@@ -168,5 +168,7 @@ class BuildNotice:
     def __call__(self, step: str) -> None:
         """Take a step of the build; only the first is announced."""
         if not self._is_said:
-            print(f"building an engine for this model, once; {self._duration}", file=sys.stderr)
+            print(
+                f"an engine for this model is being built, once; {self._duration}", file=sys.stderr
+            )
         self._is_said = True

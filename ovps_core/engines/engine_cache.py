@@ -69,7 +69,8 @@ class EngineCache:
 
         A folder is used only if its manifest holds the same key and the sha256 of each file; otherwise it is built
         again. The build runs in a temporary folder, which is renamed in one step. An interrupted build therefore
-        leaves nothing that looks finished. Temporary folders of killed builds are removed at the next build.
+        leaves nothing that looks finished. Temporary folders of killed builds are removed at the next build; the
+        empty lock file of one stays until its engine is built.
 
         Processes that need the same files take turns, so that one builds and the others find its folder. Where the
         file system has no locks all of them build, and the folder of the first one stays.

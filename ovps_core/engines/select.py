@@ -150,7 +150,7 @@ def _default_backend(device: str, precision: str, has_graphs: bool) -> tuple[str
         from ovps_core.engines.tensorrt.build import require_tensorrt, runtime_name
 
         if precision in ("auto", "fp16", "fp32") and runtime_name() and _loads(require_tensorrt):
-            return "tensorrt", f"{runtime_name()} is installed"
+            return "tensorrt", f"{require_tensorrt().__name__} is installed"
         if importlib.util.find_spec("triton"):
             return "compiled", "no TensorRT for this precision; torch.compile is next"
         return "torch", "neither TensorRT nor Triton is there"

@@ -119,8 +119,9 @@ def singular(phrase: str) -> str:
             return prefix + candidate
         if candidate in known.parts or candidate in known.objects:
             return prefix + candidate
-    if word in wordnet().rows or word.endswith(("us", "is")):
-        return phrase  # "tongs", "cactus"
+    is_noun = word in wordnet().rows or word.endswith(("us", "is"))
+    if is_noun and candidates[-1] not in wordnet().rows:
+        return phrase  # "tongs" and "cactus", but not "bars" and "skis"
     return prefix + candidates[-1]
 
 

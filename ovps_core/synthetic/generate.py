@@ -302,6 +302,10 @@ def _spread(
                 f"a process that wrote scenes into {out} was killed, as the system does when memory runs out; the "
                 "same command continues, fewer workers need less memory"
             ) from error
+        except BaseException:  # else the pool would wait for the shards that are being written
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
 
 
 def _write_header(

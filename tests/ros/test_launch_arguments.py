@@ -92,6 +92,7 @@ def test_a_recording_is_played_when_the_node_is_active_and_then_all_ends(tmp_pat
     masks = ["--topics", "/arm/ovps/masks", "/arm/ovps/parts_3d"]
     assert recorder.named["cmd"] == ["ros2", "bag", "record", "--output", out, *masks]
     (timer,) = ended.named["on_exit"]  # of the player, or of a node or recorder that fails
+    assert ended.named["handle_once"], "a timer that is started twice never ends"
     launch.visit_all(timer.named["actions"])
     assert launch.ended == "a program ended"
     assert failed.named["goal_state"] == "unconfigured"

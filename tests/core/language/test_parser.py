@@ -47,6 +47,8 @@ from ovps_core.structures.query import PartQuery
         ("thermos lid", "thermos", "lid"),
         ("tongs", "tongs", ""),
         ("cactus", "cactus", ""),
+        ("bars", "bar", ""),
+        ("key rings", "key ring", ""),
     ],
 )
 def test_phrases(text: str, object: str, part: str) -> None:

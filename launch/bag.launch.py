@@ -50,9 +50,7 @@ def play(context):
     return [
         RegisterEventHandler(OnStateTransition(goal_state="active", entities=[recorder, player])),
         RegisterEventHandler(OnStateTransition(goal_state="unconfigured", entities=[failed])),
-        RegisterEventHandler(
-            OnProcessExit(on_exit=[end], handle_once=True)
-        ),  # the player or another
+        RegisterEventHandler(OnProcessExit(on_exit=[end], handle_once=True)),
         node,
     ]
 

@@ -62,14 +62,16 @@ def write_card(
         "",
         f"A model of the family `{info.model}`, licence: {info.licence}.",
     ]
-    lines += ["", "```", f'ovps segment PICTURE "PHRASE" --model {weights.name}', "```", ""]
+    command = "detect" if model.spec.detects_objects else "segment"
+    lines += ["", "```", f'ovps {command} PICTURE "PHRASE" --model {weights.name}', "```", ""]
     if vocabulary is not None:
         lines += [
             f"It knows {len(vocabulary.objects)} objects: {', '.join(vocabulary.objects)}.",
             "",
         ]
     trained = ", ".join(f"{name} {part}".strip() for name, part in model.spec.trained_object_parts)
-    lines += [f"Trained parts: {trained}.", "", "## Training", ""]
+    lines += [f"Trained parts: {trained}.", ""] if trained else []
+    lines += ["## Training", ""]
     facts = [("recipe", f"`{recipe.name}`, every number in `{RECIPE}`"), ("seed", recipe.seed)]
     facts += [
         ("data", f"{name}: sha256 {each[:16]}" if is_digest(each) else name)

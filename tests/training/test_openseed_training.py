@@ -18,6 +18,7 @@ from ovps_core.errors import CheckpointError, ConfigError
 from ovps_core.losses.matching import HungarianMatcher, ObjectTargets
 from ovps_core.losses.openseed import OpenSeeDLoss, OpenSeeDLosses
 from ovps_core.models.interface import Preprocessing
+from ovps_core.models.objects import ObjectPredictions
 from ovps_core.models.openseed.corrections import Corrections
 from ovps_core.models.openseed.heads import Predictions
 from ovps_core.models.openseed.model import OpenSeeD
@@ -25,7 +26,7 @@ from ovps_core.models.openseed.text import NameEncoder
 from training.families import load_recipe
 from training.openseed.data import ObjectCrops, collate
 from training.openseed.mask_assistance import with_assisting_masks
-from training.openseed.module import OpenSeeDTraining, Vocabulary
+from training.openseed.module import OpenSeeDTraining, Vocabulary, objects_found
 from training.openseed.network import build_network
 from training.openseed.prompts import random_prompt
 from training.openseed.recipe import (
@@ -93,6 +94,8 @@ def test_a_few_pictures_are_learned_by_heart(tmp_path: Path) -> None:
         first, last = first_and_last(curves[name], 2)
         assert last < first / 2, name
 
+    card = (run / "MODEL_CARD.md").read_text()
+    assert "ovps detect PICTURE" in card and "Trained parts" not in card
     segmenter = ObjectSegmenter.from_pretrained(run / "model.safetensors")
     picture = tmp_path / "train" / "0.png"
     mug = np.zeros((SIZE, SIZE), bool)
@@ -118,6 +121,16 @@ def test_a_step_sees_a_batch_of_masks_and_one_of_boxes_and_a_run_goes_on(tmp_pat
     assert main([*arguments, "--resume", *few, "optim.steps=3"]) == 0
     last = torch.load(tmp_path / "openseed-overfit" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 3
+
+
+def test_an_object_is_found_if_it_is_among_the_best_answers_however_low_their_scores() -> None:
+    boxes = torch.tensor([[[0.2, 0.2, 0.2, 0.2], [0.7, 0.7, 0.2, 0.2], [0.5, 0.5, 0.9, 0.9]]])
+    scores = torch.tensor([[[0.04, 0.01], [0.01, 0.02], [0.01, 0.03]]])
+    predictions = ObjectPredictions(boxes, scores, torch.zeros(1, 3, 4, 4))
+    target = ObjectTargets(torch.tensor([0, 1]), boxes[0, :2], None)
+    assert objects_found(predictions, 0, target, (4, 4)).tolist() == [True, False]
+    scores[0, 1, 1] = 0.04
+    assert objects_found(predictions, 0, target, (4, 4)).tolist() == [True, True]
 
 
 def test_the_best_weights_are_chosen_by_the_score_that_is_logged(

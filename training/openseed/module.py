@@ -25,7 +25,7 @@ from training.openseed.prompts import random_prompts
 from training.openseed.recipe import LossRecipe, OptimRecipe
 from training.optimiser import named_parameters, scheduled, undecayed
 
-_FOUND = 0.5  # lowest score and lowest IoU of an object that counts as found
+_FOUND = 0.5  # lowest IoU of an object that counts as found
 _TOWERS = ("backbone.", "text.")
 
 
@@ -120,7 +120,7 @@ class OpenSeeDTraining(L.LightningModule):
             self._scored_names = self.text_encoder.encode(self.scored.names)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count the objects that are found: right name, score and IoU of at least 0.5."""
+        """Count the objects that are found, see :func:`objects_found`."""
         pixels, targets = batch
         predictions = self.model.detect(self.model.encode(pixels), self._scored_names)
         for index, target in enumerate(targets):
@@ -167,9 +167,10 @@ class OpenSeeDTraining(L.LightningModule):
 def objects_found(
     predictions: ObjectPredictions, index: int, target: ObjectTargets, size: tuple[int, int]
 ) -> Tensor:
-    """Mark the objects of an image that have a query with their name, an IoU and a score of 0.5, bool [n].
+    """Mark the objects of an image that are among its n best answers, with their name and an IoU of 0.5, bool [n].
 
-    The IoU is that of masks, or of boxes where the data have no masks.
+    No score is asked for: those of a network that has just begun to learn are low. The IoU is that of masks, or of
+    boxes where the data have no masks.
 
     Args:
         predictions: of a batch.
@@ -178,8 +179,10 @@ def objects_found(
         size: of the pixels.
     """
     found = torch.zeros(len(target.labels), dtype=torch.bool)
+    scores = predictions.scores[index]
+    best = scores.flatten().topk(min(len(found), scores.numel())).indices
     for row, label in enumerate(target.labels.tolist()):
-        queries = (predictions.scores[index, :, label] >= _FOUND).nonzero()[:, 0]
+        queries = best[best % scores.shape[1] == label] // scores.shape[1]
         if not len(queries):
             continue
         if target.masks is None:

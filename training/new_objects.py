@@ -58,7 +58,7 @@ def object_overrides(
     Args:
         args: with the options.
         data: folders and files to learn from.
-        all_labelled: if no objects are named, learn all that pictures label which are not rendered.
+        all_labelled: if no objects are named, learn all that have a mask in pictures which are not rendered.
 
     Raises:
         UsageError: the options contradict each other, or the data label no part of an object.
@@ -73,8 +73,11 @@ def object_overrides(
     labelled = list(_labelled(data))
     names = args.objects
     if all_labelled and not names:
-        photographs = _labelled(path for path in data if not is_rendered(path))
-        names = sorted({object_name for object_name, part in photographs if object_name and part})
+        photographs = [path for path in data if not is_rendered(path)]
+        shown = {
+            pair for path in photographs for pair in CocoFolder(path, pseudo_labels=True).annotated
+        }
+        names = sorted({category.object for category in shown if category.object and category.part})
     objects = [[name, *_parts_of(name, labelled)] for name in names]
     values = {
         "model.start": args.start,

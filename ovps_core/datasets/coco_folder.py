@@ -119,6 +119,12 @@ class CocoFolder:
         self.images = tuple(images)
         self.pseudo_labels = self._count_pseudo_labels(pseudo_labels)
 
+    @property
+    def annotated(self) -> frozenset[ObjectPart]:
+        """Categories of which some image has an annotation."""
+        rows = (annotation for image in self.images for annotation in image.annotations)
+        return frozenset(self._category[annotation["category_id"]] for annotation in rows)
+
     def read(self, image: FolderImage) -> NDArray[np.uint8]:
         """Read a photograph as RGB uint8 [H, W, 3], upright.
 

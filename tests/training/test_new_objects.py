@@ -168,6 +168,7 @@ def test_pictures_that_nobody_has_labelled_are_left_out(
     table = frames / "annotations.json"
     content = json.loads(table.read_text())
     del content["images"][1]["not_exhaustive_category_ids"]
+    content["categories"].append({"id": 3, "object": "propeller", "part": "hub"})  # without a mask
     for annotation in content["annotations"]:
         if annotation["image_id"] == 1:
             annotation |= {"pseudo_label": True, "score": 0.5}
@@ -176,7 +177,8 @@ def test_pictures_that_nobody_has_labelled_are_left_out(
     changes = ["optim.minutes=0.01", "optim.batch=2", "optim.phases=[[1, 64, 4]]"]
     assert main([*arguments, "--set", *changes]) == 0
     config = read_info(tmp_path / "objects" / "model.safetensors").config
-    assert config.objects[-1] == "valve", "without --objects, all that the pictures label"
+    assert config.objects[-1] == "valve", "without --objects, all that have a mask"
+    assert "propeller" not in config.objects
     said, warned = capsys.readouterr()
     assert "1 of 2 pictures are left out, since nobody has labelled them" in said
     assert not [noise for noise in ("Tip:", "eval mode", "weights_only") if noise in warned]

@@ -118,6 +118,12 @@ def test_what_a_photograph_is_known_not_to_show_is_absent_from_its_unlabelled_pi
     assert np.flatnonzero(photograph.absent).tolist() == [1, 2]
 
 
+def test_only_the_absence_of_what_is_taught_is_learned(folder: Path) -> None:
+    for taught, absent in ((), [2]), (("mug",), []), (("hammer", "mug"), [2]):
+        (photograph,) = read_photographs(folder, OBJECT_PARTS, taught=taught)
+        assert np.flatnonzero(photograph.absent).tolist() == absent
+
+
 def test_a_plain_coco_file_is_complete_as_in_evaluation_unless_a_model_made_it(
     folder: Path,
 ) -> None:

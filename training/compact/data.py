@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,7 @@ class CompactImages(L.LightningDataModule):
             objects of photographs pasted onto scenes.
         pseudo_labels: learn from annotations that a model made, too.
         labelled_only: leave out photographs that nobody has labelled.
+        taught: objects whose absence from photographs is learned; empty for all.
         unlabelled: folders of pictures of which no label is read.
         unlabelled_share: share of a batch from these.
         object_parts: further (object, part) that photographs may show, beside those of the scenes.
@@ -173,6 +174,7 @@ class CompactImages(L.LightningDataModule):
         photograph_share: float = 0.4,
         pseudo_labels: bool = False,
         labelled_only: bool = False,
+        taught: Collection[str] = (),
         unlabelled: Sequence[Path] = (),
         unlabelled_share: float = 0.3,
         object_parts: Sequence[tuple[str, str]] = (),
@@ -192,7 +194,11 @@ class CompactImages(L.LightningDataModule):
             for folder in train
             if folder not in rendered
             for photograph in read_photographs(
-                folder, self.object_parts, pseudo_labels=pseudo_labels, labelled_only=labelled_only
+                folder,
+                self.object_parts,
+                pseudo_labels=pseudo_labels,
+                labelled_only=labelled_only,
+                taught=taught,
             )
         ]
         self.sources: list[Dataset[Sample]] = []

@@ -6,7 +6,7 @@ which every instance is labelled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,7 @@ def read_photographs(
     *,
     pseudo_labels: bool = False,
     labelled_only: bool = False,
+    taught: Collection[str] = (),
 ) -> list[Photograph]:
     """Read all photographs of a folder, at most 640 pixels wide or high.
 
@@ -91,6 +92,8 @@ def read_photographs(
         object_parts: (object, part) of the id i + 1; others stay unlabelled.
         pseudo_labels: read annotations that a model made, too.
         labelled_only: leave out photographs that nobody has labelled, and say how many.
+        taught: objects whose absence is learned; empty for all. A few pictures without a hammer, again and again,
+            would make a network forget hammers.
 
     Raises:
         DatasetError: the folder or a file in it cannot be read, or nobody has labelled a photograph.
@@ -103,7 +106,8 @@ def read_photographs(
         )
     id_of = {ObjectPart(*object_part): i + 1 for i, object_part in enumerate(object_parts)}
     mirrored = mirrored_ids(object_parts)
-    return [_read(source, image, id_of, mirrored) for image in source.images]
+    may_lack = {category for category in id_of if not taught or category.object in taught}
+    return [_read(source, image, id_of, mirrored, may_lack) for image in source.images]
 
 
 def read_unlabelled(folder: Path, object_parts: Sequence[tuple[str, str]]) -> list[Photograph]:
@@ -126,7 +130,11 @@ def read_unlabelled(folder: Path, object_parts: Sequence[tuple[str, str]]) -> li
 
 
 def _read(
-    source: CocoFolder, image: FolderImage, id_of: dict[ObjectPart, int], mirrored: Picture
+    source: CocoFolder,
+    image: FolderImage,
+    id_of: dict[ObjectPart, int],
+    mirrored: Picture,
+    may_lack: Collection[ObjectPart],
 ) -> Photograph:
     rgb = source.read(image)
     height, width = rgb.shape[:2]
@@ -147,7 +155,7 @@ def _read(
     ids[beside] = UNCERTAIN
     absent = np.zeros(256, bool)
     for category in source.exhaustive(image):
-        if category in id_of:
+        if category in may_lack:
             absent[id_of[category]] = True
     size = round(width * scale), round(height * scale)
 

@@ -24,7 +24,8 @@ class ModelRecipe:
             it is that network's.
         freeze_filters: keep the first layers and the depthwise filters of an EfficientNet as ImageNet
             trained them; False for every other backbone.
-        objects: objects to add to those of ``start``, each followed by its parts: [[valve, wheel, stem]].
+        objects: objects to add to those of ``start``, each followed by its parts: [[valve, wheel, stem]]. Known
+            ones are learned again. Only their absence from photographs is learned.
         keep: objects of ``start`` that the model still knows afterwards; empty for all.
         words: a name of an object or a part, followed by other words for it: [[valve, tap, gate valve]]. They
             are kept in the weights file.

@@ -47,6 +47,7 @@ def prepare(recipe: CompactRecipe, sources: DataSources) -> CompactRun:
         photograph_share=recipe.data.photograph_share,
         pseudo_labels=recipe.data.pseudo_labels,
         labelled_only=recipe.data.labelled_only,
+        taught={name for name, *_ in recipe.model.objects},
         unlabelled=recipe.data.unlabelled_folders,
         unlabelled_share=recipe.data.unlabelled_share,
         object_parts=config.object_parts,

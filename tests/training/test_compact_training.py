@@ -19,9 +19,9 @@ pytest.importorskip("lightning")
 from ovps_core.errors import CheckpointError
 from training.backbone import BACKBONE, PACKAGE, imagenet_weights, subsample_convolutions
 from training.compact import build_release
-from training.compact.calibrate import interpolate_weights
 from training.compact.calibration import CUTS, Evidence, calibrate, summary
 from training.compact.data import LabelTable
+from training.compact.growth import interpolate_weights
 
 
 def test_a_lightened_trunk_sees_the_same_and_learns_on_a_channel_mix_only() -> None:

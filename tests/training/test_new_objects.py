@@ -162,6 +162,21 @@ def test_pictures_without_labels_teach_what_the_start_answers(frames: Path, tmp_
         load_recipe("objects", [*changes, "losses.retain=0"])
 
 
+def test_a_share_of_the_start_stays_in_the_result(frames: Path, tiny: PartFPN) -> None:
+    recipe = load_recipe(
+        "objects", ["model.share=0.25", 'model.objects=[["valve","wheel","stem"]]']
+    )
+    assert isinstance(recipe, CompactRecipe)
+    run = prepare(recipe, DataSources((frames,)))
+    with torch.no_grad():
+        run.model.head.weight.add_(1.0)
+    (tensors, info), start = run.result(), grown(tiny)
+    assert info.config.objects[-1] == "valve"
+    torch.testing.assert_close(tensors["head.weight"], start.head.weight + 0.25)
+    with pytest.raises(ConfigError, match=r"share is 0.5; .*below 1 only with `start`"):
+        load_recipe("ovps-tiny", ["model.share=0.5"])
+
+
 def test_pictures_that_nobody_has_labelled_are_left_out(
     frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

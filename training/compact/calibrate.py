@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from training.compact.calibration import (
     uncalibrated,
     usual_confidence,
 )
+from training.compact.growth import interpolate_weights
 from training.compact.module import network_config
 from training.compact.recipe import CompactRecipe
 from training.families import load_recipe
@@ -70,26 +71,6 @@ def load_weights(checkpoint: Path) -> dict[str, Tensor]:
     prefix = "model."
     return {
         key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
-    }
-
-
-def interpolate_weights(
-    fine_tuned: Mapping[str, Tensor], start: Mapping[str, Tensor], share: float
-) -> dict[str, Tensor]:
-    """``share`` of the fine-tuned weights and the rest of those that the fine-tuning started from.
-
-    It keeps most of both (WiSE-FT, Wortsman et al., CVPR 2022).
-
-    Raises:
-        CheckpointError: the two networks differ.
-    """
-    if {k: v.shape for k, v in fine_tuned.items()} != {k: v.shape for k, v in start.items()}:
-        raise CheckpointError("the weights to interpolate with are of another network")
-    return {
-        key: torch.lerp(start[key].float(), value.float(), share).to(value.dtype)
-        if value.is_floating_point()
-        else value
-        for key, value in fine_tuned.items()
     }
 
 

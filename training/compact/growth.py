@@ -9,13 +9,13 @@ probabilities that they had.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ovps_core.errors import ConfigError
+from ovps_core.errors import CheckpointError, ConfigError
 from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.models.compact.model import PartFPN
 
@@ -99,6 +99,26 @@ def grown_state(start: PartFPN, config: PartFPNConfig) -> dict[str, Tensor]:
             ]
         )
     return state
+
+
+def interpolate_weights(
+    fine_tuned: Mapping[str, Tensor], start: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """``share`` of the fine-tuned weights and the rest of those that the fine-tuning started from.
+
+    It keeps most of both (WiSE-FT, Wortsman et al., CVPR 2022).
+
+    Raises:
+        CheckpointError: the two networks differ.
+    """
+    if {k: v.shape for k, v in fine_tuned.items()} != {k: v.shape for k, v in start.items()}:
+        raise CheckpointError("the weights to interpolate with are of another network")
+    return {
+        key: torch.lerp(start[key].float(), value.float(), share).to(value.dtype)
+        if value.is_floating_point()
+        else value
+        for key, value in fine_tuned.items()
+    }
 
 
 def softmax_names(config: PartFPNConfig) -> SoftmaxNames:

@@ -20,6 +20,8 @@ class ModelRecipe:
 
     Attributes:
         start: weights of a compact model to start from, by name or path; "" starts from ImageNet's.
+        share: share of the learned weights in the result; the rest are those of ``start``, which keeps most of
+            what it knew (WiSE-FT, Wortsman et al., CVPR 2022).
         backbone: a timm network with maps at strides 4 to 32, started from its ImageNet weights; with ``start``
             it is that network's.
         freeze_filters: keep the first layers and the depthwise filters of an EfficientNet as ImageNet
@@ -32,6 +34,7 @@ class ModelRecipe:
     """
 
     start: str = ""
+    share: float = 1.0
     objects: tuple[tuple[str, ...], ...] = ()
     keep: tuple[str, ...] = ()
     words: tuple[tuple[str, ...], ...] = ()
@@ -42,6 +45,10 @@ class ModelRecipe:
         """Refuse other words for a model without weights to start from."""
         if (self.objects or self.keep or self.words) and not self.start:
             raise ConfigError("objects, keep and words change a trained model; name it as `start`")
+        if not 0 < self.share <= 1 or (self.share < 1 and not self.start):
+            raise ConfigError(
+                f"share is {self.share}; expected above 0 to 1, and below 1 only with `start`"
+            )
 
     @property
     def grows(self) -> bool:
@@ -159,10 +166,9 @@ class CompactRecipe(recipe.Recipe):
             )
 
     def files_of_every_step(self) -> dict[str, list[Path]]:
-        """Weights whose answers are learned, and pictures without labels."""
+        """Weights whose answers are learned or that are mixed in, and pictures without labels."""
         pictures = [p for folder in self.data.unlabelled_folders for p in image_paths(folder)]
-        teacher = (
-            [find_weights(self.model.start)] if self.losses.retain and self.model.start else []
-        )
-        files = {"model.start": teacher, "data.unlabelled": pictures}
+        needed = self.model.start and (self.losses.retain or self.model.share < 1)
+        start = [find_weights(self.model.start)] if needed else []
+        files = {"model.start": start, "data.unlabelled": pictures}
         return {key: paths for key, paths in files.items() if paths}

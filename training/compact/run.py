@@ -9,13 +9,16 @@ from datetime import timedelta
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
-from ovps_core.checkpoints import CheckpointInfo
+from ovps_core.checkpoints import CheckpointInfo, find_weights, load_model
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import UsageError
+from ovps_core.models.compact.config import PartFPNConfig
+from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.compact.query_encoder import VocabularyEncoder
 from ovps_core.synthetic.reader import is_rendered
 from training.compact.augment import relight
 from training.compact.data import CompactImages
+from training.compact.growth import grown_state, interpolate_weights
 from training.compact.module import CompactTraining, network_config
 from training.compact.recipe import CompactRecipe
 from training.run import DataSources, PreviewSample, TrainerSettings, TrainingRun
@@ -106,6 +109,12 @@ class CompactRun(TrainingRun):
     def result(self) -> tuple[dict[str, Tensor], CheckpointInfo]:
         """Tensors of the network, calibrated as its start or not at all, and the header of their weights file."""
         tensors, info = super().result()
+        model = self.training.recipe.model
+        if model.share < 1:
+            start = load_model(find_weights(model.start)).model
+            assert isinstance(start, PartFPN) and isinstance(info.config, PartFPNConfig)
+            cpu = {key: value.cpu() for key, value in tensors.items()}
+            tensors = interpolate_weights(cpu, grown_state(start, info.config), model.share)
         return tensors, replace(info, licence="Apache-2.0", source=self.training.images.content)
 
     def preview(self) -> Iterator[PreviewSample]:

@@ -187,7 +187,8 @@ def test_another_teacher_or_other_pictures_without_labels_are_noticed(
         record(0, 91).check_resumes(first, tmp_path)
     record(1, 91).check_resumes(replace(first, contents={}), tmp_path)  # of an earlier version
 
-    only_a_start = ("losses.retain=0", "data.unlabelled=[]")  # the checkpoint replaces it
+    # The checkpoint replaces the start if it is neither learned from nor mixed into the result.
+    only_a_start = ("losses.retain=0", "model.share=1", "data.unlabelled=[]")
     record(1, 90, *only_a_start).check_resumes(record(0, 90, *only_a_start), tmp_path)
 
 

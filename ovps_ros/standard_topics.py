@@ -164,9 +164,8 @@ def topic_name(text: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "query"
     name = f"_{name}" if name[0].isdigit() else name
     if len(name) > _MAX_NAME:
-        name = (
-            f"{name[: _MAX_NAME - 7].rstrip('_')}_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-        )
+        digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+        name = f"{name[: _MAX_NAME - 1 - len(digest)].rstrip('_')}_{digest}"
     return name
 
 

@@ -70,13 +70,15 @@ def object_overrides(
                 "--objects, --keep and --words change a trained model: give it with --from"
             )
         return []
-    labelled = list(_labelled(data))
+    sources = [
+        RenderedScenes(path) if is_rendered(path) else CocoFolder(path, pseudo_labels=True)
+        for path in data
+    ]
+    labelled = [pair for source in sources for pair in _labelled(source)]
     names = args.objects
     if all_labelled and not names:
-        photographs = [path for path in data if not is_rendered(path)]
-        shown = {
-            pair for path in photographs for pair in CocoFolder(path, pseudo_labels=True).annotated
-        }
+        photographs = [source for source in sources if isinstance(source, CocoFolder)]
+        shown = {category for source in photographs for category in source.annotated}
         names = sorted({category.object for category in shown if category.object and category.part})
     objects = [[name, *_parts_of(name, labelled)] for name in names]
     values = {
@@ -93,14 +95,11 @@ def is_data(path: Path) -> bool:
     return path.is_dir() or path.suffix == ".json"
 
 
-def _labelled(data: Iterable[Path]) -> Iterable[tuple[str, str]]:
-    """Every (object, part) that some folder labels."""
-    for path in data:
-        if is_rendered(path):
-            yield from RenderedScenes(path).object_parts
-        else:
-            categories = CocoFolder(path, pseudo_labels=True).categories
-            yield from ((category.object, category.part) for category in categories)
+def _labelled(source: RenderedScenes | CocoFolder) -> Iterable[tuple[str, str]]:
+    """Every (object, part) that a folder labels."""
+    if isinstance(source, RenderedScenes):
+        return source.object_parts
+    return [(category.object, category.part) for category in source.categories]
 
 
 def _parts_of(name: str, labelled: Iterable[tuple[str, str]]) -> list[str]:

@@ -122,8 +122,7 @@ class CocoFolder:
     @property
     def annotated(self) -> frozenset[ObjectPart]:
         """Categories of which some image has an annotation."""
-        rows = (annotation for image in self.images for annotation in image.annotations)
-        return frozenset(self._category[annotation["category_id"]] for annotation in rows)
+        return frozenset().union(*map(self._annotated_in, self.images))
 
     def read(self, image: FolderImage) -> NDArray[np.uint8]:
         """Read a photograph as RGB uint8 [H, W, 3], upright.
@@ -193,15 +192,18 @@ class CocoFolder:
         if not self._follows_lvis:
             by_hand = image.is_intact and not any(map(is_pseudo_label, image.annotations))
             return frozenset(self.categories) if by_hand else frozenset()
-        annotated = {self._category[annotation["category_id"]] for annotation in image.annotations}
+        annotated = self._annotated_in(image)
         complete = annotated - image.unknown if image.says_what_is_complete else set()
         return frozenset(complete | ((image.absent or frozenset()) - annotated - image.unknown))
 
     def scored(self, image: FolderImage) -> tuple[ObjectPart, ...]:
         """Categories to ask of an image: those that it shows, and those that it is known not to show."""
-        annotated = {self._category[annotation["category_id"]] for annotation in image.annotations}
+        annotated = self._annotated_in(image)
         absent = {category for category in self.categories if image.is_absent(category)}
         return tuple(sorted((annotated - image.unknown) | (absent - annotated)))
+
+    def _annotated_in(self, image: FolderImage) -> set[ObjectPart]:
+        return {self._category[annotation["category_id"]] for annotation in image.annotations}
 
     def leave_out_damaged(self) -> None:
         """Decode every photograph once, and keep those that can be read.

@@ -293,15 +293,14 @@ def _split_noun_phrase(phrase: str) -> tuple[str, str]:
 def _apart(phrase: str) -> str:
     """Phrase with a blank in its last word if that is an object and its part: "door knob" for "doorknob"."""
     known = lexicon()
-    word = phrase.split()[-1] if phrase else ""
-    names_one_thing = word in wordnet().rows and word not in known.compounds
-    if names_one_thing or any(
-        word in names for names in (known.objects, known.parts, known.not_objects)
-    ):
+    head, blank, word = phrase.rpartition(" ")
+    if any(word in names for names in (known.objects, known.parts, known.not_objects)):
         return phrase
     for cut in range(len(word) - 1, 1, -1):
         if word[:cut] in known.objects and word[cut:] in known.parts:
-            return f"{phrase[: len(phrase) - len(word)]}{word[:cut]} {word[cut:]}"
+            if word in wordnet().rows and word not in known.compounds:
+                return phrase
+            return f"{head}{blank}{word[:cut]} {word[cut:]}"
     return phrase
 
 

@@ -119,11 +119,7 @@ def read_unlabelled(folder: Path, object_parts: Sequence[tuple[str, str]]) -> li
     mirrored, nothing = mirrored_ids(object_parts), np.zeros(256, bool)
     photographs = []
     for path in image_paths(folder):
-        rgb = load_image(path)
-        height, width = rgb.shape[:2]
-        scale = min(1.0, _MAX_SIDE / max(height, width))
-        size = round(width * scale), round(height * scale)
-        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        rgb = _shrink(load_image(path), cv2.INTER_AREA)
         unknown = np.full(rgb.shape[:2], IGNORED, np.uint8)
         photographs.append(Photograph(rgb, unknown, nothing, (), mirrored))
     return photographs
@@ -149,7 +145,6 @@ def _read(
         labelled |= mask.view(np.uint8)
         key = (category.object, str(instance))
         objects[key] = objects[key] | mask if key in objects else mask
-    scale = min(1.0, _MAX_SIDE / max(height, width))
     kernel = np.ones((2 * _OUTLINE + 1,) * 2, np.uint8)
     beside = (cv2.dilate(labelled, kernel) > 0) & (ids == IGNORED)
     ids[beside] = UNCERTAIN
@@ -157,23 +152,24 @@ def _read(
     for category in source.exhaustive(image):
         if category in may_lack:
             absent[id_of[category]] = True
-    size = round(width * scale), round(height * scale)
-
-    def shrink(array: Picture, how: int) -> Picture:
-        return (
-            array
-            if scale == 1
-            else np.asarray(cv2.resize(array, size, interpolation=how), np.uint8)
-        )
-
-    cutouts = [shrink(m.view(np.uint8), cv2.INTER_NEAREST) for m in objects.values() if _whole(m)]
+    cutouts = [_shrink(m.view(np.uint8), cv2.INTER_NEAREST) for m in objects.values() if _whole(m)]
     return Photograph(
-        shrink(rgb, cv2.INTER_AREA),
-        shrink(ids, cv2.INTER_NEAREST),
+        _shrink(rgb, cv2.INTER_AREA),
+        _shrink(ids, cv2.INTER_NEAREST),
         absent,
         tuple(cutouts),
         mirrored,
     )
+
+
+def _shrink(array: Picture, interpolation: int) -> Picture:
+    """A picture or its labels, at most 640 pixels wide or high."""
+    height, width = array.shape[:2]
+    scale = min(1.0, _MAX_SIDE / max(height, width))
+    if scale == 1:
+        return array
+    size = round(width * scale), round(height * scale)
+    return np.asarray(cv2.resize(array, size, interpolation=interpolation), np.uint8)
 
 
 def _drawing_order(instance: tuple[object, ObjectPart, NDArray[np.bool_]]) -> tuple[bool, int]:

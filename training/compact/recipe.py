@@ -21,7 +21,7 @@ class ModelRecipe:
     Attributes:
         start: weights of a compact model to start from, by name or path; "" starts from ImageNet's.
         share: share of the learned weights in the result; the rest are those of ``start``, which keeps most of
-            what it knew (WiSE-FT, Wortsman et al., CVPR 2022).
+            what it knew (WiSE-FT, Wortsman et al., CVPR 2022). Scores while training are of the learned weights.
         backbone: a timm network with maps at strides 4 to 32, started from its ImageNet weights; with ``start``
             it is that network's.
         freeze_filters: keep the first layers and the depthwise filters of an EfficientNet as ImageNet

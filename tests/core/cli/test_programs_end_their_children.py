@@ -1,4 +1,4 @@
-"""What a command has started ends with it, whatever ends the command."""
+"""Programs that a command has started end with it, whatever ends the command."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
-    """Return the log, with a logger that no library of an earlier test has disabled."""
+    """Return the log, with a logger of its own, since libraries may leave ours disabled."""
     logger = logging.getLogger(__name__)
     monkeypatch.setattr(select, "log", logger)
     caplog.set_level(logging.WARNING, logger=logger.name)

@@ -192,12 +192,13 @@ class Robot:
             for s in array.status
         }
 
-    def fault(self, name: str, words: str) -> dict[str, str]:
-        """Wait until a diagnostic that is not OK says ``words``; returns its values."""
+    def fault(self, name: str, words: str, hint: str = "") -> dict[str, str]:
+        """Wait until a diagnostic that is not OK says ``words`` and ``hint``; returns its values."""
 
         def said() -> dict[str, str] | None:
             level, message, values = self.faults().get(f"ovps: {name}", (b"\0", "", {}))
-            return values if level != b"\0" and words in message else None
+            right = level != b"\0" and words in message and hint in values.get("hint", "")
+            return values if right else None
 
         return self.spin_until(said)
 

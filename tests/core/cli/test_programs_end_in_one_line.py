@@ -47,7 +47,12 @@ def test_a_signal_in_the_first_seconds_ends_with_one_line(
 ) -> None:
     words = ["segment", str(TABLE), "knife", "--backend", "torch"]
     with subprocess.Popen(
-        [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [*COMMAND, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),  # nohup may run these tests
     ) as process:
         _wait_until_loaded(process.pid, "numpy")
         time.sleep(seconds)

@@ -192,6 +192,9 @@ class OvpsNode(LifecycleNode):
         segmenter: PartSegmenter | RecordedSegmenter
         if is_recorded(name):
             segmenter = RecordedSegmenter(name)
+            if settings.object_model:
+                text = "a recording answers with the objects that it has; object_model is not used"
+                self.get_logger().warning(text)
         else:
             segmenter = PartSegmenter.from_pretrained(
                 name,

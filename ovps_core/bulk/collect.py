@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ovps_core.bulk.coco_writer import write_coco
+from ovps_core.datasets.coco_categories import CategoryTable
 from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
 from ovps_core.datasets.coco_folder import ANNOTATIONS, is_pseudo_label
 from ovps_core.datasets.label_files import read_json
@@ -52,18 +53,17 @@ class _DataSet:
     def __init__(self, earlier: dict[str, Any]) -> None:
         images = earlier.pop("images", ())
         annotations = earlier.pop("annotations", ())
-        self._categories = list(earlier.pop("categories", ()))
+        self._categories = CategoryTable(earlier.pop("categories", ()))
         self._further = earlier
         self._left = {_identity(image): image for image in images}
         self._found: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for annotation in annotations:
             self._found[annotation["image_id"]].append(annotation)
-        self._ids = {(c.get("object"), c.get("part")): c["id"] for c in self._categories}
         self.images: list[dict[str, Any]] = []
         self.count = 0
-        self._image_ids, self._annotation_ids, self._category_ids = (
+        self._image_ids, self._annotation_ids = (
             count(1 + max((entry["id"] for entry in entries), default=0))
-            for entries in (images, annotations, self._categories)
+            for entries in (images, annotations)
         )
 
     def annotations(self, results: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -77,7 +77,7 @@ class _DataSet:
 
     def others(self) -> dict[str, Any]:
         """All other keys of the file, once its annotations have been given."""
-        return {**self._further, "images": self.images, "categories": self._categories}
+        return {**self._further, "images": self.images, "categories": self._categories.entries}
 
     def _add(self, image: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Add an image of a result, or keep what people made of it."""
@@ -96,7 +96,7 @@ class _DataSet:
             ids = {
                 "id": next(self._annotation_ids) if same is None else same["id"],
                 "image_id": number,
-                "category_id": self._category(annotation["object"], annotation["part"]),
+                "category_id": self._categories.id_of(annotation["object"], annotation["part"]),
             }
             self.count += 1
             yield {**ids, **annotation}
@@ -110,14 +110,6 @@ class _DataSet:
         kept = self._found[image["id"]]
         self.count += len(kept)
         yield from kept
-
-    def _category(self, name: str, part: str) -> int:
-        if (name, part) not in self._ids:
-            number = next(self._category_ids)
-            entry = {"id": number, "name": f"{name} {part}".strip(), "object": name, "part": part}
-            self._categories.append(entry)
-            self._ids[name, part] = number
-        return int(self._ids[name, part])
 
 
 def _identity(image: Mapping[str, Any]) -> Hashable:

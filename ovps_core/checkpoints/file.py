@@ -34,7 +34,8 @@ class CheckpointInfo:
 
     Attributes:
         name: the name that a user types.
-        model: model family, a key of :data:`ovps_core.models.families.FAMILIES`.
+        model: model family, a key of :data:`ovps_core.models.families.FAMILIES`; for a folder of transformers
+            a key of :data:`ovps_core.models.prompted.networks.NETWORKS`.
         config: configuration of the network, a frozen dataclass of the family.
         licence: SPDX identifier of the weights, or "unknown".
         source: where the weights came from.

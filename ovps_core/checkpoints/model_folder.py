@@ -45,9 +45,10 @@ class ModelFolder(ModelFile):
         """The network and its query encoder on the CPU, for inference.
 
         Raises:
-            MissingDependencyError, CheckpointError: see :func:`ovps_core.models.prompted.loading.load_prompted`.
+            MissingDependencyError, CheckpointError: see
+                :func:`ovps_core.checkpoints.transformers_folder.load_prompted`.
         """
-        from ovps_core.models.prompted.loading import load_prompted  # needs PyTorch
+        from ovps_core.checkpoints.transformers_folder import load_prompted  # needs PyTorch
 
         return LoadedModel(*load_prompted(self.path, self.info.config), self.info)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,38 @@ class Categories:
     by_id: Mapping[Id, ObjectPart]
     without_part: frozenset[Id]
     ids: frozenset[Id]
+
+
+class CategoryTable:
+    """The categories of a file that is written: each (object, part) has one id.
+
+    >>> table = CategoryTable([{"id": 7, "name": "mug", "object": "mug", "part": ""}])
+    >>> table.id_of("mug", ""), table.id_of("mug", "handle")
+    (7, 8)
+
+    Args:
+        earlier: categories that the file has; they keep their ids.
+
+    Attributes:
+        entries: the list ``categories``, in the order of the first use.
+    """
+
+    def __init__(self, earlier: Iterable[dict[str, Any]] = ()) -> None:
+        self.entries = list(earlier)
+        self._ids: dict[tuple[Any, Any], Id] = {
+            (entry.get("object"), entry.get("part")): entry["id"] for entry in self.entries
+        }
+        numbers = [read_id(entry["id"]) for entry in self.entries]
+        self._unused = 1 + max((each for each in numbers if isinstance(each, int)), default=0)
+
+    def id_of(self, object_name: str, part: str) -> Id:
+        """Id of a category, which is added if it is new; ``part`` is empty for the whole object."""
+        if (object_name, part) not in self._ids:
+            entry = {"id": self._unused, "name": ObjectPart(object_name, part).name}
+            self.entries.append({**entry, "object": object_name, "part": part})
+            self._ids[object_name, part] = self._unused
+            self._unused += 1
+        return self._ids[object_name, part]
 
 
 def read_id(value: Any) -> Id | None:

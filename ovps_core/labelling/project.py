@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ovps_core.datasets.coco_categories import CategoryTable
 from ovps_core.datasets.coco_folder import ANNOTATIONS, CocoFolder
 from ovps_core.datasets.label_files import read_json
 from ovps_core.datasets.segmentations import decode_segmentation
@@ -177,20 +178,19 @@ def _add_categories(folder: Path, coco: dict[str, Any], labels: Sequence[str]) -
     """Add the categories of new labels to the data set."""
     from ovps_core.language.parser import parse_query
 
-    categories = list(coco["categories"])
-    names = {category_name(category) for category in categories}
+    categories = CategoryTable(coco["categories"])
+    names = {category_name(category) for category in categories.entries}
     for label in labels:
         query = parse_query(label)
         object_name, part = query.object, query.part
         if not part and " " in object_name:  # words that the lexicon does not know
             object_name, _, part = object_name.rpartition(" ")
-        entry = {"object": object_name, "part": part}
-        if category_name(entry) not in names:
-            number = 1 + max((int(c["id"]) for c in categories), default=0)
-            categories.append({"id": number, "name": category_name(entry), **entry})
-            names.add(category_name(entry))
-    if len(categories) > len(coco["categories"]):
-        coco = {**coco, "categories": categories}
+        name = category_name({"object": object_name, "part": part})
+        if name not in names:
+            categories.id_of(object_name, part)
+            names.add(name)
+    if len(categories.entries) > len(coco["categories"]):
+        coco = {**coco, "categories": categories.entries}
         write_json(folder / ANNOTATIONS, coco)
     return coco
 

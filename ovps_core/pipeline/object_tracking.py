@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ovps_core.pipeline.best_pairs import best_pairs
 from ovps_core.structures.boxes import Box
 from ovps_core.structures.masks import ObjectMask, boxed_mask_iou
 
@@ -23,7 +23,6 @@ _MAX_DISTANCE = (
     1.0  # centres of an object that moved without overlap, in lengths of its longer side
 )
 _MAX_RATIO = 4.0  # of areas of one object in two frames
-_UNLIKELY = 1e6
 
 
 @dataclass(frozen=True)
@@ -130,14 +129,12 @@ def _match(
     Returns:
         Track id -> index in ``objects``.
     """
-    from scipy.optimize import linear_sum_assignment
-
     done = taken or {}
     rows = [track for track in tracks if track.id not in done]
     columns = [i for i in range(len(objects)) if i not in done.values()]
     if not rows or not columns:
         return {}
-    values: NDArray[np.float64] = np.array(
+    values = np.array(
         [
             [
                 similarity(track, objects[i]) if track.found.name == objects[i].name else 0.0
@@ -146,9 +143,7 @@ def _match(
             for track in rows
         ]
     )
-    fits = values >= minimum
-    chosen = linear_sum_assignment(np.where(fits, -values, _UNLIKELY))
-    return {rows[r].id: columns[c] for r, c in zip(*map(list, chosen), strict=True) if fits[r, c]}
+    return {rows[r].id: columns[c] for r, c in best_pairs(values, minimum).items()}
 
 
 def _overlaps(track: _Track, found: ObjectMask) -> float:
@@ -163,17 +158,11 @@ def _closeness(track: _Track, found: ObjectMask) -> float:
     small, large = sorted((track.found.area, found.area))
     if large > _MAX_RATIO * max(small, 1):
         return 0.0
-    x, y = _centre_shift(track.expected((0.0, 0.0)), found.box)
+    x, y = track.expected((0.0, 0.0)).centre_shift(found.box)
     reach = _MAX_DISTANCE * max(track.found.box.width, track.found.box.height)
     return max(0.0, 1.0 - float(np.hypot(x, y)) / max(reach, 1.0))
 
 
 def _shift(track: _Track, found: ObjectMask) -> tuple[float, float]:
     """Motion of a track's centre in this frame, pixels."""
-    return _centre_shift(track.expected((0.0, 0.0)), found.box)
-
-
-def _centre_shift(old: Box, new: Box) -> tuple[float, float]:
-    x = new.x_offset - old.x_offset + (new.width - old.width) / 2
-    y = new.y_offset - old.y_offset + (new.height - old.height) / 2
-    return x, y
+    return track.expected((0.0, 0.0)).centre_shift(found.box)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ovps_core.errors import UsageError
+from ovps_core.pipeline.best_pairs import best_pairs
 from ovps_core.pipeline.object_tracking import LONGEST_S, MEMORY_S, ObjectTracker
 from ovps_core.structures.boxes import Box
 from ovps_core.structures.masks import PartMask, PartMasks, boxed_mask_iou
 
 MEMORY = 5
 """Maximum number of frames without the part after which it keeps its id."""
-_UNLIKELY = 1e6
 _SAME = 0.7  # mask IoU from which answers to two queries for the same object and part are one part
 _PAUSE = 3.0  # a pause is as long as so many usual times between two frames
 _OUT_OF_ORDER_S = 0.5  # stamps that go back by less are not those of a recording that starts again
@@ -206,14 +206,10 @@ def _first_of_same(seen: Sequence[PartMask]) -> dict[int, int]:
 
 def _match(tracks: Sequence[_Track], seen: Sequence[PartMask], min_iou: float) -> dict[int, int]:
     """Match tracks to parts: index in ``tracks`` -> index in ``seen``."""
-    from scipy.optimize import linear_sum_assignment
-
     if not tracks or not seen:
         return {}
     overlaps = np.array([[_overlap(track, part) for part in seen] for track in tracks])
-    fits = overlaps >= max(min_iou, 1e-9)
-    rows, columns = linear_sum_assignment(np.where(fits, -overlaps, _UNLIKELY))
-    return {int(r): int(c) for r, c in zip(rows, columns, strict=True) if fits[r, c]}
+    return best_pairs(overlaps, max(min_iou, 1e-9))
 
 
 def _overlap(track: _Track, part: PartMask) -> float:
@@ -226,8 +222,6 @@ def _overlap(track: _Track, part: PartMask) -> float:
 
 def _motion(track: _Track, part: PartMask) -> tuple[float, float]:
     """Motion of the box's centre, pixels per frame, averaged with the previous motion."""
-    old, new = track.part.box, part.box
+    x, y = track.part.box.centre_shift(part.box)
     frames = track.lost + 1
-    x = (new.x_offset - old.x_offset + (new.width - old.width) / 2) / frames
-    y = (new.y_offset - old.y_offset + (new.height - old.height) / 2) / frames
-    return (x + track.shift[0]) / 2, (y + track.shift[1]) / 2
+    return (x / frames + track.shift[0]) / 2, (y / frames + track.shift[1]) / 2

@@ -59,6 +59,12 @@ class Box:
         """The same box, moved by x and y pixels."""
         return Box(self.x_offset + x, self.y_offset + y, self.width, self.height)
 
+    def centre_shift(self, other: Box) -> tuple[float, float]:
+        """(x, y) from this box's centre to that of another box, pixels."""
+        x = other.x_offset - self.x_offset + (other.width - self.width) / 2
+        y = other.y_offset - self.y_offset + (other.height - self.height) / 2
+        return x, y
+
     def relative_to(self, frame: Box) -> Box:
         """The same box in the coordinates of the crop that ``frame`` cuts."""
         return self.moved(-frame.x_offset, -frame.y_offset)

@@ -30,7 +30,9 @@ def conditions(loaded: LoadedModel, arrays: Arrays, split: str) -> JointConditio
     names = banks(loaded, arrays[f"{split}_tokens_part_obj"])
     parts = len(names) - int(of_object.max()) - 1
     pairs = banks(loaded, arrays[f"{split}_tokens_specific"])
-    return typed(loaded).conditions_of(names, pairs, part, parts + of_object, num_parts=parts)
+    return typed(loaded).object_part_conditions(
+        names, pairs, part, parts + of_object, num_parts=parts
+    )
 
 
 @pytest.fixture(params=seeds("partcatseg"), scope="module")

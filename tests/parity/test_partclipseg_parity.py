@@ -45,13 +45,9 @@ def conditions(loaded: LoadedModel, arrays: Mapping[str, torch.Tensor], split: s
     model, query_encoder, _ = loaded
     assert isinstance(model, PartCLIPSeg) and query_encoder.text_encoder is not None
     names = query_encoder.text_encoder(arrays[f"{split}_input_ids"].long())
-    objects = int(arrays[f"{split}_obj_index_map"].max()) + 1
-    return model.conditions(
-        names,
-        arrays[f"{split}_part_index_map"].long(),
-        arrays[f"{split}_obj_index_map"].long(),
-        num_parts=len(names) - objects,
-    )
+    part, of_object = (arrays[f"{split}_{key}_index_map"].long() for key in ("part", "obj"))
+    parts = len(names) - int(of_object.max()) - 1
+    return model.object_part_conditions(names, part, parts + of_object, num_parts=parts)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

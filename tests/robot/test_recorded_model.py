@@ -126,9 +126,11 @@ def test_what_cannot_be_answered_is_told(recording: Path, tmp_path: Path) -> Non
 
 @pytest.mark.ros
 @pytest.mark.usefixtures("own_ros_domain")
-def test_the_node_repeats_a_recording_over_dds(recording: Path) -> None:
+def test_the_node_repeats_a_recording_over_dds(
+    recording: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with NodeProcesses() as programs:
-        parameters = {"model": f"recorded:{recording}", "max_age": 5.0}
+        parameters = {"model": f"recorded:{recording}", "max_age": 5.0, "object_model": "topic"}
         programs.start("ovps_ros.node", parameters, ["-r", "__node:=parrot"])
         robot = Robot("grasper")
         robot.masks = robot.listen(PartMasksMessage, "/parrot/masks")
@@ -139,3 +141,4 @@ def test_the_node_repeats_a_recording_over_dds(recording: Path) -> None:
         assert [part.query.text for part in found.parts] == ["knife handle"]
         np.testing.assert_array_equal(found.parts[0].mask, np.ones((6, 20), bool))
         robot.close()
+    assert "object_model is not used" in capfd.readouterr().err

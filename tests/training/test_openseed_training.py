@@ -15,6 +15,7 @@ from helpers.toy_models import toy
 from ovps_core import ObjectSegmenter
 from ovps_core.datasets.coco_objects import CocoObjects
 from ovps_core.errors import CheckpointError, ConfigError
+from ovps_core.language.object_names import ObjectNames
 from ovps_core.losses.matching import HungarianMatcher, ObjectTargets
 from ovps_core.losses.openseed import OpenSeeDLoss, OpenSeeDLosses
 from ovps_core.models.interface import Preprocessing
@@ -26,7 +27,7 @@ from ovps_core.models.openseed.text import NameEncoder
 from training.families import load_recipe
 from training.openseed.data import ObjectCrops, collate
 from training.openseed.mask_assistance import with_assisting_masks
-from training.openseed.module import OpenSeeDTraining, Vocabulary, objects_found
+from training.openseed.module import OpenSeeDTraining, objects_found
 from training.openseed.network import build_network
 from training.openseed.prompts import random_prompt
 from training.openseed.recipe import (
@@ -198,7 +199,7 @@ def step_losses(corrections: Corrections) -> tuple[OpenSeeD, OpenSeeDLosses]:
     model = OpenSeeD(replace(loaded.info.config, corrections=corrections))
     encoder = loaded.query_encoder.text_encoder
     assert isinstance(encoder, NameEncoder)
-    vocabulary = Vocabulary(("mug", "knife", "wall"), num_things=2)
+    vocabulary = ObjectNames(("mug", "knife"), ("wall",))
     recipe = LossRecipe(num_points=64)
     module = OpenSeeDTraining(model, encoder, [vocabulary], None, OptimRecipe(), recipe)
     masks = torch.zeros(2, SIZE, SIZE)
@@ -282,7 +283,7 @@ def test_mask_assistance_decodes_masks_for_boxes_and_they_are_in_no_loss() -> No
     assert assisted.assisting_masks is not None and not assisted.assisting_masks.requires_grad
     assert (assisted.assisting_masks == (decoded > 0)).float().mean() > 0.99
 
-    vocabulary = Vocabulary(("mug", "knife", "wall"), num_things=2)
+    vocabulary = ObjectNames(("mug", "knife"), ("wall",))
     recipe = LossRecipe(num_points=64, mask_assistance=True)
     module = OpenSeeDTraining(model, encoder, [vocabulary], None, OptimRecipe(), recipe)
     losses = module.losses((pixels, targets), vocabulary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import lightning as L
 import torch
@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
+from ovps_core.language.object_names import ObjectNames
 from ovps_core.losses.matching import ObjectTargets
 from ovps_core.losses.openseed import OpenSeeDLoss, OpenSeeDLosses, Terms
 from ovps_core.models.layers.boxes import corners
@@ -27,19 +28,6 @@ from training.optimiser import named_parameters, scheduled, undecayed
 
 _FOUND = 0.5  # lowest IoU of an object that counts as found
 _TOWERS = ("backbone.", "text.")
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """Names of a data file.
-
-    Attributes:
-        names: things, then stuff.
-        num_things: number of things.
-    """
-
-    names: tuple[str, ...]
-    num_things: int
 
 
 class OpenSeeDTraining(L.LightningModule):
@@ -58,8 +46,8 @@ class OpenSeeDTraining(L.LightningModule):
         self,
         model: OpenSeeD,
         text_encoder: NameEncoder,
-        vocabularies: Sequence[Vocabulary],
-        scored: Vocabulary | None,
+        vocabularies: Sequence[ObjectNames],
+        scored: ObjectNames | None,
         optim: OptimRecipe,
         losses: LossRecipe,
     ) -> None:
@@ -75,10 +63,10 @@ class OpenSeeDTraining(L.LightningModule):
         self._found = [0, 0]
         self._scored_names = torch.zeros(0, model.config.text_dim)
 
-    def losses(self, batch: Batch, vocabulary: Vocabulary) -> OpenSeeDLosses:
+    def losses(self, batch: Batch, vocabulary: ObjectNames) -> OpenSeeDLosses:
         """Losses of a batch of one data file, with a random prompt for each name."""
         pixels, targets = batch
-        names = self.text_encoder.encode_prompts(random_prompts(vocabulary.names))
+        names = self.text_encoder.encode_prompts(random_prompts(vocabulary.all))
         denoising = None
         if self.denoising:
             denoising = denoising_queries(
@@ -94,7 +82,7 @@ class OpenSeeDTraining(L.LightningModule):
             return self.criterion(
                 predictions,
                 targets,
-                num_things=vocabulary.num_things,
+                num_things=len(vocabulary.things),
                 denoising=denoising,
             )
 
@@ -117,7 +105,7 @@ class OpenSeeDTraining(L.LightningModule):
         """Embed the names as inference does, and set the counts to zero."""
         self._found = [0, 0]
         if self.scored is not None:
-            self._scored_names = self.text_encoder.encode(self.scored.names)
+            self._scored_names = self.text_encoder.encode(self.scored.all)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the objects that are found, see :func:`objects_found`."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ovps_core.datasets.coco_objects import CocoObjects
 from ovps_core.errors import UsageError
+from ovps_core.language.object_names import ObjectNames
 from ovps_core.models.interface import QueryEncoder
 from ovps_core.models.openseed.text import NameEncoder
 from training.openseed.data import ObjectCropsModule
-from training.openseed.module import OpenSeeDTraining, Vocabulary
+from training.openseed.module import OpenSeeDTraining
 from training.openseed.network import build_network
 from training.openseed.recipe import OpenSeeDRecipe
 from training.run import DataSources, TrainingRun, settings_by_steps
@@ -39,16 +40,16 @@ def prepare(recipe: OpenSeeDRecipe, sources: DataSources) -> OpenSeeDRun:
     module = OpenSeeDTraining(
         model,
         text_encoder,
-        [_vocabulary(source) for source in images.sources],
-        _vocabulary(images.scored) if images.scored else None,
+        [_names(source) for source in images.sources],
+        _names(images.scored) if images.scored else None,
         optim,
         recipe.losses,
     )
     return OpenSeeDRun(recipe, module, query_encoder, images)
 
 
-def _vocabulary(source: CocoObjects) -> Vocabulary:
-    return Vocabulary(source.names, len(source.things))
+def _names(source: CocoObjects) -> ObjectNames:
+    return ObjectNames(source.things, source.stuff)
 
 
 class OpenSeeDRun(TrainingRun):

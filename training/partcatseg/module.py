@@ -146,7 +146,7 @@ class PartCATSegTraining(CATSegTraining):
         pixels, object_parts, objects = batch
         names = self.names(scoring=scoring)
         index = (self.val_index if scoring else self.index).to(pixels.device)
-        conditions = self.model.conditions_of(
+        conditions = self.model.object_part_conditions(
             self.banks([*names.parts, *names.objects_with_parts]),
             self.banks(_phrases(names)),
             index.part,

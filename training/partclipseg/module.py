@@ -115,8 +115,8 @@ class PartCLIPSegTraining(PartTraining):
         pixels, object_parts, objects = batch
         index = (self.val_index if scoring else self.index).to(pixels.device)
         embeddings = self.text_encoder(self.val_tokens if scoring else self.tokens)
-        conditions = self.model.conditions(
-            embeddings, index.part, index.object - index.num_parts, num_parts=index.num_parts
+        conditions = self.model.object_part_conditions(
+            embeddings, index.part, index.object, num_parts=index.num_parts
         )
         features = self.model.encode(pixels)
         logits, attentions = self.model.decode_with_attention(features, conditions)

@@ -136,7 +136,7 @@ class PartCATSeg(CATSeg):
         of_parts = part_layer(torch.cat([of_parts, others], dim=1), guidance, text)[:, :parts]
         return torch.cat([of_parts, object_layer(others, guidance, text[parts:])], dim=1)
 
-    def conditions_of(
+    def object_part_conditions(
         self,
         names: Tensor,
         object_parts: Tensor,

@@ -86,7 +86,7 @@ class PairBankEncoder(JointPhraseEncoder):
     def conditions(self, names: JointNames) -> JointConditions:
         """Text banks of names, with the background."""
         device = self.model.background.device
-        return self.model.conditions_of(
+        return self.model.object_part_conditions(
             self.banks([*names.parts, *names.objects]),
             self.banks([possessive(*pair) for pair in names.pairs]),
             torch.tensor(

@@ -113,22 +113,21 @@ class PartCLIPSeg(CLIPSeg):
         """Embeddings of (object, part) classes from rows of ``names`` float [C, D]: float [T, D], object first."""
         return self.pair_words(torch.cat([names[object_index], names[part_index]], dim=-1))
 
-    def conditions(
+    def object_part_conditions(
         self, names: Tensor, part_index: Tensor, object_index: Tensor, *, num_parts: int
     ) -> Conditions:
         """Conditions of names and (object, part) classes, each with the background as its last row.
 
         Args:
             names: float [P + O, D], embeddings of the parts, then of the objects; gradients flow.
-            part_index: int64 [T], position of the part of each class among the parts.
-            object_index: int64 [T], position of the object of each class among the objects.
+            part_index, object_index: int64 [T], rows of ``names`` with the part and the object of each class.
             num_parts: P.
         """
         background = torch.tensor([names.shape[0]], device=names.device)
         names = torch.cat([names, self.background.to(names.dtype)])
         part_rows = torch.cat([part_index, background])
-        object_rows = torch.cat([num_parts + object_index, background])
+        object_rows = torch.cat([object_index, background])
         word_rows = object_rows
         if not self.config.corrections.object_prompt:  # the release forgets to skip the parts
-            word_rows = torch.cat([object_index, background])
+            word_rows = torch.cat([object_index - num_parts, background])
         return Conditions(names, self.compose(names, part_rows, word_rows), part_rows, object_rows)

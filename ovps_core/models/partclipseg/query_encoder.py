@@ -84,12 +84,13 @@ class ObjectPartEncoder(QueryEncoder):
     def encode_vocabulary(self, vocabulary: Vocabulary) -> Conditions:
         """See :meth:`QueryEncoder.encode_vocabulary`."""
         device = self.model.background.device
+        num_parts = len(vocabulary.parts)
         words = [*vocabulary.parts, *vocabulary.objects_with_parts]
-        return self.model.conditions(
+        return self.model.object_part_conditions(
             self.text_encoder.embed(words).to(device),
             torch.as_tensor(vocabulary.part_index, device=device),
-            torch.as_tensor(vocabulary.object_index, device=device),
-            num_parts=len(vocabulary.parts),
+            torch.as_tensor(num_parts + vocabulary.object_index, device=device),
+            num_parts=num_parts,
         )
 
     def _prompt_of_object(self, object_name: str) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 from tqdm import tqdm
 
+from ovps_core.datasets.coco_categories import CategoryTable
 from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
 from ovps_core.datasets.coco_folder import ANNOTATIONS
 from ovps_core.datasets.pseudo_labels import pseudo_label
@@ -111,7 +112,7 @@ def extract(
         "tf_static": transforms,
     }
     writer.mark_what_was_not_asked()
-    write_json(out / ANNOTATIONS, writer.coco)
+    write_json(out / ANNOTATIONS, {**writer.coco, "categories": writer.categories.entries})
     write_json(out / MANIFEST, manifest)
     return manifest
 
@@ -144,8 +145,9 @@ class _Writer:
     options: ExtractOptions
     drops: Counter[str]
     coco: dict[str, list[dict[str, Any]]] = field(
-        default_factory=lambda: {"images": [], "annotations": [], "categories": []}
+        default_factory=lambda: {"images": [], "annotations": []}
     )
+    categories: CategoryTable = field(default_factory=CategoryTable)
     _asked: list[set[tuple[str, str]]] = field(default_factory=list)
     _last: NDArray[np.uint8] | None = None
 
@@ -199,7 +201,7 @@ class _Writer:
         for entry, asked in zip(self.coco["images"], self._asked, strict=False):
             unknown = [
                 category["id"]
-                for category in self.coco["categories"]
+                for category in self.categories.entries
                 if (category["object"], category["part"]) not in asked
             ]
             if unknown:
@@ -216,19 +218,9 @@ class _Writer:
         ids = {
             "id": len(self.coco["annotations"]) + 1,
             "image_id": image_id,
-            "category_id": self._category(part.query.object, part.query.part),
+            "category_id": self.categories.id_of(part.query.object, part.query.part),
         }
         self.coco["annotations"].append({**ids, **pseudo_label(part, height, width)})
-
-    def _category(self, object_name: str, part_name: str) -> int:
-        categories = self.coco["categories"]
-        for category in categories:
-            if (category["object"], category["part"]) == (object_name, part_name):
-                return int(category["id"])
-        name = f"{object_name} {part_name}".strip()
-        entry = {"id": len(categories) + 1, "name": name}
-        categories.append({**entry, "object": object_name, "part": part_name})
-        return len(categories)
 
     def _has_moved(self, frame: BagFrame) -> bool:
         grey = np.asarray(cv2.cvtColor(image_rgb(frame.image), cv2.COLOR_RGB2GRAY), np.uint8)

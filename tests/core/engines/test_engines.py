@@ -137,7 +137,8 @@ def conditions(model: PartModel, count: int, query_encoder: QueryEncoder) -> Con
     names = query_encoder.text_encoder.embed([query.text for query in queries(count)])
     if isinstance(model, PartCATSeg):
         parts, objects = torch.randint(0, count, (2, count), generator=random)
-        return model.conditions_of(names, names.flip(0), parts, objects, num_parts=count // 2)
+        pairs = names.flip(0)
+        return model.object_part_conditions(names, pairs, parts, objects, num_parts=count // 2)
     if isinstance(model, CATSeg):
         return model.conditions(names)
     if not isinstance(model, PartCLIPSeg):

@@ -62,13 +62,13 @@ def load_prompted(folder: Path, config: PromptedConfig) -> tuple[PartModel, Quer
 def _preprocessing(folder: Path, network: PreTrainedModel) -> Preprocessing:
     from transformers.image_processing_utils import BaseImageProcessor
 
-    said, _ = BaseImageProcessor.get_image_processor_dict(folder, local_files_only=True)
+    processor_config, _ = BaseImageProcessor.get_image_processor_dict(folder, local_files_only=True)
     side = network.config.image_size
-    size = said.get("size") or {"height": side, "width": side}
+    size = processor_config.get("size") or {"height": side, "width": side}
     return Preprocessing(
         size=(size["height"], size["width"]),
-        mean=tuple(said.get("image_mean", _MEAN_STD)),
-        std=tuple(said.get("image_std", _MEAN_STD)),
+        mean=tuple(processor_config.get("image_mean", _MEAN_STD)),
+        std=tuple(processor_config.get("image_std", _MEAN_STD)),
     )
 
 

@@ -142,7 +142,7 @@ def fetch_and_convert(repository: str, destination: Path, *, name: str) -> Path:
 
 
 def runs_in_transformers(folder: Path) -> bool:
-    """Return whether the model in ``folder`` is one of :data:`ovps_core.models.prompted.loading.NETWORKS`."""
+    """Return whether the model in ``folder`` is one of :data:`ovps_core.models.prompted.networks.NETWORKS`."""
     return model_type(folder) in NETWORKS
 
 

@@ -139,7 +139,7 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
         return super().encode(pixels)
 
     def find_queries(self, features: Features, names: Tensor) -> ObjectQueries:
-        """See :meth:`Engine.find_queries`; as many names as the profile allows."""
+        """See :meth:`TensorEngine.find_queries`; as many names as the profile allows."""
         count, limit = names.shape[0], self._profile.queries[2]
         if count > limit:
             raise BackendError(
@@ -151,7 +151,7 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
         return replace(found, scores=found.scores[..., :count])
 
     def mask_logits(self, features: Features, mask_embeddings: Tensor) -> Tensor:
-        """See :meth:`Engine.mask_logits`; more rows than the profile allows take several passes."""
+        """See :meth:`TensorEngine.mask_logits`; more rows than the profile allows take several passes."""
         parts = []
         for rows in mask_embeddings.split(self._profile.queries[2], 1):
             count = rows.shape[1]

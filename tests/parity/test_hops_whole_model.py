@@ -111,7 +111,9 @@ def recorded(request: pytest.FixtureRequest) -> tuple[str, Mapping[str, Tensor]]
     return request.param, arrays_of(f"hops/{request.param}.npz")
 
 
-def test_image_tower(recorded: tuple[str, Mapping[str, Tensor]]) -> None:
+def test_tokens_and_attention_of_the_image_tower_are_the_originals(
+    recorded: tuple[str, Mapping[str, Tensor]],
+) -> None:
     seed, arrays = recorded
     with torch.inference_mode():
         tokens, attention = tokens_and_attention(Stage.of(seed, "layers"), arrays["enc_image"])

@@ -57,7 +57,7 @@ def conditions(loaded: LoadedModel, arrays: Mapping[str, torch.Tensor], split: s
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("split", ["train", "test"])
 @torch.no_grad()
-def test_both_heads(seed: str, split: str) -> None:
+def test_the_maps_of_both_heads_are_the_originals(seed: str, split: str) -> None:
     loaded, arrays = load(seed)
     model = loaded.model
     asked = conditions(loaded, arrays, split)
@@ -70,7 +70,7 @@ def test_both_heads(seed: str, split: str) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @torch.no_grad()
-def test_conditions_and_attention(seed: str) -> None:
+def test_conditions_and_attention_are_the_originals(seed: str) -> None:
     loaded, arrays = load(seed)
     model = loaded.model
     pixels = arrays["train_pixel_values"]

@@ -55,7 +55,9 @@ def record(path: Path, frames: list[tuple[np.ndarray, np.ndarray, Any]]) -> None
                 writer.write(to[topic], number, serialize_message(message))
 
 
-def test_live_and_recorded(robot: Robot, toy_weights: Path, tmp_path: Path) -> None:
+def test_live_and_recorded_images_get_the_same_parts(
+    robot: Robot, toy_weights: Path, tmp_path: Path
+) -> None:
     spaces = robot.listen(Parts3D, "/ovps/parts_3d")
     robot.ask(*QUERIES)
     frames, live = [], []

@@ -160,11 +160,11 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
         return torch.cat(parts, 1)
 
     def _condition_inputs(self, conditions: Conditions) -> tuple[Tensor, ...]:
-        rows, most = max(map(len, conditions.arrays())), self._profile.queries[2]
-        if rows > most:  # only joint conditions, which are not split
+        rows, max_names = max(map(len, conditions.arrays())), self._profile.queries[2]
+        if rows > max_names:  # only joint conditions, which are not split
             raise BackendError(
-                f"this engine takes {most} names at once, not {rows}, and the model compares all of them with "
-                "each other; ask for fewer, or use backend torch"
+                f"this engine takes {max_names} names at once, not {rows}, and the model compares all of them "
+                "with each other; ask for fewer, or use backend torch"
             )
         return graph_inputs(pad_to_bucket(conditions), self._spec.answers_object_parts)
 
@@ -275,9 +275,8 @@ class _LoadedPlan:
             context.set_tensor_address(name, buffer.data_ptr())
         outputs = tuple(self._allocate(context, name) for name in self._outputs)
         stream = torch.cuda.current_stream()
-        self._enqueue(
-            context, stream
-        )  # compiles and allocates, which may not happen while recording
+        # The first call compiles and allocates, which may not happen while recording.
+        self._enqueue(context, stream)
         stream.synchronize()
         graph = torch.cuda.CUDAGraph()
         # With this mode other threads may pin memory meanwhile.

@@ -65,9 +65,8 @@ class Stage(CATSeg):
         patches = F.normalize(tokens[:, 1:], dim=-1).transpose(1, 2).unflatten(2, grid)
         cost = similarities(patches, banks)
         if filtered:
-            rows = (
-                cost.flatten(1, 2).flatten(2).transpose(1, 2)
-            )  # templates and classes are columns
+            # Templates and classes are columns.
+            rows = cost.flatten(1, 2).flatten(2).transpose(1, 2)
             rows = filter_by_attention(rows, attention[:, :, 1:, 1:])
             cost = rows.transpose(1, 2).reshape(cost.shape)
         maps = self.branch(cost, spatial, self.text_guidance(banks))

@@ -98,6 +98,5 @@ def test_corrected_object_prompt_changes_only_the_pairs(seed: str) -> None:
     after = corrected.model.decode(features, conditions(corrected, arrays, "test"))
     torch.testing.assert_close(before.names, after.names)
     assert (before.object_parts[:, :-1] - after.object_parts[:, :-1]).abs().max() > 1
-    torch.testing.assert_close(
-        before.object_parts[:, -1], after.object_parts[:, -1]
-    )  # the background has no object prompt
+    # The background has no object prompt.
+    torch.testing.assert_close(before.object_parts[:, -1], after.object_parts[:, -1])

@@ -124,9 +124,8 @@ class ObjectSegmenter:
             precision=precision,
             engine_cache=engine_cache,
         )
-        assert isinstance(
-            engine, TensorEngine
-        )  # only packaged graphs of part models run without PyTorch
+        # Only packaged graphs of part models run without PyTorch.
+        assert isinstance(engine, TensorEngine)
         return cls(loaded, engine, short_side)
 
     @property
@@ -172,7 +171,7 @@ class ObjectSegmenter:
             QueryError: there is no name, or an empty one.
             UsageError: ``max_objects`` is below 1.
         """
-        found, canvas, asked = self._instances(image, names, score_threshold, max_objects)
+        found, canvas, requested = self._instances(image, names, score_threshold, max_objects)
         assert found.masks is not None
         boxes = found.boxes.tolist()
         masks = found.masks.cpu().numpy()
@@ -182,9 +181,9 @@ class ObjectSegmenter:
         ):
             if mask.any():
                 x1, y1, x2, y2 = box
-                made = _object(len(objects) + 1, asked.all[label], score, mask)
+                made = _object(len(objects) + 1, requested.all[label], score, mask)
                 objects.append(replace(made, predicted_box=(x1, y1, x2, y2)))
-        return self._result(canvas, asked, objects)
+        return self._result(canvas, requested, objects)
 
     def detect_boxes(
         self,
@@ -198,11 +197,13 @@ class ObjectSegmenter:
 
         Arguments and errors are those of :meth:`detect`. The score is that of the class alone.
         """
-        found, _, asked = self._instances(
+        found, _, requested = self._instances(
             image, names, score_threshold, max_objects, with_masks=False
         )
         rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
-        return tuple(ObjectBox(asked.all[label], score, tuple(box)) for label, score, box in rows)
+        return tuple(
+            ObjectBox(requested.all[label], score, tuple(box)) for label, score, box in rows
+        )
 
     def panoptic(
         self,
@@ -220,23 +221,23 @@ class ObjectSegmenter:
             stuff: names of stuff.
             options: thresholds.
         """
-        asked = ObjectNames.of(names, stuff)
+        requested = ObjectNames.of(names, stuff)
         options = options or PanopticOptions()
         keep = functools.partial(keep_scored, score_threshold=options.score_threshold)
-        predictions, canvas = self._predict(image, asked, keep)
-        ids, segments = panoptic_map(predictions, canvas, len(asked.things), options=options)
+        predictions, canvas = self._predict(image, requested, keep)
+        ids, segments = panoptic_map(predictions, canvas, len(requested.things), options=options)
         labels = ids.cpu().numpy()
         objects = [
             _object(
                 segment.id,
-                asked.all[segment.label],
+                requested.all[segment.label],
                 segment.score,
                 labels == segment.id,
                 segment.is_thing,
             )
             for segment in segments
         ]
-        return self._result(canvas, asked, objects)
+        return self._result(canvas, requested, objects)
 
     def semantic(
         self,
@@ -252,19 +253,19 @@ class ObjectSegmenter:
             image: see :meth:`detect`.
             names, stuff: names; here things and stuff are treated alike.
         """
-        asked = ObjectNames.of(names, stuff)
-        predictions, canvas = self._predict(image, asked, keep_all)
+        requested = ObjectNames.of(names, stuff)
+        predictions, canvas = self._predict(image, requested, keep_all)
         scores = semantic_scores(predictions, canvas)
         shares = (scores / scores.sum(0).clamp(min=1e-6)).cpu().numpy()
         winner = shares.argmax(0)
         objects: list[ObjectMask] = []
-        for label, name in enumerate(asked.all):
+        for label, name in enumerate(requested.all):
             mask = winner == label
             if mask.any():
                 score = float(shares[label][mask].mean())
-                thing = label < len(asked.things)
+                thing = label < len(requested.things)
                 objects.append(_object(len(objects) + 1, name, score, mask, thing))
-        return self._result(canvas, asked, objects)
+        return self._result(canvas, requested, objects)
 
     @torch.inference_mode()
     def decode_masks(
@@ -296,7 +297,7 @@ class ObjectSegmenter:
             if not (x2 > x1 and y2 > y1):
                 raise UsageError(f"the box {tuple(box)} has no area; expected (x1, y1, x2, y2)")
         source, canvas = self._place(image)
-        asked = ObjectNames(tuple(dict.fromkeys(names)))
+        requested = ObjectNames(tuple(dict.fromkeys(names)))
         objects: list[ObjectMask] = []
         if len(corners):
             normalised, embedded = canvas.normalised(corners), self._embed(tuple(names))
@@ -308,7 +309,7 @@ class ObjectSegmenter:
                 if mask.any():
                     score = float(probability[mask].mean())
                     objects.append(_object(row + 1, name, score, mask))
-        return self._result(canvas, asked, objects)
+        return self._result(canvas, requested, objects)
 
     def _instances(
         self,
@@ -321,20 +322,20 @@ class ObjectSegmenter:
     ) -> tuple[Instances, Canvas, ObjectNames]:
         """Instances of names, the place of the image in the pixels, and the names that were asked for."""
         _check_count(max_objects)
-        asked = ObjectNames.of(names)
+        requested = ObjectNames.of(names)
         keep = functools.partial(
             keep_best, max_instances=max_objects, score_threshold=score_threshold
         )
-        predictions, canvas = self._predict(image, asked, keep)
+        predictions, canvas = self._predict(image, requested, keep)
         found = instances(
             predictions,
             canvas,
             max_instances=max_objects,
             score_threshold=score_threshold,
-            num_things=len(asked.things),
+            num_things=len(requested.things),
             with_masks=with_masks,
         )
-        return found, canvas, asked
+        return found, canvas, requested
 
     def _predict(
         self, image: RgbImage | str | Path | EncodedObjects, names: ObjectNames, keep: Keep

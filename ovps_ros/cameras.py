@@ -25,9 +25,8 @@ from ovps_ros.standard_topics import StandardPublishers
 
 _SILENCE = 2.0  # seconds without an image before diagnostics and log warn
 _MAX_FUTURE = 0.1  # seconds by which a stamp may be ahead of the node's clock
-_RATE_JITTER = (
-    0.1  # share of the period of max_rate by which an image may be early; the mean keeps max_rate
-)
+# Share of the period of max_rate by which an image may be early; the mean keeps max_rate.
+_RATE_JITTER = 0.1
 
 
 class CameraStream:

@@ -194,8 +194,10 @@ class DepthStage:
     def _report_coverage(
         self, camera: CameraStream, missing: int, count: int, settings: Settings
     ) -> None:
-        least = f"{settings.min_depth_coverage:.0%}"
-        message = f"{missing} of {count} parts have depth on less than {least} of their pixels"
+        min_coverage = f"{settings.min_depth_coverage:.0%}"
+        message = (
+            f"{missing} of {count} parts have depth on less than {min_coverage} of their pixels"
+        )
         hint = "for thin or shiny parts lower min_depth_coverage, or move the camera closer"
         self._faults.report(Fault.DEPTH_COVERAGE, WARN, message, hint, camera=camera.name)
 

@@ -93,8 +93,8 @@ class _Goal:
 
     def is_sure(self, part: PartMask) -> bool:
         """Return True for a part whose margin is as large as the goal wants it."""
-        least = self.handle.request.min_margin
-        return least <= 0 or part.margin >= least
+        min_margin = self.handle.request.min_margin
+        return min_margin <= 0 or part.margin >= min_margin
 
     def missing(self, result: FrameResult) -> tuple[PartQuery, ...]:
         """Queries without a part that counts: with the margin, and with depth if the goal wants a pose."""
@@ -238,11 +238,9 @@ class FindPartsServer:
         sure = {part.query for part in goal.masks(result, only_sure=True).parts}
         absent = [q.text for q in goal.queries if q not in found and q not in result.undecided]
         if absent:
-            message, most = f"not in view: {', '.join(absent)}", self._parameter("max_parts")
-            if len(result.masks.parts) >= most:
-                message += (
-                    f", among the {most} best parts of the image: raise the parameter max_parts"
-                )
+            message, max_parts = f"not in view: {', '.join(absent)}", self._parameter("max_parts")
+            if len(result.masks.parts) >= max_parts:
+                message += f", among the {max_parts} best parts of the image: raise the parameter max_parts"
             return Result.NOT_FOUND, message
         unsure = [q.text for q in goal.queries if q in found and q not in sure]
         if unsure:

@@ -17,8 +17,8 @@ from ovps_core.errors import OvpsError
 from ovps_core.objects.object_parts import ObjectOptions
 from ovps_core.objects.object_sources import OWN
 from ovps_core.pipeline.postprocess.components import SegmentOptions
-from ovps_core.ros_io.camera_info import AUTO, IMAGE_GEOMETRIES
-from ovps_core.ros_io.depth_frames import DepthOptions
+from ovps_core.ros_io.camera_info import IMAGE_GEOMETRIES
+from ovps_core.ros_io.depth_frames import STAMP_SLOP_S, DepthOptions
 
 OBJECTS_OF_TOPIC = "topic"
 """Value of ``object_model`` for objects that another node finds."""
@@ -61,8 +61,8 @@ class Settings:
     )
     model: str = _parameter(
         "",
-        "Name of a model (see `ovps models`) or a file; empty for the packaged model; recorded:PATH answers from "
-        "a recording of PartMasks.",
+        "Name of a model (see `ovps models`), a file or a folder; empty for the packaged model; recorded:PATH "
+        "answers from a recording of PartMasks.",
         takes_effect=AT_CONFIGURE,
     )
     backend: str = _parameter(
@@ -93,18 +93,18 @@ class Settings:
     object_model: str = _parameter(
         "",
         "Find objects first, so that every part belongs to one: own for the model's own instances, topic for "
-        "those of the topic `objects`, or name or file of an object model. Empty for parts alone.",
+        "those of the topic `objects`, or name, file or folder of an object model. Empty for parts alone.",
         takes_effect=AT_CONFIGURE,
     )
     max_objects: int = _parameter(
-        12,
+        ObjectOptions.max_objects,
         "Maximum number of objects per image; each costs one pass of the model.",
         takes_effect=AT_CONFIGURE,
         low=1,
         high=255,
     )
     object_crops: bool = _parameter(
-        True,
+        ObjectOptions.crops,
         "Look at the crop of each object at full resolution; false looks at the whole image once, which is faster "
         "and misses small parts.",
         takes_effect=AT_CONFIGURE,
@@ -115,12 +115,21 @@ class Settings:
         low=0.0,
         high=2.0,
     )
-    score_threshold: float = _parameter(0.5, "Minimum score of a part.", low=0.0, high=1.0)
-    mask_threshold: float = _parameter(
-        0.5, "Minimum probability of a pixel of a part.", low=0.0, high=1.0
+    score_threshold: float = _parameter(
+        SegmentOptions.score_threshold, "Minimum score of a part.", low=0.0, high=1.0
     )
-    max_parts: int = _parameter(20, "Maximum number of parts per image.", low=1, high=65535)
-    min_area: int = _parameter(25, "Minimum area of a part, pixels.", low=0, high=1000000)
+    mask_threshold: float = _parameter(
+        SegmentOptions.mask_threshold,
+        "Minimum probability of a pixel of a part.",
+        low=0.0,
+        high=1.0,
+    )
+    max_parts: int = _parameter(
+        SegmentOptions.max_parts, "Maximum number of parts per image.", low=1, high=65535
+    )
+    min_area: int = _parameter(
+        SegmentOptions.min_area, "Minimum area of a part, pixels.", low=0, high=1000000
+    )
     max_rate: float = _parameter(
         0.0, "Maximum number of images per second and camera; 0 for no limit.", low=0.0, high=120.0
     )
@@ -142,22 +151,32 @@ class Settings:
         "raw", "Transport of depth images: raw or compressedDepth.", takes_effect=AT_CONFIGURE
     )
     image_geometry: str = _parameter(
-        AUTO,
+        DepthOptions.image_geometry,
         "Whether colour images are raw (distorted) or rectified; auto asks the topic's name. "
         "Poses need it. See docs/robot.md.",
     )
     check_frames: bool = _parameter(
-        True,
+        DepthOptions.check_frames,
         "Compare the frame_id of colour, depth and camera_info. Set to false only if a driver sends aligned depth "
         "with another frame_id.",
     )
     sync_slop: float = _parameter(
-        0.02, "Maximum difference of the stamps of colour and depth, seconds.", low=0.0, high=1.0
+        STAMP_SLOP_S,
+        "Maximum difference of the stamps of colour and depth, seconds.",
+        low=0.0,
+        high=1.0,
     )
-    depth_scale: float = _parameter(0.001, "Metres of one step of 16UC1 depth.", low=1e-6, high=1.0)
-    depth_range: list[float] = _parameter([0.1, 3.0], "Minimum and maximum usable depth, metres.")
+    depth_scale: float = _parameter(
+        DepthOptions.depth_scale, "Metres of one step of 16UC1 depth.", low=1e-6, high=1.0
+    )
+    depth_range: list[float] = _parameter(
+        list(DepthOptions.depth_range), "Minimum and maximum usable depth, metres."
+    )
     min_depth_coverage: float = _parameter(
-        0.2, "Minimum share of a mask's pixels with depth for a part in 3D.", low=0.0, high=1.0
+        DepthOptions.min_coverage,
+        "Minimum share of a mask's pixels with depth for a part in 3D.",
+        low=0.0,
+        high=1.0,
     )
     target_frame: str = _parameter(
         "",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable
 from typing import Any
 
 from geometry_msgs.msg import PoseArray
@@ -57,7 +58,10 @@ class StandardPublishers:
         self._node, self._base = node, base
         self._types = import_vision_messages()
         self._named: dict[int, str] | None = None
+        # The worker publishes on topics of queries while the executor makes and destroys them.
+        self._lock = threading.Lock()
         self._by_query: dict[str, Publisher] = {}
+        self._query_topics: list[str] = []
         self._publishers: dict[str, Publisher] = {}
         if use_depth:
             self._add("poses", PoseArray)
@@ -95,32 +99,36 @@ class StandardPublishers:
 
     def destroy(self) -> None:
         """Remove the topics."""
-        for publisher in (*self._publishers.values(), *self._by_query.values()):
-            self._node.destroy_publisher(publisher)
-        self._publishers, self._by_query = {}, {}
+        with self._lock:
+            for publisher in (*self._publishers.values(), *self._by_query.values()):
+                self._node.destroy_publisher(publisher)
+            self._publishers, self._by_query = {}, {}
 
     def _publish_by_query(self, in_3d: FrameResult3D, masks: PartMasks) -> None:
         topics = {query.text: topic_name(query.text) for query in masks.queries}
         wanted = list(dict.fromkeys(topics.values()))[:MAX_POSE_TOPICS]
-        publishers = self._by_query
-        if wanted != list(publishers):
-            run_in_executor(self._node, self._replace_query_topics, wanted)
-        for topic, publisher in publishers.items():
-            if publisher.get_subscription_count():
-                parts = [part for part in in_3d.parts if topics.get(part.query.text) == topic]
-                publisher.publish(poses_message(parts, in_3d.header))
+        if wanted != self._query_topics:
+            self._query_topics = wanted
+            run_in_executor(self._node, self._replace_query_topics)
+        with self._lock:
+            for topic, publisher in self._by_query.items():
+                if publisher.get_subscription_count():
+                    parts = [part for part in in_3d.parts if topics.get(part.query.text) == topic]
+                    publisher.publish(poses_message(parts, in_3d.header))
 
-    def _replace_query_topics(self, topics: Sequence[str]) -> None:
+    def _replace_query_topics(self) -> None:
         """Make the topics of queries that are new and remove those of queries that are gone."""
-        if not self._publishers:  # destroyed meanwhile
-            return
-        before = self._by_query
-        self._by_query = {
-            topic: before.get(topic) or self._make(f"poses/{topic}", PoseArray) for topic in topics
-        }
-        for topic, publisher in before.items():
-            if topic not in self._by_query:
-                self._node.destroy_publisher(publisher)
+        with self._lock:
+            if not self._publishers:  # destroyed meanwhile
+                return
+            before = self._by_query
+            self._by_query = {
+                topic: before.get(topic) or self._make(f"poses/{topic}", PoseArray)
+                for topic in self._query_topics
+            }
+            for topic, publisher in before.items():
+                if topic not in self._by_query:
+                    self._node.destroy_publisher(publisher)
 
     def _add(self, topic: str, message_type: Any) -> None:
         self._publishers[topic] = self._make(topic, message_type)

@@ -266,9 +266,8 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         return value
     if kind is float:
         try:
-            number = (
-                math.nan if isinstance(value, bool) else float(value)
-            )  # YAML reads 1e-4 as text
+            # YAML reads 1e-4 as text.
+            number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):

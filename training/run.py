@@ -205,7 +205,7 @@ def make_trainer(
     run: TrainingRun, folder: Path, seed: int, launch: Launch, *callbacks: Callback
 ) -> L.Trainer:
     """The trainer of a run: loggers and checkpoints in ``folder``, ``last.ckpt`` to resume from."""
-    _say_what_matters()
+    _quiet_lightning()
     settings = run.settings
     every = launch.checkpoint_every
     best = [BestWeights(folder / BEST, run.best_by, run.result)] if run.scored_on else []
@@ -247,15 +247,14 @@ def make_trainer(
     )
 
 
-def _say_what_matters() -> None:
+def _quiet_lightning() -> None:
     """Have Lightning print each line once, without advertisements and without warnings of what is meant."""
     logging.getLogger("lightning").propagate = False  # it has a handler of its own
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(_is_about_the_run)
-    warnings.filterwarnings(
-        "ignore", r"Found \d+ module\(s\) in eval mode"
-    )  # norm layers that are kept
+    # The modules in eval mode are norm layers that are kept.
+    warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 

@@ -199,11 +199,11 @@ def check_model_name(name: str | Path) -> None:
     """Check the name or path of a model without fetching or opening its weights.
 
     Raises:
-        CheckpointError: an unknown name, or a file that is not there.
+        CheckpointError: an unknown name, or a file or folder that is not there.
     """
     name = _expanded(name)
     is_known = any(model.name == name for model in _MODELS)
-    if not is_known and not is_hub_name(name) and not os.path.isfile(name):
+    if not is_known and not is_hub_name(name) and not os.path.exists(name):
         raise _unknown_name(name)
 
 
@@ -215,4 +215,4 @@ def _unknown_name(name: str) -> CheckpointError:
     names = [model.name for model in _MODELS]
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(names)}"
-    return CheckpointError(f"no model and no file is called {name!r}{hint}")
+    return CheckpointError(f"no model, file or folder is called {name!r}{hint}")

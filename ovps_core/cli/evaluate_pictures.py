@@ -58,7 +58,6 @@ def _run_folder(args: argparse.Namespace, segmenter: PartSegmenter) -> int:
         folder,
         segmenter,
         limit=args.limit,
-        model=segmenter.name,
         on_answer=gallery.add_answer if args.report else None,
     )
     name = result.directory if args.directory else args.dataset

@@ -123,8 +123,8 @@ def _write_plan(args: argparse.Namespace, onnx: Path, path: Path) -> None:
     """Build TensorRT's plan of an ONNX graph; the report of the build is written beside it."""
     from ovps_core.engines.tensorrt.build import Profile, build_plan
 
-    most, max_queries = args.max_batch or _MAX_BATCH, args.max_queries or MAX_QUERIES
-    profile = Profile((1, 1, most), (1, min(4, max_queries), max_queries))
+    max_batch, max_queries = args.max_batch or _MAX_BATCH, args.max_queries or MAX_QUERIES
+    profile = Profile((1, 1, max_batch), (1, min(4, max_queries), max_queries))
     with tqdm(unit="step", leave=False, disable=None) as bar:
 
         def progress(phase: str, done: int, steps: int) -> None:

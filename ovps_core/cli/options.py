@@ -99,13 +99,13 @@ def add_threshold_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def at_least(least: float, kind: type[float] = int) -> Callable[[str], float]:
+def at_least(minimum: float, kind: type[float] = int) -> Callable[[str], float]:
     """Type of an option that is a finite number, whole with ``int``, and not below ``least``."""
 
     def number(text: str) -> float:
         value = kind(text)
-        if not least <= value < math.inf:
-            raise argparse.ArgumentTypeError(f"{text} is not a number of at least {least:g}")
+        if not minimum <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is not a number of at least {minimum:g}")
         return value
 
     return number
@@ -163,12 +163,12 @@ class BuildNotice:
 
     def __init__(self, duration: str = "about 20 s") -> None:
         self._duration = duration
-        self._is_said = False
+        self._announced = False
 
     def __call__(self, step: str) -> None:
         """Take a step of the build; only the first is announced."""
-        if not self._is_said:
+        if not self._announced:
             print(
                 f"an engine for this model is being built, once; {self._duration}", file=sys.stderr
             )
-        self._is_said = True
+        self._announced = True

@@ -91,7 +91,7 @@ class GraphEngine(TensorEngine, Generic[Graph]):
         return PartLogits(names, self._owned(outputs[1][:, :object_parts]))
 
     def find_queries(self, features: Features, names: Tensor) -> ObjectQueries:
-        """See :meth:`Engine.find_queries`."""
+        """See :meth:`TensorEngine.find_queries`."""
         decoder = self._graph(features.size, "object_decoder")
         outputs = self._run(decoder, (*features.levels, names))
         boxes, scores, mask_embeddings = map(self._owned, outputs)
@@ -99,12 +99,12 @@ class GraphEngine(TensorEngine, Generic[Graph]):
         return ObjectQueries(boxes, scores, mask_embeddings, instances)
 
     def embed_boxes(self, features: Features, boxes: Tensor, names: Tensor) -> Tensor:
-        """See :meth:`Engine.embed_boxes`."""
+        """See :meth:`TensorEngine.embed_boxes`."""
         decoder = self._graph(features.size, "box_decoder")
         return self._owned(self._run(decoder, (*features.levels, boxes, names))[0])
 
     def mask_logits(self, features: Features, mask_embeddings: Tensor) -> Tensor:
-        """See :meth:`Engine.mask_logits`."""
+        """See :meth:`TensorEngine.mask_logits`."""
         count = mask_embeddings.shape[1]
         if not count:  # the axes of graphs start at 1
             mask_embeddings = F.pad(mask_embeddings, (0, 0, 0, 1))

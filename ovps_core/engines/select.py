@@ -131,7 +131,7 @@ def _choose_backend(
     if backend == "auto":
         backend, reason = _default_backend(device, precision, has_graphs)
         if backend == "compiled" and spec.detects_objects:
-            return "torch", "no TensorRT for a model of objects"
+            return "torch", "no TensorRT here, and a model of objects is not compiled"
     if backend == "compiled" and spec.detects_objects:
         raise BackendError("a model of objects is not compiled; use tensorrt, openvino or torch")
     if device != "cpu" and backend in _RUNTIMES:

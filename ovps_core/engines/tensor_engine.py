@@ -75,7 +75,7 @@ class TensorEngine(Engine):
 
     def _no_objects(self) -> BackendError:
         return BackendError(
-            f"{self.name} does not find objects; use torch, openvino or onnxruntime"
+            "this model finds parts, not objects; use a model such as openseed-swint"
         )
 
     def preprocess(self, images: Sequence[RgbImage], preprocessing: Preprocessing) -> Tensor:

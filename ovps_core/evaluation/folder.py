@@ -94,7 +94,6 @@ def evaluate_folder(
     segmenter: PartSegmenter,
     *,
     limit: int = 0,
-    model: str = "",
     on_answer: Callable[[AnsweredQuery], None] | None = None,
 ) -> FolderResult:
     """Query every category of a folder in every photograph.
@@ -107,7 +106,6 @@ def evaluate_folder(
         folder: photographs and categories.
         segmenter: the model.
         limit: number of photographs, from the first; 0 for all.
-        model: name of the weights, for the record.
         on_answer: called with every answered query.
 
     Raises:
@@ -140,7 +138,7 @@ def evaluate_folder(
                 on_answer(AnsweredQuery(entry.name, query, iou, image, truth, mask))
     return FolderResult(
         str(folder.directory),
-        model,
+        segmenter.name,
         len(images) - len(damaged),
         accumulator,
         encoded.refused,

@@ -57,27 +57,6 @@ def predicted_objects(logits: PartLogits, vocabulary: Vocabulary, size: tuple[in
     return _best(_scores(objects, rows, size), rows, size)
 
 
-def oracle_obj_scores(
-    logits: PartLogits, vocabulary: Vocabulary, objects: Collection[int], size: tuple[int, int]
-) -> Tensor:
-    """Score all object parts in the Oracle-Obj setting.
-
-    Args:
-        logits: maps of one image at any resolution.
-        vocabulary: its T object parts.
-        objects: indices into ``vocabulary.objects_with_parts`` of the objects in the item.
-        size: (H, W) of the result.
-
-    Returns:
-        float [T, H, W], probabilities 0 to 1; 0 for parts of objects that are not in the item.
-    """
-    scores = logits.object_parts.new_zeros((len(vocabulary.object_parts), *size))
-    rows = _rows_of_objects(logits, vocabulary, objects)
-    if len(rows):
-        scores[rows] = torch.cat(list(_scores(logits.object_parts, rows, size)))
-    return scores
-
-
 def oracle_obj_prediction(
     logits: PartLogits, vocabulary: Vocabulary, objects: Collection[int], size: tuple[int, int]
 ) -> Tensor:
@@ -121,20 +100,6 @@ def rows_named_like(logits: PartLogits, vocabulary: Vocabulary, first: int) -> T
         if name in f"{owner}'s {part}"
     ]
     return torch.tensor(rows, device=logits.object_parts.device)
-
-
-def pred_all_scores(logits: PartLogits, vocabulary: Vocabulary, size: tuple[int, int]) -> Tensor:
-    """Score all object parts and, last, the background in the Pred-All setting.
-
-    Returns:
-        float [T+1, H, W], probabilities 0 to 1. A part's score is 0 where another object is predicted;
-        the background's score is 0 where any object is predicted.
-    """
-    shown = predicted_objects(logits, vocabulary, size)
-    scores = logits.object_parts.new_zeros((len(vocabulary.object_parts) + 1, *size))
-    rows = _rows_of_objects(logits, vocabulary, torch.unique(shown).tolist())
-    scores[rows] = torch.cat(list(_scores_inside(logits, vocabulary, rows, shown)))
-    return scores
 
 
 def pred_all_prediction(

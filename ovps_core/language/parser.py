@@ -310,9 +310,9 @@ def _is_kind(words: str, name: str) -> bool:
         return False
     if are_attributes(words) or words in lexicon().parts:  # "handle door" is no door of a handle
         return True
-    said = are_kinds(words, name)  # a "sliding glass door", but the door of a "washing machine"
-    is_artefact = said is False and any(tail in wordnet().rows for tail in _endings(words))
-    return bool(said) or not (is_artefact or _ends_in_object_name(words))
+    is_kind = are_kinds(words, name)  # a "sliding glass door", but the door of a "washing machine"
+    is_artefact = is_kind is False and any(tail in wordnet().rows for tail in _endings(words))
+    return bool(is_kind) or not (is_artefact or _ends_in_object_name(words))
 
 
 def _ends_in_object_name(phrase: str) -> bool:

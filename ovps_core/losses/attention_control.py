@@ -92,7 +92,7 @@ def attention_per_object(
         grid: (h, w) of the attention's tokens.
         drop_last: as released: the list of objects loses its largest entry. That is the ignore label
             where there is an ignored pixel, and an object where there is none.
-        shifted: see :func:`resize_labels`.
+        shifted: see :func:`ovps_core.losses.labels.resize_labels`.
     """
     small = targets.resized(grid, shifted=shifted)
     prefix = attention.shape[-1] - grid[0] * grid[1]

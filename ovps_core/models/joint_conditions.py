@@ -27,24 +27,24 @@ class JointConditions(Conditions):
 
 
 def refuse_beyond(
-    most: int, queries: Sequence[PartQuery], rows: Callable[[Sequence[PartQuery]], int]
+    max_rows: int, queries: Sequence[PartQuery], rows: Callable[[Sequence[PartQuery]], int]
 ) -> tuple[tuple[PartQuery, ...], tuple[RefusedQuery, ...]]:
     """Divide queries into the first ones that fit together into one call, and the others.
 
     Args:
-        most: maximum number of rows without the background.
+        max_rows: maximum number of rows without the background.
         queries: the queries, the most important first.
         rows: function that counts the rows that queries need together.
     """
     accepted: list[PartQuery] = []
     refused: list[RefusedQuery] = []
     for query in queries:
-        if rows([*accepted, query]) <= most:
+        if rows([*accepted, query]) <= max_rows:
             accepted.append(query)
             continue
         reason = (
             f"{query.text!r} does not fit beside the queries before it: this model compares all queries with each "
-            f"other, at most {most} at once; remove some"
+            f"other, at most {max_rows} at once; remove some"
         )
         refused.append(RefusedQuery(query.text, reason))
     return tuple(accepted), tuple(refused)

@@ -13,6 +13,7 @@ from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon
 from ovps_core.models.interface import EncodedQueries, ModelSpec, QueryEncoder
 from ovps_core.pipeline.encoded_image import EncodedImage
+from ovps_core.pipeline.postprocess.components import sigmoid
 from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.structures.query import PartQuery
 
@@ -21,12 +22,13 @@ WHOLE = ""
 _MAX_CACHED = 256
 _MIN_PROBABILITY = 1e-4
 _RIVALRY = 4  # power of the ratio to the most probable part; 1 lets a blade pass for a handle
-_KNOWN = 1.0  # added to the logit of a part: where its object is known, the part is likelier
+# Added to the logit of a part: where its object is known, the part is likelier.
+_KNOWN_OBJECT_LOGIT = 1.0
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Encoded names of one object, and which maps show each of its parts."""
+class _Names:
+    """Encoded names of one object and its parts, and which maps show each of its parts."""
 
     encoded: EncodedQueries
     rows: Mapping[str, tuple[int, ...]]
@@ -58,7 +60,7 @@ class PartEvidence:
         self._vocabulary = spec.vocabulary
         height, width = spec.preprocessing.size
         self.aspect = width / height
-        self._plan = functools.lru_cache(_MAX_CACHED)(self._make_plan)
+        self._names = functools.lru_cache(_MAX_CACHED)(self._encode_names)
         self._canonical = functools.lru_cache(_MAX_CACHED)(self._find_canonical)
 
     def names_of(self, query: PartQuery) -> tuple[str, ...]:
@@ -94,22 +96,22 @@ class PartEvidence:
             name: of the object.
             parts: the parts, and :data:`WHOLE`; those that the model cannot answer are left out.
         """
-        plan = self._plan(name, tuple(parts))
-        if not plan.encoded.queries:
+        names = self._names(name, tuple(parts))
+        if not names.encoded.queries:
             return {}
-        logits = self._decode(image, plan.encoded)
-        shown = {part: _probability(logits[list(rows)].max(0)) for part, rows in plan.rows.items()}
+        logits = self._decode(image, names.encoded)
+        shown = {part: sigmoid(logits[list(rows)].max(0)) for part, rows in names.rows.items()}
         whole = shown.pop(WHOLE, None)
         result = {}
         if shown:
             best = np.maximum(np.maximum.reduce(list(shown.values())), _MIN_PROBABILITY)
             result = {
-                part: _logit(shown[part] * (shown[part] / best) ** _RIVALRY)
+                part: _logit(shown[part] * (shown[part] / best) ** _RIVALRY) + _KNOWN_OBJECT_LOGIT
                 for part in parts
                 if part in shown
             }
         if whole is not None and WHOLE in parts:
-            result[WHOLE] = _logit(whole)
+            result[WHOLE] = _logit(whole) + _KNOWN_OBJECT_LOGIT
         return result
 
     def extent(self, image: EncodedImage, name: str) -> NDArray[np.float32] | None:
@@ -117,14 +119,14 @@ class PartEvidence:
 
         None if the model does not know the object.
         """
-        plan = self._plan(name, ())
-        if not plan.encoded.queries:
+        names = self._names(name, ())
+        if not names.encoded.queries:
             return None
-        logits = self._decode(image, plan.encoded)
-        pairs = [row for rows in plan.rows.values() for row in rows[:1]]
+        logits = self._decode(image, names.encoded)
+        pairs = [row for rows in names.rows.values() for row in rows[:1]]
         return np.asarray(logits[pairs].max(0), np.float32)
 
-    def _make_plan(self, name: str, parts: tuple[str, ...]) -> _Rows:
+    def _encode_names(self, name: str, parts: tuple[str, ...]) -> _Names:
         known = dict.fromkeys(part for part in parts if part != WHOLE)
         if self._vocabulary is not None:
             known |= {part: None for owner, part in self._vocabulary.object_parts if owner == name}
@@ -137,7 +139,7 @@ class PartEvidence:
             encoded = self._query_encoder.encode(())
         row = {query: i for i, query in enumerate(encoded.queries)}
         rows = {part: tuple(row[q] for q in asked if q in row) for part, asked in queries.items()}
-        return _Rows(encoded, {part: found for part, found in rows.items() if found})
+        return _Names(encoded, {part: found for part, found in rows.items() if found})
 
     def _find_canonical(self, name: str) -> str:
         plain = name.strip().lower()
@@ -149,10 +151,6 @@ class PartEvidence:
         return accepted[0].read_as.object if accepted and accepted[0].read_as else plain
 
 
-def _probability(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(1.0 / (1.0 + np.exp(-logits)), np.float32)
-
-
 def _logit(probability: NDArray[np.float32]) -> NDArray[np.float32]:
     safe = np.clip(probability, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
-    return np.asarray(np.log(safe / (1 - safe)) + _KNOWN, np.float32)
+    return np.asarray(np.log(safe / (1 - safe)), np.float32)

@@ -19,9 +19,8 @@ MEMORY_FRAMES = 3
 LONGEST_S = 10.0
 """Time after which nothing keeps its id, however slow the model, seconds."""
 _MIN_IOU = 0.1
-_MAX_DISTANCE = (
-    1.0  # centres of an object that moved without overlap, in lengths of its longer side
-)
+# Between the centres of an object that moved without overlap, in lengths of its longer side.
+_MAX_DISTANCE = 1.0
 _MAX_RATIO = 4.0  # of areas of one object in two frames
 
 

@@ -95,7 +95,10 @@ class Case(TimedCase[Tensor]):
 
     @torch.inference_mode()
     def run(self, stage: Stage) -> Tensor:
-        """Run a frame, each of :data:`STAGES` in ``stage(name)``; return its logits float [B, Q, h, w]."""
+        """Run a frame; return its logits float [B, Q, h, w].
+
+        Each of :data:`ovps_core.profiling.case.STAGES` runs in ``stage(name)``.
+        """
         engine = self.engine
         with stage("preprocess"):
             pixels = engine.preprocess(self.images, self.model.spec.preprocessing)

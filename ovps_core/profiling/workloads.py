@@ -63,9 +63,8 @@ def _random(family: str, config: Any) -> LoadedModel:
     if family == "openseed":
         _move_zeros(model)
     if query_encoder.text_encoder is not None:
-        query_encoder.text_encoder.cache = EmbeddingCache(
-            family
-        )  # in memory; names are asked for again
+        # In memory; names are asked for again.
+        query_encoder.text_encoder.cache = EmbeddingCache(family)
     return LoadedModel(model, query_encoder, CheckpointInfo(family, family, config))
 
 

@@ -145,9 +145,8 @@ def _part_value(message: Any) -> PartMask:
         box,
         mask,
         message.track_id,
-        object_id=getattr(
-            message, "object_id", 0
-        ),  # recordings of earlier versions have no objects
+        # Recordings of earlier versions have no objects.
+        object_id=getattr(message, "object_id", 0),
         margin=float(getattr(message, "margin", 0.0)),
     )
 

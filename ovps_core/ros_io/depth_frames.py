@@ -21,6 +21,8 @@ from ovps_core.structures.camera import CameraIntrinsics
 
 Transform = Callable[[str, str], "NDArray[np.float64] | None"]
 """Function of (target frame, source frame) that returns [4, 4] from source to target, or None if it is unknown."""
+STAMP_SLOP_S = 0.02
+"""Default of the maximum difference of the stamps of an image and its depth, seconds."""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_sixteen_queries_encode_the_image_once_and_equal_sixteen_single_runs(
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 160), (352, 224)])
 @torch.no_grad()
-def test_any_input_size(size: tuple[int, int]) -> None:
+def test_maps_have_the_size_of_any_input(size: tuple[int, int]) -> None:
     model, query_encoder, _ = toy("partclipseg")
     encoded = query_encoder.encode(SIXTEEN[:2])
     logits = model.decode(model.encode(torch.randn(2, 3, *size)), encoded.conditions)

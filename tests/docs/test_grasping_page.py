@@ -56,13 +56,17 @@ def scene() -> SimpleNamespace:
     )
 
 
-def test_arrays(page: SimpleNamespace, scene: SimpleNamespace) -> None:
+def test_messages_become_arrays_of_labels_points_and_masks(
+    page: SimpleNamespace, scene: SimpleNamespace
+) -> None:
     np.testing.assert_array_equal(page.pixels(scene.labels), np.where(scene.mask, 2, 0))
     np.testing.assert_array_equal(page.cloud(scene.points), CAMERA.cloud(scene.depth))
     np.testing.assert_array_equal(page.mono8(scene.labels, 2), np.where(scene.mask, 255, 0))
 
 
-def test_contact_graspnet(page: SimpleNamespace, scene: SimpleNamespace, tmp_path: Path) -> None:
+def test_the_file_for_contact_graspnet_holds_the_scene(
+    page: SimpleNamespace, scene: SimpleNamespace, tmp_path: Path
+) -> None:
     path = tmp_path / "scene.npz"
     page.contact_graspnet_file(path, scene.points, scene.info, scene.labels, scene.rgb)
     file = np.load(path)
@@ -72,7 +76,9 @@ def test_contact_graspnet(page: SimpleNamespace, scene: SimpleNamespace, tmp_pat
     np.testing.assert_array_equal(file["rgb"][..., ::-1], scene.rgb)
 
 
-def test_anygrasp(page: SimpleNamespace, scene: SimpleNamespace) -> None:
+def test_the_region_for_anygrasp_is_the_measured_part(
+    page: SimpleNamespace, scene: SimpleNamespace
+) -> None:
     points, region = page.anygrasp_input(scene.points, scene.part)
     assert points.shape == (len(region), 3) and np.isfinite(points).all()
     assert len(points) == np.count_nonzero(np.isfinite(scene.depth))

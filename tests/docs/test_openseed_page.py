@@ -16,7 +16,7 @@ LINES = "\n".join(
 )
 
 
-def test_python_examples(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+def test_the_python_examples_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
     small = ObjectSegmenter.from_pretrained(write_toy("openseed", tmp_path / "toy.safetensors"))
     monkeypatch.setattr(ObjectSegmenter, "from_pretrained", lambda name: small)
     monkeypatch.setattr(

@@ -75,7 +75,7 @@ def commands(text: str) -> Iterator[str]:
             yield command
 
 
-def test_paths_exist(page: Path) -> None:
+def test_paths_on_every_page_exist(page: Path) -> None:
     missing = []
     for span in code(page.read_text("utf-8")):
         for word in re.split(r"[\s'\"()=,;]+", span):
@@ -140,7 +140,7 @@ def test_imports_in_examples_exist(page: Path) -> None:
     assert not missing
 
 
-def test_commands_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_on_every_page_are_understood(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(parser: argparse.ArgumentParser, message: str) -> None:
         raise ValueError(f"{parser.prog}: {message}")
 

@@ -13,7 +13,7 @@ from ovps_core import PartSegmenter
 from ovps_core.cli import main
 
 
-def test_python_example(
+def test_the_python_example_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
@@ -28,7 +28,9 @@ def test_python_example(
     assert any(line.startswith("rim of the mug") for line in lines)
 
 
-def test_printed_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_table_is_what_ovps_segment_prints(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """The README shows what its first `ovps segment` prints; engines differ in a pixel or two."""
     readme = (ROOT / "README.md").read_text("utf-8")
     words = ["segment", str(ROOT / "docs/images/table.jpg"), "knife handle", "mug handle"]

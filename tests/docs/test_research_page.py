@@ -38,7 +38,7 @@ def example(heading: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_efficientnet"])
-def test_another_backbone(name: str) -> None:
+def test_another_backbone_gives_maps(name: str) -> None:
     maps = example("Change the backbone")["maps_with_backbone"](name)
     assert maps.shape == (1, 1, 64, 64) and bool(maps.isfinite().all())
 
@@ -57,7 +57,7 @@ def test_a_released_file_is_converted_as_the_page_says(tmp_path: Path) -> None:
         assert main(["convert", *words]) == 0, line
 
 
-def test_another_loss() -> None:
+def test_another_loss_trains() -> None:
     pytest.importorskip("lightning", reason="the extra train is not installed")
     from training.partclipseg.recipe import OptimRecipe
 
@@ -91,7 +91,7 @@ def test_another_loss() -> None:
     training.validation_step(batch, 0)
 
 
-def test_another_model_family(tmp_path: Path) -> None:
+def test_another_model_family_answers(tmp_path: Path) -> None:
     names = example("Add a model family")
     try:
         config = names["ColourConfig"]()

@@ -55,7 +55,7 @@ def test_every_message_field_is_on_the_page() -> None:
     assert {name for name in fields if f"| `{name}`" not in PAGE} == set()
 
 
-def test_reference() -> None:
+def test_the_page_is_what_its_program_prints() -> None:
     from ovps_ros.tools.reference import reference
 
     assert reference() == PAGE, "run: python -m ovps_ros.tools.reference > docs/ros_reference.md"

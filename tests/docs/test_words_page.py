@@ -22,7 +22,7 @@ PAGE = (ROOT / "docs" / "words.md").read_text("utf-8")
         ),
     ],
 )
-def test_table(file: str, synonyms: str, others: str) -> None:
+def test_the_table_has_the_measured_counts(file: str, synonyms: str, others: str) -> None:
     found = {name: len(words) for name, words in outcomes(file).items()}
     right, refused, wrong = found["right"], found["refused"], found["wrong"]
     assert row(synonyms) == (right + refused + wrong, right, refused, wrong)

@@ -84,7 +84,7 @@ def stages(
 
 @pytest.mark.parametrize(("stem", "size"), CASES)
 @torch.no_grad()
-def test_every_recorded_array(stem: str, size: str) -> None:
+def test_every_recorded_array_is_reproduced(stem: str, size: str) -> None:
     _, arrays = load(stem)
     recorded = {
         key.removeprefix(f"{size}_"): value for key, value in arrays.items() if key.startswith(size)

@@ -65,9 +65,8 @@ class Stage(CATSeg):
         patches = F.normalize(tokens[:, 1:], dim=-1).transpose(1, 2).unflatten(2, grid)
         cost = similarities(patches, banks)
         if filtered:
-            rows = (
-                cost.flatten(1, 2).flatten(2).transpose(1, 2)
-            )  # templates and classes are columns
+            # Templates and classes are columns.
+            rows = cost.flatten(1, 2).flatten(2).transpose(1, 2)
             rows = filter_by_attention(rows, attention[:, :, 1:, 1:])
             cost = rows.transpose(1, 2).reshape(cost.shape)
         maps = self.branch(cost, spatial, self.text_guidance(banks))
@@ -111,7 +110,9 @@ def recorded(request: pytest.FixtureRequest) -> tuple[str, Mapping[str, Tensor]]
     return request.param, arrays_of(f"hops/{request.param}.npz")
 
 
-def test_image_tower(recorded: tuple[str, Mapping[str, Tensor]]) -> None:
+def test_tokens_and_attention_of_the_image_tower_are_the_originals(
+    recorded: tuple[str, Mapping[str, Tensor]],
+) -> None:
     seed, arrays = recorded
     with torch.inference_mode():
         tokens, attention = tokens_and_attention(Stage.of(seed, "layers"), arrays["enc_image"])

@@ -86,7 +86,7 @@ def test_every_loss_and_its_gradient_flag(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SEEDS, ids=lambda p: p.name)
-def test_aggregated_attention(path: Path) -> None:
+def test_aggregated_attention_is_the_originals(path: Path) -> None:
     arrays = of_seed(path)
     index = pair_index(arrays)
     names = attention_of(arrays).mean(dim=2)

@@ -53,7 +53,7 @@ def test_there_are_originals_to_compare_with() -> None:
 
 
 @torch.no_grad()
-def test_deformable_attention(units: dict[str, Any]) -> None:
+def test_deformable_attention_is_the_originals(units: dict[str, Any]) -> None:
     recorded = units["msda"]
     attention = DeformableAttention(recorded["query"].shape[-1], len(recorded["spatial_shapes"]))
     attention.load_state_dict(recorded["state"])
@@ -63,7 +63,7 @@ def test_deformable_attention(units: dict[str, Any]) -> None:
         torch.testing.assert_close(out, recorded[f"out{kind}"], rtol=0, atol=1e-5)
 
 
-def test_positions(units: dict[str, Any]) -> None:
+def test_encodings_of_positions_are_the_originals(units: dict[str, Any]) -> None:
     sine, grid, logit = units["query_sine"], units["pe_sine"], units["inverse_sigmoid"]
     encoded = box_encoding(sine["pos"], sine["out"].shape[-1] // 4)
     torch.testing.assert_close(encoded, sine["out"], rtol=0, atol=1e-5)
@@ -74,7 +74,7 @@ def test_positions(units: dict[str, Any]) -> None:
     torch.testing.assert_close(inverse_sigmoid(logit["x"]), logit["out"], rtol=0, atol=1e-5)
 
 
-def test_proposals(units: dict[str, Any]) -> None:
+def test_proposals_of_boxes_are_the_originals(units: dict[str, Any]) -> None:
     recorded = units["proposals"]
     sizes = [tuple(size) for size in recorded["spatial_shapes"].tolist()]
     proposals, inside = box_proposals(sizes, recorded["memory"])
@@ -100,7 +100,7 @@ def targets_of(
 
 
 @pytest.mark.parametrize("case", ["full", "det", "split"])
-def test_matching(case: str, units: dict[str, Any]) -> None:
+def test_queries_and_objects_match_as_in_the_original(case: str, units: dict[str, Any]) -> None:
     recorded = units["matcher"]
     settings = recorded["cases"][case]
     with_masks = "mask" in settings["cost"]
@@ -117,7 +117,7 @@ def test_matching(case: str, units: dict[str, Any]) -> None:
         assert torch.equal(match.queries, queries) and torch.equal(match.objects, objects)
 
 
-def test_losses(units: dict[str, Any]) -> None:
+def test_losses_of_matched_queries_are_the_originals(units: dict[str, Any]) -> None:
     recorded, source = units["losses"], units["matcher"]
     numbers = RecordedNumbers(recorded["draws"])
     targets = targets_of(source["targets"])
@@ -137,7 +137,7 @@ def test_losses(units: dict[str, Any]) -> None:
         assert value.item() == pytest.approx(name, rel=1e-5)
 
 
-def test_results(units: dict[str, Any]) -> None:
+def test_instances_and_semantic_scores_are_the_originals(units: dict[str, Any]) -> None:
     recorded = units["post"]
     size = tuple(recorded["masks"].shape[1:])
     canvas = Canvas(size, size, size)

@@ -98,7 +98,9 @@ def case(request: pytest.FixtureRequest) -> tuple[LoadedModel, dict[str, Any], F
 
 
 @torch.no_grad()
-def test_features(case: tuple[LoadedModel, dict[str, Any], Features]) -> None:
+def test_features_of_the_image_are_the_originals(
+    case: tuple[LoadedModel, dict[str, Any], Features],
+) -> None:
     loaded, recorded, features = case
     maps = network(loaded).backbone(pixels_of(recorded["images"]))
     assert_close(maps[2], recorded["backbone"]["res4"])
@@ -109,7 +111,9 @@ def test_features(case: tuple[LoadedModel, dict[str, Any], Features]) -> None:
 
 
 @torch.no_grad()
-def test_names(case: tuple[LoadedModel, dict[str, Any], Features]) -> None:
+def test_embeddings_of_names_are_the_originals(
+    case: tuple[LoadedModel, dict[str, Any], Features],
+) -> None:
     loaded, recorded, _ = case
     encoder = loaded.query_encoder.text_encoder
     assert isinstance(encoder, NameEncoder)
@@ -117,7 +121,9 @@ def test_names(case: tuple[LoadedModel, dict[str, Any], Features]) -> None:
 
 
 @torch.no_grad()
-def test_selected_queries(case: tuple[LoadedModel, dict[str, Any], Features]) -> None:
+def test_the_selected_queries_are_the_originals(
+    case: tuple[LoadedModel, dict[str, Any], Features],
+) -> None:
     loaded, recorded, features = case
     model, names = network(loaded), recorded["text_embeddings"]
     memory = model.memory(features)

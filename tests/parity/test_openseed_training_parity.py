@@ -113,7 +113,7 @@ def test_denoising_queries_and_what_they_see(step: Step) -> None:
     assert torch.equal(blocked, recorded["dn_attn_mask"])
 
 
-def test_predictions(step: Step) -> None:
+def test_predicted_boxes_are_the_originals(step: Step) -> None:
     recorded = step.recorded
     torch.testing.assert_close(step.names, recorded["text_embeddings"], rtol=0, atol=1e-5)
     wanted = recorded["pred_boxes"]
@@ -123,14 +123,14 @@ def test_predictions(step: Step) -> None:
     torch.testing.assert_close(denoised, recorded["dn_pred_boxes"], rtol=0, atol=1e-5)
 
 
-def test_matches(step: Step) -> None:
+def test_matches_of_every_layer_are_the_originals(step: Step) -> None:
     final, *auxiliary, intermediate = step.recorded["match_indices"]
     for ours, theirs in zip(step.losses.matches, [*auxiliary, final, intermediate], strict=True):
         for match, (queries, objects) in zip(ours, theirs, strict=True):
             assert torch.equal(match.queries, queries) and torch.equal(match.objects, objects)
 
 
-def test_every_loss(step: Step) -> None:
+def test_every_weighted_loss_is_the_originals(step: Step) -> None:
     losses, weights, last = step.losses, TermWeights(), len(step.losses.layers) - 1
     for name, wanted in step.recorded["weighted_losses"].items():
         parsed = re.fullmatch(r"loss_(\w+?)_(\d+)(_dn|_interm)?", name)
@@ -143,7 +143,7 @@ def test_every_loss(step: Step) -> None:
     assert losses.total.item() == pytest.approx(step.recorded["total"], rel=1e-5)
 
 
-def test_every_gradient(step: Step) -> None:
+def test_every_gradient_has_the_originals_norm(step: Step) -> None:
     assert not step.recorded["no_grad_params"]
     for name, norm in step.recorded["grad_norms"].items():
         assert step.gradient_norm(name) == pytest.approx(norm, rel=1e-3, abs=1e-4), name

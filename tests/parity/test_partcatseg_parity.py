@@ -77,7 +77,7 @@ def test_costs_and_logits_of_both_branches(case: tuple[LoadedModel, Arrays, str]
 
 
 @torch.no_grad()
-def test_every_layer(case: tuple[LoadedModel, Arrays, str]) -> None:
+def test_the_output_of_every_layer_is_the_originals(case: tuple[LoadedModel, Arrays, str]) -> None:
     loaded, arrays, split = case
     model = typed(loaded)
     features, asked = encode(loaded, arrays, split), conditions(loaded, arrays, split)
@@ -114,7 +114,7 @@ def test_every_layer(case: tuple[LoadedModel, Arrays, str]) -> None:
 
 
 @torch.no_grad()
-def test_separate_aggregation(seed: str) -> None:
+def test_separate_aggregation_gives_the_originals_maps_and_has_no_graphs(seed: str) -> None:
     loaded, arrays = load(
         "partcatseg", seed, replace(Corrections.released(), separate_aggregation=True)
     )

@@ -53,7 +53,7 @@ def conditions(loaded: LoadedModel, arrays: Mapping[str, torch.Tensor], split: s
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("split", ["train", "test"])
 @torch.no_grad()
-def test_both_heads(seed: str, split: str) -> None:
+def test_the_maps_of_both_heads_are_the_originals(seed: str, split: str) -> None:
     loaded, arrays = load(seed)
     model = loaded.model
     asked = conditions(loaded, arrays, split)
@@ -66,7 +66,7 @@ def test_both_heads(seed: str, split: str) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 @torch.no_grad()
-def test_conditions_and_attention(seed: str) -> None:
+def test_conditions_and_attention_are_the_originals(seed: str) -> None:
     loaded, arrays = load(seed)
     model = loaded.model
     pixels = arrays["train_pixel_values"]
@@ -94,6 +94,5 @@ def test_corrected_object_prompt_changes_only_the_pairs(seed: str) -> None:
     after = corrected.model.decode(features, conditions(corrected, arrays, "test"))
     torch.testing.assert_close(before.names, after.names)
     assert (before.object_parts[:, :-1] - after.object_parts[:, :-1]).abs().max() > 1
-    torch.testing.assert_close(
-        before.object_parts[:, -1], after.object_parts[:, -1]
-    )  # the background has no object prompt
+    # The background has no object prompt.
+    torch.testing.assert_close(before.object_parts[:, -1], after.object_parts[:, -1])

@@ -67,24 +67,26 @@ def test_attention_filter_of_cosines(recorded: Mapping[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("alpha", ["1", "0.5"])
-def test_fused_attention(recorded: Mapping[str, Tensor], alpha: str) -> None:
+def test_fused_attention_is_the_originals(recorded: Mapping[str, Tensor], alpha: str) -> None:
     clip, dino, fused = needs(recorded, "cross_clip", "cross_dino", f"cross_alpha{alpha}_nomask")
     ours = fuse_attention(clip.transpose(0, 1), dino.transpose(0, 1), float(alpha))
     torch.testing.assert_close(ours, fused, rtol=0, atol=1e-7)
 
 
-def test_votes_of_fused_attention(recorded: Mapping[str, Tensor]) -> None:
+def test_votes_of_fused_attention_keep_what_the_original_keeps(
+    recorded: Mapping[str, Tensor],
+) -> None:
     fused, masked = needs(recorded, "cross_alpha0.5_nomask", "cross_alpha0.5_mask")
     votes = attention_votes(fused, more_than=5)
     torch.testing.assert_close(fused * votes[:, None], masked, rtol=0, atol=1e-7)
 
 
-def test_doubly_normalised_affinity(recorded: Mapping[str, Tensor]) -> None:
+def test_doubly_normalised_affinity_is_the_originals(recorded: Mapping[str, Tensor]) -> None:
     affinity, expected = needs(recorded, "sinkhorn_in", "sinkhorn_out")
     torch.testing.assert_close(doubly_normalised(affinity), expected, rtol=0, atol=1e-7)
 
 
-def test_affinity_refinement(recorded: Mapping[str, Tensor]) -> None:
+def test_maps_spread_by_affinity_are_the_originals(recorded: Mapping[str, Tensor]) -> None:
     attention, before, after = needs(
         recorded, "stage_attention", "stage2_cost_off", "stage2_cost_on"
     )
@@ -94,7 +96,7 @@ def test_affinity_refinement(recorded: Mapping[str, Tensor]) -> None:
     torch.testing.assert_close(refined, after, rtol=0, atol=1e-6)
 
 
-def test_mask_and_crop(recorded: Mapping[str, Tensor]) -> None:
+def test_masked_crops_of_objects_are_the_originals(recorded: Mapping[str, Tensor]) -> None:
     logits, image, expected = needs(recorded, "crop_obj_logits", "crop_image", "crop_resized")
     boxes, masks, labels = needs(recorded, "crop_xywh", "crop_mask", "crop_class")
     background = logits.shape[1] - 1
@@ -111,7 +113,7 @@ def test_mask_and_crop(recorded: Mapping[str, Tensor]) -> None:
 
 @pytest.mark.parametrize("path", CONFUSIONS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("name", ["partimagenet", "ade20k_part_234"])
-def test_over_segmentation(path, name: str) -> None:
+def test_over_segmentation_is_the_originals_mean(path, name: str) -> None:
     vocabulary = load_vocabulary(name)
     arrays = np.load(path)
     stem = str(len(vocabulary.object_parts))

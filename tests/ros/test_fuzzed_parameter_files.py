@@ -39,7 +39,7 @@ def numbers(value: Any) -> list[float]:
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(content=st.dictionaries(st.sampled_from(NAMES), VALUES, min_size=1, max_size=3))
-def test_any_values(tmp_path: Path, content: dict[str, Any]) -> None:
+def test_any_values_are_read_or_refused_in_words(tmp_path: Path, content: dict[str, Any]) -> None:
     path, context = tmp_path / "params.yaml", rclpy.Context()
     path.write_text(yaml.safe_dump({"/**": {"ros__parameters": content}}, allow_unicode=True))
     try:

@@ -41,7 +41,7 @@ def _arguments(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", LAUNCH, ids=lambda path: path.name)
-def test_short_and_sound(path: Path) -> None:
+def test_every_launch_file_is_short_and_compiles(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= 60
     compile(text, path, "exec")
@@ -158,7 +158,7 @@ def test_a_profile_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("path", LAUNCH, ids=lambda path: path.name)
-def test_description_loads(path: Path) -> None:
+def test_every_launch_file_describes_something_to_launch(path: Path) -> None:
     pytest.importorskip("launch_ros", reason="needs a ROS installation with launch_ros")
     spec = importlib.util.spec_from_file_location("launched", path)
     assert spec is not None and spec.loader is not None

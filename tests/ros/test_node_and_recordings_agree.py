@@ -28,9 +28,8 @@ from ovps_ros.messages import message_encoder
 pytestmark = pytest.mark.ros
 QUERIES = ("knife handle", "mug rim")
 HEIGHT, WIDTH = 240, 320
-SEGMENT = SegmentOptions(
-    score_threshold=0.0, mask_threshold=0.495
-)  # as the robot's node is started
+# As the robot's node is started.
+SEGMENT = SegmentOptions(score_threshold=0.0, mask_threshold=0.495)
 
 
 def record(path: Path, frames: list[tuple[np.ndarray, np.ndarray, Any]]) -> None:
@@ -55,7 +54,9 @@ def record(path: Path, frames: list[tuple[np.ndarray, np.ndarray, Any]]) -> None
                 writer.write(to[topic], number, serialize_message(message))
 
 
-def test_live_and_recorded(robot: Robot, toy_weights: Path, tmp_path: Path) -> None:
+def test_live_and_recorded_images_get_the_same_parts(
+    robot: Robot, toy_weights: Path, tmp_path: Path
+) -> None:
     spaces = robot.listen(Parts3D, "/ovps/parts_3d")
     robot.ask(*QUERIES)
     frames, live = [], []

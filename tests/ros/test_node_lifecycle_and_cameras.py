@@ -55,12 +55,11 @@ def _change(robot: Robot, transition: int) -> bool:
     return robot.call(client, request, patience=NODE_STARTS).success
 
 
-def test_the_whole_life(pair: Robot, toy_weights: Path) -> None:
+def test_both_cameras_are_answered_while_the_node_is_active(pair: Robot, toy_weights: Path) -> None:
     ask = pair.node.create_client(SetQueries, "/pair/set_queries")
     request = SetQueries.Request(queries=[PartQuery(text="knife handle")])
-    assert pair.call(
-        ask, request, patience=NODE_STARTS
-    ).success  # unconfigured: kept until there is a model
+    # Unconfigured: the queries are kept until there is a model.
+    assert pair.call(ask, request, patience=NODE_STARTS).success
     assert _change(pair, Transition.TRANSITION_CONFIGURE)
     assert pair.find("mug rim", node="/pair").status == FindParts.Result.NOT_ACTIVE
     assert _change(pair, Transition.TRANSITION_ACTIVATE)

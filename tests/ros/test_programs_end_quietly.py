@@ -54,7 +54,7 @@ def end(program: subprocess.Popen[str], signal_: int = signal.SIGINT) -> str:
 
 
 @pytest.mark.parametrize("module", ["ovps_ros.node", "ovps_ros.tools.demo"])
-def test_while_it_starts(module: str, tmp_path: Path) -> None:
+def test_a_program_ends_quietly_while_it_starts(module: str, tmp_path: Path) -> None:
     arguments = ["--out", str(tmp_path)] if module.endswith("demo") else []
     program = start(module, *arguments)
     time.sleep(2.0)
@@ -62,7 +62,7 @@ def test_while_it_starts(module: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("signal_", "delay"), [(signal.SIGINT, 0.5), (signal.SIGTERM, 0.0)])
-def test_the_node_while_its_model_loads(signal_: int, delay: float) -> None:
+def test_the_node_ends_quietly_while_its_model_loads(signal_: int, delay: float) -> None:
     program = start("ovps_ros.node")
     wait_for(program, "loading")
     time.sleep(delay)
@@ -71,7 +71,7 @@ def test_the_node_while_its_model_loads(signal_: int, delay: float) -> None:
     assert program.returncode == 0
 
 
-def test_the_demo_while_its_programs_load(tmp_path: Path) -> None:
+def test_the_demo_ends_quietly_while_its_programs_load(tmp_path: Path) -> None:
     program = start("ovps_ros.tools.demo", "--out", str(tmp_path))
     wait_for(program, "loading")
     said = end(program)
@@ -79,7 +79,7 @@ def test_the_demo_while_its_programs_load(tmp_path: Path) -> None:
     assert program.returncode == 130
 
 
-def test_the_node_while_it_encodes_words(toy_weights: Path) -> None:
+def test_the_node_ends_quietly_while_it_encodes_words(toy_weights: Path) -> None:
     program = start("ovps_ros.node", "--ros-args", "-p", f"model:={toy_weights}")
     robot = Robot("hasty")
     assert robot.set_queries.wait_for_service(NODE_STARTS)

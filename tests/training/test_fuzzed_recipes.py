@@ -77,7 +77,7 @@ def test_a_packaged_recipe_with_changed_bytes(tmp_path: Path, data: st.DataObjec
     key=st.sampled_from(["optim.steps", "data", "name", "type", "model.clip", "", "a..b", "optim"]),
     value=st.one_of(st.text(max_size=8), st.sampled_from(["2020-13-45", "&a [*a]", "{a: 1}", "? [a]"])),
 )  # fmt: skip
-def test_overrides(key: str, value: str) -> None:
+def test_any_override_is_read_or_refused(key: str, value: str) -> None:
     with contextlib.suppress(ConfigError):
         load_recipe("overfit", [f"{key}={value}"])
 

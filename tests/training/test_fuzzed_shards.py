@@ -95,7 +95,9 @@ def test_a_label_map_that_does_not_fit_is_skipped_and_named(
 
 @few
 @given(data=st.data())
-def test_changed_bytes(packed: Path, tmp_path: Path, data: st.DataObject) -> None:
+def test_changed_bytes_are_skipped_or_refused_with_the_folder(
+    packed: Path, tmp_path: Path, data: st.DataObject
+) -> None:
     folder = tmp_path / "changed"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(packed, folder)

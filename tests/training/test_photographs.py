@@ -163,9 +163,8 @@ def test_in_a_mirrored_crop_left_parts_are_right_ones(folder: Path) -> None:
     exhaustive = set()
     for _ in range(30):
         rgb, ids, absent = crops[0]
-        (known,) = np.flatnonzero(
-            absent
-        )  # every left grip is labelled, and in a mirror every right one
+        # Every left grip is labelled, and in a mirror every right one.
+        (known,) = np.flatnonzero(absent)
         exhaustive.add(int(known))
         brown = rgb[2] > rgb[0] + 30  # the long grip, which is on the left side of the file
         if (brown & (ids < UNCERTAIN)).any():

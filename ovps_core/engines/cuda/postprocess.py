@@ -71,7 +71,6 @@ def _packed(maps: Tensor, boxes: Tensor) -> Tensor:
     inside = (row >= top) & (row < bottom) & (column >= left) & (column < right)
     capacity = min(-(-maps.numel() // _SHARE), _MAX_VALUES)
     place = inside.flatten().cumsum(0) - 1
-    place = torch.where(
-        inside.flatten() & (place < capacity), place, capacity
-    )  # the last place takes the rest
+    # The last place takes the rest.
+    place = torch.where(inside.flatten() & (place < capacity), place, capacity)
     return maps.new_zeros(capacity + 1).scatter_(0, place, maps.flatten())[:capacity]

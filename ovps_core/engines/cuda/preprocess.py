@@ -17,9 +17,8 @@ from torch import Tensor
 
 from ovps_core.models.interface import Preprocessing
 
-_MAX_PINNED = (
-    8  # buffers per thread, one for each image shape: more than a robot has kinds of cameras
-)
+# Buffers per thread, one for each image shape: more than a robot has kinds of cameras.
+_MAX_PINNED = 8
 _local = threading.local()
 log = logging.getLogger(__name__)
 

@@ -139,7 +139,7 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
         return super().encode(pixels)
 
     def find_queries(self, features: Features, names: Tensor) -> ObjectQueries:
-        """See :meth:`Engine.find_queries`; as many names as the profile allows."""
+        """See :meth:`TensorEngine.find_queries`; as many names as the profile allows."""
         count, limit = names.shape[0], self._profile.queries[2]
         if count > limit:
             raise BackendError(
@@ -151,7 +151,7 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
         return replace(found, scores=found.scores[..., :count])
 
     def mask_logits(self, features: Features, mask_embeddings: Tensor) -> Tensor:
-        """See :meth:`Engine.mask_logits`; more rows than the profile allows take several passes."""
+        """See :meth:`TensorEngine.mask_logits`; more rows than the profile allows take several passes."""
         parts = []
         for rows in mask_embeddings.split(self._profile.queries[2], 1):
             count = rows.shape[1]
@@ -160,11 +160,11 @@ class TensorRtEngine(GraphEngine["_LoadedPlan"]):
         return torch.cat(parts, 1)
 
     def _condition_inputs(self, conditions: Conditions) -> tuple[Tensor, ...]:
-        rows, most = max(map(len, conditions.arrays())), self._profile.queries[2]
-        if rows > most:  # only joint conditions, which are not split
+        rows, max_names = max(map(len, conditions.arrays())), self._profile.queries[2]
+        if rows > max_names:  # only joint conditions, which are not split
             raise BackendError(
-                f"this engine takes {most} names at once, not {rows}, and the model compares all of them with "
-                "each other; ask for fewer, or use backend torch"
+                f"this engine takes {max_names} names at once, not {rows}, and the model compares all of them "
+                "with each other; ask for fewer, or use backend torch"
             )
         return graph_inputs(pad_to_bucket(conditions), self._spec.answers_object_parts)
 
@@ -275,9 +275,8 @@ class _LoadedPlan:
             context.set_tensor_address(name, buffer.data_ptr())
         outputs = tuple(self._allocate(context, name) for name in self._outputs)
         stream = torch.cuda.current_stream()
-        self._enqueue(
-            context, stream
-        )  # compiles and allocates, which may not happen while recording
+        # The first call compiles and allocates, which may not happen while recording.
+        self._enqueue(context, stream)
         stream.synchronize()
         graph = torch.cuda.CUDAGraph()
         # With this mode other threads may pin memory meanwhile.

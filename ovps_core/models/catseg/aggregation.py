@@ -79,9 +79,8 @@ class GuidedSwinBlock(nn.Module):
         shift = window // 2 if self.shifted and min(height, width) > self.window else 0
         mask = shifted_window_mask(normed[:, 0], window) if shift else None
 
-        def windows_of(
-            maps: Tensor,
-        ) -> Tensor:  # [N, h, w, channels] -> [N, windows, cells, channels]
+        def windows_of(maps: Tensor) -> Tensor:
+            """[N, h, w, channels] -> [N, windows, cells, channels]."""
             moved = maps.roll((-shift, -shift), (1, 2)) if shift else maps
             return to_windows(moved, window)
 

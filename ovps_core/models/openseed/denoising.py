@@ -17,9 +17,8 @@ from ovps_core.models.openseed.query_selection import anchors_of
 Uniform = Callable[[Sequence[int]], Tensor]
 """Random numbers in 0..1 of a shape, ``torch.rand`` by default."""
 MAX_QUERIES = 100
-_BOX_NOISE = (
-    0.4  # centres move by up to this share of half the box, sides change by up to this share
-)
+# Centres move by up to this share of half the box, sides change by up to this share.
+_BOX_NOISE = 0.4
 
 
 @dataclass(frozen=True)

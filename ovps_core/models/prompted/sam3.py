@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from transformers import Sam3LiteTextModel, Sam3Model
 
 CONTEXT_LENGTH = 32  # tokens to which transformers' Sam3Processor pads every prompt
-_PROMPTS_PER_PASS = (
-    4  # a prompt takes about 0.4 GB at full size: its mask features have 288 x 288 cells
-)
-_MAX_INSTANCES = (
-    50  # of a prompt that are told apart; the network has 200, most of them with scores near 0
-)
+# A prompt takes about 0.4 GB at full size: its mask features have 288 x 288 cells.
+_PROMPTS_PER_PASS = 4
+# Of a prompt, those that are told apart; the network has 200, most of them with scores near 0.
+_MAX_INSTANCES = 50
 _EPS = 1e-6  # keeps the log-odds of scores within +-14
 
 

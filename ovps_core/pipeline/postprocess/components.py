@@ -147,7 +147,7 @@ class _Components:
 
         With ``inside`` bool [height, width] only pixels of that region count.
         """
-        if _sigmoid(coarse.max()) < min_score:  # a mean is at most the maximum
+        if sigmoid(coarse.max()) < min_score:  # a mean is at most the maximum
             return None
         threshold = logit(options.mask_threshold)
         rows, columns = _region(coarse, height, width, threshold)
@@ -167,7 +167,7 @@ class _Components:
         if not large.any():
             return None
         hits = np.flatnonzero(above)
-        sums = np.bincount(labels.ravel()[hits], _sigmoid(fine.ravel()[hits]), minlength=count)
+        sums = np.bincount(labels.ravel()[hits], sigmoid(fine.ravel()[hits]), minlength=count)
         scores = np.where(large, sums / np.maximum(areas, 1), -1.0)
         return cls(
             scores=scores,
@@ -242,7 +242,8 @@ def logit(probability: float) -> float:
     return math.log(probability / (1.0 - probability)) if probability < 1.0 else math.inf
 
 
-def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities of logits, float32 of the same shape; no logit overflows."""
     return 0.5 * (1.0 + np.tanh(0.5 * logits))
 
 
@@ -259,4 +260,4 @@ def full_size(maps: NDArray[np.float32], height: int, width: int) -> NDArray[np.
     result = np.empty((*maps.shape[:2], height, width), np.float32)
     for index in np.ndindex(*maps.shape[:2]):
         result[index] = cv2.resize(maps[index], (width, height), interpolation=cv2.INTER_LINEAR)
-    return _sigmoid(result)
+    return sigmoid(result)

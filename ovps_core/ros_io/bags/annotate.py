@@ -23,6 +23,7 @@ from ovps_core.ros_io.bags.reading import BagFrame, BagFrames, BagTopics, open_b
 from ovps_core.ros_io.bags.transforms import StaticTransforms, static_transforms
 from ovps_core.ros_io.codec import PART_MASKS, PARTS_3D, image_rgb
 from ovps_core.ros_io.depth_frames import (
+    STAMP_SLOP_S,
     DepthMessages,
     DepthOptions,
     colour_camera,
@@ -47,7 +48,7 @@ class AnnotateOptions:
     """
 
     segment: SegmentOptions = SegmentOptions()
-    slop_s: float = 0.02
+    slop_s: float = STAMP_SLOP_S
     depth: DepthOptions = DepthOptions()
 
 

@@ -28,7 +28,7 @@ from ovps_core.ros_io.bags.reading import (
 )
 from ovps_core.ros_io.bags.transforms import static_transforms
 from ovps_core.ros_io.codec import image_rgb, masks_value
-from ovps_core.ros_io.depth_frames import DepthOptions, aligned_depth
+from ovps_core.ros_io.depth_frames import STAMP_SLOP_S, DepthOptions, aligned_depth
 from ovps_core.structures.image_files import encode_image, is_upright, save_image
 from ovps_core.structures.masks import PartMask
 from ovps_core.structures.whole_files import write_json, write_whole
@@ -51,7 +51,7 @@ class ExtractOptions:
 
     every: int = 1
     min_motion: float = 0.0
-    slop_s: float = 0.02
+    slop_s: float = STAMP_SLOP_S
     depth_scale: float = 0.001
     check_frames: bool = True
 

@@ -18,6 +18,7 @@ from ovps_core.errors import RecordingError
 from ovps_core.ros_io.bags.damage import IN_DAMAGE, MessageReader, deserialize
 from ovps_core.ros_io.bags.messages import typestore
 from ovps_core.ros_io.codec import PART_MASKS
+from ovps_core.ros_io.depth_frames import STAMP_SLOP_S
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _TYPES = {
@@ -179,7 +180,7 @@ class BagFrames:
         self,
         reader: AnyReader,
         topics: BagTopics,
-        slop_s: float = 0.02,
+        slop_s: float = STAMP_SLOP_S,
         required: frozenset[str] = frozenset(),
     ) -> None:
         self.topics = topics

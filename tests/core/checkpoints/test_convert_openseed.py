@@ -51,9 +51,8 @@ def released_toy() -> dict[str, Tensor]:
 def test_sizes_of_the_released_files_are_read_from_their_tensors(
     keys: str, stuff: int, levels: int, swin: SwinConfig
 ) -> None:
-    state = {
-        name: torch.zeros(()).expand(shape) for name, shape in released_shapes(keys).items()
-    }  # no memory
+    # Expanded tensors take no memory.
+    state = {name: torch.zeros(()).expand(shape) for name, shape in released_shapes(keys).items()}
     tensors = from_openseed(state)
     config = openseed_config(tensors)
     assert config.backbone == swin

@@ -12,7 +12,7 @@ from helpers.toy_models import write_toy
 
 from ovps_core.checkpoints.convert import convert
 from ovps_core.checkpoints.file import load_model, read_info
-from ovps_core.checkpoints.registry import find_weights
+from ovps_core.checkpoints.registry import check_model_name, find_weights
 from ovps_core.errors import CheckpointError
 
 SMALL = ROOT / "tests" / "fixtures" / "clipseg"
@@ -62,6 +62,7 @@ def test_a_folder_copied_from_the_hub_is_a_model(
     hub_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OVPS_MODELS", str(tmp_path / "models"))
+    check_model_name(hub_folder)
     path = find_weights(hub_folder)
     assert load_model(path).info.name == "small-clipseg"
     before = path.stat().st_mtime_ns
@@ -73,7 +74,10 @@ def test_a_folder_copied_from_the_hub_is_a_model(
 
 def test_the_folder_of_a_training_run_is_a_model(tmp_path: Path) -> None:
     write_toy("compact", tmp_path / "model.safetensors")
+    check_model_name(tmp_path)
     assert find_weights(tmp_path) == tmp_path / "model.safetensors"
+    with pytest.raises(CheckpointError, match="no model, file or folder"):
+        check_model_name(tmp_path / "elsewhere")
 
 
 def test_shards_and_folders_without_weights_are_named(hub_folder: Path) -> None:

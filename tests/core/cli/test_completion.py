@@ -35,7 +35,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("ovps completion b", "bash"),
     ],
 )
-def test_tab_offers(script: Path, words: str, offered: str) -> None:
+def test_tab_offers_what_can_follow(script: Path, words: str, offered: str) -> None:
     press_tab = (
         f"source {script}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); "
         "$(complete -p ovps | sed 's/.*-F //; s/ .*//') ovps; echo ${COMPREPLY[@]} | tr ' ' '\\n' | sort"

@@ -109,7 +109,7 @@ def test_a_model_of_objects_is_one_graph_from_pixels_to_masks(tmp_path: Path, ca
         (["--to", "graphs", "--capabilities", "8.6"], "--capabilities is for --to tensorrt"),
         (["--to", "graphs", "--precision", "fp16"], "fp32"),
         (["--to", "graphs", "--size", "96x96"], "--size is not for --to graphs"),
-        (["--to", "onnx"], "no model and no file"),
+        (["--to", "onnx"], "no model, file or folder"),
     ],
 )
 def test_wrong_input_is_named_in_one_line(arguments: list[str], message: str, capsys) -> None:

@@ -74,7 +74,7 @@ def test_busy_processes_end_with_a_killed_benchmark() -> None:
     assert not lives
 
 
-def test_nohup_holds() -> None:
+def test_a_command_under_nohup_survives_a_hangup() -> None:
     words = ["segment", str(ROOT / "docs" / "images" / "table.jpg"), "knife"]
     command = ["nohup", sys.executable, "-m", "ovps_core", *words, "--backend", "torch"]
     with subprocess.Popen(

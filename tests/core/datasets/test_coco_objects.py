@@ -29,7 +29,7 @@ def write(path: Path, annotations: list[dict[str, object]], images: str = "") ->
     return path
 
 
-def test_instances_with_polygons(tmp_path: Path) -> None:
+def test_instances_with_polygons_are_objects_with_masks(tmp_path: Path) -> None:
     square = [2, 1, 6, 1, 6, 4, 2, 4]
     annotations = [
         {"id": 1, "image_id": 1, "category_id": 7, "segmentation": [square], "bbox": [0, 0, 1, 1]},
@@ -42,7 +42,7 @@ def test_instances_with_polygons(tmp_path: Path) -> None:
     assert sample.masks is not None and sample.masks.sum() == 12
 
 
-def test_boxes_alone(tmp_path: Path) -> None:
+def test_boxes_alone_are_objects_without_masks(tmp_path: Path) -> None:
     annotations = [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 2]}]
     data = CocoObjects(write(tmp_path / "boxes.json", annotations, "boxes"))
     assert not data.has_masks
@@ -50,7 +50,7 @@ def test_boxes_alone(tmp_path: Path) -> None:
     assert sample.masks is None and sample.boxes.tolist() == [[1, 2, 4, 4]]
 
 
-def test_panoptic_segments(tmp_path: Path) -> None:
+def test_panoptic_segments_are_objects_with_masks(tmp_path: Path) -> None:
     segments = [
         {"id": 300, "category_id": 9},
         {"id": 5, "category_id": 7},

@@ -167,7 +167,7 @@ def test_queries_that_are_kept_are_those_that_are_read(model: OpenSeeD) -> None:
 def test_a_model_of_parts_finds_no_objects() -> None:
     engine = make_engine(toy("compact").model, backend="torch", device="cpu")
     features = engine.encode(torch.zeros(1, 3, 64, 96))
-    with pytest.raises(BackendError, match="does not find objects"):
+    with pytest.raises(BackendError, match="finds parts, not objects"):
         engine.find_queries(features, names(1))
     with pytest.raises(BackendError, match="not compiled"):
         make_engine(toy_openseed(), backend="compiled", device="cpu")

@@ -117,7 +117,7 @@ def test_a_model_that_knows_everything_is_perfect(tmp_path, write, reader_type):
     json.dumps(result.as_dict(), allow_nan=False)
 
 
-def test_figures_by_hand(tmp_path):
+def test_figures_are_those_computed_by_hand(tmp_path):
     write_pascal(tmp_path)
     reader = PascalPart116(tmp_path)
     dog_head, dog_torso = (

@@ -97,9 +97,7 @@ def test_images_may_be_in_a_folder_of_their_own(photos):
 
 
 def test_present_and_absent_queries_are_counted(photos):
-    result = evaluate_folder(
-        CocoFolder(photos), Answers(box(10, 10, 30, 20)), model="half a handle"
-    )
+    result = evaluate_folder(CocoFolder(photos), Answers(box(10, 10, 30, 20)))
     content = result.as_dict()
     handle, rim, knife = (content["per_category"][name] for name in ("mug handle", "rim", "knife"))
     assert (content["images"], content["present"], content["absent"]) == (2, 3, 3)

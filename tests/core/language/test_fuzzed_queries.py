@@ -56,7 +56,7 @@ def told(query: PartQuery) -> str:
 
 @many
 @given(text=st.text(max_size=80))
-def test_any_text(text: str) -> None:
+def test_every_phrase_of_any_text_is_answered_or_refused(text: str) -> None:
     encoded = encode(text)
     if encoded is not None:
         assert len(encoded.queries) + len(encoded.refused) == len(

@@ -51,7 +51,7 @@ from ovps_core.structures.query import PartQuery
         ("key rings", "key ring", ""),
     ],
 )
-def test_phrases(text: str, object: str, part: str) -> None:
+def test_a_phrase_is_read_as_an_object_and_a_part(text: str, object: str, part: str) -> None:
     (query,) = parse_queries(text)
     assert (query.object, query.part) == (object, part)
     assert query.text == text

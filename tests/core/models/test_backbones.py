@@ -16,7 +16,7 @@ TIMM_TOWERS = ["vit_tiny_patch16_224", "vit_small_patch14_dinov2", "vit_small_pa
 
 @pytest.mark.parametrize("name", TIMM_TOWERS)
 @torch.no_grad()
-def test_timm_towers(name: str) -> None:
+def test_every_timm_tower_carries_the_decoder(name: str) -> None:
     config = PartCLIPSegConfig(clip=TOY_CLIP, backbone=name, dim=16, mlp_dim=32)
     model, query_encoder, _ = build("partclipseg", config)
     assert isinstance(model, PartCLIPSeg)
@@ -31,7 +31,7 @@ def test_timm_towers(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLIP_TOWERS)
 @torch.no_grad()
-def test_clip_towers(name: str) -> None:
+def test_every_clip_tower_gives_tokens_of_its_grid(name: str) -> None:
     backbone = clip_backbone(build_clip(name).visual).eval()
     assert len(backbone.out_indices) == len(backbone.widths) == 3
     for height, width in ((128, 128), (128, 192)):

@@ -93,9 +93,8 @@ def test_parts_of_a_picture_of_the_maps_size_are_those_masks(
     picture = np.random.default_rng(1).integers(0, 255, (32, 32, 3), dtype=np.uint8)
     expected = masks_of_transformers(kind, picture, (32, 32))
     found = masks_of_parts(segmenter, picture, (32, 32))
-    assert (
-        found != expected
-    ).mean() < 0.002  # pixels of the resized picture may differ by a grey level
+    # Pixels of the resized picture may differ by a grey level.
+    assert (found != expected).mean() < 0.002
 
 
 def test_parts_of_a_large_picture_end_within_a_cell_of_those_masks(

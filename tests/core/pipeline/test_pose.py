@@ -157,7 +157,7 @@ def test_too_little_depth_gives_no_part(rod: tuple[np.ndarray, np.ndarray, np.nd
 
 
 @pytest.mark.parametrize("thickness", [1, 2, 3, 5])
-def test_thin_part(thickness: int) -> None:
+def test_a_thin_part_has_a_finite_pose_along_its_length(thickness: int) -> None:
     depth = np.full((480, 640), 0.5, np.float32)
     mask = np.zeros((480, 640), bool)
     mask[200 : 200 + thickness, 100:300] = True

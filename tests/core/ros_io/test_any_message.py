@@ -108,7 +108,7 @@ def camera_infos(draw: Callable[[Any], Any]) -> Any:
 
 @bounded
 @given(raw_images() | compressed_images())
-def test_colour_images(message: Any) -> None:
+def test_any_colour_image_is_rgb_or_refused(message: Any) -> None:
     try:
         rgb = image_rgb(message)
     except ImageError as error:
@@ -124,7 +124,7 @@ def test_colour_images(message: Any) -> None:
 
 @bounded
 @given(raw_images() | compressed_images())
-def test_depth_images(message: Any) -> None:
+def test_any_depth_image_is_metres_or_refused(message: Any) -> None:
     try:
         depth = image_depth(message, 0.001)
     except ImageError as error:
@@ -142,7 +142,7 @@ def test_depth_images(message: Any) -> None:
     st.sampled_from(["/image", "/image_raw", "/image_rect"]),
     st.sampled_from(IMAGE_GEOMETRIES),
 )
-def test_cameras(message: Any, topic: str, geometry: str) -> None:
+def test_any_camera_info_is_a_camera_or_refused(message: Any, topic: str, geometry: str) -> None:
     try:
         camera = camera_intrinsics(message, topic, geometry)
     except CameraError as error:

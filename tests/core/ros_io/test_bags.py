@@ -40,9 +40,8 @@ START = 1_700_000_000_000_000_000
 STEP = 33_333_333
 CAMERA = CameraIntrinsics(90.0, 90.0, 39.5, 29.5, WIDTH, HEIGHT)
 QUERIES = "knife handle, mug rim"
-UNTRAINED = SegmentOptions(
-    score_threshold=0.0, mask_threshold=0.498
-)  # a network that knows nothing
+# For a network that knows nothing.
+UNTRAINED = SegmentOptions(score_threshold=0.0, mask_threshold=0.498)
 TOPICS = BagTopics(COLOUR, DEPTH, INFO)
 
 

@@ -103,9 +103,8 @@ def test_a_part_in_a_raw_image_is_where_it_is() -> None:
     wrong = part_3d(part, depth, CameraIntrinsics.from_matrix(OTHER_K, WIDTH, HEIGHT))
     assert wrong is not None and np.linalg.norm(wrong.position - true) > 0.005
     cloud = camera.cloud(depth)
-    np.testing.assert_allclose(
-        cloud[mask].mean(axis=0), true, atol=0.002
-    )  # ~/points agrees with the pose
+    # ~/points agrees with the pose.
+    np.testing.assert_allclose(cloud[mask].mean(axis=0), true, atol=0.002)
 
 
 @pytest.mark.parametrize(("d", "said"), [(BROWN, "distortion"), ([0.0] * 5, "K and P")])

@@ -52,7 +52,9 @@ def encode(rgb: np.ndarray, encoding: str) -> np.ndarray:
 
 @pytest.mark.parametrize("encoding", COLOUR_ENCODINGS)
 @pytest.mark.parametrize("padding", [0, 6])
-def test_encoding(picture: np.ndarray, encoding: str, padding: int) -> None:
+def test_every_encoding_becomes_the_same_picture(
+    picture: np.ndarray, encoding: str, padding: int
+) -> None:
     rows = np.ascontiguousarray(encode(picture, encoding)).reshape(HEIGHT, -1).view(np.uint8)
     padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
     expected = picture

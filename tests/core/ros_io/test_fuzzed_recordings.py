@@ -95,7 +95,9 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @few
 @given(data=st.data())
-def test_damaged_files(recordings: list[Path], tmp_path: Path, data: st.DataObject) -> None:
+def test_damaged_files_are_read_or_refused(
+    recordings: list[Path], tmp_path: Path, data: st.DataObject
+) -> None:
     bag, out = tmp_path / "bag", tmp_path / "out"
     for folder in (bag, out):
         shutil.rmtree(folder, ignore_errors=True)

@@ -78,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @FEW
 @given(content=FILES, object_name=st.sampled_from(["", "mug"]))
-def test_coco_files(folder: Path, content: object, object_name: str) -> None:
+def test_any_coco_file_is_read_or_refused(folder: Path, content: object, object_name: str) -> None:
     (folder / "annotations.json").write_text(json.dumps(content))
     with contextlib.suppress(DatasetError):
         CocoFolder(folder, object_name=object_name)
@@ -128,7 +128,7 @@ def test_a_valid_file_with_one_changed_value(folder: Path, data: st.DataObject) 
 
 @FEW
 @given(segmentation=SEGMENTATIONS)
-def test_segmentations(segmentation: object) -> None:
+def test_a_segmentation_has_a_fault_exactly_if_it_is_not_decoded(segmentation: object) -> None:
     if not segmentation:
         return
     if segmentation_fault(segmentation, HEIGHT, WIDTH):
@@ -163,7 +163,7 @@ PICTURES = {suffix: picture_bytes(suffix) for suffix in ("PNG", "JPEG", "WEBP", 
 
 @FEW
 @given(data=st.data(), suffix=st.sampled_from(sorted(PICTURES)))
-def test_pictures(data: st.DataObject, suffix: str) -> None:
+def test_any_picture_is_rgb_of_its_size_or_refused(data: st.DataObject, suffix: str) -> None:
     content = bytearray(PICTURES[suffix])
     for _ in range(data.draw(st.integers(0, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -176,7 +176,9 @@ def test_pictures(data: st.DataObject, suffix: str) -> None:
 
 @FEW
 @given(data=st.data())
-def test_checkpoint_headers(folder: Path, data: st.DataObject) -> None:
+def test_changed_headers_of_checkpoints_are_read_or_refused(
+    folder: Path, data: st.DataObject
+) -> None:
     whole = bytearray((folder / "toy.safetensors").read_bytes())
     header = 8 + int.from_bytes(whole[:8], "little")
     for _ in range(data.draw(st.integers(1, 6))):
@@ -191,7 +193,7 @@ def test_checkpoint_headers(folder: Path, data: st.DataObject) -> None:
 @given(
     config=st.one_of(ODD, st.dictionaries(st.sampled_from(["objects", "parts", "size", "x"]), ODD))
 )
-def test_checkpoint_configurations(folder: Path, config: object) -> None:
+def test_any_configuration_of_a_checkpoint_is_read_or_refused(folder: Path, config: object) -> None:
     import torch
     from safetensors.torch import save_file
 

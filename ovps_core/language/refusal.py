@@ -12,6 +12,7 @@ from ovps_core.language.qualifiers import (
     are_attributes,
     are_kinds,
     ends_phrase,
+    find_negation_in_name,
     is_article,
     is_attribute,
     is_command,
@@ -173,7 +174,7 @@ def split_kind(phrase: str, known: Sequence[str], kind: Kind) -> tuple[str, str]
     words, name = _split_qualifier(phrase, known, kind)
     related = split_relation(phrase)[1] or "'" in phrase
     is_part = kind == "object" and singular(words) in lexicon().parts
-    if not name or related or is_part:
+    if not name or related or is_part or find_negation_in_name(words) is not None:
         return "", phrase
     if is_compound(words) or is_compound(f"{words} {name}"):
         return words, name  # "cast iron pan", "high chair"

@@ -34,8 +34,10 @@ _SIZE = re.compile(r"[#x×]?\d+(?:[.,/]\d+)?[a-z%°]{0,6}|m\d+")
 """Numbers, also with a unit: "2nd", "10mm", "1.5l", "2x", "M8"."""
 _FORMS = re.compile(
     r"\w{3,}(?:most|teenth|tieth)|(?:left|right|up|down|for|back|in|out|rear|sky)wards?"
+    r"|(?:left|right|top|bottom|front|back|rear|upper|lower|inner|outer|far|near)(?:hand|(?:hand)?side)"
+    r"|(?:north|south)?(?:north|south|east|west)(?:ern|wards?)?|un\w{3,}able"
 )
-"""Endings of words that say which one."""
+"""Forms of words that say which one."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class _Qualifiers:
     commands: frozenset[str]
     compounds: frozenset[str]
     abbreviations: frozenset[str]
+    excluding: frozenset[str]
     position_before: re.Pattern[str]
     position_after: re.Pattern[str]
     positions: Mapping[str, str]
@@ -79,7 +82,7 @@ def _qualifiers() -> _Qualifiers:
         determiners=re.compile(rf"({_any([*words['articles'], *words['determiners']])}) (?=\S)"),
         articles=frozenset(words["articles"]),
         negation=re.compile(
-            rf"(?<!\S)(?:{excluding}|\w+n't)(?!\S)|{_any(negations['anywhere'])}|{_SIGN.pattern}"
+            rf"(?<!\S)(?:{excluding}|\w+n't|do(?:no|n)t\w+)(?!\S)|{_any(negations['anywhere'])}|{_SIGN.pattern}"
         ),
         negated=re.compile(rf"(?<!\S)({excluding})-([\w-]+)(?!\S)"),
         harmless=re.compile(
@@ -100,6 +103,7 @@ def _qualifiers() -> _Qualifiers:
         commands=frozenset(words["commands"]),
         compounds=frozenset(words["compounds"]),
         abbreviations=frozenset(words["abbreviations"]),
+        excluding=frozenset(filter(str.isalpha, negations["words"])),
         position_before=re.compile(rf"({_any(positions)})(?: (?!of |to )|$)"),
         position_after=re.compile(
             rf" (?:(?:on|at|to|in) (?:the|my) )?({_any(positions)})"
@@ -267,6 +271,16 @@ def _is_participle(word: str) -> bool:
     is_one = word.endswith("ed") and len(word) > 3 and not word.endswith("eed")
     names = lexicon()
     return is_one and not (word in wordnet().words or word in names.objects or word in names.parts)
+
+
+def attributes() -> frozenset[str]:
+    """The listed words that say which one."""
+    return _qualifiers().attributes
+
+
+def excluding_words() -> frozenset[str]:
+    """The single words that exclude something."""
+    return _qualifiers().excluding
 
 
 def is_command(word: str) -> bool:

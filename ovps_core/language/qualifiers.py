@@ -24,12 +24,20 @@ _AFFIX = re.compile(
 """Prefixes and the suffix that exclude the name they stand at."""
 _DASH = re.compile(r"(?<!\S)[-‐‑–—−]+(?=[^\W\d])")
 """A dash that stands at a name excludes it, as in search engines; one between blanks does not."""
+_SIGN = re.compile(r"(?<!\S)[!¬~−-](?=[^\W\d])")
+"""Other signs that exclude the name they stand at."""
+_HYPHEN = re.compile(r"(?<=[^\W_])[_‐‑–—−~/-]+(?=[^\W_])")
+"""A sign that joins words: "do-not-touch", "no_knife"."""
+_QUOTE = re.compile(r"(?<!\w)'|'(?!\w)|(?<![^\W_])_|_(?![^\W_])")
+"""A single quote or underscore at the beginning or the end of a word; within a word it is an apostrophe."""
 _SIZE = re.compile(r"[#x×]?\d+(?:[.,/]\d+)?[a-z%°]{0,6}|m\d+")
 """Numbers, also with a unit: "2nd", "10mm", "1.5l", "2x", "M8"."""
 _FORMS = re.compile(
     r"\w{3,}(?:most|teenth|tieth)|(?:left|right|up|down|for|back|in|out|rear|sky)wards?"
+    r"|(?:left|right|top|bottom|front|back|rear|upper|lower|inner|outer|far|near)(?:hand|(?:hand)?side)"
+    r"|(?:north|south)?(?:north|south|east|west)(?:ern|wards?)?|un\w{3,}able"
 )
-"""Endings of words that say which one."""
+"""Forms of words that say which one."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class _Qualifiers:
     articles: frozenset[str]
     negation: re.Pattern[str]
     negated: re.Pattern[str]
+    harmless: re.Pattern[str]
     relation: re.Pattern[str]
     conjunctions: frozenset[str]
     attributes: frozenset[str]
@@ -54,6 +63,7 @@ class _Qualifiers:
     commands: frozenset[str]
     compounds: frozenset[str]
     abbreviations: frozenset[str]
+    excluding: frozenset[str]
     position_before: re.Pattern[str]
     position_after: re.Pattern[str]
     positions: Mapping[str, str]
@@ -72,10 +82,12 @@ def _qualifiers() -> _Qualifiers:
         determiners=re.compile(rf"({_any([*words['articles'], *words['determiners']])}) (?=\S)"),
         articles=frozenset(words["articles"]),
         negation=re.compile(
-            rf"(?<!\S)(?:{excluding}|\w+n't)(?!\S)|(?<!\S)[!¬~−-](?=[^\W\d])"
-            rf"|{_any(negations['anywhere'])}"
+            rf"(?<!\S)(?:{excluding}|\w+n't|do(?:no|n)t\w+)(?!\S)|{_any(negations['anywhere'])}|{_SIGN.pattern}"
         ),
         negated=re.compile(rf"(?<!\S)({excluding})-([\w-]+)(?!\S)"),
+        harmless=re.compile(
+            rf"(?<!\S)(?:non[ -]\w+|{_any_joined(negations['harmless'])})(?![^\W_])"
+        ),
         relation=re.compile(
             rf"(?<!\S)({_any([*words['relations'], *words['conjunctions']])})(?!\S)"
             rf"|(?<=\w)({_any(joining)})(?=\w)"
@@ -91,6 +103,7 @@ def _qualifiers() -> _Qualifiers:
         commands=frozenset(words["commands"]),
         compounds=frozenset(words["compounds"]),
         abbreviations=frozenset(words["abbreviations"]),
+        excluding=frozenset(filter(str.isalpha, negations["words"])),
         position_before=re.compile(rf"({_any(positions)})(?: (?!of |to )|$)"),
         position_after=re.compile(
             rf" (?:(?:on|at|to|in) (?:the|my) )?({_any(positions)})"
@@ -128,18 +141,44 @@ def without_determiners(phrase: str) -> tuple[str, tuple[str, ...]]:
 def find_negation(phrase: str) -> str | None:
     """The first word that excludes something ("not", "without", "!"); None if there is none.
 
-    At a hyphen it does so if a name is excluded: "non-knife" and "lid-free", but not "non-stick" and "hands-free".
-    A dash at the beginning of a word does too: "-knife", "--knife".
+    Hyphens, underscores and quotes hide none: "do-not-touch", "no_knife", "'no' knife". At a hyphen "non" and
+    "free" exclude only names: "non-knife" and "lid-free", but not "non-stick" and "hands-free". A dash at the
+    beginning of a word excludes it too: "-knife", "--knife".
     """
     plain = re.sub(r"[^\w\s'/!¬~−-]", " ", phrase)
     if match := _qualifiers().negation.search(plain) or _DASH.search(phrase):
         return match[0]
+    joined = _QUOTE.sub(" ", _HYPHEN.sub("-", plain))
+    return _negation_at_name(joined) or _negation_in_words(joined)
+
+
+def find_negation_in_name(name: str) -> str | None:
+    """The first word that excludes something in a name of an object or a part, which may have lost its hyphens.
+
+    >>> find_negation_in_name("no knife"), find_negation_in_name("non stick pan")
+    ('no', None)
+    """
+    if match := _DASH.search(name) or _SIGN.search(name):
+        return match[0]
+    joined = _QUOTE.sub(" ", _HYPHEN.sub("-", re.sub(r"[^\w\s'-]", " ", name.lower())))
+    return _negation_at_name(joined) or _negation_in_words(joined)
+
+
+def _negation_at_name(phrase: str) -> str | None:
+    """The first prefix or suffix that excludes the name which it stands at, with the name: "non-knife"."""
     names = lexicon()
-    for match in (*_AFFIX.finditer(plain), *_qualifiers().negated.finditer(plain)):
+    for match in (*_AFFIX.finditer(phrase), *_qualifiers().negated.finditer(phrase)):
         excluded = {singular(group) for group in match.groups() if group}
         if excluded & {*names.objects, *names.parts}:
             return match[0]
     return None
+
+
+def _negation_in_words(phrase: str) -> str | None:
+    """The first word that excludes something, also at a hyphen; words such as "non-stick" are left out."""
+    words = _qualifiers()
+    match = words.negation.search(words.harmless.sub(" ", phrase).replace("-", " "))
+    return match[0] if match else None
 
 
 def split_relation(phrase: str) -> tuple[str, str, str]:
@@ -234,6 +273,16 @@ def _is_participle(word: str) -> bool:
     return is_one and not (word in wordnet().words or word in names.objects or word in names.parts)
 
 
+def attributes() -> frozenset[str]:
+    """The listed words that say which one."""
+    return _qualifiers().attributes
+
+
+def excluding_words() -> frozenset[str]:
+    """The single words that exclude something."""
+    return _qualifiers().excluding
+
+
 def is_command(word: str) -> bool:
     """Return True for a bare verb of what to do with a thing: "hide", "remove"."""
     return word in _qualifiers().commands
@@ -288,6 +337,11 @@ def is_in_names(verb: str) -> bool:
 def is_real_word(word: str) -> bool:
     """Return True for a word that resembles a known one and is not a misspelling of it."""
     return word in _qualifiers().real_words
+
+
+def _any_joined(compounds: Iterable[str]) -> str:
+    """Pattern of words that are joined by a hyphen or a blank."""
+    return _any(compounds).replace(r"\-", "[ -]")
 
 
 def _any(phrases: Iterable[str]) -> str:

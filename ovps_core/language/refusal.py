@@ -12,6 +12,7 @@ from ovps_core.language.qualifiers import (
     are_attributes,
     are_kinds,
     ends_phrase,
+    find_negation_in_name,
     is_article,
     is_attribute,
     is_command,
@@ -21,6 +22,7 @@ from ovps_core.language.qualifiers import (
     split_relation,
 )
 from ovps_core.language.resolver import MAX_HINTS, Kind, hint, listed, nearest_names, resolve
+from ovps_core.language.spelling import meant_qualifier
 from ovps_core.language.wordnet import wordnet
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
@@ -108,9 +110,17 @@ def _as_written(words: str, text: str) -> str:
 
 
 def _cannot_use(words: str, asked: str) -> tuple[str, list[str]]:
+    meant = " ".join(meant_qualifier(word) or word for word in words.split())
+    if meant != words and find_negation_in_name(meant) is not None:
+        return (
+            f"{words!r} looks like {meant!r}, which no model can do; name only what is wanted",
+            [],
+        )
     alone = f"ask {asked!r} to get every one, or use" if asked else "use"
     reason = f"this model knows names only and cannot use {words!r}; {alone} {_OTHER_MODEL}"
-    if split_position(words)[0]:
+    if meant != words:
+        reason += f" Did you mean {f'{meant} {asked}'.strip()!r}?"
+    if split_position(meant)[0]:
         reason += " With an object model it chooses among objects."
     return reason, [asked] if asked else []
 
@@ -173,7 +183,8 @@ def split_kind(phrase: str, known: Sequence[str], kind: Kind) -> tuple[str, str]
     words, name = _split_qualifier(phrase, known, kind)
     related = split_relation(phrase)[1] or "'" in phrase
     is_part = kind == "object" and singular(words) in lexicon().parts
-    if not name or related or is_part:
+    is_side = re.search(r" side$", words)  # "port side"
+    if not name or related or is_part or is_side or find_negation_in_name(words) is not None:
         return "", phrase
     if is_compound(words) or is_compound(f"{words} {name}"):
         return words, name  # "cast iron pan", "high chair"
@@ -188,7 +199,8 @@ def _may_be_a_kind(word: str) -> bool:
     is_word = re.fullmatch(r"[^\W\d_][\w.-]*", word) and not re.search(r"\d", word)
     if not is_word or (word.endswith(".") and ends_phrase(word[:-1])):
         return False
-    return not (is_attribute(word) or is_article(word) or word.endswith("less"))
+    which = is_attribute(word) or is_article(word) or word.endswith("less")
+    return not which and meant_qualifier(word) is None
 
 
 def _explain_unknown_name(

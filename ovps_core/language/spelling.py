@@ -8,7 +8,13 @@ import re
 from collections.abc import Collection, Iterable
 
 from ovps_core.language.lexicon import lexicon, singular
-from ovps_core.language.qualifiers import is_attribute, is_real_word, split_relation
+from ovps_core.language.qualifiers import (
+    attributes,
+    excluding_words,
+    is_attribute,
+    is_real_word,
+    split_relation,
+)
 from ovps_core.language.wordnet import wordnet
 
 MIN_LETTERS = 5
@@ -42,6 +48,26 @@ def correct_spelling(phrase: str, names: Iterable[str]) -> tuple[str, tuple[str,
         if (meant := _correct(word, preferred, _lexicon_words() | preferred)) is not None
     }
     return " ".join(corrected.get(word, word) for word in phrase.split()), tuple(corrected)
+
+
+def meant_qualifier(word: str) -> str | None:
+    """The attribute or the word that excludes something which ``word`` is a misspelling of; None if it is none.
+
+    Short words of the second kind are found only if two neighbours are swapped; most others are real words.
+
+    >>> [meant_qualifier(word) for word in ("lft", "rde", "wihtout", "pasta", "steak")]
+    ['left', 'red', 'without', None, None]
+    """
+    if len(word) < 3 or not word.isalpha() or _is_real(word, _lexicon_words()):
+        return None
+    excluding = {w for w in excluding_words() if len(w) >= MIN_LETTERS or len(w) == len(word)}
+    meant = [
+        name
+        for name in sorted(attributes() | excluding)
+        if name[0] in word[:2] and word[0] in name[:2] and _is_one_slip(word, name)
+        if name != f"{word}d"  # a "multi use knife" is no used one
+    ]
+    return meant[0] if meant else None
 
 
 def as_written(words: Iterable[str], text: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ovps_core.errors import QueryError
+from ovps_core.language.fields import check_fields
 from ovps_core.language.selection import (
     Selectors,
     asks_for_all_parts,
@@ -38,7 +39,7 @@ class RequestReader:
         refused: list[RefusedQuery] = []
         for query in queries:
             try:
-                selected = read_selection(query, self._selectors)
+                selected = read_selection(check_fields(query), self._selectors)
                 accepted += self._expand(selected) if asks_for_all_parts(selected) else (selected,)
             except QueryError as error:
                 refused.append(refuse(query, error))

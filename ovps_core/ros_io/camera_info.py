@@ -3,8 +3,8 @@
 A camera_info describes two images: the raw one by K and D, the rectified one by P (REP 104, image_pipeline).
 Drivers and image_proc send the same camera_info for both, so it does not say which of the two an image is:
 
-1. Without distortion and rotation (D zero, R identity), and with K as in P, both are one picture. So are they
-   where one of K and P is zero; then the other one counts.
+1. Without distortion and rotation (D zero and no fisheye, R identity), and with K as in P, both are one picture.
+   So are they where one of K and P is zero; then the other one counts.
 2. Otherwise the image's topic says it, by the words that image_proc and drivers use: ``image_rect`` is rectified,
    ``image_raw`` is not. A rectified image has P. The rays of a raw image are undistorted with K and D.
 3. If the topic has neither word and both readings differ by more than half a pixel, there is no camera, but an
@@ -21,14 +21,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovps_core.errors import CameraInfoError
-from ovps_core.structures.camera import CameraIntrinsics, Distortion
+from ovps_core.structures.camera import FISHEYE_MODELS, CameraIntrinsics, Distortion
 
 AUTO, RAW, RECTIFIED = "auto", "raw", "rectified"
 IMAGE_GEOMETRIES = (AUTO, RAW, RECTIFIED)
 
 _MAX_DIFFERENCE = 0.5  # pixels between two readings that count as one
 _NO_ROTATION = 1e-6
+_MAX_SKEW = 5.0  # pixels; OpenCV's calibration has none, other tools' are below
+_MAX_OFF_CENTRE = 0.22
+"""Largest distance of the principal point from the centre, as a share of the image's side.
+
+Lenses and rectification move it by a few percent, a shifted lens or a crop by up to 20 %. The matrix of another
+resolution puts it 25 % off where the resolution is half, or that of full HD in an image of 1280x720.
+"""
+_FISHEYE = re.compile(
+    "|".join((*FISHEYE_MODELS, "fish", "kannala", "theta", "omni", "sphere", "unified", "mei"))
+)
+"""Parts of the names of fisheye models; with coefficients of zero they are no pinhole either."""
 _ASK = "set image_geometry to raw or rectified"
+_RESOLUTION = "are its matrices of another resolution? Calibrate at the resolution of the images"
 
 
 def camera_intrinsics(message: Any, topic: str = "", geometry: str = AUTO) -> CameraIntrinsics:
@@ -51,7 +63,7 @@ def camera_intrinsics(message: Any, topic: str = "", geometry: str = AUTO) -> Ca
     k, p = (_matrix(values) for values in (message.k, np.reshape(message.p, (3, 4))[:, :3]))
     if k is None and p is None:
         return CameraIntrinsics.from_matrix(message.k, message.width, message.height)  # raises
-    distorted, rotated = bool(np.any(message.d)), _is_rotation(message.r)
+    distorted, rotated = _is_distorted(message), _is_rotation(message.r)
     of_rectified = k if p is None else p
     one_matrix = k is None or p is None or np.allclose(k, p)
     named = _geometry_of(topic) if geometry == AUTO else geometry
@@ -67,7 +79,7 @@ def camera_intrinsics(message: Any, topic: str = "", geometry: str = AUTO) -> Ca
         return raw
     rectified = window.camera(of_rectified)
     if _difference(raw, rectified) > _MAX_DIFFERENCE:
-        distortion = [round(float(d), 4) for d in message.d]
+        distortion = f"{message.distortion_model} {[round(float(d), 4) for d in message.d]}"
         reason = f"has distortion {distortion}" if distorted else "has different matrices K and P"
         raise CameraInfoError(
             f"camera_info {reason}, and the topic {topic!r} does not say whether its images are rectified "
@@ -91,7 +103,14 @@ def _raw_camera(
     if not distorted:
         return camera
     coefficients = tuple(float(value) for value in message.d)
+    if not any(coefficients):
+        coefficients = (0.0,) * 4  # of a fisheye: r = f theta
     return replace(camera, distortion=Distortion(message.distortion_model, coefficients))
+
+
+def _is_distorted(message: Any) -> bool:
+    """Return True for a lens that is no pinhole: coefficients, or a fisheye model even without them."""
+    return bool(np.any(message.d)) or bool(_FISHEYE.search(message.distortion_model.lower()))
 
 
 class _Window:
@@ -129,13 +148,7 @@ class _Window:
             CameraInfoError: the matrix is of another resolution than the calibrated image, or no camera matrix.
         """
         assert matrix is not None  # the caller has chosen one that is there
-        centre = matrix[:2, 2]
-        if (centre < 0).any() or (centre > np.subtract(self._full, 1)).any():
-            raise CameraInfoError(
-                f"camera_info of {self._full[0]}x{self._full[1]} pixels with the principal point "
-                f"({centre[0]:g}, {centre[1]:g}) outside of them; are its matrices of another resolution? "
-                "Calibrate at the resolution of the images"
-            )
+        self._check(matrix)
         x, y = self._binning
         k = matrix.copy()
         # centre of the first binned pixel: (binning - 1) / 2
@@ -143,6 +156,39 @@ class _Window:
         k[1, 2] = (k[1, 2] - self._offset[1] - (y - 1) / 2) / y
         k[0, 0], k[1, 1] = k[0, 0] / x, k[1, 1] / y
         return CameraIntrinsics.from_matrix(k, *self._size)
+
+    def _check(self, matrix: NDArray[np.float64]) -> None:
+        """Refuse what is no camera matrix of the calibrated image."""
+        size = f"camera_info of {self._full[0]}x{self._full[1]} pixels"
+        if not np.allclose(matrix[2], (0, 0, 1)):
+            row = ", ".join(f"{value:g}" for value in matrix[2])
+            raise CameraInfoError(
+                f"{size} with the camera matrix's last row ({row}); expected (0, 0, 1): is it transposed? "
+                "Matrices are written row by row: fx, 0, cx, 0, fy, cy, 0, 0, 1"
+            )
+        if max(abs(matrix[0, 1]), abs(matrix[1, 0])) > _MAX_SKEW:
+            raise CameraInfoError(
+                f"{size} with {matrix[0, 1]:g} and {matrix[1, 0]:g} beside the focal lengths; expected 0: "
+                "calibrate the camera, and write its matrix row by row: fx, 0, cx, 0, fy, cy, 0, 0, 1"
+            )
+        centre = matrix[:2, 2]
+        point = f"{size} with the principal point ({centre[0]:g}, {centre[1]:g})"
+        if not centre.all():
+            raise CameraInfoError(
+                f"{point}; it was not filled: set cx and cy, which are near the centre of the image, or calibrate "
+                "the camera"
+            )
+        last = np.subtract(self._full, 1)
+        if (centre < 0).any() or (centre > last).any():
+            raise CameraInfoError(f"{point} outside of them; {_RESOLUTION}")
+        CameraIntrinsics.from_matrix(
+            matrix, *self._full
+        )  # raises first if these are no pixels at all
+        if (np.abs(centre / last - 0.5) > _MAX_OFF_CENTRE).any():
+            raise CameraInfoError(
+                f"{point} far from their centre; {_RESOLUTION}. A driver that crops sends the size of the whole "
+                "image, and the crop as region of interest (roi)"
+            )
 
 
 def _matrix(values: Any) -> NDArray[np.float64] | None:

@@ -56,7 +56,8 @@ class PartQuery:
         read_as: names that the model took the query for; None until a model has encoded it.
         given: the query as it was given, if reading its words made another one or several of it.
         corrected: words that the model took for misspellings, as they were written.
-        ignored: words of the phrase that change nothing in the answer: "please", "my".
+        ignored: words of the phrase that change nothing in the answer: "please", "my"; the whole text if it says
+            something else than the names that are given beside it.
 
     Queries are equal if their words and numbers are, however they were read.
 

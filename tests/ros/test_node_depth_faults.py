@@ -23,6 +23,9 @@ PICTURE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint
 METRES = np.full((240, 320), 0.8, np.float32)
 DISTORTED = [-0.35, 0.12, 0.001, -0.002, 0.0]
 
+LARGE = [600.0, 0.0, 320.0, 0.0, 600.0, 240.0, 0.0, 0.0, 1.0]
+"""Camera matrix of 640x480 pixels."""
+
 
 def show(
     robot: Robot, depth: np.ndarray = METRES, depth_frame: str = "", info_frame: str = "",
@@ -48,7 +51,8 @@ def show(
     ("shown", "name", "words", "hint"),
     [
         ({"info_frame": "camera_depth_optical_frame"}, "camera_info", "of the frame", "remap"),
-        ({"width": 640, "height": 480}, "camera_info", "640x480, colour image of 320x240", "remap"),
+        ({"width": 640, "height": 480, "k": LARGE}, "camera_info", "640x480, colour image of 320x240", "remap"),
+        ({"k": LARGE}, "camera_info", "outside of them", "resolution"),
         ({"d": DISTORTED}, "camera_info", "set image_geometry", "remap"),
         ({"k": [0.0] * 9}, "camera_info", "focal lengths", "calibrate"),
         ({"depth_frame": "camera_depth_optical_frame"}, "depth frame", "of the frame", "align"),

@@ -117,6 +117,54 @@ def test_option_decides_where_the_topic_does_not_say(d: Sequence[float], said: s
     assert (raw.distortion is not None) == any(d) and raw.fx == 700.0
 
 
+@pytest.mark.parametrize("coefficients", [[], [0.0] * 4, [0.0] * 5])
+def test_a_fisheye_without_coefficients_is_no_pinhole(coefficients: list[float]) -> None:
+    message = info(d=coefficients, distortion_model="equidistant")
+    camera = camera_intrinsics(message, "/camera/image_raw")
+    angle = np.tan(200 / 600)  # r = f theta
+    np.testing.assert_allclose(camera.rays([239.5], [519.5]), [[angle, 0]], atol=1e-6)
+    assert camera_intrinsics(message, "/camera/image_rect") == RECTIFIED
+    with pytest.raises(CameraInfoError, match=r"equidistant .*set image_geometry"):
+        camera_intrinsics(message, "/image")
+    with pytest.raises(CameraInfoError, match="'kannala_brandt4'; expected one of"):
+        camera_intrinsics(info(d=[], distortion_model="kannala_brandt4"), "/image_raw")
+
+
+def matrix(fx: float, cx: float, cy: float, skew: float = 0.0, last: float = 1.0) -> list[float]:
+    return [fx, skew, cx, 0.0, fx, cy, 0.0, 0.0, last]
+
+
+@pytest.mark.parametrize("centre", [(320, 240), (192, 240), (448, 336), (320, 150)])
+def test_a_shifted_lens_is_a_camera(centre: tuple[float, float]) -> None:
+    camera = camera_intrinsics(info(k=matrix(600, *centre), p=[0.0] * 12), "/image_raw")
+    assert (camera.cx, camera.cy) == centre
+    skewed = info(k=matrix(600, *centre, skew=0.5), p=[0.0] * 12)
+    assert camera_intrinsics(skewed, "/image_raw") == camera
+
+
+@pytest.mark.parametrize(
+    ("k", "size", "said"),
+    [
+        (matrix(600, 0, 0), (640, 480), "not filled"),
+        (matrix(600, 320, 0), (640, 480), "not filled"),
+        ([600.0, 0, 0, 0, 600, 0, 320, 240, 1], (640, 480), "transposed"),
+        (matrix(600, 320, 240, last=0.0), (640, 480), "last row"),
+        (matrix(600, 320, 240, skew=320.0), (640, 480), "beside the focal lengths"),
+        (matrix(300, 160, 120), (640, 480), "far from their centre; .*resolution"),
+        (matrix(600, 320, 240), (1280, 960), "far from their centre; .*resolution"),
+        (matrix(600, 320, 240), (1280, 720), "far from their centre; .*resolution"),
+        (matrix(1400, 960, 540), (1280, 720), "far from their centre; .*resolution"),
+    ],
+)
+def test_a_matrix_that_is_not_of_the_image_is_named(
+    k: list[float], size: tuple[int, int], said: str
+) -> None:
+    message = info(k=k, p=[0.0] * 12, width=size[0], height=size[1])
+    for topic in ("/image", "/image_raw", "/image_rect"):
+        with pytest.raises(CameraInfoError, match=said):
+            camera_intrinsics(message, topic)
+
+
 def test_a_raw_image_without_distortion_has_the_matrix_k() -> None:
     raw = camera_intrinsics(info(k=OTHER_K), "/camera/image_raw")
     assert raw == CameraIntrinsics.from_matrix(OTHER_K, WIDTH, HEIGHT)

@@ -159,6 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return _BROKEN_PIPE
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            print(f"ovps {chosen}: {error.filename}: {error.strerror}", file=sys.stderr)
+            return 1
         if error.errno not in _CANNOT_WRITE:
             raise
         _drop_output()

@@ -60,7 +60,9 @@ def require_files(paths: Iterable[Path], reason: str) -> None:
     missing = []
     for path in paths:
         if path.parent not in listed:
-            listed[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
+            listed[path.parent] = (
+                set(os.listdir(path.parent)) if os.path.isdir(path.parent) else set()
+            )
         if path.name not in listed[path.parent]:
             missing.append(path)
     if missing:

@@ -125,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stdout is gone (``| head``), the command ends without a word. Ctrl-C, SIGTERM and SIGHUP end it and
     what it has started.
     """
+    _replace_closed_streams()
     # PyTorch's threads would spin otherwise; it reads this when it loads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -202,6 +203,13 @@ def _is_importing(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _replace_closed_streams() -> None:
+    """Drop what is written to a stream that the caller has closed (``>&-``); Python has None for it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (till the end)
 
 
 def _drop_output() -> None:

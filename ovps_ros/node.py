@@ -28,13 +28,12 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
 
-from ovps_core.checkpoints.registry import DEFAULT_MODEL, check_model_name
+from ovps_core.checkpoints.registry import DEFAULT_MODEL
 from ovps_core.engines import EngineCache
 from ovps_core.engines.calibration import read_calibration
-from ovps_core.errors import CheckpointError
-from ovps_core.objects.object_sources import OWN
+from ovps_core.errors import OvpsError
 from ovps_core.ros_io.bridge import find_bridge
-from ovps_core.ros_io.recorded import RecordedSegmenter, check_recorded, is_recorded
+from ovps_core.ros_io.recorded import RecordedSegmenter, is_recorded
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.cache_folder import expand_home
 from ovps_ros import parameters
@@ -56,7 +55,8 @@ from ovps_ros.find_parts import FindPartsServer
 from ovps_ros.invalid_transitions import answer_invalid_transitions
 from ovps_ros.latest_frames import Frame, LatestFrames
 from ovps_ros.msg import PartMasks, Parts3D
-from ovps_ros.parameters import ParameterError, Settings
+from ovps_ros.parameter_checks import check_for_configure
+from ovps_ros.parameters import Settings
 from ovps_ros.pipeline import Pipeline, Worker
 from ovps_ros.query_manager import QueryManager, describe_refused, read_phrases
 from ovps_ros.query_server import QueryServer, describe_error
@@ -98,6 +98,7 @@ class OvpsNode(LifecycleNode):
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         self.create_timer(0.5, self._subscribe_latched, clock=steady)
         self._clock_watch = ClockWatch(self, self._faults)
+        self.add_pre_set_parameters_callback(parameters.with_typed_lists)
         self.add_on_set_parameters_callback(self._on_parameters)
         answer_invalid_transitions(self)
         self._query_server.set_queries(read_phrases(self._settings.queries))
@@ -297,12 +298,8 @@ class OvpsNode(LifecycleNode):
     def _on_parameters(self, changed: list[Parameter]) -> SetParametersResult:
         try:
             settings = self._settings.changed(changed)
-            if settings.model != self._settings.model:
-                check = check_recorded if is_recorded(settings.model) else check_model_name
-                check(settings.model or DEFAULT_MODEL)
-            if settings.object_source not in ("", OWN, self._settings.object_source):
-                check_model_name(settings.object_source)
-        except (ParameterError, CheckpointError) as error:
+            check_for_configure(settings, self._settings)
+        except OvpsError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if any(parameter.name == "queries" for parameter in changed):
             queries = read_phrases(settings.queries)

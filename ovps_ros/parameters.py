@@ -323,6 +323,19 @@ def declare(node: Node) -> Settings:
     return read(node)
 
 
+def with_typed_lists(changed: list[Parameter]) -> list[Parameter]:
+    """The same values, with a type for an empty list of texts: "[]" on a command line is a list of bytes."""
+    defaults = Settings()
+    return [
+        Parameter(each.name, value=[""])
+        if each.type_.name.endswith("ARRAY")
+        and not each.value
+        and getattr(defaults, each.name, 0) == []
+        else each
+        for each in changed
+    ]
+
+
 def misspelt(node: Node) -> list[str]:
     """Warnings for values that the node was started with under a name close to that of a parameter.
 

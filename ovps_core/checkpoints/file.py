@@ -166,7 +166,7 @@ class ModelFile:
         """The network and its query encoder on the CPU, for inference.
 
         Raises:
-            CheckpointError: tensors are missing, unexpected or of other shapes.
+            CheckpointError: tensors are missing, unexpected, of other shapes or of whole numbers.
         """
         return build_model(self.info, self._state(), origin=str(self.path))
 
@@ -220,7 +220,7 @@ def build_model(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) 
     """Build the network and the query encoder of ``info`` with the weights of ``state``, for inference.
 
     Raises:
-        CheckpointError: the tensors do not fit; lists the first missing, unexpected and reshaped ones. Or some
+        CheckpointError: the tensors do not fit; lists the first of each kind. Or some
             numbers are not finite.
     """
     require_packages("torch", extra="torch")
@@ -266,7 +266,8 @@ def check_fit(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) ->
     """Check that ``state`` has exactly the tensors of the family and configuration of ``info``.
 
     Raises:
-        CheckpointError: it does not; lists the first missing, unexpected and reshaped tensors.
+        CheckpointError: it does not; lists the first missing, unexpected and reshaped tensors, and those of whole
+            numbers.
     """
     import torch
 
@@ -299,7 +300,15 @@ def _check_tensors(
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
-    problems = [("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped)]
+    retyped = [
+        f"{name} is {state[name].dtype}, expected {tensor.dtype}"
+        for name, tensor in expected.items()
+        if tensor.is_floating_point() and name in state and not state[name].is_floating_point()
+    ]
+    problems = [
+        *(("missing", missing), ("unexpected", unexpected)),
+        *(("of another shape", reshaped), ("of whole numbers", retyped)),
+    ]
     if not any(names for _, names in problems):
         return
     lines = [f"the weights of {origin} do not fit a {network}:"]

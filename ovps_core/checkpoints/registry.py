@@ -160,7 +160,7 @@ def known_models() -> tuple[ReleasedModel, ...]:
 
 def models_folder() -> Path:
     """Folder of converted weights: ``$OVPS_MODELS``, else ``models`` in the cache folder."""
-    return Path(os.environ.get("OVPS_MODELS") or cache_folder() / "models")
+    return expand_home(os.environ.get("OVPS_MODELS") or cache_folder() / "models")
 
 
 def find_weights(name: str | Path) -> Path:
@@ -174,6 +174,8 @@ def find_weights(name: str | Path) -> Path:
         MissingDependencyError: a named model runs in transformers, which is not installed.
     """
     name = _expanded(name)
+    if not name:  # not the current folder
+        raise _unknown_name(name)
     if name.endswith(".safetensors") or Path(name).is_file():
         return Path(name)
     if Path(name).is_dir() and all(model.name != name for model in _MODELS):

@@ -125,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stdout is gone (``| head``), the command ends without a word. Ctrl-C, SIGTERM and SIGHUP end it and
     what it has started.
     """
+    _replace_closed_streams()
     # PyTorch's threads would spin otherwise; it reads this when it loads
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -159,6 +160,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return _BROKEN_PIPE
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            print(f"ovps {chosen}: {error.filename}: {error.strerror}", file=sys.stderr)
+            return 1
         if error.errno not in _CANNOT_WRITE:
             raise
         _drop_output()
@@ -199,6 +203,13 @@ def _is_importing(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _replace_closed_streams() -> None:
+    """Drop what is written to a stream that the caller has closed (``>&-``); Python has None for it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (till the end)
 
 
 def _drop_output() -> None:

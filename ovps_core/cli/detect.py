@@ -20,8 +20,10 @@ from ovps_core.cli.output import (
     check_picture_name,
     check_pictures_are_no_masks,
     json_text,
+    unread_json,
     write_masks,
 )
+from ovps_core.errors import ImageError
 from ovps_core.language.object_names import ObjectNames
 from ovps_core.pipeline.drawing import draw_objects
 from ovps_core.pipeline.postprocess.panoptic_options import PanopticOptions
@@ -87,7 +89,12 @@ def run(args: argparse.Namespace) -> int:
     """
     check_picture_name(args.output)
     check_inputs_stay([args.output], [args.picture, Path(args.model)])
-    image = load_image(args.picture)
+    try:
+        image = load_image(args.picture)
+    except ImageError as error:
+        if args.json:
+            print(json_text(unread_json(str(args.picture), error)))
+        raise
     names = ObjectNames.of(args.names, args.stuff)
     if args.masks:
         check_pictures_are_no_masks([args.masks], [args.picture], names.all)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ovps_core.errors import OutputError, UsageError
+from ovps_core.errors import ImageError, OutputError, UsageError
 from ovps_core.structures.image_files import save_image
 from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.whole_files import without_nan
@@ -27,6 +27,11 @@ def check_picture_name(output: Path | None) -> None:
     """
     if output is not None and output.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--output {output}: expected a name that ends in .png or .jpg")
+
+
+def unread_json(name: str, error: ImageError) -> dict[str, str]:
+    """Entry of a picture that cannot be read, in place of its answer."""
+    return {"image": name, "error": str(error)}
 
 
 def json_text(content: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from ovps_core.pipeline.preprocess import IMAGE_SUFFIXES, RgbImage, image_paths
 from ovps_core.structures.image_files import load_image
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+_QUIET = "-8"  # of FFmpeg's levels: nothing; it prints thousands of lines for one damaged file
+_WHOLE = 0.9  # share of a video's frames, and of its time, above which it counts as whole
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,21 @@ def read_pictures(paths: Sequence[Path]) -> Iterator[Picture]:
 
 
 def _frames(path: Path) -> Iterator[Picture]:
+    """The frames of a video, then an error if there are none or the end is missing."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _QUIET)  # read when the first video is opened
     video = cv2.VideoCapture(str(path))
-    number = 0
+    expected, rate = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
+    number, seconds = 0, 0.0
     try:
         while (frame := video.read()[1]) is not None:
+            seconds = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
             yield Picture(path, np.ascontiguousarray(frame[..., ::-1], np.uint8), number)
             number += 1
     finally:
         video.release()
     if number == 0:
         yield Picture(path, ImageError(f"{path} cannot be read as a video"))
+    # the number is an estimate in some files, such as those with frames at uneven times
+    elif number < _WHOLE * expected and seconds * rate < _WHOLE * expected - 1:
+        text = f"{path}: {number} of {expected:.0f} frames could be read; the end of the file is missing"
+        yield Picture(path, ImageError(text))

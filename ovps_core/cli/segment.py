@@ -25,6 +25,7 @@ from ovps_core.cli.output import (
     check_pictures_are_no_masks,
     clear_masks,
     json_text,
+    unread_json,
     write_masks,
 )
 from ovps_core.cli.pictures import (
@@ -125,6 +126,20 @@ class _Answer:
     peaks: Peaks
     confidence: Confidence | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        return answer(self.picture.name, self.masks, self.peaks, self.confidence)
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """A picture that cannot be read, or a video that cannot be read to its end."""
+
+    name: str
+    error: ImageError
+
+    def as_json(self) -> dict[str, Any]:
+        return unread_json(self.name, self.error)
+
 
 def run(args: argparse.Namespace) -> int:
     """Segment pictures, write the files, print the parts.
@@ -145,6 +160,8 @@ def run(args: argparse.Namespace) -> int:
     if not several:
         only = next(pictures)
         if isinstance(only.image, ImageError):
+            if args.json:
+                print(json_text(unread_json(only.name, only.image)))
             raise only.image
         pictures = iter((only,))
     segmenter = open_segmenter(args)
@@ -158,22 +175,26 @@ def run(args: argparse.Namespace) -> int:
         print(f"ovps segment: {query.reason}", file=sys.stderr)
     if args.masks and queries is not None:
         _check_masks(args.masks, files, queries, several)
-    unread = 0
-    answers: list[_Answer] = []
+    entries: list[_Answer | _Unread] = []
     for picture in pictures:
         if isinstance(picture.image, ImageError):
             print(f"ovps segment: {picture.image}", file=sys.stderr)
-            unread += 1
+            entries.append(_Unread(picture.name, picture.image))
             continue
         found = _segment(segmenter, picture, picture.image, queries, refused, options)
         if queries is not None:
             _write_files(args, picture.image, found, several)
-        answers.append(found)
-    _print(args, answers, options, several)
+        entries.append(found)
+    answers = [each for each in entries if isinstance(each, _Answer)]
+    if args.json:
+        results = [each.as_json() for each in entries]
+        print(json_text(results if several else results[0]))
+    else:
+        _print_table(answers, options, several)
     if not args.json and any(found.peaks for found in answers):
         for line in (*_unusual(answers, several), _advice(args, segmenter)):
             print(f"ovps segment: {line}", file=sys.stderr)
-    return 1 if refused or unread else 0
+    return 1 if refused or len(answers) < len(entries) else 0
 
 
 def _pictures_and_phrases(args: argparse.Namespace) -> tuple[list[Path], list[str]]:
@@ -252,16 +273,7 @@ def _write_files(args: argparse.Namespace, image: RgbImage, found: _Answer, seve
         write_masks(folder, masks)
 
 
-def _print(
-    args: argparse.Namespace, answers: list[_Answer], options: SegmentOptions, several: bool
-) -> None:
-    if args.json:
-        results = [
-            answer(found.picture.name, found.masks, found.peaks, found.confidence)
-            for found in answers
-        ]
-        print(json_text(results if several else results[0]))
-        return
+def _print_table(answers: list[_Answer], options: SegmentOptions, several: bool) -> None:
     table = without_empty_columns(list(_rows(answers, options, several)))
     if table:
         print(tabulate(table, headers="keys", floatfmt=".2f"))

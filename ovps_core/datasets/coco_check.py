@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,7 +46,8 @@ class FolderImage:
         annotations: the usable ones.
         absent: categories that are not in the picture; None if those without annotations are not.
         unknown: categories whose masks are incomplete; they are not scored in this picture.
-        is_intact: no annotation of this picture was left out, neither a broken one nor a crowd region.
+        is_intact: no annotation of this picture was left out, neither a broken one nor a crowd region, nor may
+            one whose picture is not known be of it.
         background: annotations of the category "background": pixels known to show no part.
         says_what_is_complete: the file has ``not_exhaustive_category_ids`` for this picture, so that every
             instance of its other annotated categories is annotated.
@@ -116,6 +118,7 @@ class CocoCheck:
         self._kept: dict[Id, list[dict[str, Any]]] = defaultdict(list)
         self._background: dict[Id, list[dict[str, Any]]] = defaultdict(list)
         self._left_out: dict[Id, set[ObjectPart]] = defaultdict(set)
+        self._of_no_image: set[ObjectPart] = set()
         self.crowds = 0
 
     def images(self, entries: Sequence[Any], annotations: Sequence[Any]) -> list[FolderImage]:
@@ -143,25 +146,26 @@ class CocoCheck:
             self._pictures.pop(number, None)
         else:
             path = self._find(name)
-            twin = self._by_path.setdefault(path.resolve(), number)
             try:
-                height, width = image_size(path)
-                fault = _size_fault(entry, path, height, width)
+                picture = _Picture(entry, path, *image_size(path))
+                fault = _size_fault(picture)
             except ImageError as error:
-                height, width = 0, 0
-                fault = str(error) if path.is_file() else f"{path} is missing"
-            if twin != number:  # neither has all annotations of the picture
-                fault = f"its file is that of image {twin} too"
+                fault = str(error)
+            if not os.path.isfile(path):  # nor need its name be one that a file can have
+                fault = f"{path} is missing"
+            elif (twin := self._by_path.setdefault(path.resolve(), number)) != number:
+                fault = f"its file is that of image {twin} too"  # neither has all annotations
                 self._pictures.pop(twin, None)
             if fault:
                 self._add(f"image {number} ({name})", fault)
             else:
-                self._pictures[number] = _Picture(entry, path, height, width)
+                self._pictures[number] = picture
         self._image_ids.add(number)
 
     def _read_annotation(self, position: int, annotation: Any, seen: set[Id]) -> None:
         if not isinstance(annotation, dict):
             self._add(f"annotation at position {position}", "it is no JSON object")
+            self._of_no_image |= self._may_be(None)
             return
         number, image, category = (
             read_id(annotation.get(key)) for key in ("id", "image_id", "category_id")
@@ -171,6 +175,7 @@ class CocoCheck:
         fault, crowd = "", is_crowd(annotation)
         if image is None or image not in self._image_ids:
             fault = f"image_id {annotation.get('image_id')!r} is not among the images"
+            self._of_no_image |= self._may_be(category)
         elif category is None or category not in self._categories.ids:
             fault = f"category_id {annotation.get('category_id')!r} is not among the categories"
         elif number is not None and number in seen:
@@ -191,11 +196,17 @@ class CocoCheck:
             if not fault and not crowd:
                 self._background[image].append(annotation)
             return
-        named = None if category is None else self._categories.by_id.get(category)
-        if fault or crowd or named is None:
-            self._left_out[image] |= set() if named is None else {named}
+        if fault or crowd or category not in self._categories.by_id:
+            self._left_out[image] |= self._may_be(category)
         else:
             self._kept[image].append({**annotation, "category_id": category})
+
+    def _may_be(self, category: Id | None) -> set[ObjectPart]:
+        """What an annotation may show: any category if its id is not among the file's."""
+        by_id = self._categories.by_id
+        if category is None or category not in self._categories.ids:
+            return set(by_id.values())
+        return {by_id[category]} if category in by_id else set()
 
     def _mask_fault(self, annotation: Mapping[str, Any], picture: _Picture) -> str:
         segmentation, mask = annotation.get("segmentation"), annotation.get("mask")
@@ -225,7 +236,10 @@ class CocoCheck:
         annotated = {self._categories.by_id[a["category_id"]] for a in annotations}
         place = f"image {number} ({picture.name})"
         unknown = self._listed(picture, NOT_EXHAUSTIVE, place)
-        unknown |= self._left_out.get(number, set())
+        left_out = self._left_out.get(number)
+        if left_out is None and not annotations and not self._background[number]:
+            left_out = self._of_no_image or None  # any of them may be of this picture
+        unknown |= left_out or set()
         absent = self._listed(picture, NEGATIVE, place) if federated else None
         for category in sorted((absent or set()) & annotated):
             self._add(place, f"{category.name!r} is in {NEGATIVE}, but it has an annotation")
@@ -238,7 +252,7 @@ class CocoCheck:
             tuple(annotations),
             None if absent is None else frozenset(absent),
             frozenset(unknown),
-            is_intact=number not in self._left_out,
+            is_intact=left_out is None,
             background=tuple(self._background[number]),
             says_what_is_complete=NOT_EXHAUSTIVE in picture.entry,
         )
@@ -260,9 +274,10 @@ class CocoCheck:
         self._problems.append(Problem(place, text))
 
 
-def _size_fault(entry: Mapping[str, Any], path: Path, height: int, width: int) -> str:
+def _size_fault(picture: _Picture) -> str:
     """Say how ``height`` and ``width`` of an image entry differ from its file; "" if they do not."""
-    stated = entry.get("height"), entry.get("width")
+    height, width = picture.height, picture.width
+    stated = picture.entry.get("height"), picture.entry.get("width")
     differ = any(
         value is not None and value != side
         for value, side in zip(stated, (height, width), strict=True)
@@ -270,7 +285,7 @@ def _size_fault(entry: Mapping[str, Any], path: Path, height: int, width: int) -
     if not differ:
         return ""
     text = f"the file says {stated[1]!r}x{stated[0]!r}, but the picture has {width}x{height} pixels"
-    if stated == (width, height) and is_stored_sideways(path):
+    if stated == (width, height) and is_stored_sideways(picture.path):
         return (
             f"{text} after its EXIF turn. The annotations are of the picture as it is stored: "
             "turn the pixels and remove the EXIF orientation, or annotate it upright"

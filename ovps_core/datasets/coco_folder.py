@@ -26,6 +26,7 @@ pixels stay unlabelled.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -257,7 +258,9 @@ class CocoFolder:
             above, subset = self._table.parents[1], self._table.stem.removeprefix("instances_")
             folders = [above / "images" / subset, above / "images", above / subset, *folders]
         candidates = [folder / name for name in names for folder in folders]
-        return next((path for path in candidates if path.is_file()), candidates[-1])
+        return next(
+            filter(os.path.isfile, candidates), candidates[-1]
+        )  # unlike pathlib, it takes any name
 
     def _labelled(self, images: list[FolderImage], pseudo_labels: bool) -> list[FolderImage]:
         """The pictures that a person has labelled.

@@ -16,6 +16,7 @@ Files of LVIS and Objects365 have the same form. LVIS names images by their ``co
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -262,7 +263,7 @@ class CocoObjects(ObjectDataset):
         )
         for folder in folders:
             for rule in (_by_name, _by_url, _by_patch):
-                if not entries or (folder / rule(entries[0])).is_file():
+                if not entries or os.path.isfile(folder / rule(entries[0])):
                     return [folder / rule(entry) for entry in entries]
         name = _by_name(entries[0]) or _by_url(entries[0])
         places = " or ".join(map(str, folders))

@@ -25,7 +25,10 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        whole = f"{self.place}: {self.text}"
+        text = f"{self.place}: {self.text}"
+        whole = "".join(
+            c if c.isprintable() else ascii(c)[1:-1] for c in text
+        )  # names may hold anything
         return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]} ..."
 
 

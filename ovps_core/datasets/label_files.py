@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE
+from ovps_core.structures.cache_folder import expand_home
 
 ROOT_ENVIRONMENT_VARIABLE = "DETECTRON2_DATASETS"
 """Names the folder of all benchmarks, as in detectron2."""
@@ -20,7 +21,7 @@ ROOT_ENVIRONMENT_VARIABLE = "DETECTRON2_DATASETS"
 
 def benchmark_root(root: str | Path | None) -> Path:
     """Return the folder of all benchmarks: ``root``, $DETECTRON2_DATASETS, or ./datasets."""
-    return Path(root or os.environ.get(ROOT_ENVIRONMENT_VARIABLE) or "datasets")
+    return expand_home(root or os.environ.get(ROOT_ENVIRONMENT_VARIABLE) or "datasets")
 
 
 def require_layout(base: Path, needed: Iterable[str], layout: str) -> None:
@@ -60,7 +61,9 @@ def require_files(paths: Iterable[Path], reason: str) -> None:
     missing = []
     for path in paths:
         if path.parent not in listed:
-            listed[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
+            listed[path.parent] = (
+                set(os.listdir(path.parent)) if os.path.isdir(path.parent) else set()
+            )
         if path.name not in listed[path.parent]:
             missing.append(path)
     if missing:

@@ -39,9 +39,16 @@ def read_calibration(folder: str | Path | None) -> list[RgbImage]:
     Raises:
         ImageError: the folder has no image, or one cannot be read.
     """
-    if not folder:
-        return []
-    return [load_image(path) for path in _spread(image_paths(expand_home(folder)))]
+    return [load_image(path) for path in calibration_paths(folder)] if folder else []
+
+
+def calibration_paths(folder: str | Path) -> list[Path]:
+    """Paths of the images that :func:`read_calibration` reads.
+
+    Raises:
+        ImageError: the folder has no image.
+    """
+    return _spread(image_paths(expand_home(folder)))
 
 
 def calibration_digest(calibration: Sequence[RgbImage]) -> str:

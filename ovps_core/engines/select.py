@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ovps_core.models.network import PartModel
 
 BACKENDS = ("auto", "torch", "compiled", "openvino", "onnxruntime", "tensorrt")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "mixed", "int8")
 _RUNTIMES = ("openvino", "onnxruntime")  # of the CPU; they also run the graphs beside weights
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def make_engine(
             tensorrt, compiled, torch; on a CPU openvino, onnxruntime, torch. It passes over one that cannot be
             loaded, with a warning.
         device: "auto", "cpu" or "cuda:N".
-        precision: "auto", "fp32", "bf16", "fp16", "mixed" or "int8". "auto" is 16 bit if that is faster.
+        precision: one of :data:`PRECISIONS`. "auto" is 16 bit if that is faster.
             mixed and int8 are used only on request, since their cost in accuracy depends on the model.
         calibration: images to calibrate mixed and int8 with, such as the robot sees.
         query_encoder: encodes queries to calibrate mixed and int8 with; only they need it.
@@ -57,8 +58,8 @@ def make_engine(
         UsageError: the backend does not have this device or precision at all.
         MissingDependencyError: a package is not installed; the message has the line that installs it.
     """
-    if backend not in BACKENDS:
-        raise BackendError(f"unknown backend {backend!r}; known are {', '.join(BACKENDS)}")
+    check_backend(backend)
+    check_precision(precision)
     if device == "auto" and backend in _RUNTIMES:
         device = "cpu"
     device = choose_device(device)
@@ -76,6 +77,18 @@ def make_engine(
         engine = _MAKERS[backend](request)
     log.info("engine: %s on %s in %s (%s)", engine.name, device, engine.precision, reason)
     return engine
+
+
+def check_backend(backend: str) -> None:
+    """Raise BackendError unless ``backend`` is one of :data:`BACKENDS`."""
+    if backend not in BACKENDS:
+        raise BackendError(f"unknown backend {backend!r}; known are {', '.join(BACKENDS)}")
+
+
+def check_precision(precision: str) -> None:
+    """Raise UsageError unless ``precision`` is one of :data:`PRECISIONS`; not every backend has each."""
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; known are {', '.join(PRECISIONS)}")
 
 
 def choose_device(device: str) -> str:

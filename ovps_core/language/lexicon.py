@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,7 +15,7 @@ import yaml
 from ovps_core.errors import ConfigError
 from ovps_core.language.vocabulary import load_vocabulary, vocabulary_names
 from ovps_core.language.wordnet import wordnet
-from ovps_core.structures.cache_folder import home_folder
+from ovps_core.structures.cache_folder import expand_home, home_folder
 
 _INVARIANT = {
     "scissors",
@@ -151,7 +150,7 @@ def _users_affordances() -> dict[str, Any]:
     configured = os.environ.get("OVPS_AFFORDANCES")
     home = home_folder()
     default = home / ".config" / "ovps" / "affordances.yaml" if home else None
-    path = Path(configured) if configured else default
+    path = expand_home(configured) if configured else default
     if path is None or (not configured and not os.path.isfile(path)):
         return {}
     form = "expected lines like `cut: {verbs: [cut with], part: blade, of: {fork: tines}}`"

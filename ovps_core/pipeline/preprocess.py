@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 RgbImage = NDArray[np.uint8]
 """uint8 [H, W, 3], red first."""
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+IMAGE_SUFFIXES = (
+    *(".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff"),
+    ".webp",
+)
 
 
 def image_paths(folder: str | Path) -> list[Path]:

@@ -7,6 +7,7 @@ The first encoding is that of the raw image, the last one that of the picture in
 from __future__ import annotations
 
 import io
+import re
 import warnings
 
 import cv2
@@ -22,6 +23,7 @@ from ovps_core.ros_io.rvl import decode_rvl
 MAX_PIXELS = 100_000_000
 """Pixels of the largest picture that is decoded; larger than that of any camera on a robot."""
 
+_MEASURED = re.compile(r"(16|32|64)[USF]C1")  # distances in mm or m, which are no greys
 _DEPTH_HEADER = 12  # bytes: an enumeration and two floats
 
 
@@ -37,7 +39,7 @@ def compressed_to_rgb(data: Bytes, format_name: str = "") -> RgbImage:
     """
     encoding, _, codec = (text.strip() for text in format_name.partition(";"))
     raw = np.frombuffer(data, np.uint8)
-    if "compressedDepth" in codec:
+    if "compressedDepth" in codec or (codec and _MEASURED.fullmatch(encoding)):
         raise ImageError(f"format {format_name!r} is a depth image; expected a colour image")
     if encoding.startswith("bayer_") and codec:
         mosaic = _decode(raw, cv2.IMREAD_UNCHANGED, format_name)

@@ -19,7 +19,7 @@ def cache_folder() -> Path:
     """
     named = os.environ.get("OVPS_CACHE")
     if named:
-        return Path(named)
+        return expand_home(named)
     home = home_folder()
     folder = home / ".cache" / "ovps" if home else None
     if folder is not None and _can_be_written(folder):

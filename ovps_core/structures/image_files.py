@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,7 +129,7 @@ def encode_image(image: NDArray[np.uint8] | NDArray[np.uint16], suffix: str) -> 
 def _opened(source: str | Path | bytes) -> Iterator[Image.Image]:
     """The picture, not yet decoded. Everything that goes wrong with it in the block is an ImageError."""
     name = "a picture in memory" if isinstance(source, bytes) else str(source)
-    if not isinstance(source, bytes) and not Path(source).is_file():
+    if not isinstance(source, bytes) and not os.path.isfile(source):
         raise ImageError(f"no image at {name}")
     try:
         with _open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:

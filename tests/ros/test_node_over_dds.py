@@ -232,5 +232,18 @@ def test_parameters_are_described_ranged_and_live(robot: Robot) -> None:
     assert len(robot.answer(PICTURE).parts) == 0
     assert put("score_threshold", 0.0).successful
     assert len(robot.answer(PICTURE).parts) > 0
+    for name, value, reason in (
+        ("backend", "zzz", "unknown backend 'zzz'"),
+        ("precision", "fp99", "unknown precision 'fp99'"),
+        ("device", "gpu", "unknown device 'gpu'"),
+        ("calibration", "/nonexistent", "no pictures in /nonexistent"),
+        ("model", "nonexistent", "no model and no file"),
+    ):
+        refused = put(name, value)
+        assert not refused.successful and reason in refused.reason, name
+    assert put("queries", ["mug handle"]).successful
+    assert put("queries", []).successful  # rclpy takes it for a list of bytes
+    robot.spin_until(lambda: not robot.ask("mug rim", append=True).active[1:])
+    assert not put("depth_range", []).successful
     assert put("queries", ["pan handle"]).successful
     assert robot.ask("mug rim", append=True).active[0].text == "pan handle"

@@ -82,6 +82,31 @@ def test_converted_weights_are_kept_in_the_cache_folder_unless_another_is_named(
     assert models_folder() == tmp_path / "models"
     monkeypatch.setenv("OVPS_MODELS", str(tmp_path / "mine"))
     assert models_folder() == tmp_path / "mine"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("OVPS_MODELS", "~/mine")
+    assert models_folder() == tmp_path / "mine"
+    monkeypatch.delenv("OVPS_MODELS")
+    monkeypatch.setenv("OVPS_CACHE", "~/kept")
+    assert models_folder() == tmp_path / "kept" / "models"
+
+
+def test_no_name_is_no_model() -> None:
+    with pytest.raises(CheckpointError, match="no model and no file is called ''; known are"):
+        find_weights("")
+
+
+def test_weights_of_whole_numbers_are_refused(tmp_path: Path) -> None:
+    whole = write_toy("compact", tmp_path / "whole.safetensors")
+    with safe_open(whole, "pt") as file:
+        header = file.metadata()
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    name = next(name for name, tensor in state.items() if tensor.is_floating_point())
+    state[name] = state[name].to(torch.int8)
+    save_file(state, whole, metadata=header)
+    with pytest.raises(
+        CheckpointError, match=f"1 of whole numbers: {name} is torch.int8, expected"
+    ):
+        load_model(whole)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

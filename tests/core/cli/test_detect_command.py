@@ -72,6 +72,15 @@ def test_faults_are_one_line(weights: Path, tmp_path: Path, capsys) -> None:
     assert "-1 is not a number of at least 1" in capsys.readouterr().err
 
 
+def test_a_picture_that_cannot_be_read_is_an_entry(weights: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "cut.jpg").write_bytes(TABLE.read_bytes()[:2000])
+    words = ["detect", str(tmp_path / "cut.jpg"), "knife", "--model", str(weights), "--json"]
+    assert main(words) == 1
+    said = capsys.readouterr()
+    answer = json.loads(said.out)
+    assert answer["image"].endswith("cut.jpg") and answer["error"] in said.err
+
+
 def test_help_names_the_tasks(capsys) -> None:
     with pytest.raises(SystemExit):
         main(["detect", "--help"])

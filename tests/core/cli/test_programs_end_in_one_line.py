@@ -17,6 +17,14 @@ TABLE = ROOT / "docs" / "images" / "table.jpg"
 COMMAND = [sys.executable, "-m", "ovps_core"]
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_fault(closed: str) -> None:
+    command = f"{sys.executable} -m ovps_core models {closed}"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 0 and not ended.stderr
+    assert bool(ended.stdout) == (closed == "2>&-")
+
+
 @pytest.mark.parametrize(
     "words",
     [["models", "--words"], ["segment", str(TABLE), "knife", "--json", "--backend", "onnxruntime"]],

@@ -181,8 +181,15 @@ def test_several_pictures_are_answered_in_one_call(tmp_path: Path, capsys) -> No
     assert (tmp_path / "masks" / "a" / "01 knife handle.png").is_file()
     assert main([*command, "--json"]) == 1
     answers = json.loads(capsys.readouterr().out)
-    assert [Path(answer["image"]).name for answer in answers] == ["a.jpg", "b.jpg", "table.jpg"]
-    assert answers[0]["parts"] == answers[2]["parts"]
+    assert [Path(answer["image"]).name for answer in answers] == [
+        "a.jpg",
+        "b.jpg",
+        *("broken.jpg", "table.jpg"),
+    ]
+    assert answers[0]["parts"] == answers[3]["parts"]
+    assert set(answers[2]) == {"image", "error"} and "cannot be read" in answers[2]["error"]
+    assert main(["segment", str(photos / "broken.jpg"), "knife", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"] == answers[2]["error"]
     assert main([*command, "-o", str(tmp_path / "one.png")]) == 1
     assert "expected a folder" in capsys.readouterr().err
 
@@ -235,12 +242,20 @@ def test_the_frames_of_a_video_are_pictures(tmp_path: Path, capsys) -> None:
     video = cv2.VideoWriter(
         str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, picture.shape[1::-1]
     )
-    for _ in range(2):
+    for _ in range(3):
         video.write(picture)
     video.release()
     command = ["segment", str(tmp_path / "clip.avi"), "knife handle", "--json"]
+    whole = (tmp_path / "clip.avi").read_bytes()
+    (tmp_path / "clip.avi").write_bytes(whole[: len(whole) // 2])
+    assert main([*command, "--backend", "torch"]) == 1
+    said = capsys.readouterr()
+    assert "of 3 frames could be read" in said.err
+    *frames, cut = json.loads(said.out)
+    assert frames[0]["image"].endswith("clip.avi#0") and "of 3 frames" in cut["error"]
+    (tmp_path / "clip.avi").write_bytes(whole)
     assert main([*command, "--backend", "torch"]) == 0
-    first, second = json.loads(capsys.readouterr().out)
+    first, second, _ = json.loads(capsys.readouterr().out)
     assert first["image"].endswith("clip.avi#0") and second["image"].endswith("clip.avi#1")
     assert len(first["parts"]) == len(second["parts"]) == 1
 

@@ -172,6 +172,43 @@ def test_broken_entries_are_named_and_can_be_left_out(tmp_path, lists, message):
     assert CocoFolder(tmp_path, skip_broken=True).problems
 
 
+@pytest.mark.parametrize(
+    ("keys", "not_scored"),
+    [
+        ({"category_id": "1"}, 2),  # it may be any category
+        ({"category_id": None}, 2),
+        ({"image_id": "1"}, 2),  # a handle may be in any picture without annotations
+        ({"image_id": "1", "category_id": "1"}, 4),
+        ({"image_id": 9}, 2),
+    ],
+)
+def test_what_is_left_out_makes_no_category_absent(tmp_path, keys, not_scored):
+    folder = CocoFolder(write(tmp_path, annotations=[annotation(7, **keys)]), skip_broken=True)
+    result, categories = per_category(folder)
+    assert len(folder.problems) == 1 and result.not_scored == not_scored
+    assert sum(each["absent"] for each in categories.values()) == 4 - not_scored
+
+
+def test_a_picture_with_annotations_does_not_lack_one_of_no_picture(tmp_path):
+    annotations = [annotation(7), annotation(8, image_id="1", category_id=2)]
+    folder = CocoFolder(write(tmp_path, annotations=annotations), skip_broken=True)
+    assert [image.is_intact for image in folder.images] == [True, False]
+    assert [[c.part for c in folder.scored(image)] for image in folder.images] == [
+        ["handle", "rim"],
+        ["handle"],
+    ]
+
+
+@pytest.mark.parametrize("name", ["a\0.png", f"{'x' * 300}.png", "\ud800.png"])
+def test_names_that_no_file_can_have_are_missing_files(tmp_path, name):
+    images = [{"id": 1, "file_name": name}, {"id": 2, "file_name": "b.png"}]
+    masks = [{"id": 7, "image_id": 2, "category_id": 1, "mask": name}]
+    folder = CocoFolder(write(tmp_path, images=images, annotations=masks), skip_broken=True)
+    assert [image.name for image in folder.images] == ["b.png"]
+    assert "is missing" in folder.problems[0].text and "no image at" in folder.problems[1].text
+    assert "".join(map(str, folder.problems)).isprintable()
+
+
 def test_all_problems_are_listed_and_the_list_is_short(tmp_path):
     annotations = [annotation(n, [[n, n]]) for n in range(100)]
     with pytest.raises(DatasetError, match="has 100 problems") as caught:

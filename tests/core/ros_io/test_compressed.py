@@ -102,6 +102,12 @@ def test_depth_as_colour_and_colour_as_depth_are_refused(picture: np.ndarray) ->
     png = encode(".png", picture)
     with pytest.raises(ImageError, match="is a depth image"):
         compressed_to_rgb(bytes(12) + png, "16UC1; compressedDepth png")
+    grey = encode(".png", picture[..., 0].astype(np.uint16))
+    for encoding in ("16UC1", "32FC1"):  # as refused as the raw image
+        with pytest.raises(ImageError, match="is a depth image"):
+            compressed_to_rgb(grey, f"{encoding}; png compressed ")
+    assert compressed_to_rgb(encode(".png", picture[..., 0]), "8UC1; png compressed ").any()
+    assert compressed_to_rgb(grey, "mono16; png compressed ").shape == picture.shape
     with pytest.raises(ImageError, match="expected a depth image"):
         compressed_depth_to_m(png, "rgb8; png compressed bgr8")
     with pytest.raises(ImageError, match="is not one channel of 16 bits"):

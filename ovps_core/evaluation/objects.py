@@ -126,7 +126,7 @@ def evaluate_objects(
     Raises:
         DatasetError: there are no images, no names or no masks, an annotation is malformed, or there are
             pseudo-labels although they are not allowed.
-        MissingDependencyError: torchmetrics is missing, which panoptic and semantic need.
+        MissingDependencyError: torchmetrics is missing, which semantic needs.
     """
     _check(dataset, task, pseudo_labels)
     count = min(limit or len(dataset), len(dataset))

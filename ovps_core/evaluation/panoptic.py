@@ -1,4 +1,4 @@
-"""Panoptic quality (Kirillov et al., CVPR 2019) and mean IoU of whole pictures, computed by torchmetrics.
+"""Panoptic quality (Kirillov et al., CVPR 2019), and mean IoU of whole pictures, computed by torchmetrics.
 
 PyTorch is imported where it is used, so that tables of other results need none.
 """
@@ -38,10 +38,26 @@ class PanopticScores:
     per_label: tuple[float, ...]
 
 
-class PanopticQuality:
-    """Accumulator of panoptic maps. Pixels without a label, and crowds, are not scored.
+@dataclass(frozen=True)
+class _Segments:
+    """Segments of an image.
 
-    The authors' script lets a segment count as correct on crowds of its own name only; here it is so on any crowd.
+    Attributes:
+        ids: int64 [H, W], number of the segment of each pixel; 0 for none.
+        labels: int64 [N + 1], label of each segment; -1 for none.
+        crowds: bool [N + 1].
+    """
+
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    crowds: NDArray[np.bool_]
+
+
+class PanopticQuality:
+    """Accumulator of panoptic maps, by the rules of the authors' script (panopticapi).
+
+    A segment and an object of its name match from an IoU of 0.5. Pixels without a label are not scored. An answer
+    that lies mostly on them or on crowds of its own name is not wrong. The pixels of crowds count in the union.
 
     Args:
         num_things: names before this row are things.
@@ -49,19 +65,9 @@ class PanopticQuality:
     """
 
     def __init__(self, num_things: int, num_names: int) -> None:
-        require_packages("torchmetrics", extra="evaluate")
-        from torchmetrics.detection import PanopticQuality as Metric
-
         self.num_things, self.num_names = num_things, num_names
-        # torchmetrics does not count a missed object as missed where the answer is void. So pixels without an
-        # answer are a segment of one further name, and no pixel of the answer is void.
-        self._nothing, self._void = num_names, num_names + 1
-        self._metric = Metric(
-            things=set(range(num_things)) | {self._nothing},
-            stuffs=set(range(num_things, num_names)),
-            return_sq_and_rq=True,
-            return_per_class=True,
-        )
+        self._iou = np.zeros(num_names)
+        self._matched, self._wrong, self._missed = np.zeros((3, num_names), dtype=np.int64)
 
     def add(self, truth: LabelledObjects, found: ObjectMasks, names: Sequence[str]) -> None:
         """Add an image.
@@ -75,31 +81,66 @@ class PanopticQuality:
             DatasetError: the segments of the ground truth overlap.
         """
         size = truth.image.shape[:2]
-        wanted, answer = _blank(size, self._void), _blank(size, self._nothing)
         assert truth.masks is not None
         if truth.masks.any() and truth.masks.sum(0, dtype=np.int32).max() > 1:
             raise DatasetError(
                 "objects of an image overlap, so there is no panoptic ground truth; use --task instance, or a "
                 "COCO panoptic file"
             )
-        for row, (label, mask) in enumerate(zip(truth.labels, truth.masks, strict=True)):
-            if not truth.crowds[row]:
-                wanted[mask] = (label, row + 1)
+        everywhere = (slice(None), slice(None))
+        given = zip(truth.labels.tolist(), truth.masks, truth.crowds.tolist(), strict=True)
+        wanted = self._segments(
+            size, [(row, everywhere, mask, crowd) for row, mask, crowd in given]
+        )
         rows = {name: row for row, name in enumerate(names)}
-        for each in found.objects:
-            answer[each.box.slices][each.mask] = (rows[each.name], each.id)
-        import torch
+        answer = self._segments(
+            size, [(rows[each.name], each.box.slices, each.mask, False) for each in found.objects]
+        )
+        self._count(wanted, answer)
 
-        self._metric.update(torch.from_numpy(answer)[None], torch.from_numpy(wanted)[None])
+    def _segments(
+        self,
+        size: tuple[int, ...],
+        regions: Sequence[tuple[int, tuple[slice, slice], NDArray[np.bool_], bool]],
+    ) -> _Segments:
+        """Segments of (label, place, mask, is a crowd); regions of one name of stuff are one segment."""
+        ids = np.zeros(size, dtype=np.int64)
+        numbers: dict[tuple[int, bool, int], int] = {}
+        for order, (label, place, mask, crowd) in enumerate(regions):
+            key = (label, crowd, order if label < self.num_things else -1)
+            ids[place][mask] = numbers.setdefault(key, len(numbers) + 1)
+        labels = np.array([-1, *(label for label, _, _ in numbers)], dtype=np.int64)
+        return _Segments(ids, labels, np.array([False, *(crowd for _, crowd, _ in numbers)]))
+
+    def _count(self, wanted: _Segments, answer: _Segments) -> None:
+        """Count the matches of an image, and the segments without one."""
+        shape = len(wanted.labels), len(answer.labels)
+        pairs = (wanted.ids * shape[1] + answer.ids).ravel()
+        shared = np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)
+        areas, found_areas = shared.sum(1), shared.sum(0)
+        objects = (wanted.labels >= 0) & ~wanted.crowds & (areas > 0)
+        same = wanted.labels[:, None] == answer.labels
+        union = areas[:, None] + found_areas - shared - shared[0]
+        iou = np.where(same & objects[:, None], shared / np.maximum(union, 1), 0.0)
+        matches = iou > 0.5
+        rows, columns = np.nonzero(matches)
+        np.add.at(self._iou, wanted.labels[rows], iou[rows, columns])
+        np.add.at(self._matched, wanted.labels[rows], 1)
+        np.add.at(self._missed, wanted.labels[objects & ~matches.any(1)], 1)
+        ignored = shared[0] + (shared * (same & wanted.crowds[:, None])).sum(0)
+        wrong = (answer.labels >= 0) & (found_areas > 0) & ~matches.any(0)
+        wrong &= ignored <= 0.5 * found_areas
+        np.add.at(self._wrong, answer.labels[wrong], 1)
 
     def compute(self) -> PanopticScores:
         """Scores of all images so far."""
-        metric = self._metric
-        quality = metric.compute()  # [names, 3], things first; "nothing" is among them
-        counts = metric.true_positives + metric.false_positives + metric.false_negatives
-        order = [metric.cat_id_to_continuous_id[label] for label in range(self.num_names)]
-        values = np.where((counts > 0).numpy()[:, None], quality.numpy(), np.nan)[order]
-        pq, sq, rq = values.T
+        occurs = self._matched + self._wrong + self._missed > 0
+        found = np.maximum(self._matched, 1)
+        total = np.maximum(self._matched + 0.5 * self._wrong + 0.5 * self._missed, 0.5)
+        pq, sq, rq = (
+            np.where(occurs, value, np.nan)
+            for value in (self._iou / total, self._iou / found, self._matched / total)
+        )
         return PanopticScores(
             mean_of_valid(pq),
             mean_of_valid(sq),
@@ -157,10 +198,3 @@ class MeanIou:
         occurs = (self._metric.confmat.sum(1) > 0).numpy()  # rows are the ground truth
         iou = np.where(occurs, self._metric.compute().numpy(), np.nan)[: self.num_names]
         return SemanticScores(mean_of_valid(iou), tuple(map(float, iou)))
-
-
-def _blank(size: tuple[int, ...], label: int) -> NDArray[np.int64]:
-    """A panoptic map int64 [H, W, 2] of (label, instance) with one label everywhere."""
-    blank = np.zeros((*size, 2), dtype=np.int64)
-    blank[..., 0] = label
-    return blank

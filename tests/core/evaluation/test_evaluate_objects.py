@@ -205,7 +205,9 @@ def test_lvis_scores_a_name_only_where_it_was_looked_for() -> None:
     mug = Detection(0, 0.5, MUG)
     knife, mugs = Detection(1, 0.9, KNIFE), Detection(0, 0.9, KNIFE)
     looked = {"checked": frozenset({0, 1})}
+    beyond = Detection(0, 0.9, (WIDTH - 20, HEIGHT - 10, WIDTH + 12, HEIGHT + 12))
     for found, values, expected in [
+        ([mug, beyond], {"incomplete": frozenset({0})}, 1.0),
         ([mug, mugs], {}, 0.5),  # a false mug ranks first
         ([mug, mugs], {"incomplete": frozenset({0})}, 1.0),  # perhaps it is a mug
         ([mug, knife], looked, 1.0),
@@ -253,6 +255,66 @@ def test_panoptic_quality_ignores_what_is_unlabelled() -> None:
     overlapping = picture(masks=truth.masks.repeat(2, 0), **twice)
     with pytest.raises(DatasetError, match="overlap"):
         quality.add(overlapping, masks(), ("mug", "wall"))
+
+
+def random_segments(rng: np.random.Generator) -> list[np.ndarray]:
+    """Five rectangles that cut each other off, and what is left of them."""
+    ids = np.zeros((HEIGHT, WIDTH), int)
+    for number in range(1, 6):
+        top, left, high, wide = rng.integers((0, 0, 8, 8), (30, 40, 30, 40))
+        ids[top : top + high, left : left + wide] = number
+    return [ids == number for number in range(6)]
+
+
+def test_panoptic_quality_with_crowds_is_that_of_the_authors_script() -> None:
+    """The script's rules in plain loops over segments (label, mask, is a crowd); label 2 is stuff."""
+    rng = np.random.default_rng(0)
+    names = ("mug", "knife", "wall")
+    for _ in range(40):
+        labels = np.array([2, *rng.integers(0, 2, 5)])
+        regions = random_segments(rng)
+        wanted = list(zip(labels, regions, [False, *(rng.random(5) < 0.4)], strict=True))
+        wanted = [each for each in wanted if each[1].any() and rng.random() < 0.8]
+        moved = [np.roll(region, rng.integers(-3, 4), 0) for region in regions[1:]]
+        told = rng.permutation(labels[1:]) if rng.random() < 0.5 else labels[1:]
+        wall = ~np.any(moved, 0)
+        given = [(2, wall), *zip(told, moved, strict=True)]
+        for row in range(1, len(given)):  # what a later segment covers
+            given[row] = (
+                given[row][0],
+                given[row][1] & ~np.any([m for _, m in given[row + 1 :]], 0),
+            )
+        given = [each for each in given if each[1].any()]
+        void = ~np.any([mask for _, mask, _ in wanted], 0)
+        iou, counts = np.zeros(3), np.zeros((3, 3))  # matched, wrong, missed
+        matched: set[int] = set()
+        for label, mask, crowd in wanted:
+            if crowd:
+                continue
+            for row, (name, found) in enumerate(given):
+                union = (mask | found).sum() - (found & void).sum()
+                share = (mask & found).sum() / union
+                if name == label and share > 0.5:
+                    iou[label] += share
+                    counts[0, label] += 1
+                    matched.add(row)
+                    break
+            else:
+                counts[2, label] += 1
+        for row, (label, found) in enumerate(given):
+            crowds = [mask for name, mask, crowd in wanted if crowd and name == label]
+            ignored = np.any([void, *crowds], 0) & found
+            counts[1, label] += row not in matched and ignored.sum() <= 0.5 * found.sum()
+        total = counts[0] + counts[1] / 2 + counts[2] / 2
+        truth = picture(
+            labels=np.array([label for label, _, _ in wanted]),
+            masks=np.array([mask for _, mask, _ in wanted]),
+            crowds=np.array([crowd for _, _, crowd in wanted]),
+        )
+        quality = PanopticQuality(2, 3)
+        quality.add(truth, masks(*((names[label], mask) for label, mask in given)), names)
+        expected = [s / n if n else np.nan for s, n in zip(iou, total, strict=True)]
+        np.testing.assert_allclose(quality.compute().per_label, expected)
 
 
 def test_mean_iou_is_over_the_names_that_occur() -> None:

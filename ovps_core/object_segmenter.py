@@ -20,6 +20,7 @@ from ovps_core.errors import UsageError
 from ovps_core.language.object_names import ObjectNames
 from ovps_core.models.interface import Features
 from ovps_core.models.objects import ObjectPredictions
+from ovps_core.models.text.literal import require_readable
 from ovps_core.pipeline.canvas import Canvas, to_canvas
 from ovps_core.pipeline.postprocess.instances import Instances, instances, keep_best
 from ovps_core.pipeline.postprocess.panoptic import (
@@ -28,9 +29,9 @@ from ovps_core.pipeline.postprocess.panoptic import (
     panoptic_map,
     semantic_scores,
 )
-from ovps_core.pipeline.postprocess.panoptic_options import PanopticOptions
+from ovps_core.pipeline.postprocess.panoptic_options import PanopticOptions, check_share
 from ovps_core.pipeline.preprocess import RgbImage
-from ovps_core.structures.boxes import Box, ObjectBox
+from ovps_core.structures.boxes import Box, ObjectBox, check_corners
 from ovps_core.structures.image_files import load_image
 from ovps_core.structures.masks import ObjectMask, ObjectMasks
 
@@ -168,8 +169,8 @@ class ObjectSegmenter:
 
         Raises:
             ImageError: not an image.
-            QueryError: there is no name, or an empty one.
-            UsageError: ``max_objects`` is below 1.
+            QueryError: there is no name, an empty one, or one that is too long for the model.
+            UsageError: ``max_objects`` is below 1, or ``score_threshold`` not from 0 to 1.
         """
         found, canvas, requested = self._instances(image, names, score_threshold, max_objects)
         assert found.masks is not None
@@ -220,6 +221,9 @@ class ObjectSegmenter:
             names: names of things.
             stuff: names of stuff.
             options: thresholds.
+
+        Raises:
+            ImageError, QueryError: see :meth:`detect`.
         """
         requested = ObjectNames.of(names, stuff)
         options = options or PanopticOptions()
@@ -286,20 +290,20 @@ class ObjectSegmenter:
             The score is the mean probability over the mask.
 
         Raises:
-            UsageError: there are not as many names as boxes, or a box has no area.
+            QueryError: a name is empty, or too long for the model.
+            UsageError: there are not as many names as boxes, or a box has no area in the image.
         """
-        corners = torch.tensor([list(box) for box in boxes], dtype=torch.float32).reshape(-1, 4)
-        if len(corners) != len(names):
+        if len(boxes) != len(names):
             raise UsageError(
-                f"{len(corners)} boxes and {len(names)} names; expected one name per box"
+                f"{len(boxes)} boxes and {len(names)} names; expected one name per box"
             )
-        for box, (x1, y1, x2, y2) in zip(boxes, corners.tolist(), strict=True):
-            if not (x2 > x1 and y2 > y1):
-                raise UsageError(f"the box {tuple(box)} has no area; expected (x1, y1, x2, y2)")
         source, canvas = self._place(image)
+        given = zip(boxes, names, strict=True)
+        checked = [check_corners(box, name, *canvas.image) for box, name in given]
+        corners = torch.tensor(checked, dtype=torch.float32)
         requested = ObjectNames(tuple(dict.fromkeys(names)))
         objects: list[ObjectMask] = []
-        if len(corners):
+        if checked:
             normalised, embedded = canvas.normalised(corners), self._embed(tuple(names))
             with self.engine.encoded(source) as features:
                 logits = self.engine.decode_masks(features, normalised[None], embedded[None])[0]
@@ -321,6 +325,7 @@ class ObjectSegmenter:
         with_masks: bool = True,
     ) -> tuple[Instances, Canvas, ObjectNames]:
         """Instances of names, the place of the image in the pixels, and the names that were asked for."""
+        check_share("score_threshold", score_threshold)
         _check_count(max_objects)
         requested = ObjectNames.of(names)
         keep = functools.partial(
@@ -341,8 +346,8 @@ class ObjectSegmenter:
         self, image: RgbImage | str | Path | EncodedObjects, names: ObjectNames, keep: Keep
     ) -> tuple[ObjectPredictions, Canvas]:
         """Predictions of the queries that ``keep`` chooses, and the place of the image in the pixels."""
-        source, canvas = self._place(image)
         embedded = self._embed(names.all)
+        source, canvas = self._place(image)
         with self.engine.encoded(source) as features:
             return self.engine.detect(features, embedded, keep), canvas
 
@@ -361,6 +366,7 @@ class ObjectSegmenter:
         return pixels, canvas
 
     def _embed_names(self, names: tuple[str, ...]) -> Tensor:
+        require_readable(names, self.text_encoder)
         return self.text_encoder.embed(names)
 
     def _result(

@@ -86,7 +86,7 @@ class PartSegmenter:
         self.info: CheckpointInfo = loaded.info
         self.engine = engine
         self._reader = RequestReader(
-            self.query_encoder, self.spec, Selectors(objects is not None, depth)
+            self.query_encoder, self.spec, Selectors(objects is not None, depth), objects
         )
         evidence = PartEvidence(self.query_encoder, self.spec, self.encode, self._maps_of)
         self._objects: ObjectParts | None = None

@@ -108,7 +108,7 @@ def _decode(
         source = f"{dataset.source}, {image.path.name}, annotation {annotation.get('id', '?')}"
         box = annotated_box(annotation, source)
         result[row] = _crowd(box)
-        if not crowd_of(annotation, source) and min(box[2] - box[0], box[3] - box[1]) > _MIN_SIDE:
+        if not crowd_of(annotation, source) and _side_in_image(box, height, width) > _MIN_SIDE:
             rows.append(row)
             boxes.append(box)
             names.append(words[dataset.label_of(annotation, source)])
@@ -117,10 +117,17 @@ def _decode(
             if each.score >= min_score:
                 result[rows[each.id - 1]] = {
                     "segmentation": encode_segmentation(each.full(height, width)),
+                    "area": each.area,
                     "score": round(each.score, 4),
                     PSEUDO_LABEL: True,
                 }
     return result
+
+
+def _side_in_image(box: list[float], height: int, width: int) -> float:
+    """The shorter side of what an image shows of a box, pixels; 0 or less if it shows nothing."""
+    x1, y1, x2, y2 = box
+    return min(min(x2, width) - max(x1, 0.0), min(y2, height) - max(y1, 0.0))
 
 
 def _crowd(box: list[float]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -262,8 +263,20 @@ def _network_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: t for name, t in state.items() if not name.startswith(_TEXT_PREFIX)}
 
 
-def check_fit(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) -> None:
+def check_fit(
+    info: CheckpointInfo,
+    state: dict[str, Tensor],
+    *,
+    origin: str,
+    named: Callable[[str], str] = str,
+) -> None:
     """Check that ``state`` has exactly the tensors of the family and configuration of ``info``.
+
+    Args:
+        info: the header.
+        state: the tensors.
+        origin: where they are from, for the message.
+        named: name of a tensor in the user's file, for the message.
 
     Raises:
         CheckpointError: it does not; lists the first missing, unexpected and reshaped tensors, and those of whole
@@ -274,7 +287,12 @@ def check_fit(info: CheckpointInfo, state: dict[str, Tensor], *, origin: str) ->
     with torch.device("meta"):  # shapes only: no second copy of the weights
         model, query_encoder = FAMILIES[info.model].build(info.config)
         expected = full_state(model, query_encoder)
-    _check_tensors(state, expected, type(model).__name__, origin)
+    _check_tensors(
+        {named(name): tensor for name, tensor in state.items()},
+        {named(name): tensor for name, tensor in expected.items()},
+        type(model).__name__,
+        origin,
+    )
 
 
 def _check_finite(state: dict[str, Tensor], origin: str) -> None:

@@ -99,7 +99,11 @@ class AveragePrecision:
             entry = self._entry(image, int(truth.labels[row]), tuple(truth.boxes[row]), mask)
             entry["area"] = float(truth.areas[row])
             self._add_truth(entry, bool(truth.crowds[row]))
-        whole = (0.0, 0.0, float(width), float(height))
+        # boxes may reach beyond the image, and a crowd ignores only what it holds
+        corners = np.array([each.box for each in found] or [(0, 0, 0, 0)], dtype=np.float64)
+        left, top = np.minimum(corners[:, :2].min(0), 0)
+        right, bottom = np.maximum(corners[:, 2:].max(0), (width, height))
+        whole = (left, top, right, bottom)
         for label in sorted(truth.incomplete):
             everything = np.ones((height, width), dtype=bool)
             self._add_truth(self._entry(image, label, whole, everything), True)

@@ -284,11 +284,15 @@ class _Conditioned(_Scorer):
         self._computed: PrecisionScores | None = None
 
     def add(self, truth: LabelledObjects, finder: ObjectFinder) -> None:
-        given = (truth.labels < len(self.names)) & ~truth.crowds
+        height, width = truth.image.shape[:2]
+        x1, y1, x2, y2 = truth.boxes.T
+        shown = (np.minimum(x2, width) > np.maximum(x1, 0)) & (
+            np.minimum(y2, height) > np.maximum(y1, 0)
+        )
+        given = (truth.labels < len(self.names)) & ~truth.crowds & shown
         labels, boxes = truth.labels[given].tolist(), truth.boxes[given].tolist()
         words = [self._queries.things[label] for label in labels]
         found = finder.decode_masks(truth.image, boxes, words) if labels else None
-        height, width = truth.image.shape[:2]
         detections = [
             Detection(labels[each.id - 1], each.score, each.box.corners, each.full(height, width))
             for each in (found.objects if found else ())

@@ -109,9 +109,11 @@ class OpenSeeDLoss:
         split = self._split(predictions, num_things) if with_masks else None
         matcher = HungarianMatcher(self.weights, self.num_points)
         norm = _objects_per_process(targets)
-        layers = predictions.layers
+        layers, selected = predictions.layers, predictions.intermediate
         if not with_masks:
             layers = tuple(layer.rows(0, predictions.object_queries) for layer in layers)
+            if self.corrections.selected_objects_by_boxes:
+                selected = selected.rows(0, predictions.object_queries)
         matches: dict[int, list[Match]] = {}
         terms: dict[int, Terms] = {}
         denoised: dict[int, Terms] = {}
@@ -123,10 +125,8 @@ class OpenSeeDLoss:
                 denoised[index] = self._denoising_terms(
                     predictions.denoising[index], targets, denoising, norm, uniform
                 )
-        last_match = matcher(predictions.intermediate, targets, split, uniform)
-        intermediate = self.matched_terms(
-            predictions.intermediate, targets, last_match, norm, uniform
-        )
+        last_match = matcher(selected, targets, split, uniform)
+        intermediate = self.matched_terms(selected, targets, last_match, norm, uniform)
         in_order = tuple(terms[index] for index in range(len(layers)))
         denoised_in_order = tuple(denoised[index] for index in sorted(denoised))
         sets = (*in_order, intermediate, *denoised_in_order)

@@ -125,6 +125,12 @@ class DetectedObjects:
 
         return cls(ObjectSegmenter.from_pretrained(name, device=device))
 
+    def refusal_of(self, name: str) -> str:
+        """Why the model cannot look for a name; empty if it can."""
+        from ovps_core.models.text.literal import refusal_of_name  # needs PyTorch
+
+        return refusal_of_name(name, self._model.text_encoder)
+
     def find(self, image: RgbImage, names: Sequence[str]) -> tuple[ObjectMask, ...]:
         """See :meth:`ObjectSource.find`."""
         if not names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ovps_core.errors import QueryError
 from ovps_core.language.fields import check_fields
@@ -15,6 +15,7 @@ from ovps_core.language.selection import (
     refuse,
 )
 from ovps_core.models.interface import ModelSpec, QueryEncoder
+from ovps_core.objects.object_sources import ObjectSource
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
 
@@ -25,11 +26,20 @@ class RequestReader:
         query_encoder: encoder of the model.
         spec: of the model.
         selectors: what the segmenter can choose by.
+        source: of objects, or the name of one that has no model of its own; None for none.
     """
 
-    def __init__(self, query_encoder: QueryEncoder, spec: ModelSpec, selectors: Selectors) -> None:
+    def __init__(
+        self,
+        query_encoder: QueryEncoder,
+        spec: ModelSpec,
+        selectors: Selectors,
+        source: ObjectSource | str | None = None,
+    ) -> None:
         self._query_encoder, self._selectors = query_encoder, selectors
         self._vocabulary = spec.vocabulary
+        # A source needs `find` only; one that reads all names has no such method.
+        self._refusal_of: Callable[[str], str] | None = getattr(source, "refusal_of", None)
 
     def read(
         self, queries: Sequence[PartQuery]
@@ -40,10 +50,19 @@ class RequestReader:
         for query in queries:
             try:
                 selected = read_selection(check_fields(query), self._selectors)
+                self._check_object(selected)
                 accepted += self._expand(selected) if asks_for_all_parts(selected) else (selected,)
             except QueryError as error:
                 refused.append(refuse(query, error))
         return tuple(dict.fromkeys(accepted)), tuple(refused)
+
+    def _check_object(self, query: PartQuery) -> None:
+        """Refuse an object that the source cannot look for; a closed vocabulary has its own names."""
+        if self._refusal_of is None or self._vocabulary is not None or not query.object:
+            return
+        for name in query.object.split(", "):
+            if reason := self._refusal_of(name):
+                raise QueryError(reason)
 
     def _expand(self, query: PartQuery) -> tuple[PartQuery, ...]:
         if self._vocabulary is None:

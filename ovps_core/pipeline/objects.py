@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovps_core.errors import UsageError
-from ovps_core.structures.boxes import Box
+from ovps_core.structures.boxes import Box, check_corners, no_area
 from ovps_core.structures.masks import ObjectMask, PartMask, PartMasks, shared_pixels
 from ovps_core.structures.query import BY_DEPTH, PartQuery
 
@@ -31,21 +31,19 @@ def objects_from_boxes(
         height, width: size of the image, pixels; boxes are cut to it.
 
     Raises:
-        UsageError: a box has no area within the image.
+        UsageError: a box has no area within the image, or is not four numbers.
 
     Example:
         >>> objects_from_boxes([("mug", (10, 20, 40, 60))], 480, 640)[0].box
         Box(x_offset=10, y_offset=20, width=30, height=40)
     """
     found: list[ObjectMask] = []
-    for name, (x1, y1, x2, y2) in boxes:
+    for name, corners in boxes:
+        x1, y1, x2, y2 = check_corners(corners, name, height, width)
         left, top = max(0, round(x1)), max(0, round(y1))
         box = Box(left, top, min(width, round(x2)) - left, min(height, round(y2)) - top)
         if box.width <= 0 or box.height <= 0:
-            raise UsageError(
-                f"the box {(x1, y1, x2, y2)} of {name!r} has no area in an image of {width}x{height}; expected "
-                "(x1, y1, x2, y2) in pixels"
-            )
+            raise no_area(corners, name, height, width)
         full = np.ones((box.height, box.width), bool)
         found.append(ObjectMask(len(found) + 1, name, 1.0, box, full))
     return tuple(found)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ovps_core.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -93,3 +97,27 @@ class ObjectBox:
     name: str
     score: float
     corners: tuple[float, float, float, float]
+
+
+def check_corners(
+    box: Sequence[float], name: str, height: int, width: int
+) -> tuple[float, float, float, float]:
+    """(x1, y1, x2, y2) of a box that a caller gives for an image of ``height`` x ``width`` pixels, as it is.
+
+    Raises:
+        UsageError: it is not four finite numbers, or has no area in the image.
+    """
+    values = tuple(map(float, box))
+    if len(values) == 4 and all(map(math.isfinite, values)):
+        x1, y1, x2, y2 = values
+        if min(x2, width) > max(x1, 0) and min(y2, height) > max(y1, 0):
+            return x1, y1, x2, y2
+    raise no_area(values, name, height, width)
+
+
+def no_area(box: Sequence[float], name: str, height: int, width: int) -> UsageError:
+    """The error for a box that is not in an image."""
+    return UsageError(
+        f"the box {tuple(box)} of {name!r} has no area in an image of {width}x{height}; expected "
+        "(x1, y1, x2, y2) in pixels"
+    )

@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.miniature_objects import write_objects365
+from helpers.miniature_objects import HEIGHT, WIDTH, write_objects365
 from helpers.toy_models import write_toy
 
 from ovps_core import ObjectSegmenter
 from ovps_core.bulk.box_annotation import annotate_boxes
 from ovps_core.cli import main
 from ovps_core.datasets.coco_objects import CocoObjects
+from ovps_core.datasets.segmentations import decode_segmentation
 from ovps_core.errors import UsageError
 
 
@@ -41,6 +42,9 @@ def annotate(weights: Path, source: Path, out: Path, *options: str) -> int:
 def test_every_box_gets_a_mask_that_is_marked_as_made_by_a_model(
     weights: Path, source: Path, tmp_path: Path, capsys
 ) -> None:
+    content = json.loads(source.read_text())
+    content["annotations"][2]["bbox"] = [WIDTH + 5, 4, 9, 9]  # beside the picture
+    source.write_text(json.dumps(content))
     out = tmp_path / "masks.json"
     assert annotate(weights, source, out) == 0
     said = dict(line.split() for line in capsys.readouterr().out.splitlines()[2:])
@@ -48,6 +52,11 @@ def test_every_box_gets_a_mask_that_is_marked_as_made_by_a_model(
     assert int(said["masks"]) + int(said["crowds"]) == 3
     content = json.loads(out.read_text())
     first, crowd, _, drawn = sorted(content["annotations"], key=lambda each: each["id"])
+    for each in content["annotations"]:
+        if "score" in each:
+            assert (
+                each["area"] == decode_segmentation(each["segmentation"], HEIGHT, WIDTH, "").sum()
+            )
     assert first["pseudo_label"] and first["bbox"] == [4, 6, 20, 24]
     assert crowd["iscrowd"] == 1 and crowd["pseudo_label"]
     assert drawn["segmentation"] == [[0, 0, 9, 0, 9, 9]] and "pseudo_label" not in drawn

@@ -11,7 +11,11 @@ from helpers.toy_models import write_toy
 from ovps_core import ObjectSegmenter, PartSegmenter
 from ovps_core.errors import BackendError, CheckpointError, ImageError, QueryError, UsageError
 from ovps_core.language.object_names import ObjectNames
+from ovps_core.models.openseed.text import TEMPLATES
+from ovps_core.objects.object_sources import DetectedObjects
+from ovps_core.pipeline.objects import objects_from_boxes
 from ovps_core.pipeline.postprocess.panoptic_options import PanopticOptions
+from ovps_core.structures.query import PartQuery
 
 NAMES = ["knife", "mug"]
 EVERYTHING = PanopticOptions(score_threshold=0.0, mask_threshold=0.5, overlap_threshold=0.0)
@@ -117,6 +121,73 @@ def test_masks_are_decoded_from_boxes_and_names(
         segmenter.decode_masks(photo, boxes[:2], ["handle"])
     with pytest.raises(UsageError, match="no area"):
         segmenter.decode_masks(photo, [(5, 5, 5, 9)], ["handle"])
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (500, 500, 600, 600),
+        (-20, 5, 0, 9),
+        (0, 0, float("inf"), 50),
+        (float("nan"), 0, 5, 5),
+        (0, 0, 5),
+        (0, 0, 5, 5, 1, 1, 9, 9),
+    ],
+)
+def test_a_box_that_is_not_in_the_picture_is_refused_by_name(
+    segmenter: ObjectSegmenter, photo: np.ndarray, box: tuple[float, ...]
+) -> None:
+    with pytest.raises(UsageError, match="of 'handle' has no area in an image of 101x75"):
+        segmenter.decode_masks(photo, [(10, 10, 60, 50), box], ["blade", "handle"])
+    with pytest.raises(UsageError, match="of 'handle' has no area in an image of 101x75"):
+        objects_from_boxes([("handle", box)], 75, 101)
+    segmenter.decode_masks(photo, [(-20, -20, 60, 500)], ["handle"])  # it reaches beyond
+
+
+LONG = "heavy old rusty iron cast hammer with a long curved wooden ash handle and a"
+
+
+def test_names_that_the_model_would_cut_are_refused(
+    segmenter: ObjectSegmenter, weights: Path, photo: np.ndarray
+) -> None:
+    names = [f"{LONG} knife", f"{LONG} spoon"]
+    for ask in (segmenter.detect, segmenter.detect_boxes, segmenter.panoptic, segmenter.semantic):
+        with pytest.raises(QueryError, match=r"heavy old .*\n.*too long for the 18 tokens"):
+            ask(photo, names)
+    with pytest.raises(QueryError, match="use fewer words"):
+        segmenter.decode_masks(photo, [(0, 0, 9, 9)], names[:1])
+    with pytest.raises(QueryError, match="'' is an empty name"):
+        segmenter.decode_masks(photo, [(0, 0, 9, 9)], [""])
+    assert DetectedObjects(segmenter).refusal_of(names[0])
+    clipseg = write_toy("clipseg", weights.with_name("clipseg.safetensors"))
+    parts = PartSegmenter.from_pretrained(clipseg, backend="torch", objects=weights)
+    asked = PartQuery("hammer", object=names[0], part="handle")
+    encoded = parts.encode_queries([asked, "knife handle"])
+    assert [each.reason for each in encoded.refused] == [parts.read([asked])[1][0].reason]
+    assert "use fewer words" in encoded.refused[0].reason
+    assert [query.object for query in encoded.queries] == ["knife"]
+
+
+def test_a_name_fits_if_no_prompt_cuts_it(segmenter: ObjectSegmenter) -> None:
+    encoder = segmenter.text_encoder
+    assert encoder.fits("passenger car (part of a train)")  # the longest name of LVIS
+    for words, fits in ((7, True), (8, False)):
+        names = [" ".join(["knife"] * words + [last]) for last in ("spoon", "fork")]
+        spoon, fork = (encoder.tokenizer([t(name) for t in TEMPLATES]) for name in names)
+        assert (spoon != fork).any(1).all() == fits
+        assert encoder.fits(names[0]) == fits
+
+
+@pytest.mark.parametrize("share", [float("nan"), 2, -0.1])
+def test_thresholds_out_of_range_are_refused(
+    segmenter: ObjectSegmenter, photo: np.ndarray, share: float
+) -> None:
+    for ask in (segmenter.detect, segmenter.detect_boxes):
+        with pytest.raises(UsageError, match=r"score_threshold is .*; expected 0 to 1"):
+            ask(photo, NAMES, score_threshold=share)
+    for name in ("score_threshold", "mask_threshold", "overlap_threshold"):
+        with pytest.raises(UsageError, match=rf"{name} is .*; expected 0 to 1"):
+            PanopticOptions(**{name: share})
 
 
 @pytest.mark.parametrize("size", [(33, 300), (64, 64), (200, 31)])

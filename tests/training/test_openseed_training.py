@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ from ovps_core.losses.matching import HungarianMatcher, ObjectTargets
 from ovps_core.losses.openseed import OpenSeeDLoss, OpenSeeDLosses
 from ovps_core.models.interface import Preprocessing
 from ovps_core.models.objects import ObjectPredictions
+from ovps_core.models.openseed.config import OpenSeeDConfig
 from ovps_core.models.openseed.corrections import Corrections
 from ovps_core.models.openseed.heads import Predictions
 from ovps_core.models.openseed.model import OpenSeeD
@@ -38,9 +40,10 @@ from training.openseed.recipe import (
     OptimRecipe,
 )
 from training.openseed.run import prepare
-from training.recipe import RECIPES
+from training.recipe import RECIPES, as_dict, build_recipe, find_recipe
 from training.report import first_and_last, read_curves
 from training.run import DataSources
+from training.run_record import RunRecord
 from training.train import main
 
 SIZE = 64
@@ -222,6 +225,37 @@ def test_corrections_change_what_they_name() -> None:
     # 100 denoising slots and 3 names: the released mean over names times slots is 33 times the sum.
     ratio = released_losses.denoising[0].classes / losses.denoising[0].classes
     assert ratio.item() > 5
+
+
+def test_without_masks_no_set_of_queries_matches_stuff_queries() -> None:
+    torch.manual_seed(0)
+    model = toy("openseed").model
+    assert isinstance(model, OpenSeeD)
+    targets = [ObjectTargets(torch.tensor([0, 1]), torch.full((2, 4), 0.3))]
+    encoded, names = model.encode(torch.randn(1, 3, SIZE, SIZE)), torch.eye(32)[:3]
+    predictions = model.predict_layers(encoded, names)
+    objects = predictions.object_queries
+    # stuff queries that fit the objects better than any other
+    predictions.intermediate.class_logits.data[:, objects:] = 9.0
+    predictions.intermediate.boxes_cxcywh.data[:, objects:] = 0.3
+    for corrections, stuff in ((Corrections(), False), (Corrections.released(), True)):
+        loss = OpenSeeDLoss(num_points=16, corrections=corrections)
+        (match,) = loss(predictions, targets, num_things=2).matches[-1]
+        assert (match.queries >= objects).tolist() == [stuff, stuff]
+
+
+def test_a_run_from_before_a_switch_goes_on() -> None:
+    values = as_dict(load_recipe(find_recipe("openseed-small")))
+    earlier = copy.deepcopy(values)
+    del earlier["corrections"]["selected_objects_by_boxes"]
+    config = asdict(toy("openseed").info.config)
+    older = copy.deepcopy(config)
+    del older["corrections"]["selected_objects_by_boxes"]
+    assert OpenSeeDConfig.from_json(older).corrections.selected_objects_by_boxes
+    now = RunRecord(values, {}, config)
+    now.check_resumes(RunRecord(earlier, {}, older), Path("runs"))
+    kept = {key: value for key, value in earlier.items() if key != "type"}
+    assert build_recipe(OpenSeeDRecipe, kept, Path("recipe.yaml")).corrections == Corrections()
 
 
 @pytest.mark.parametrize(

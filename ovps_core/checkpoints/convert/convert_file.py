@@ -18,6 +18,7 @@ from ovps_core.checkpoints.convert.key_names import StateDict
 from ovps_core.checkpoints.convert.openseed import (
     convert_openseed_release,
     is_openseed_release,
+    released_openseed_key,
 )
 from ovps_core.checkpoints.convert.partcatseg import (
     convert_catseg_release,
@@ -81,7 +82,8 @@ def convert(
         if recognises(state):
             info, tensors = convert_weights(weights)
             info = replace(info, name=name or destination.stem, source=source.name)
-            check_fit(info, tensors, origin=str(source))
+            named = released_openseed_key if info.model == "openseed" else str
+            check_fit(info, tensors, origin=str(source), named=named)
             return save_model(destination, tensors, info)
     first = ", ".join(sorted(state)[:5])
     raise CheckpointError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 from torch import Tensor
 
 from ovps_core.checkpoints.convert.key_names import StateDict, count_modules, rename
@@ -34,7 +35,8 @@ _RENAMES: tuple[tuple[str, str], ...] = (
     (_PREDICTOR + r"query_feat\.weight", r"stuff_contents"),
     (_PREDICTOR + r"query_embed\.weight", r"stuff_anchors"),
     # One normalisation and one box head serve all layers, and are listed under each place of use.
-    (_PREDICTOR + r"(?:decoder_norm|decoder\.norm)\.", r"heads.norm."),
+    (_PREDICTOR + r"decoder_norm\.", r"heads.norm."),
+    (_PREDICTOR + r"decoder\.norm\.", r"heads.norm."),
     (_PREDICTOR + r"_bbox_embed\.", r"heads.box_embed."),
     (_PREDICTOR + r"(?:decoder\.)?bbox_embed\.\d+\.", r"heads.box_embed."),
     (_PREDICTOR + r"decoder\.", r"decoder."),
@@ -44,6 +46,8 @@ _RENAMES: tuple[tuple[str, str], ...] = (
     (_TEXT, r"text.tower."),
 )
 _UNUSED = re.compile(r"relative_position_index$|^criterion\w*\.empty_weight$")
+_PIXEL_VALUES = {"pixel_mean": (123.675, 116.28, 103.53), "pixel_std": (58.395, 57.12, 57.375)}
+"""Normalisation of pictures RGB in 0..255, where a file holds it."""
 _OF_CLASSIFIER = re.compile(r"backbone\.(?:norm|head)\.|.*\.attn_mask$")
 _WRAPPER = "model."
 _TEXT_HEAD_WIDTH = 64
@@ -69,18 +73,33 @@ def openseed_key(released: str) -> str | None:
     return rename(name, _RENAMES)
 
 
+def released_openseed_key(ours: str) -> str:
+    """Name in a released OpenSeeD of a tensor in an OVPS file; the first, where it has several.
+
+    >>> released_openseed_key("name_to_query")
+    'sem_seg_head.predictor.lang_mapper'
+    """
+    for pattern, replacement in _RENAMES:
+        if ours.startswith(replacement):
+            return pattern.replace("\\", "") + ours.removeprefix(replacement)
+    return re.sub(r"^backbone\.norms\.", "backbone.norm", ours)
+
+
 def from_openseed(state: StateDict) -> dict[str, Tensor]:
     """Rename the tensors of a released OpenSeeD; shared ones are kept once.
 
     ``state`` is emptied on the way, so that the weights are never in memory twice.
 
     Raises:
-        CheckpointError: two tensors that should be one differ.
+        CheckpointError: two tensors that should be one differ, or pictures are normalised in another way.
     """
     ours: dict[str, Tensor] = {}
     for released in list(state):
         name, tensor = openseed_key(released), state.pop(released)
         if name is None:
+            continue
+        if name in _PIXEL_VALUES:
+            _check_normalisation(released, tensor, _PIXEL_VALUES[name])
             continue
         if name in ours and not ours[name].equal(tensor):
             raise CheckpointError(
@@ -89,6 +108,14 @@ def from_openseed(state: StateDict) -> dict[str, Tensor]:
             )
         ours.setdefault(name, tensor)
     return ours
+
+
+def _check_normalisation(released: str, tensor: Tensor, expected: tuple[float, ...]) -> None:
+    values = tuple(tensor.flatten().tolist())
+    if len(values) != len(expected) or not np.allclose(values, expected, atol=0.01):
+        raise CheckpointError(
+            f"{released} is {values}, expected {expected}, by which every released OpenSeeD normalises pictures"
+        )
 
 
 def from_swin(state: StateDict) -> dict[str, Tensor]:
@@ -135,7 +162,8 @@ def openseed_config(state: dict[str, Tensor]) -> OpenSeeDConfig:
     try:
         context_length, text_width = state["text.tower.positional_embedding"].shape
         levels, dim = state["pixel_encoder.level_embed"].shape
-        stuff_queries = len(state["stuff_anchors"]) if "stuff_anchors" in state else 0
+        stuff = ("stuff_contents", "stuff_anchors")
+        stuff_queries = next((len(state[name]) for name in stuff if name in state), 0)
         return OpenSeeDConfig(
             backbone=_swin_config(state),
             text=TextConfig(
@@ -158,7 +186,7 @@ def openseed_config(state: dict[str, Tensor]) -> OpenSeeDConfig:
         )
     except KeyError as error:
         raise CheckpointError(
-            f"the weights lack {error}, which every OpenSeeD has; {EXPECTED}"
+            f"the weights lack {released_openseed_key(error.args[0])}, which every OpenSeeD has; {EXPECTED}"
         ) from error
 
 

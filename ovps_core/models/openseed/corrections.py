@@ -21,14 +21,17 @@ class Corrections:
             intermediate predictions only).
         denoising_of_many_objects: a batch with more than 100 objects in an image has one group of denoising
             queries (released: none).
+        selected_objects_by_boxes: in a step without masks, the selected queries too are matched among those for
+            objects alone, as in every layer of the decoder (released: the stuff queries among them take part).
     """
 
     stuff_by_vocabulary: bool = True
     vocabulary_independent_denoising: bool = True
     trained_stuff_queries: bool = True
     denoising_of_many_objects: bool = True
+    selected_objects_by_boxes: bool = True
 
     @classmethod
     def released(cls) -> Corrections:
         """Return the settings with which the published checkpoints were trained."""
-        return cls(False, False, False, False)
+        return cls(False, False, False, False, False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import open_clip
 import torch
@@ -62,6 +62,16 @@ class NameEncoder(TextEncoder):
 
     ``embed`` caches one vector per name, so the templates cost time once.
     """
+
+    @cached_property
+    def _longest_start(self) -> str:
+        """The most tokens that a template has before the name."""
+        starts = [template("|").partition("|")[0] for template in TEMPLATES]
+        return starts[int(self.tokenizer(starts).argmax(-1).argmax())]
+
+    def fits(self, text: str) -> bool:
+        """Return True if every prompt is read to the end of the name; the full stop behind it may be cut off."""
+        return super().fits(self._longest_start + plain_name(text))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens int64 [N, L] -> normalised embeddings float [N, D]; gradients flow."""

@@ -12,7 +12,12 @@ from torch import Tensor
 
 from ovps_core.checkpoints import CheckpointInfo, load_model
 from ovps_core.checkpoints.convert import convert
-from ovps_core.checkpoints.convert.openseed import from_openseed, openseed_config, openseed_key
+from ovps_core.checkpoints.convert.openseed import (
+    from_openseed,
+    openseed_config,
+    openseed_key,
+    released_openseed_key,
+)
 from ovps_core.checkpoints.file import check_fit, full_state
 from ovps_core.cli import main
 from ovps_core.errors import CheckpointError
@@ -64,10 +69,19 @@ def test_sizes_of_the_released_files_are_read_from_their_tensors(
     check_fit(CheckpointInfo("", "openseed", config), tensors, origin=keys)
 
 
+@pytest.mark.parametrize("keys", [BASE, SWIN_L])
+def test_every_tensor_has_its_released_name_in_messages(keys: str) -> None:
+    shapes = released_shapes(keys)
+    for ours in filter(None, map(openseed_key, shapes)):
+        released = released_openseed_key(ours)
+        assert released in shapes and openseed_key(released) == ours
+
+
 @pytest.mark.parametrize("prefix", ["", "model."])
 def test_a_released_file_converts_and_loads(prefix: str, tmp_path: Path, capsys) -> None:
     source, target = tmp_path / "openseed.pt", tmp_path / "openseed.safetensors"
     state = {prefix + name: tensor for name, tensor in released_toy().items()}
+    state[f"{prefix}pixel_std"] = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
     torch.save({"model": state} if prefix else state, source)
     assert main(["convert", str(source), str(target)]) == 0
     loaded = load_model(target)
@@ -89,8 +103,23 @@ def test_shared_tensors_that_differ_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda s: s.pop("sem_seg_head.pixel_decoder.transformer.level_embed"), "level_embed"),
-        (lambda s: s.pop("backbone.norm2.bias"), "1 missing: backbone.norms.2.bias"),
+        (
+            lambda s: s.pop("sem_seg_head.pixel_decoder.transformer.level_embed"),
+            "lack sem_seg_head.pixel_decoder.transformer.level_embed,",
+        ),
+        (lambda s: s.pop("backbone.norm2.bias"), "1 missing: backbone.norm2.bias"),
+        (
+            lambda s: s.pop("sem_seg_head.predictor.lang_mapper"),
+            "1 missing: sem_seg_head.predictor.lang_mapper",
+        ),
+        (
+            lambda s: s.pop("sem_seg_head.predictor.query_embed.weight"),
+            "1 missing: sem_seg_head.predictor.query_embed.weight$",
+        ),
+        (
+            lambda s: s.update(pixel_mean=torch.zeros(3, 1, 1)),
+            r"pixel_mean is \(0.0, 0.0, 0.0\), expected \(123.675",
+        ),
         (lambda s: s.update({"backbone.extra": torch.zeros(1)}), "1 unexpected: backbone.extra"),
     ],
 )

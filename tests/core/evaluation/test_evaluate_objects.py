@@ -205,7 +205,9 @@ def test_lvis_scores_a_name_only_where_it_was_looked_for() -> None:
     mug = Detection(0, 0.5, MUG)
     knife, mugs = Detection(1, 0.9, KNIFE), Detection(0, 0.9, KNIFE)
     looked = {"checked": frozenset({0, 1})}
+    beyond = Detection(0, 0.9, (WIDTH - 20, HEIGHT - 10, WIDTH + 12, HEIGHT + 12))
     for found, values, expected in [
+        ([mug, beyond], {"incomplete": frozenset({0})}, 1.0),
         ([mug, mugs], {}, 0.5),  # a false mug ranks first
         ([mug, mugs], {"incomplete": frozenset({0})}, 1.0),  # perhaps it is a mug
         ([mug, knife], looked, 1.0),

@@ -194,7 +194,7 @@ def test_a_prompt_beyond_the_context_is_refused_and_the_others_are_answered(
     found = segmenter.segment(PICTURE, ["pan", "the extraordinarily long handle of a soup ladle"])
     assert [query.text for query in found.queries] == ["pan"]
     (refused,) = found.refused
-    assert "more than the 32 tokens" in refused.reason
+    assert "too long for the 32 tokens" in refused.reason
 
 
 def test_it_warms_up_and_runs_in_pytorch_only(folder: Path, segmenter: PartSegmenter) -> None:

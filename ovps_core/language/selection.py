@@ -106,7 +106,8 @@ def expand_all_parts(
             f"'{object_name} handle'"
         )
     return tuple(
-        replace(query, object=object_name, part=part, given=query.given or query) for part in parts
+        replace(query, object=object_name, part=part, given=query.given or query, all_parts=True)
+        for part in parts
     )
 
 

@@ -85,3 +85,9 @@ def test_parts_of_a_chosen_object_say_which_object_is_meant() -> None:
     (rim,) = expand_all_parts(query, [("mug", "rim")])
     assert (rim.label, rim.text) == ("left mug rim", query.text)
     assert parse_query("Left mug's handle").label == "Left mug's handle"
+
+
+def test_counting_from_a_side_is_no_choice() -> None:
+    for text in ("second mug from the left", "mug from the left side", "mug handle from right"):
+        query = parse_query(text)
+        assert read_selection(query, EVERYTHING) is query

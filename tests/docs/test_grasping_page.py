@@ -65,6 +65,30 @@ def scene() -> SimpleNamespace:
     )
 
 
+def test_arrays(page: SimpleNamespace, scene: SimpleNamespace) -> None:
+    np.testing.assert_array_equal(page.pixels(scene.labels), np.where(scene.mask, 2, 0))
+    np.testing.assert_array_equal(page.cloud(scene.points), CAMERA.cloud(scene.depth))
+    np.testing.assert_array_equal(page.mono8(scene.labels, 2), np.where(scene.mask, 255, 0))
+
+
+def test_contact_graspnet(page: SimpleNamespace, scene: SimpleNamespace, tmp_path: Path) -> None:
+    path = tmp_path / "scene.npz"
+    page.contact_graspnet_file(path, scene.points, scene.info, scene.labels, scene.rgb)
+    file = np.load(path)
+    np.testing.assert_array_equal(file["depth"], np.nan_to_num(scene.depth))
+    np.testing.assert_array_equal(file["K"], CAMERA.matrix)
+    assert file["segmap"].shape == file["depth"].shape and set(np.unique(file["segmap"])) == {0, 2}
+    np.testing.assert_array_equal(file["rgb"][..., ::-1], scene.rgb)
+
+
+def test_anygrasp(page: SimpleNamespace, scene: SimpleNamespace) -> None:
+    points, region = page.anygrasp_input(scene.points, scene.part)
+    assert points.shape == (len(region), 3) and np.isfinite(points).all()
+    assert len(points) == np.count_nonzero(np.isfinite(scene.depth))
+    np.testing.assert_allclose(points[region][:, 2], 0.6, rtol=1e-6)
+    assert np.count_nonzero(region) == np.count_nonzero(scene.mask & np.isfinite(scene.depth))
+
+
 @pytest.fixture
 def provide(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Function that makes the messages of a package importable: by name those of its fields that are used."""
@@ -113,7 +137,7 @@ def test_the_best_handle_of_each_object_is_kept(page: SimpleNamespace) -> None:
 
 @pytest.mark.ros
 @pytest.mark.usefixtures("own_ros_domain")
-def test_pose_arrays(page: SimpleNamespace) -> None:
+def test_the_best_pose_of_an_array_is_followed(page: SimpleNamespace) -> None:
     robot, seen = Robot("follower"), []
     subscription = page.follow_best(robot.node, seen.append, "poses/mug_handle")
     poses = robot.node.create_publisher(PoseArray, "poses/mug_handle", 5)
@@ -128,31 +152,9 @@ def test_pose_arrays(page: SimpleNamespace) -> None:
     robot.close()
 
 
-def test_arrays(page: SimpleNamespace, scene: SimpleNamespace) -> None:
-    np.testing.assert_array_equal(page.pixels(scene.labels), np.where(scene.mask, 2, 0))
-    np.testing.assert_array_equal(page.cloud(scene.points), CAMERA.cloud(scene.depth))
-    np.testing.assert_array_equal(page.mono8(scene.labels, 2), np.where(scene.mask, 255, 0))
-
-
-def test_contact_graspnet(page: SimpleNamespace, scene: SimpleNamespace, tmp_path: Path) -> None:
-    path = tmp_path / "scene.npz"
-    page.contact_graspnet_file(path, scene.points, scene.info, scene.labels, scene.rgb)
-    file = np.load(path)
-    np.testing.assert_array_equal(file["depth"], np.nan_to_num(scene.depth))
-    np.testing.assert_array_equal(file["K"], CAMERA.matrix)
-    assert file["segmap"].shape == file["depth"].shape and set(np.unique(file["segmap"])) == {0, 2}
-    np.testing.assert_array_equal(file["rgb"][..., ::-1], scene.rgb)
-
-
-def test_anygrasp(page: SimpleNamespace, scene: SimpleNamespace) -> None:
-    points, region = page.anygrasp_input(scene.points, scene.part)
-    assert points.shape == (len(region), 3) and np.isfinite(points).all()
-    assert len(points) == np.count_nonzero(np.isfinite(scene.depth))
-    np.testing.assert_allclose(points[region][:, 2], 0.6, rtol=1e-6)
-    assert np.count_nonzero(region) == np.count_nonzero(scene.mask & np.isfinite(scene.depth))
-
-
-def test_gpd(page: SimpleNamespace, scene: SimpleNamespace, provide: Callable[..., None]) -> None:
+def test_gpd_samples_lie_on_the_part(
+    page: SimpleNamespace, scene: SimpleNamespace, provide: Callable[..., None]
+) -> None:
     provide(
         "gpd_ros",
         CloudSources=("cloud", "camera_source", "view_points"),
@@ -166,7 +168,7 @@ def test_gpd(page: SimpleNamespace, scene: SimpleNamespace, provide: Callable[..
     assert {round(sample.z, 3) for sample in message.samples} == {0.6}
 
 
-def test_moveit(
+def test_the_collision_object_is_a_box_with_a_subframe_on_the_part(
     page: SimpleNamespace, scene: SimpleNamespace, provide: Callable[..., None]
 ) -> None:
     pytest.importorskip("shape_msgs")

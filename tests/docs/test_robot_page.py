@@ -56,7 +56,7 @@ def without_stamp(message: dict[str, Any]) -> str:
     return yaml.safe_dump(message, sort_keys=False)
 
 
-def test_poses(masks: PartMasks) -> None:
+def test_the_page_shows_the_poses_of_the_answer(masks: PartMasks) -> None:
     height, width = masks.height, masks.width
     camera = CameraIntrinsics(600.0, 600.0, width / 2, height / 2, width, height)
     parts = parts_3d(masks, np.full((height, width), 0.8, np.float32), camera)
@@ -68,7 +68,7 @@ def test_poses(masks: PartMasks) -> None:
     assert without_stamp(page) == without_stamp(printed)
 
 
-def test_label_info(masks: PartMasks) -> None:
+def test_the_page_shows_the_names_of_the_ids(masks: PartMasks) -> None:
     types = {"VisionClass": SimpleNamespace, "LabelInfo": SimpleNamespace}
     named = {part.id: part.query.label for part in masks.parts}
     message = plain(label_info_message(types, named, 0.5, HEADER))

@@ -236,18 +236,18 @@ class FindPartsServer:
         """(status, message) of a goal that a frame does not fulfil."""
         found = {part.query for part in result.masks.parts}
         sure = {part.query for part in goal.masks(result, only_sure=True).parts}
-        absent = [q.text for q in goal.queries if q not in found and q not in result.undecided]
+        absent = [q.label for q in goal.queries if q not in found and q not in result.undecided]
         if absent:
             message, max_parts = f"not in view: {', '.join(absent)}", self._parameter("max_parts")
             if len(result.masks.parts) >= max_parts:
                 message += f", among the {max_parts} best parts of the image: raise the parameter max_parts"
             return Result.NOT_FOUND, message
-        unsure = [q.text for q in goal.queries if q in found and q not in sure]
+        unsure = [q.label for q in goal.queries if q in found and q not in sure]
         if unsure:
             message = f"seen, but another answer was almost as good: {', '.join(unsure)}"
             return Result.NOT_SURE, message
         if missing := goal.missing(result):
-            names = ", ".join(query.text for query in missing)
+            names = ", ".join(query.label for query in missing)
             return Result.NO_DEPTH, f"seen, but without depth: {names}; see /diagnostics"
         return Result.NOT_FOUND, "seen, but not in enough frames in a row"
 

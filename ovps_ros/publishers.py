@@ -167,6 +167,6 @@ def markers_message(parts: tuple[Part3D, ...], header: Header) -> MarkerArray:
         label.pose = message_encoder.pose(before, (0.0, 0.0, 0.0, 1.0))
         label.scale.z = 0.02
         label.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
-        label.text = f"{part.query.text} {part.score:.2f}"
+        label.text = f"{part.query.label} {part.score:.2f}"
         markers += [box, axes, label]
     return MarkerArray(markers=markers)

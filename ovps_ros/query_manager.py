@@ -165,11 +165,11 @@ class QueryManager:
     def state(self) -> tuple[str, dict[str, str]]:
         """(message, values) of the ``queries`` diagnostic."""
         queries, refused = self.persistent, self._state.refused
-        shown = ", ".join(query.text for query in queries[:_MAX_SHOWN])
+        shown = ", ".join(query.label for query in queries[:_MAX_SHOWN])
         values = {
             "count": str(len(queries)),
             "read as": ", ".join(
-                f"{query.text}: {query.read_as}" for query in queries[:_MAX_SHOWN] if query.read_as
+                f"{query.label}: {query.read_as}" for query in queries[:_MAX_SHOWN] if query.read_as
             ),
             "refused": ", ".join(query.text for query in refused[:_MAX_SHOWN]),
         }

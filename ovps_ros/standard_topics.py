@@ -82,7 +82,7 @@ class StandardPublishers:
             message = detections_message(self._types, result.masks, result.header)
             self._publishers["detections"].publish(message)
         if "label_info" in self._publishers:
-            named = {part.id: part.query.text for part in result.masks.parts}
+            named = {part.id: part.query.label for part in result.masks.parts}
             if named != self._named:  # a late subscriber gets the last one
                 message = label_info_message(self._types, named, threshold, result.header)
                 self._publishers["label_info"].publish(message)
@@ -105,7 +105,7 @@ class StandardPublishers:
             self._publishers, self._by_query = {}, {}
 
     def _publish_by_query(self, in_3d: FrameResult3D, masks: PartMasks) -> None:
-        topics = {query.text: topic_name(query.text) for query in masks.queries}
+        topics = {query.label: topic_name(query.label) for query in masks.queries}
         wanted = list(dict.fromkeys(topics.values()))[:MAX_POSE_TOPICS]
         if wanted != self._query_topics:
             self._query_topics = wanted
@@ -113,7 +113,7 @@ class StandardPublishers:
         with self._lock:
             for topic, publisher in self._by_query.items():
                 if publisher.get_subscription_count():
-                    parts = [part for part in in_3d.parts if topics.get(part.query.text) == topic]
+                    parts = [part for part in in_3d.parts if topics.get(part.query.label) == topic]
                     publisher.publish(poses_message(parts, in_3d.header))
 
     def _replace_query_topics(self) -> None:
@@ -178,13 +178,13 @@ def topic_name(text: str) -> str:
 
 
 def detections_message(types: dict[str, Any], masks: PartMasks, header: Header) -> Any:
-    """Make a Detection2DArray: for each part its box in pixels, its phrase, its score and its track id."""
+    """Make a Detection2DArray: for each part its box in pixels, its label, its score and its track id."""
     detections = []
     for part in masks.parts:
         box = types["BoundingBox2D"](size_x=float(part.box.width), size_y=float(part.box.height))
         box.center.position.x = part.box.x_offset + part.box.width / 2
         box.center.position.y = part.box.y_offset + part.box.height / 2
-        result = _hypothesis(types, part.query.text, part.score)
+        result = _hypothesis(types, part.query.label, part.score)
         detections.append(
             types["Detection2D"](
                 header=header, results=[result], bbox=box, id=str(part.track_id or part.id)
@@ -194,13 +194,13 @@ def detections_message(types: dict[str, Any], masks: PartMasks, header: Header) 
 
 
 def detections_3d_message(types: dict[str, Any], parts: Iterable[Part3D], header: Header) -> Any:
-    """Make a Detection3DArray: for each part its oriented box in metres, phrase, score and track id."""
+    """Make a Detection3DArray: for each part its oriented box in metres, label, score and track id."""
     detections = []
     for part in parts:
         pose = message_encoder.pose(part.position, part.quaternion)
         box = types["BoundingBox3D"](center=pose)
         box.size.x, box.size.y, box.size.z = (float(side) for side in part.size)
-        result = _hypothesis(types, part.query.text, part.score)
+        result = _hypothesis(types, part.query.label, part.score)
         result.pose.pose = pose
         detections.append(
             types["Detection3D"](
@@ -213,7 +213,7 @@ def detections_3d_message(types: dict[str, Any], parts: Iterable[Part3D], header
 def label_info_message(
     types: dict[str, Any], named: dict[int, str], threshold: float, header: Header
 ) -> Any:
-    """Make a LabelInfo: the phrase of each value in ~/labels."""
+    """Make a LabelInfo: the query's label of each value in ~/labels."""
     classes = [
         types["VisionClass"](class_id=label, class_name=text) for label, text in named.items()
     ]

@@ -171,7 +171,7 @@ def frame_name(prefix: str, camera: str, part: Part3D) -> str:
 
     Every camera counts its own tracks. Without its name, two cameras would move one frame.
     """
-    words = "_".join([*part.query.text.lower().split(), str(part.track_id or part.id)])
+    words = "_".join([*part.query.label.lower().split(), str(part.track_id or part.id)])
     return prefix + (f"{camera}/" if camera else "") + words
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from ovps_core.cli.options import add_model_options, add_threshold_options, at_least, open_segmenter
+from ovps_core.cli.options import (
+    add_model_options,
+    add_object_option,
+    add_threshold_options,
+    at_least,
+    open_segmenter,
+)
 from ovps_core.errors import UsageError
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.structures.query import RefusedQuery
@@ -65,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_out(annotate, "recording to write")
     add_threshold_options(annotate)
     add_model_options(annotate)
+    add_object_option(annotate)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -105,8 +105,8 @@ def _qualifiers() -> _Qualifiers:
         abbreviations=frozenset(words["abbreviations"]),
         excluding=frozenset(filter(str.isalpha, negations["words"])),
         position_before=re.compile(rf"({_any(positions)})(?: (?!of |to )|$)"),
-        position_after=re.compile(
-            rf" (?:(?:on|at|to|in) (?:the|my) )?({_any(positions)})"
+        position_after=re.compile(  # "second from the left" counts
+            rf"(?<!\bfrom)(?<!\bfrom the)(?<!\bfrom my) (?:(?:on|at|to|in) (?:the|my) )?({_any(positions)})"
             r"(?: side)?(?: (?:to|of|in) (?:the |my )?(?:me|us|you|robot|camera|gripper|picture|image|view))?$"
         ),
         positions=positions,
@@ -309,6 +309,8 @@ def split_position(phrase: str) -> tuple[str, str]:
 
     >>> split_position("left mug"), split_position("mug on the left"), split_position("nearest")
     (('left', 'mug'), ('left', 'mug'), ('nearest', ''))
+    >>> split_position("second mug from the left")
+    ('', 'second mug from the left')
     """
     words = _qualifiers()
     if match := words.position_before.match(phrase):

@@ -63,7 +63,10 @@ def _explain_relation(
     named = [_answerable(f"{name} {query.part}", objects, parts) for name in (head, rest)]
     if head in lexicon().affordances and not named[0]:
         return _cannot_use(f"{head} {relation}", named[1])  # "pour over kettle"
-    return _cannot_use(_as_written(f"{relation} {rest}".strip(), query.text), named[0])
+    counted = _known_names(f"{head} {query.part}", objects, parts)[0]
+    words = _as_written(f"{relation} {rest}".strip(), query.text)
+    is_counted = counted and relation == "from"  # "second mug from the left"
+    return _cannot_use(f"{counted} ... {words}" if is_counted else words, named[0])
 
 
 def _separated(first: str, second: str, objects: Sequence[str], parts: Sequence[str]) -> str:

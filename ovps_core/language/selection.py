@@ -51,8 +51,8 @@ def read_selection(query: PartQuery, known: Selectors) -> PartQuery:
         query = _read_words(query)
     if query.which in BY_DEPTH and not known.depth:
         raise QueryError(
-            f"{query.text!r}: {query.which!r} needs depth, and there is none; set use_depth, or choose by place, "
-            "such as 'left' or 'bottom'"
+            f"{query.text!r}: {query.which!r} needs depth, and there is none; choose by place, such as 'left' or "
+            "'bottom'; where there is depth, switch it on (depth=, parameter use_depth)"
         )
     return query
 
@@ -106,7 +106,8 @@ def expand_all_parts(
             f"'{object_name} handle'"
         )
     return tuple(
-        replace(query, object=object_name, part=part, given=query.given or query) for part in parts
+        replace(query, object=object_name, part=part, given=query.given or query, all_parts=True)
+        for part in parts
     )
 
 

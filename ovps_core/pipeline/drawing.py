@@ -98,12 +98,12 @@ def _tinted(image: RgbImage, masks: PartMasks, alpha: float) -> RgbImage:
 
 
 def _legend(masks: PartMasks, scale: float) -> RgbImage:
-    """Legend RGB uint8 [h, w, 3]: per query its colour, text, and best score or "not found"."""
+    """Legend RGB uint8 [h, w, 3]: per query its colour, label, and best score or "not found"."""
     palette, step = _palette(masks), round(28 * scale) + 6
     lines = []
     for query in masks.queries:
         parts = masks.of(query)
-        lines.append(f"{query.text[:40]}  {f'{parts[0].score:.2f}' if parts else 'not found'}")
+        lines.append(f"{query.label[:40]}  {f'{parts[0].score:.2f}' if parts else 'not found'}")
     pen = max(1, round(scale))
     sizes = [cv2.getTextSize(line, _FONT, scale, pen)[0] for line in lines]
     wide, tall = (max(lengths) for lengths in zip(*sizes, strict=True)) if sizes else (0, 0)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ovps_core.errors import CheckpointError, ImageError, QueryError, RecordingError
-from ovps_core.language.selection import Selectors, read_selection
+from ovps_core.language.selection import Selectors, asks_for_all_parts, read_selection
 from ovps_core.models.interface import (
     Conditions,
     EncodedQueries,
@@ -66,7 +66,13 @@ class RecordedQueries(QueryEncoder):
         same_text = [known for known in self._known.values() if known.text == query.text]
         if not query.which and same_text:
             return [
-                replace(known, threshold=query.threshold, max_parts=query.max_parts, given=query)
+                replace(
+                    known,
+                    threshold=query.threshold,
+                    max_parts=query.max_parts,
+                    given=query,
+                    all_parts=asks_for_all_parts(query),
+                )
                 for known in same_text
             ]
         try:

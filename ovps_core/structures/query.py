@@ -46,7 +46,7 @@ class PartQuery:
     :func:`ovps_core.language.parser.parse_query` makes one from a phrase.
 
     Attributes:
-        text: the phrase, trimmed; it names the query in every output.
+        text: the phrase, trimmed. Several queries have one text, if the phrase is about all parts of an object.
         object: object name, "knife"; empty for a part of any object.
         part: part name, "handle"; empty for the whole object.
         threshold: minimum score to report, 0..1; 0 uses the segmenter's threshold.
@@ -58,6 +58,7 @@ class PartQuery:
         corrected: words that the model took for misspellings, as they were written.
         ignored: words of the phrase that change nothing in the answer: "please", "my"; the whole text if it says
             something else than the names that are given beside it.
+        all_parts: the query is one of those that a phrase for all parts of an object was made into.
 
     Queries are equal if their words and numbers are, however they were read.
 
@@ -75,6 +76,7 @@ class PartQuery:
     given: PartQuery | None = field(default=None, compare=False, repr=False)
     corrected: tuple[str, ...] = field(default=(), compare=False)
     ignored: tuple[str, ...] = field(default=(), compare=False)
+    all_parts: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.object and not self.part:
@@ -92,6 +94,13 @@ class PartQuery:
             raise QueryError(
                 f"max_parts of {self.text!r} is {self.max_parts}; expected 0 (all) or more"
             )
+
+    @property
+    def label(self) -> str:
+        """Short name of an answer: the text; of one of all parts which object, and the part: "left mug handle"."""
+        if not self.all_parts:
+            return self.text
+        return " ".join(filter(None, (self.which, self.object, self.part)))
 
 
 @dataclass(frozen=True)

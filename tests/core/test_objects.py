@@ -80,7 +80,9 @@ def test_position_words_need_objects_and_the_refusal_says_so(
     assert segmenter.encode_queries("left mug handle").queries[0].which == "left"
     with pytest.raises(QueryError, match=r"'left'.*object model"):
         plain.encode_queries("left mug handle")
-    with pytest.raises(QueryError, match="'nearest' needs depth"):
+    with pytest.raises(
+        QueryError, match="'nearest' needs depth, and there is none; choose by place"
+    ):
         segmenter.encode_queries("nearest mug handle")
     deep = PartSegmenter.from_pretrained(backend="torch", objects="own", depth=True)
     assert deep.encode_queries("nearest handle").queries[0].which == "nearest"

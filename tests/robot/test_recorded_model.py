@@ -104,6 +104,11 @@ def test_objects_and_words_that_choose_among_them_are_repeated(tmp_path: Path) -
         "rim",
         "handle",
     ]
+    assert [query.label for query in queries.queries] == [
+        "left mug handle",
+        "mug rim",
+        "mug handle",
+    ]
     (masks,) = segmenter.segment_frames([PICTURE], [1], queries, SegmentOptions())
     assert [(part.query.text, part.object_id) for part in masks.parts] == [
         ("left mug handle", 1),

@@ -91,6 +91,18 @@ def test_a_long_sentence_has_a_topic_of_its_own_and_the_node_lives_on(seer: Robo
     assert len(topic_name(sentence)) <= 60 and topic_name(f"{sentence}!") != topic_name(sentence)
 
 
+def test_all_parts_of_an_object_are_told_apart_in_standard_messages(seer: Robot) -> None:
+    parts = seer.listen(Parts3D, "/seer/parts_3d")
+    rims = seer.listen(PoseArray, "/seer/poses/mug_rim")
+    handles = seer.listen(PoseArray, "/seer/poses/mug_handle")
+    seer.ask("all parts of the mug")
+    own, *by_part = same_frame(seer, parts, rims, handles)
+    for name, poses in zip(("rim", "handle"), by_part, strict=True):
+        assert poses.poses == [part.pose for part in own.parts if part.query.part == name] != []
+    result = seer.find("all parts of the kettle", rgb=PICTURE, node="/seer", seconds=3)
+    assert "not in view: kettle " in result.message, result.message
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # builds the messages where vision_msgs is not installed
 def test_detections_and_label_info_equal_our_own_messages(vision_msgs: None, seer: Robot) -> None:

@@ -29,7 +29,7 @@ PICTURE = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint
 WARM_UP = min(60.0, SECONDS / 2)
 RESTARTS = (0.25 * SECONDS, 0.7 * SECONDS)
 WORDS = ("knife handle", "mug rim, pan handle", "handle of the drawer", "chair, seat of the chair")
-GROWTH_MB = 20.0
+GROWTH_MB = 10.0
 
 
 def resident_mb(pid: int) -> float:

@@ -130,6 +130,8 @@ def test_a_phrase_that_excludes_something_is_refused_for_every_model(text: str, 
         ("pour over kettle", "pour over", "kettle"),
         ("blade is dangerous", "is dangerous", "blade"),
         ("the knife that cuts", "that cuts", "knife"),
+        ("second knife from the left", "second ... from the left", "knife"),
+        ("mug handle from the left", "from the left", "mug handle"),
     ],
 )
 def test_words_that_a_vocabulary_cannot_use_are_named_with_what_can_be_asked(

@@ -71,9 +71,23 @@ def test_all_parts_of_an_object_are_one_phrase_and_several_queries(text: str) ->
         ("mug", "handle", text),
     ]
     assert all(one.given == query for one in expanded)
+    assert [one.label for one in expanded] == ["mug rim", "mug handle"]
 
 
 def test_parts_that_nobody_knows_are_asked_for_by_name() -> None:
     with pytest.raises(QueryError, match="name them, such as 'gizmo handle'"):
         expand_all_parts(parse_query("all parts of the gizmo"), None)
     assert [q.part for q in expand_all_parts(parse_query("all parts of the bottle"), None)]
+
+
+def test_parts_of_a_chosen_object_say_which_object_is_meant() -> None:
+    query = read_selection(parse_query("all parts of the left mug"), EVERYTHING)
+    (rim,) = expand_all_parts(query, [("mug", "rim")])
+    assert (rim.label, rim.text) == ("left mug rim", query.text)
+    assert parse_query("Left mug's handle").label == "Left mug's handle"
+
+
+def test_counting_from_a_side_is_no_choice() -> None:
+    for text in ("second mug from the left", "mug from the left side", "mug handle from right"):
+        query = parse_query(text)
+        assert read_selection(query, EVERYTHING) is query

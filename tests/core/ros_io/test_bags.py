@@ -33,6 +33,7 @@ from ovps_core.ros_io.bags.messages import (
 )
 from ovps_core.ros_io.bags.reading import open_bag
 from ovps_core.ros_io.codec import PART_MASKS, masks_value
+from ovps_core.ros_io.recorded import read_answers
 
 HEIGHT, WIDTH = 60, 80
 COLOUR, DEPTH, INFO = "/camera/color/image_raw", "/camera/depth/image", "/camera/color/camera_info"
@@ -233,6 +234,19 @@ def test_annotate_names_refused_phrases_and_looks_for_the_others(
     assert main([*command, "--queries", "mug rim; not the pan"]) == 1
     assert "'not the pan' is not looked for" in capsys.readouterr().err
     assert (tmp_path / "out").is_dir(), "the others are answered"
+
+
+def test_annotate_chooses_among_objects(tmp_path: Path, model: Path) -> None:
+    words = ["--image", COLOUR, "--model", str(model), "--queries", "left mug handle"]
+    command = ["bag", "annotate", str(write_bag(tmp_path / "bag", count=1)), *words]
+    for name, options in (("plain", []), ("objects", ["--objects", "own"])):
+        assert main([*command, "--out", str(tmp_path / name), *options]) == 0
+    asked = [
+        [(query.object, query.which) for query in masks.queries]
+        for name in ("plain", "objects")
+        for _, masks in read_answers(tmp_path / name)
+    ]
+    assert asked == [[("left mug", "")], [("mug", "left")]]
 
 
 def test_command_line_from_recording_to_data_set(tmp_path: Path, model: Path, capsys) -> None:

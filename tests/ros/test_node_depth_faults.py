@@ -52,7 +52,7 @@ def show(
     [
         ({"info_frame": "camera_depth_optical_frame"}, "camera_info", "of the frame", "remap"),
         ({"width": 640, "height": 480, "k": LARGE}, "camera_info", "640x480, colour image of 320x240", "remap"),
-        ({"k": LARGE}, "camera_info", "outside of them", "resolution"),
+        ({"k": LARGE}, "camera_info", "outside of them; are its matrices of another resolution", "calibrate"),
         ({"d": DISTORTED}, "camera_info", "set image_geometry", "remap"),
         ({"k": [0.0] * 9}, "camera_info", "focal lengths", "calibrate"),
         ({"depth_frame": "camera_depth_optical_frame"}, "depth frame", "of the frame", "align"),

@@ -59,7 +59,7 @@ class Way:
         return float(np.mean(_squared(home - start) < _SAME_PLACE**2 + _OF_THE_WAY * ways))
 
     def seen(self) -> NDArray[np.bool_]:
-        """Pixels of the second frame that the first one shows too, bool [H, W]; hidden ones count as shown."""
+        """Pixels of the second frame whose place is known and within the first one, bool [H, W]."""
         height, width = self.back.shape[:2]
         x, y = self.back[..., 0], self.back[..., 1]
         return np.asarray((x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1))

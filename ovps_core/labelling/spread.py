@@ -291,7 +291,8 @@ def _agreements(
             masks = [(a["category_id"], to_near.carry(m)) for a, m in far.masks(far.annotations)]
             for each, mask in near.masks(a for a in near.annotations if a["id"] in made):
                 same = [m for category, m in masks if category == each["category_id"]]
-                if same or each["category_id"] not in far.image.get(NOT_EXHAUSTIVE, ()):
+                asked = same or each["category_id"] not in far.image.get(NOT_EXHAUSTIVE, ())
+                if asked and mask[seen].any():
                     overlaps = [mask_iou(mask[seen], m[seen]) for m in same]
                     found[each["id"]].append(max(overlaps, default=0.0))
     advance(1)

@@ -14,7 +14,7 @@ from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
 from ovps_core.datasets.coco_folder import ANNOTATIONS, is_pseudo_label
 from ovps_core.datasets.label_files import read_json
 
-_IDS = ("id", "image_id", "category_id")
+_ADDED = ("id", "image_id", "category_id", "agreement", "iscrowd")
 
 
 def write_data_set(out: Path, results: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
@@ -120,4 +120,9 @@ def _identity(image: Mapping[str, Any]) -> Hashable:
 
 
 def _is_same(earlier: Mapping[str, Any], annotation: Mapping[str, Any]) -> bool:
-    return {key: value for key, value in earlier.items() if key not in _IDS} == annotation
+    return _found(earlier) == _found(annotation)
+
+
+def _found(annotation: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model found, without what was added to it afterwards."""
+    return {key: value for key, value in annotation.items() if key not in _ADDED}

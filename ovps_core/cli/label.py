@@ -1,15 +1,16 @@
-"""``ovps label serve | open SET | save SET``: labelling by people with Label Studio."""
+"""``ovps label serve | open SET | save SET | spread SET``: labelling by people with Label Studio."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from tabulate import tabulate
 
-from ovps_core.cli.options import at_least
+from ovps_core.cli.options import at_least, probability
 from ovps_core.labelling.project import open_project, require_server, save_labels
 from ovps_core.labelling.server import (
     LOG,
@@ -18,6 +19,7 @@ from ovps_core.labelling.server import (
     prepare_server,
     start_server,
 )
+from ovps_core.labelling.spread import SpreadOptions, spread_labels
 
 _PORT = 8080
 _PAUSE = 0.5  # seconds between looks at the server
@@ -47,10 +49,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     saving = actions.add_parser("save", help="merge what people submitted into annotations.json")
     _add_set(saving)
+    for each in (opening, saving):
+        _add_server(each)
+    spreading = actions.add_parser(
+        "spread", help="carry masks of people to neighbouring frames of the recording"
+    )
+    _add_set(spreading)
+    _add_spread_options(spreading)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve, open or save."""
+    """Serve, open, save or spread."""
+    if args.action == "spread":
+        options = SpreadOptions(args.max_frames, args.min_share, args.min_agreement)
+        return _print_counts(args.set, spread_labels(args.set, options))
     folder = data_folder(args.data_dir)
     if args.action == "serve":
         return _serve(folder, args.port)
@@ -63,8 +75,11 @@ def run(args: argparse.Namespace) -> int:
             print(f"log in as {server.user} with the password {server.password}")
         print(f"then: ovps label save {args.set}")
         return 0
-    counts = save_labels(args.set, server)
-    print(tabulate(counts.items(), headers=(str(args.set), "")))
+    return _print_counts(args.set, save_labels(args.set, server))
+
+
+def _print_counts(folder: Path, counts: Mapping[str, int]) -> int:
+    print(tabulate(counts.items(), headers=(str(folder), "")))
     return 0
 
 
@@ -94,9 +109,34 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "set", type=Path, metavar="SET", help="a folder with annotations.json, of ovps bag extract"
     )
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help="address of the server; our own without it")
     parser.add_argument("--key", help="API key of a user of that server")
     _add_data_folder(parser)
+
+
+def _add_spread_options(parser: argparse.ArgumentParser) -> None:
+    default = SpreadOptions()
+    parser.add_argument(
+        "--max-frames",
+        type=at_least(1),
+        default=default.max_frames,
+        help="frames over which a mask is carried, in both directions",
+    )
+    parser.add_argument(
+        "--min-share",
+        type=probability,
+        default=default.min_share,
+        help="a mask ends where a smaller share of its pixels can be followed",
+    )
+    parser.add_argument(
+        "--min-agreement",
+        type=probability,
+        default=default.min_agreement,
+        help="pseudo-labels whose IoU with the neighbouring frames is less become regions, which are not learned",
+    )
 
 
 def _add_data_folder(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,8 @@
 Each annotation of a picture that a person submitted has these keys:
 
 ``origin``
-    "model": accepted as suggested; "corrected": a suggestion that was changed; "drawn": made by hand.
+    "model": accepted as suggested; "propagated": accepted as carried from another frame; "corrected": a suggestion
+    that was changed; "drawn": made by hand.
 ``annotator``, ``annotated_at``
     who submitted the picture, and when (ISO 8601).
 
@@ -25,10 +26,12 @@ from ovps_core.labelling.regions import Region
 from ovps_core.structures.boxes import Box
 from ovps_core.structures.masks import mask_iou
 
-Origin = Literal["model", "corrected", "drawn"]
+Origin = Literal["model", "propagated", "corrected", "drawn"]
+PROPAGATED: Origin = "propagated"
+"""Origin of a mask that :mod:`ovps_core.labelling.spread` carried from another frame."""
 _SAME = 0.98  # IoU of a mask that a person left as it was; a polygon loses some pixels on the way
 _CORRECTED = 0.3  # least IoU of a changed suggestion
-_OF_THE_MODEL = (PSEUDO_LABEL, "score", "id", "bbox", "area", "segmentation", "mask")
+_OF_THE_MODEL = (PSEUDO_LABEL, "score", "agreement", "id", "bbox", "area", "segmentation", "mask")
 _WORDS = ("object", "part", "query")
 
 

@@ -1,0 +1,299 @@
+"""Labels from little: masks of people carried to neighbouring frames, and agreement of pseudo-labels over time.
+
+A mask that was carried has these keys, beside ``"pseudo_label": true``:
+
+``origin``
+    "propagated".
+``source_image_id``, ``source_id``
+    the picture and the annotation that it was carried from.
+``score``
+    share of that mask's pixels that could be followed to this frame.
+
+Other pseudo-labels have ``agreement``: the mean IoU with the mask of the same category in the frame before and the
+frame after, carried into their frame.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ovps_core.datasets.coco_check import NEGATIVE, NOT_EXHAUSTIVE, is_crowd
+from ovps_core.datasets.coco_folder import ANNOTATIONS, PSEUDO_LABEL, is_pseudo_label
+from ovps_core.datasets.segmentations import decode_segmentation, encode_segmentation
+from ovps_core.errors import DatasetError
+from ovps_core.labelling.flow import Way, way_between
+from ovps_core.labelling.merge import PROPAGATED
+from ovps_core.labelling.project import picture_path, read_annotations
+from ovps_core.structures.boxes import Box
+from ovps_core.structures.image_files import image_size
+from ovps_core.structures.masks import mask_iou
+from ovps_core.structures.whole_files import write_json
+
+_Annotation = dict[str, Any]
+_Masks = list[tuple[_Annotation, NDArray[np.bool_]]]
+_INHERITED = ("category_id", "object", "part", "query", "track_id", "instance")
+_SAME_OBJECT = 0.5  # share of the smaller of two masks of one category that the other covers
+
+
+@dataclass(frozen=True)
+class SpreadOptions:
+    """Options of :func:`spread_labels`.
+
+    Attributes:
+        max_frames: frames over which a mask is carried, in both directions.
+        min_share: a mask ends where a smaller share of its pixels can be followed, 0..1.
+        min_agreement: pseudo-labels that agree less become regions (``iscrowd``), which are neither learned nor
+            scored, 0..1.
+    """
+
+    max_frames: int = 10
+    min_share: float = 0.7
+    min_agreement: float = 0.0
+
+
+@dataclass
+class _Frame:
+    """A picture of a recording and its annotations."""
+
+    image: Mapping[str, Any]
+    path: Path
+    height: int
+    width: int
+    annotations: list[_Annotation]
+
+    @property
+    def is_labelled(self) -> bool:
+        """True if a person has labelled the picture."""
+        return NEGATIVE in self.image or not all(map(is_pseudo_label, self.annotations))
+
+    def masks(self, annotations: Iterable[_Annotation]) -> _Masks:
+        """The annotations that have a mask, with it."""
+        name = self.image["file_name"]
+        return [
+            (
+                each,
+                decode_segmentation(
+                    each["segmentation"],
+                    self.height,
+                    self.width,
+                    f"{name}, annotation {each['id']}",
+                ),
+            )
+            for each in annotations
+            if each.get("segmentation")
+        ]
+
+
+def spread_labels(folder: Path, options: SpreadOptions | None = None) -> Counter[str]:
+    """Carry masks of people to frames that nobody has labelled, and note how far pseudo-labels agree over time.
+
+    A carried mask replaces the pseudo-labels of its category of which it covers half, or which cover half of it.
+    Pictures that a person has labelled stay as they are. Doing it twice gives the same file.
+
+    Args:
+        folder: frames with ``annotations.json``, as ``ovps bag extract`` writes it.
+        options: limits.
+
+    Returns:
+        Numbers of pictures and masks.
+
+    Raises:
+        DatasetError: the data set cannot be read, or the order of its pictures is unknown.
+        ImageError: a picture cannot be read.
+        OutputError: the file cannot be written.
+    """
+    options = options or SpreadOptions()
+    coco = read_annotations(folder)
+    earlier = {_source(each): each["id"] for each in coco["annotations"] if _is_carried(each)}
+    others = [each for each in coco["annotations"] if not _is_carried(each)]
+    recordings = _recordings(folder, coco["images"], others)
+    new: list[_Annotation] = []
+    replaced: set[Any] = set()
+    counts: Counter[str] = Counter()
+    total = 3 * sum(map(len, recordings))
+    with tqdm(total=total, desc="spread", unit="frame", disable=None) as bar:
+        for frames in recordings:
+            counts["pictures that a person has labelled"] += sum(f.is_labelled for f in frames)
+            for frame, carried in _carry_both_ways(frames, options, bar.update):
+                kept, covered = _join(frame, carried)
+                new += kept
+                replaced |= covered
+                counts["pictures that masks were carried to"] += bool(kept)
+            for annotation, agreement in _agreements(frames, bar.update):
+                annotation["agreement"] = round(agreement, 4)
+                annotation["iscrowd"] = int(annotation["agreement"] < options.min_agreement)
+                counts["pseudo-labels that agree too little"] += annotation["iscrowd"]
+    numbers = [each["id"] for each in coco["annotations"] if isinstance(each["id"], int)]
+    unused = count(1 + max(numbers, default=0))
+    for annotation in new:
+        known = earlier.get(_source(annotation))
+        annotation["id"] = next(unused) if known is None else known
+    counts["masks that were carried"] = len(new)
+    counts["pseudo-labels that they replace"] = len(replaced)
+    left = [each for each in others if each["id"] not in replaced]
+    write_json(folder / ANNOTATIONS, {**coco, "annotations": left + new})
+    return counts
+
+
+def _is_carried(annotation: Mapping[str, Any]) -> bool:
+    return annotation.get("origin") == PROPAGATED and is_pseudo_label(annotation)
+
+
+def _source(annotation: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The picture of a carried mask, and the mask that it was carried from."""
+    return annotation["image_id"], annotation.get("source_id")
+
+
+def _recordings(
+    folder: Path, images: Sequence[Mapping[str, Any]], annotations: Sequence[_Annotation]
+) -> list[list[_Frame]]:
+    """Frames of one folder and size, in the order of their stamps; pictures without a stamp are left out.
+
+    Raises:
+        DatasetError: no picture has a stamp.
+    """
+    of_image: dict[Any, list[_Annotation]] = defaultdict(list)
+    for annotation in annotations:
+        of_image[annotation["image_id"]].append(annotation)
+    recordings: dict[Any, list[_Frame]] = defaultdict(list)
+    for image in images:
+        if not isinstance(image.get("stamp_ns"), int):
+            continue
+        path = picture_path(folder, image["file_name"])
+        size = image_size(path)
+        frame = _Frame(image, path, *size, of_image[image["id"]])
+        recordings[path.parent, size].append(frame)
+    if not recordings:
+        raise DatasetError(
+            f"{folder / ANNOTATIONS}: the order of the pictures is unknown, since none has a stamp_ns. Masks are "
+            "carried through frames of a recording, as `ovps bag extract` and `ovps annotate frames` write them"
+        )
+    return [sorted(frames, key=lambda f: f.image["stamp_ns"]) for frames in recordings.values()]
+
+
+def _carry_both_ways(
+    frames: Sequence[_Frame], options: SpreadOptions, advance: Callable[[int], Any]
+) -> list[tuple[_Frame, list[_Annotation]]]:
+    """The frames that masks of people can be carried to, with these masks."""
+    carried: dict[Any, list[_Annotation]] = defaultdict(list)
+    for direction in (frames, frames[::-1]):
+        for annotation in _carry(direction, options, advance):
+            carried[annotation["image_id"]].append(annotation)
+    return [(f, carried[f.image["id"]]) for f in frames if f.image["id"] in carried]
+
+
+def _carry(
+    frames: Sequence[_Frame], options: SpreadOptions, advance: Callable[[int], Any]
+) -> Iterator[_Annotation]:
+    """Carry masks of people from frame to frame in the given order, up to the next frame of a person."""
+    sources: _Masks = []
+    way: Way | None = None
+    steps = 0
+    for before, frame in pairwise(frames):
+        advance(1)
+        if before.is_labelled:
+            drawn = (a for a in before.annotations if not (is_pseudo_label(a) or is_crowd(a)))
+            sources, way, steps = before.masks(drawn), None, 0
+        steps += 1
+        if frame.is_labelled or not sources or steps > options.max_frames:
+            sources = []
+            continue
+        step = way_between(before.path, frame.path)
+        way = step if way is None else way.then(step)
+        going: _Masks = []
+        for annotation, mask in sources:
+            share, carried = way.share(mask), way.carry(mask)
+            if share >= options.min_share and carried.any():
+                going.append((annotation, mask))
+                yield _carried(annotation, carried, share, frame)
+        sources = going
+    advance(1)
+
+
+def _carried(
+    source: _Annotation, mask: NDArray[np.bool_], share: float, frame: _Frame
+) -> _Annotation:
+    return {
+        **{key: source[key] for key in _INHERITED if key in source},
+        "id": None,
+        "image_id": frame.image["id"],
+        "bbox": list(Box.of_mask(mask).xywh),
+        "area": int(mask.sum()),
+        "iscrowd": 0,
+        "segmentation": encode_segmentation(mask),
+        "origin": PROPAGATED,
+        "source_image_id": source["image_id"],
+        "source_id": source["id"],
+        "score": round(share, 4),
+        PSEUDO_LABEL: True,
+    }
+
+
+def _join(frame: _Frame, carried: Sequence[_Annotation]) -> tuple[list[_Annotation], set[Any]]:
+    """Replace pseudo-labels of a frame by carried masks.
+
+    Returns:
+        The carried masks without those that show an object again, from farther away; ids of what they replace.
+    """
+    kept: _Masks = []
+    best_first = sorted(carried, key=lambda each: (-each["score"], str(each["source_id"])))
+    for annotation, mask in frame.masks(best_first):
+        if not any(_is_same(annotation, mask, *other) for other in kept):
+            kept.append((annotation, mask))
+    replaced = {
+        annotation["id"]
+        for annotation, mask in frame.masks(frame.annotations)
+        if any(_is_same(annotation, mask, *other) for other in kept)
+    }
+    added = [annotation for annotation, _ in kept]
+    frame.annotations = [a for a in frame.annotations if a["id"] not in replaced] + added
+    return added, replaced
+
+
+def _is_same(
+    one: _Annotation, mask: NDArray[np.bool_], other: _Annotation, other_mask: NDArray[np.bool_]
+) -> bool:
+    if one["category_id"] != other["category_id"]:
+        return False
+    smaller = min(np.count_nonzero(mask), np.count_nonzero(other_mask))
+    return bool(np.count_nonzero(mask & other_mask) >= max(1.0, _SAME_OBJECT * smaller))
+
+
+def _agreements(
+    frames: Sequence[_Frame], advance: Callable[[int], Any]
+) -> list[tuple[_Annotation, float]]:
+    """Pseudo-labels with their agreement; those of a recording of one frame have none."""
+    found: dict[Any, list[float]] = defaultdict(list)
+    made = {
+        each["id"]: each
+        for frame in frames
+        for each in frame.annotations
+        if is_pseudo_label(each)
+        and not _is_carried(each)
+        and ("agreement" in each or not is_crowd(each))
+    }
+    for one, other in pairwise(frames):
+        advance(1)
+        if not any(each["id"] in made for each in one.annotations + other.annotations):
+            continue
+        way = way_between(one.path, other.path)
+        for near, far, to_near in ((one, other, way.reverse()), (other, one, way)):
+            seen = to_near.seen()
+            masks = [(a["category_id"], to_near.carry(m)) for a, m in far.masks(far.annotations)]
+            for each, mask in near.masks(a for a in near.annotations if a["id"] in made):
+                same = [m for category, m in masks if category == each["category_id"]]
+                asked = same or each["category_id"] not in far.image.get(NOT_EXHAUSTIVE, ())
+                if asked and mask[seen].any():
+                    overlaps = [mask_iou(mask[seen], m[seen]) for m in same]
+                    found[each["id"]].append(max(overlaps, default=0.0))
+    advance(1)
+    return [(made[number], float(np.mean(values))) for number, values in found.items()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from ovps_core.structures.requirements import require_packages
 from training import PACKAGES
 
 if TYPE_CHECKING:
+    from training.recipe import Recipe
     from training.run import PreviewSample
 
 _COLUMNS = 6
@@ -51,11 +53,8 @@ def run(args: argparse.Namespace) -> int:
     require_packages(*PACKAGES, extra="train")
     import lightning as L
 
-    from training.data import open_data
     from training.families import FAMILIES, load_recipe
-    from training.partclipseg.recipe import PartCLIPSegRecipe
     from training.run import DataSources
-    from training.shards import pack
 
     recipe = load_recipe(args.recipe, args.set)
     sources = DataSources(tuple(args.data))
@@ -66,15 +65,41 @@ def run(args: argparse.Namespace) -> int:
         draw(islice(samples, args.count), args.out)
         print(f"{args.out}: pictures as the network sees them, and their labels")
         return 0
-    if not isinstance(recipe, PartCLIPSegRecipe):
-        raise UsageError(
-            "only data of the type partclipseg can be packed; rendered scenes are in shards already"
-        )
-    data = open_data(recipe.data, sources.single())
-    counts = pack(data.train, data.vocabulary, args.out, shard_megabytes=args.shard_megabytes)
+    counts, how = _pack(recipe, sources.single(), args.out, args.shard_megabytes)
     print(tabulate(counts.items(), headers=(str(args.out), "")))
-    print(f"train on it with --data {args.out} --set data.format=shards")
+    print(f"train on it with {how}")
     return 0
+
+
+def _pack(
+    recipe: Recipe, path: Path | None, out: Path, megabytes: float
+) -> tuple[Counter[str], str]:
+    """Pack the data of a recipe; returns what was packed, and the options to train on it."""
+    from training.data import open_data
+    from training.openseed.data import open_objects
+    from training.openseed.recipe import OpenSeeDRecipe
+    from training.openseed.shards import pack_objects
+    from training.recipe import DataRecipe
+    from training.shards import pack
+
+    data = getattr(recipe, "data", None)
+    if isinstance(data, DataRecipe):
+        if data.format == "shards":
+            raise UsageError("these data are packed already; set data.format to what --data holds")
+        found = open_data(data, path)
+        counts = pack(found.train, found.vocabulary, out, shard_megabytes=megabytes)
+        return counts, f"--data {out} --set data.format=shards"
+    if isinstance(recipe, OpenSeeDRecipe):
+        if path is None:
+            raise UsageError("give the COCO file to pack: --data FILE.json")
+        photographs, limit = open_objects(path, recipe.data), recipe.data.limit
+        counts = pack_objects(photographs, out, limit=limit, shard_megabytes=megabytes)
+        return counts, f"--data {out}"
+    raise UsageError(
+        f"data of the type {recipe.family} cannot be packed: it maps rendered scenes from the disk and "
+        "holds photographs in memory, at most 640 pixels wide or high. Packed are data of the types "
+        "partclipseg, partcatseg, catseg and openseed"
+    )
 
 
 def _files(data: Sequence[Path]) -> Iterator[Path]:

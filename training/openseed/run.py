@@ -10,6 +10,7 @@ from training.openseed.data import ObjectCropsModule
 from training.openseed.module import OpenSeeDTraining, Vocabulary
 from training.openseed.network import build_network
 from training.openseed.recipe import OpenSeeDRecipe
+from training.openseed.shards import ObjectShards
 from training.run import DataSources, TrainingRun, settings_by_steps
 
 
@@ -47,7 +48,7 @@ def prepare(recipe: OpenSeeDRecipe, sources: DataSources) -> OpenSeeDRun:
     return OpenSeeDRun(recipe, module, query_encoder, images)
 
 
-def _vocabulary(source: CocoObjects) -> Vocabulary:
+def _vocabulary(source: CocoObjects | ObjectShards) -> Vocabulary:
     return Vocabulary(source.names, len(source.things))
 
 

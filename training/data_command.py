@@ -13,20 +13,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from tabulate import tabulate
 
 from ovps_core.cli.options import at_least
 from ovps_core.cli.output import check_inputs_stay
 from ovps_core.errors import OvpsError, UsageError
 from ovps_core.structures.requirements import require_packages
+from ovps_core.structures.whole_files import write_whole
 from training import PACKAGES
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
-    from training.run import PreviewSample
-
-_COLUMNS = 6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     import lightning as L
 
     from training.families import FAMILIES, load_recipe
+    from training.pictures import draw_samples
     from training.run import DataSources
 
     recipe = load_recipe(args.recipe, args.set)
@@ -62,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         check_inputs_stay([args.out], [Path(args.recipe), *_files(args.data)])
         L.seed_everything(recipe.seed, workers=True, verbose=False)
         samples = FAMILIES[recipe.family].prepare(recipe, sources).preview()
-        draw(islice(samples, args.count), args.out)
+        write_whole(args.out, draw_samples(list(islice(samples, args.count))))
         print(f"{args.out}: pictures as the network sees them, and their labels")
         return 0
     counts, how = _pack(recipe, sources.single(), args.out, args.shard_megabytes)
@@ -108,27 +106,6 @@ def _files(data: Sequence[Path]) -> Iterator[Path]:
         yield path
         for folder in (path, path / "images"):
             yield from folder.glob("*")
-
-
-def draw(samples: Iterator[PreviewSample], path: Path) -> None:
-    """Draw pictures above their labels, each label in a colour of its own."""
-    from matplotlib.figure import Figure
-
-    pictures = list(samples)
-    rows = -(-len(pictures) // _COLUMNS)
-    figure = Figure(figsize=(2 * _COLUMNS, 4 * rows))
-    axes = np.atleast_2d(figure.subplots(2 * rows, _COLUMNS, squeeze=False))
-    for axis in axes.ravel():
-        axis.axis("off")
-    for number, each in enumerate(pictures):
-        row, column = 2 * (number // _COLUMNS), number % _COLUMNS
-        axes[row, column].imshow(each.rgb)
-        labels = np.ma.masked_where(each.labels < 0, each.labels % 20)
-        axes[row + 1, column].imshow(each.rgb, alpha=0.35)
-        axes[row + 1, column].imshow(labels, cmap="tab20", vmin=0, vmax=19, interpolation="nearest")
-    figure.tight_layout(pad=0.3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:

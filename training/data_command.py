@@ -1,4 +1,4 @@
-"""``ovps data show | pack``: look at what a network sees, and pack a corpus into shards.
+"""``ovps data show | pack | bench``: look at what a network sees, pack a corpus, measure how fast pictures come.
 
 As a module: ``python -m training.data_command show RECIPE --data PATH``.
 """
@@ -24,6 +24,7 @@ from training import PACKAGES
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
+    from training.run import TrainingRun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     packing.add_argument(
         "--shard-megabytes", type=float, default=256.0, help="size at which a new shard begins"
     )
+    bench = actions.add_parser("bench", help="measure how fast pictures come, and the memory")
+    _add_recipe(bench)
+    bench.add_argument(
+        "--workers", type=at_least(0), nargs="+", default=[0, 1, 2], help="numbers to compare"
+    )
+    bench.add_argument("--images", type=at_least(1), default=1000, help="pictures for each number")
+    bench.add_argument("--step", action="store_true", help="also measure a training step")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show or pack.
+    """Show, pack or measure.
 
     Raises:
         OvpsError: the recipe or the data cannot be used, or a file cannot be written.
@@ -63,10 +71,36 @@ def run(args: argparse.Namespace) -> int:
         write_whole(args.out, draw_samples(list(islice(samples, args.count))))
         print(f"{args.out}: pictures as the network sees them, and their labels")
         return 0
+    if args.action == "bench":
+        _bench(FAMILIES[recipe.family].prepare(recipe, sources), args)
+        return 0
     counts, how = _pack(recipe, sources.single(), args.out, args.shard_megabytes)
     print(tabulate(counts.items(), headers=(str(args.out), "")))
     print(f"train on it with {how}")
     return 0
+
+
+def _bench(prepared: TrainingRun, args: argparse.Namespace) -> None:
+    """Print how fast pictures come, for each number of workers, and how long a step takes."""
+    from training.data_bench import measure_input, measure_step
+
+    if args.workers != [0] and not hasattr(prepared.images, "workers"):
+        raise UsageError("this type of recipe reads in the process that trains; give --workers 0")
+    rows = []
+    for workers in args.workers:
+        speed = measure_input(prepared.images, prepared.recipe.optim.batch, workers, args.images)
+        pace = speed.images_per_second
+        figures = [workers, speed.images, pace, pace / max(workers, 1), speed.batch_ms]
+        rows.append([*figures, *speed.memory_mb])
+    memory = ("MB after 10 %", "50 %", "100 %")
+    columns = ("workers", "images", "images/s", "per worker", "ms per batch", *memory)
+    print(tabulate(rows, headers=columns, floatfmt=".1f"))
+    if args.step:
+        device, milliseconds = measure_step(prepared)
+        print(
+            f"a step of {prepared.recipe.optim.batch} images takes {milliseconds:.1f} ms on {device}"
+        )
+    print("pictures keep up where a batch takes less time than a step")
 
 
 def _pack(

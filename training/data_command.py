@@ -1,4 +1,4 @@
-"""``ovps data show | pack``: look at what a network sees, and pack a corpus into shards.
+"""``ovps data show | pack | bench``: look at what a network sees, pack a corpus, measure how fast pictures come.
 
 As a module: ``python -m training.data_command show RECIPE --data PATH``.
 """
@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from tabulate import tabulate
 
 from ovps_core.cli.options import at_least
 from ovps_core.cli.output import check_inputs_stay
 from ovps_core.errors import OvpsError, UsageError
 from ovps_core.structures.requirements import require_packages
+from ovps_core.structures.whole_files import write_whole
 from training import PACKAGES
 
 if TYPE_CHECKING:
-    from training.run import PreviewSample
-
-_COLUMNS = 6
+    from training.recipe import Recipe
+    from training.run import TrainingRun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,10 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     packing.add_argument(
         "--shard-megabytes", type=float, default=256.0, help="size at which a new shard begins"
     )
+    bench = actions.add_parser("bench", help="measure how fast pictures come, and the memory")
+    _add_recipe(bench)
+    bench.add_argument(
+        "--workers", type=at_least(0), nargs="+", default=[0, 1, 2], help="numbers to compare"
+    )
+    bench.add_argument("--images", type=at_least(1), default=1000, help="pictures for each number")
+    bench.add_argument("--step", action="store_true", help="also measure a training step")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show or pack.
+    """Show, pack or measure.
 
     Raises:
         OvpsError: the recipe or the data cannot be used, or a file cannot be written.
@@ -51,11 +58,9 @@ def run(args: argparse.Namespace) -> int:
     require_packages(*PACKAGES, extra="train")
     import lightning as L
 
-    from training.data import open_data
     from training.families import FAMILIES, load_recipe
-    from training.partclipseg.recipe import PartCLIPSegRecipe
+    from training.pictures import draw_samples
     from training.run import DataSources
-    from training.shards import pack
 
     recipe = load_recipe(args.recipe, args.set)
     sources = DataSources(tuple(args.data))
@@ -63,18 +68,70 @@ def run(args: argparse.Namespace) -> int:
         check_inputs_stay([args.out], [Path(args.recipe), *_files(args.data)])
         L.seed_everything(recipe.seed, workers=True, verbose=False)
         samples = FAMILIES[recipe.family].prepare(recipe, sources).preview()
-        draw(islice(samples, args.count), args.out)
+        write_whole(args.out, draw_samples(list(islice(samples, args.count))))
         print(f"{args.out}: pictures as the network sees them, and their labels")
         return 0
-    if not isinstance(recipe, PartCLIPSegRecipe):
-        raise UsageError(
-            "only data of the type partclipseg can be packed; rendered scenes are in shards already"
-        )
-    data = open_data(recipe.data, sources.single())
-    counts = pack(data.train, data.vocabulary, args.out, shard_megabytes=args.shard_megabytes)
+    if args.action == "bench":
+        _bench(FAMILIES[recipe.family].prepare(recipe, sources), args)
+        return 0
+    counts, how = _pack(recipe, sources.single(), args.out, args.shard_megabytes)
     print(tabulate(counts.items(), headers=(str(args.out), "")))
-    print(f"train on it with --data {args.out} --set data.format=shards")
+    print(f"train on it with {how}")
     return 0
+
+
+def _bench(prepared: TrainingRun, args: argparse.Namespace) -> None:
+    """Print how fast pictures come, for each number of workers, and how long a step takes."""
+    from training.data_bench import measure_input, measure_step
+
+    if args.workers != [0] and not hasattr(prepared.images, "workers"):
+        raise UsageError("this type of recipe reads in the process that trains; give --workers 0")
+    rows = []
+    for workers in args.workers:
+        speed = measure_input(prepared.images, prepared.recipe.optim.batch, workers, args.images)
+        pace = speed.images_per_second
+        figures = [workers, speed.images, pace, pace / max(workers, 1), speed.batch_ms]
+        rows.append([*figures, *speed.memory_mb])
+    memory = ("MB after 10 %", "50 %", "100 %")
+    columns = ("workers", "images", "images/s", "per worker", "ms per batch", *memory)
+    print(tabulate(rows, headers=columns, floatfmt=".1f"))
+    if args.step:
+        device, milliseconds = measure_step(prepared)
+        print(
+            f"a step of {prepared.recipe.optim.batch} images takes {milliseconds:.1f} ms on {device}"
+        )
+    print("pictures keep up where a batch takes less time than a step")
+
+
+def _pack(
+    recipe: Recipe, path: Path | None, out: Path, megabytes: float
+) -> tuple[Counter[str], str]:
+    """Pack the data of a recipe; returns what was packed, and the options to train on it."""
+    from training.data import open_data
+    from training.openseed.data import open_objects
+    from training.openseed.recipe import OpenSeeDRecipe
+    from training.openseed.shards import pack_objects
+    from training.recipe import DataRecipe
+    from training.shards import pack
+
+    data = getattr(recipe, "data", None)
+    if isinstance(data, DataRecipe):
+        if data.format == "shards":
+            raise UsageError("these data are packed already; set data.format to what --data holds")
+        found = open_data(data, path)
+        counts = pack(found.train, found.vocabulary, out, shard_megabytes=megabytes)
+        return counts, f"--data {out} --set data.format=shards"
+    if isinstance(recipe, OpenSeeDRecipe):
+        if path is None:
+            raise UsageError("give the COCO file to pack: --data FILE.json")
+        photographs, limit = open_objects(path, recipe.data), recipe.data.limit
+        counts = pack_objects(photographs, out, limit=limit, shard_megabytes=megabytes)
+        return counts, f"--data {out}"
+    raise UsageError(
+        f"data of the type {recipe.family} cannot be packed: it maps rendered scenes from the disk and "
+        "holds photographs in memory, at most 640 pixels wide or high. Packed are data of the types "
+        "partclipseg, partcatseg, catseg and openseed"
+    )
 
 
 def _files(data: Sequence[Path]) -> Iterator[Path]:
@@ -83,27 +140,6 @@ def _files(data: Sequence[Path]) -> Iterator[Path]:
         yield path
         for folder in (path, path / "images"):
             yield from folder.glob("*")
-
-
-def draw(samples: Iterator[PreviewSample], path: Path) -> None:
-    """Draw pictures above their labels, each label in a colour of its own."""
-    from matplotlib.figure import Figure
-
-    pictures = list(samples)
-    rows = -(-len(pictures) // _COLUMNS)
-    figure = Figure(figsize=(2 * _COLUMNS, 4 * rows))
-    axes = np.atleast_2d(figure.subplots(2 * rows, _COLUMNS, squeeze=False))
-    for axis in axes.ravel():
-        axis.axis("off")
-    for number, each in enumerate(pictures):
-        row, column = 2 * (number // _COLUMNS), number % _COLUMNS
-        axes[row, column].imshow(each.rgb)
-        labels = np.ma.masked_where(each.labels < 0, each.labels % 20)
-        axes[row + 1, column].imshow(each.rgb, alpha=0.35)
-        axes[row + 1, column].imshow(labels, cmap="tab20", vmin=0, vmax=19, interpolation="nearest")
-    figure.tight_layout(pad=0.3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:

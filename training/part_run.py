@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
+from ovps_core.language.vocabulary import IGNORE
+from ovps_core.losses.labels import PartTargets
 from ovps_core.models.interface import QueryEncoder
 from training.data import PartImagesModule
 from training.part_training import PartTraining
 from training.partcatseg.recipe import CATSegRecipe
 from training.partclipseg.recipe import PartCLIPSegRecipe
-from training.pictures import draw_predictions, unnormalised
-from training.run import PreviewSample, TrainingRun, settings_by_steps
+from training.pictures import Answer, PreviewSample, unnormalised
+from training.run import TrainingRun, settings_by_steps
 
 
 class PartRun(TrainingRun):
@@ -49,10 +50,19 @@ class PartRun(TrainingRun):
         preprocessing = self.model.spec.preprocessing
         for pixels, object_parts, _ in self.images.train_dataloader():
             for picture, labels in zip(pixels, object_parts, strict=True):
-                rgb = (unnormalised(picture, preprocessing) * 255).byte()
-                yield PreviewSample(rgb.numpy(), labels.numpy())
+                yield PreviewSample(unnormalised(picture, preprocessing), labels.numpy())
 
-    def draw(self, path: Path) -> None:
-        """Draw predictions on the scored images."""
-        if len(self.score_images):
-            draw_predictions(self.training, self.score_images, path)
+    def answers(self) -> Iterator[Answer]:
+        """True object-parts and the highest map per pixel, at the size of the logits."""
+        training, device = self.training, self.training.device
+        background = len(training.val_vocabulary.object_parts)
+        for index in range(len(self.score_images)):
+            pixels, *labels = (each[None] for each in self.score_images[index])
+            truth = PartTargets(*labels)
+            batch = pixels.to(device), truth.object_parts.to(device), truth.objects.to(device)
+            maps = training.losses(batch, scoring=True)[1].object_parts
+            predicted = maps[0].argmax(dim=0).cpu()
+            predicted[predicted == background] = IGNORE
+            true = truth.resized((maps.shape[-2], maps.shape[-1])).object_parts[0]
+            rgb = unnormalised(pixels[0], self.model.spec.preprocessing)
+            yield Answer(rgb, true.numpy(), predicted.numpy())

@@ -1,68 +1,132 @@
-"""Plot of a trained model: photographs, true parts, predicted parts."""
+"""Plots for the eye: training samples as a network sees them, and its answers beside the truth."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ovps_core.language.vocabulary import IGNORE
-from ovps_core.losses.labels import PartTargets
 from ovps_core.models.interface import Preprocessing
-from training.data import PartImages
-from training.part_training import PartTraining
 
-MAX_IMAGES = 12
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_ANSWERS = 12
+"""Pictures in a plot of answers."""
+
+_COLUMNS = 6
+_COLOURS = 20
 
 
-@torch.no_grad()
-def draw_predictions(training: PartTraining, images: PartImages, path: Path) -> None:
-    """Draw a PNG with one column for each of the first images, at most ``MAX_IMAGES``.
+@dataclass(frozen=True)
+class NamedBox:
+    """A box of a training sample.
 
-    The rows are the photograph, the true parts, and the predicted parts (the highest map per pixel).
+    Attributes:
+        name: of its object.
+        label: value of the object in the label map, for the colour.
+        corners: (x1, y1, x2, y2) in pixels.
     """
-    training.eval()
-    count = min(MAX_IMAGES, len(images))
-    num_object_parts = len(training.val_vocabulary.object_parts)
-    figure = Figure(figsize=(1.7 * count, 5.2))
-    axes = figure.subplots(3, count, squeeze=False)
-    preprocessing = training.model.spec.preprocessing
-    for column in range(count):
-        pixels, object_parts, objects = images[column]
-        truth, prediction = _label_maps(training, pixels, object_parts, objects)
-        prediction[prediction == num_object_parts] = IGNORE
-        axes[0, column].imshow(unnormalised(pixels, preprocessing))
-        for row, labels in ((1, truth), (2, prediction)):
-            axes[row, column].imshow(
-                np.ma.masked_less(labels.numpy(), 0),
-                cmap="tab20",
-                vmin=0,
-                vmax=max(num_object_parts - 1, 1),
-                interpolation="nearest",
-            )
-    for axis in axes.flat:
+
+    name: str
+    label: int
+    corners: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class PreviewSample:
+    """A training sample for the eye.
+
+    Attributes:
+        rgb: uint8 [H, W, 3].
+        labels: int64 [H, W]; negative without a label.
+        boxes: of objects.
+    """
+
+    rgb: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    boxes: tuple[NamedBox, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A picture with its true and its predicted labels; equal labels have equal colours.
+
+    Attributes:
+        rgb: uint8 [H, W, 3].
+        truth: int64 [h, w]; negative without a label.
+        predicted: the same.
+    """
+
+    rgb: NDArray[np.uint8]
+    truth: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+
+
+def draw_samples(samples: Sequence[PreviewSample]) -> bytes:
+    """Draw pictures above their labels, each label in a colour of its own; a PNG."""
+    from matplotlib.figure import Figure
+
+    rows = -(-len(samples) // _COLUMNS)
+    figure = Figure(figsize=(2 * _COLUMNS, 4 * rows))
+    axes = np.atleast_2d(figure.subplots(2 * rows, _COLUMNS, squeeze=False))
+    for number, each in enumerate(samples):
+        row, column = 2 * (number // _COLUMNS), number % _COLUMNS
+        axes[row, column].imshow(each.rgb)
+        axes[row + 1, column].imshow(each.rgb, alpha=0.35)
+        _draw_labels(axes[row + 1, column], each.labels)
+        _draw_boxes(axes[row + 1, column], each.boxes)
+    return _as_png(figure, dpi=90 if not any(each.boxes for each in samples) else 150)
+
+
+def draw_answers(answers: Sequence[Answer]) -> bytes:
+    """Draw one column for each answer: the picture, the truth, the prediction; a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.7 * len(answers), 5.2))
+    axes = figure.subplots(3, len(answers), squeeze=False)
+    for column, each in enumerate(answers):
+        axes[0, column].imshow(each.rgb)
+        _draw_labels(axes[1, column], each.truth)
+        _draw_labels(axes[2, column], each.predicted)
+    return _as_png(figure, dpi=110)
+
+
+def unnormalised(pixels: Tensor, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Colours uint8 [H, W, 3] of the normalised pixels float [3, H, W] of a network."""
+    mean, std = (torch.tensor(v)[:, None, None] for v in (preprocessing.mean, preprocessing.std))
+    colours = (pixels.cpu() * std + mean).clamp(0, 1).permute(1, 2, 0)
+    return np.asarray((colours * 255).byte().numpy())
+
+
+def _draw_labels(axis: Axes, labels: NDArray[np.int64]) -> None:
+    shown = np.ma.masked_where(labels < 0, labels % _COLOURS)
+    axis.imshow(shown, cmap="tab20", vmin=0, vmax=_COLOURS - 1, interpolation="nearest")
+
+
+def _draw_boxes(axis: Axes, boxes: Sequence[NamedBox]) -> None:
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
+    for each in boxes:
+        left, top, right, bottom = each.corners
+        colour = colormaps["tab20"](each.label % _COLOURS)
+        frame = Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour)
+        axis.add_patch(frame)
+        axis.text(left, top, each.name, fontsize=5, va="top", backgroundcolor=(1, 1, 1, 0.6))
+
+
+def _as_png(figure: Figure, dpi: int) -> bytes:
+    for axis in figure.axes:
         axis.axis("off")
     figure.tight_layout(pad=0.3)
-    figure.savefig(path, dpi=110)
-
-
-def unnormalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Colours float [H, W, 3], 0 to 1, of the normalised pixels float [3, H, W] of a network."""
-    mean, std = (torch.tensor(v)[:, None, None] for v in (preprocessing.mean, preprocessing.std))
-    return (pixels * std + mean).clamp(0, 1).permute(1, 2, 0)
-
-
-def _label_maps(
-    training: PartTraining, pixels: Tensor, object_parts: Tensor, objects: Tensor
-) -> tuple[Tensor, Tensor]:
-    """(true, predicted) object-parts int64 [h, w] of one image, at the size of the logits."""
-    device = training.device
-    batch = pixels[None].to(device), object_parts[None].to(device), objects[None].to(device)
-    _, logits = training.losses(batch, scoring=True)
-    maps = logits.object_parts
-    size = (maps.shape[-2], maps.shape[-1])
-    truth = PartTargets(object_parts[None], objects[None]).resized(size).object_parts[0]
-    return truth, maps[0].argmax(dim=0).cpu()
+    content = io.BytesIO()
+    figure.savefig(content, dpi=dpi, format="png")
+    return content.getvalue()

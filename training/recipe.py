@@ -112,7 +112,7 @@ class DataRecipe:
         objects: the objects of rendered scenes to learn, all others are background; empty for all.
         skip_broken: leave out images of a COCO file that are broken or have a broken annotation.
         pseudo_labels: learn from annotations that a model made, too.
-        limit: number of images, from the first; 0 for all.
+        limit: number of images, from the first; 0 for all. Packed data are learned from whole.
         val_limit: number of a benchmark's evaluation images to score on during training, by seen and unseen
             names; 0 for none. The best weights by this score are then chosen on images that they are judged by.
         flip: probability of a horizontal flip, which also swaps the names "left ..." and "right ...".

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import (
     Callback,
@@ -20,8 +22,7 @@ from lightning.pytorch.callbacks import (
     Timer,
     TQDMProgressBar,
 )
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from numpy.typing import NDArray
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 
 from ovps_core.checkpoints import CheckpointInfo
@@ -30,7 +31,9 @@ from ovps_core.errors import UsageError
 from ovps_core.models.interface import QueryEncoder
 from ovps_core.models.network import PartModel
 from training.best_weights import BEST, BestWeights
+from training.drawn_answers import ANSWERS, DrawnAnswers
 from training.last_checkpoint import LastCheckpoint
+from training.pictures import MAX_ANSWERS, Answer, PreviewSample, draw_answers
 from training.recipe import Precision, Recipe, StepOptimRecipe
 from training.stream import StepSeeds
 
@@ -125,19 +128,6 @@ def settings_by_steps(optim: StepOptimRecipe) -> TrainerSettings:
     )
 
 
-@dataclass(frozen=True)
-class PreviewSample:
-    """A training sample for the eye.
-
-    Attributes:
-        rgb: uint8 [H, W, 3].
-        labels: int64 [H, W]; negative without a label.
-    """
-
-    rgb: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-
 class TrainingRun:
     """Network, data and trainer settings of one run.
 
@@ -197,8 +187,15 @@ class TrainingRun:
         """
         raise UsageError("samples of this type of recipe cannot be shown")
 
-    def draw(self, path: Path) -> None:
-        """Draw predictions beside the ground truth into the PNG ``path``; nothing by default."""
+    def answers(self) -> Iterator[Answer]:
+        """Predictions beside the truth, for the images to score on in their order; none by default."""
+        return iter(())
+
+    @torch.no_grad()
+    def draw(self) -> bytes | None:
+        """A PNG of the first ``MAX_ANSWERS`` answers, of a network in evaluation mode; None without any."""
+        answers = list(islice(self.answers(), MAX_ANSWERS))
+        return draw_answers(answers) if answers else None
 
 
 def make_trainer(
@@ -208,11 +205,14 @@ def make_trainer(
     _quiet_lightning()
     settings = run.settings
     every = launch.checkpoint_every
-    best = [BestWeights(folder / BEST, run.best_by, run.result)] if run.scored_on else []
+    scored: list[Callback] = []
+    if run.scored_on:
+        scored = [BestWeights(folder / BEST, run.best_by, run.result)]
+        scored.append(DrawnAnswers(folder / ANSWERS, run.draw))
     all_callbacks = [
         *run.callbacks,
         *callbacks,
-        *best,  # before the averaging, which takes its weights out at the end of a validation
+        *scored,  # before the averaging, which takes its weights out at the end of a validation
         StepSeeds(seed),
         LastCheckpoint(folder / LAST, settings.checkpoint_every if every is None else every),
         LearningRateMonitor("step"),
@@ -232,10 +232,7 @@ def make_trainer(
         precision=settings.precision,
         gradient_clip_val=settings.clip_norm or None,
         callbacks=all_callbacks,
-        logger=[
-            TensorBoardLogger(folder, name="", version="tensorboard"),
-            CSVLogger(folder, name="", version="csv", flush_logs_every_n_steps=settings.log_every),
-        ],
+        logger=_loggers(run, folder),
         log_every_n_steps=settings.log_every,
         check_val_every_n_epoch=None,
         # counted in batches, while the recipe counts steps
@@ -245,6 +242,21 @@ def make_trainer(
         default_root_dir=folder,
         enable_model_summary=False,
     )
+
+
+def _loggers(run: TrainingRun, folder: Path) -> list[Logger]:
+    """TensorBoard and CSV files; Weights & Biases too, if WANDB_PROJECT is set and it is installed."""
+    every = run.settings.log_every
+    loggers: list[Logger] = [
+        TensorBoardLogger(folder, name="", version="tensorboard"),
+        CSVLogger(folder, name="", version="csv", flush_logs_every_n_steps=every),
+    ]
+    if os.environ.get("WANDB_PROJECT") and find_spec("wandb"):
+        from lightning.pytorch.loggers import WandbLogger
+
+        logged = WandbLogger(run.recipe.name, folder, project=os.environ["WANDB_PROJECT"])
+        loggers.append(logged)
+    return loggers
 
 
 def _quiet_lightning() -> None:

@@ -8,17 +8,20 @@ a web server alike. It needs little more than NumPy and PyYAML. Its handlers are
     DIR/index.json                vocabulary and number of pictures
     DIR/shard-000000.tar, ...     KEY.jpg, KEY.parts.png and KEY.objects.png: 16 bits, 0 is unlabelled and
                                   65535 unknown
+
+Shards of objects (``training/openseed/shards.py``) hold a KEY.json in place of the label maps.
 """
 
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -43,19 +46,45 @@ _UNKNOWN = 2**16 - 1
 _NAMED = 20  # damaged samples that are named on stderr
 
 
+S = TypeVar("S")
+
+
 @dataclass(frozen=True)
-class Shards:
-    """A packed data set.
+class PackedData(ABC, Generic[S]):
+    """A folder of shards.
 
     Attributes:
         folder: of the shards.
-        vocabulary: label maps hold positions in it.
         count: number of pictures.
     """
 
     folder: Path
-    vocabulary: Vocabulary
     count: int
+
+    @property
+    def files(self) -> list[str]:
+        """All shards, sorted."""
+        return sorted(str(path) for path in self.folder.glob("shard-*.tar"))
+
+    @abstractmethod
+    def unpack(self, packed: Mapping[str, bytes]) -> S:
+        """Read a picture and its labels.
+
+        Raises:
+            KeyError: a file of it is missing.
+            ImageError, DatasetError: one is damaged.
+        """
+
+
+@dataclass(frozen=True)
+class Shards(PackedData[LabelledImage]):
+    """Packed pictures with label maps.
+
+    Attributes:
+        vocabulary: label maps hold positions in it.
+    """
+
+    vocabulary: Vocabulary
 
     @classmethod
     def open(cls, folder: Path) -> Shards:
@@ -73,16 +102,25 @@ class Shards:
                 tuple(content["objects"]),
                 tuple((name, part) for name, part in content["object_parts"]),
             )
-            return cls(folder, vocabulary, int(content["count"]))
+            return cls(folder, int(content["count"]), vocabulary)
         except (KeyError, TypeError, ValueError) as error:
-            raise DatasetError(
-                f"{folder / INDEX} is not the index of packed data ({error}); make it with `ovps data pack`"
-            ) from error
+            raise no_index(folder, error) from error
 
-    @property
-    def files(self) -> list[str]:
-        """All shards, sorted."""
-        return sorted(str(path) for path in self.folder.glob("shard-*.tar"))
+    def unpack(self, packed: Mapping[str, bytes]) -> LabelledImage:
+        """See :meth:`PackedData.unpack`."""
+        image, vocabulary = load_image(packed["jpg"]), self.vocabulary
+        size = image.shape[:2]
+        objects = _decode_labels(packed["objects.png"], size, len(vocabulary.objects))
+        parts = _decode_labels(packed["parts.png"], size, len(vocabulary.object_parts))
+        return LabelledImage(image, objects, parts)
+
+
+def no_index(folder: Path, error: Exception) -> DatasetError:
+    """The error of a folder whose index is damaged, or of another kind of packed data."""
+    return DatasetError(
+        f"{folder / INDEX} is not the index of packed data of this type of recipe ({error}); make it with "
+        "`ovps data pack`"
+    )
 
 
 def pack(
@@ -92,11 +130,44 @@ def pack(
     *,
     shard_megabytes: float = 256.0,
 ) -> Counter[str]:
-    """Write pictures and label maps into shards, all or nothing. Damaged pictures are left out and counted.
+    """Write pictures and label maps into shards.
 
     Args:
         reads: one reader per picture.
         vocabulary: of the label maps.
+        out: see :func:`write_shards`, also for errors.
+        shard_megabytes: size at which a new shard begins.
+    """
+
+    def encode(sample: LabelledImage) -> dict[str, bytes]:
+        return {
+            "jpg": encode_image(sample.image, ".jpg"),
+            "parts.png": _encode_labels(sample.parts),
+            "objects.png": _encode_labels(sample.objects),
+        }
+
+    index = {
+        "name": vocabulary.name,
+        "objects": list(vocabulary.objects),
+        "object_parts": [list(pair) for pair in vocabulary.object_parts],
+    }
+    return write_shards(reads, encode, index, out, shard_megabytes=shard_megabytes)
+
+
+def write_shards(
+    reads: Iterable[Callable[[], S]],
+    encode: Callable[[S], Mapping[str, bytes]],
+    index: Mapping[str, Any],
+    out: Path,
+    *,
+    shard_megabytes: float,
+) -> Counter[str]:
+    """Write samples into shards, all or nothing. Damaged pictures are left out and counted.
+
+    Args:
+        reads: one reader per picture.
+        encode: content of each file of a sample, by suffix.
+        index: what the index says beside the number of pictures.
         out: the folder to make.
         shard_megabytes: size at which a new shard begins.
 
@@ -121,23 +192,10 @@ def pack(
                 except ImageError as error:
                     counts[f"unreadable: {error}"] += 1
                     continue
-                writer.write(
-                    {
-                        "__key__": f"{counts['pictures']:09d}",
-                        "jpg": encode_image(sample.image, ".jpg"),
-                        "parts.png": _encode_labels(sample.parts),
-                        "objects.png": _encode_labels(sample.objects),
-                    }
-                )
+                writer.write({"__key__": f"{counts['pictures']:09d}", **encode(sample)})
                 counts["pictures"] += 1
         if not counts["pictures"]:
             raise DatasetError(f"not one picture can be packed: {dict(counts)}")
-        pairs = [list(pair) for pair in vocabulary.object_parts]
-        index = {
-            "name": vocabulary.name,
-            "objects": list(vocabulary.objects),
-            "object_parts": pairs,
-        }
         write_json(folder / INDEX, {**index, "count": counts["pictures"]})
         counts["shards"] = len(list(folder.glob("shard-*.tar")))
     return counts
@@ -157,7 +215,7 @@ class ShardStream(IterableDataset[Any]):
     """
 
     def __init__(
-        self, shards: Shards, convert: Callable[[LabelledImage], Any], start: StreamPosition
+        self, shards: PackedData[S], convert: Callable[[S], Any], start: StreamPosition
     ) -> None:
         self.shards, self.convert, self.start = shards, convert, start
         self.damaged: Counter[str] = Counter()
@@ -199,8 +257,8 @@ class ShardStream(IterableDataset[Any]):
         )
         for position, packed in enumerate(pipeline):
             try:
-                sample = self._unpack(packed)
-            except (KeyError, ImageError) as error:
+                sample = self.shards.unpack(packed)
+            except (KeyError, ImageError, DatasetError) as error:
                 self._skip(
                     DatasetError(f"{packed.get('__url__')}, {packed.get('__key__')}: {error}")
                 )
@@ -208,13 +266,6 @@ class ShardStream(IterableDataset[Any]):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed_of(seed, position, number))
                 yield self.convert(sample)
-
-    def _unpack(self, packed: Mapping[str, bytes]) -> LabelledImage:
-        image, vocabulary = load_image(packed["jpg"]), self.shards.vocabulary
-        size = image.shape[:2]
-        objects = _decode_labels(packed["objects.png"], size, len(vocabulary.objects))
-        parts = _decode_labels(packed["parts.png"], size, len(vocabulary.object_parts))
-        return LabelledImage(image, objects, parts)
 
     def _skip(self, error: Exception) -> bool:
         """Count a damaged sample, name it, and go on."""

@@ -128,7 +128,6 @@ def _write_results(
         print(
             "These scores mean that the network finds nothing. Train longer, or look at the labels."
         )
-    prepared.draw(folder / "answers.png")
     print(f"{info} in {folder}")
 
 

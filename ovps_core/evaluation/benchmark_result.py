@@ -83,6 +83,8 @@ class SettingMetrics:
         classes: metrics of each object part.
         over_segmentation: share of the pixels claimed for an object's parts that are on another object, mean over
             objects. NaN in the setting that names the object, and in a run that emulates the released evaluation.
+        under_segmentation: share of an object part's pixels that were missed, mean over object parts: 100 minus
+            the mean recall. NaN where the over-segmentation is.
     """
 
     setting: str
@@ -103,6 +105,9 @@ class SettingMetrics:
     over_segmentation: float = math.nan
     seen_over_segmentation: float = math.nan
     unseen_over_segmentation: float = math.nan
+    under_segmentation: float = math.nan
+    seen_under_segmentation: float = math.nan
+    unseen_under_segmentation: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,8 @@ def setting_metrics(
         means[f"harmonic_{metric}"] = harmonic_miou(seen, unseen)
     if setting is Setting.PRED_ALL:
         means |= _over_segmentation(vocabulary, confusion)
+        for group in ("", "seen_", "unseen_"):
+            means[f"{group}under_segmentation"] = 100 - means[f"{group}mean_recall"]
     return SettingMetrics(
         setting=setting.value,
         pixel_accuracy=100 * pixel_accuracy(confusion),

@@ -35,9 +35,12 @@ def benchmark_table(result: BenchmarkResult, tablefmt: str = "simple") -> str:
             [metrics.setting, "pixel accuracy", "", "", "", _percent(metrics.pixel_accuracy)]
         )
         if not math.isnan(metrics.over_segmentation):
-            groups = [metrics.seen_over_segmentation, metrics.unseen_over_segmentation]
-            total = _percent(metrics.over_segmentation)
-            rows.append([metrics.setting, "over-segmentation", *map(_percent, groups), "", total])
+            for kind in ("over", "under"):
+                groups = [
+                    _percent(getattr(metrics, f"{group}{kind}_segmentation"))
+                    for group in ("seen_", "unseen_", "")
+                ]
+                rows.append([metrics.setting, f"{kind}-segmentation", *groups[:2], "", groups[2]])
     return tabulate(rows, HEADERS, tablefmt=tablefmt, disable_numparse=True)
 
 

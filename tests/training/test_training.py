@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -162,6 +163,9 @@ def test_values_of_a_recipe_can_be_replaced_and_a_written_recipe_reads_back(tmp_
     assert recipe.optim.batch == 32, "others keep the file's value"
     released = load_recipe("pascal116-released", ["model.weights="])  # a shell drops the quotes
     assert isinstance(released, PartCLIPSegRecipe) and released.model.weights == ""
+    shown = load_recipe("partimagenet-released")
+    assert isinstance(shown, PartCLIPSegRecipe)
+    assert shown.corrections == replace(Corrections.released(), unshifted_labels=True)
     for each in (recipe, released):
         path = tmp_path / "again.yaml"
         path.write_text(yaml.safe_dump(as_dict(each)))

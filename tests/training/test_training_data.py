@@ -269,7 +269,34 @@ def test_commands_show_and_pack_and_the_shards_are_trained_on(
     arguments = ["--data", str(tmp_path / "shards"), "--out", str(tmp_path)]
     assert train([str(recipe), *arguments, "--set", "data.format=shards", "score_on=val"]) == 0
     assert (tmp_path / "mugs" / "model.safetensors").is_file()
-    assert main(["pack", "ovps-tiny", "--data", str(mugs), "--out", str(tmp_path / "x")]) == 1
+
+
+def test_what_is_packed_for_one_type_is_learned_by_the_others_and_compact_says_why_not(
+    mugs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes = write_scenes(tmp_path / "scenes", [("mug", "rim"), ("pot", "lid")], 3)
+    for recipe, data in (("partcatseg-pascal116", mugs), ("catseg-rendered", scenes)):
+        arguments = [recipe, "--data", str(data), "--set", "data.object=mug"]
+        if data == mugs:
+            arguments.append("data.format=coco-folder")
+        assert main(["pack", *arguments, "--out", str(tmp_path / recipe)]) == 0
+        shards = Shards.open(tmp_path / recipe)
+        images = PartImagesModule(
+            open_data(DataRecipe(format="shards"), shards.folder),
+            DataRecipe(format="shards", workers=0),
+            Preprocessing((32, 32), (0, 0, 0), (1, 1, 1)),
+            batch=3,
+            seed=0,
+            score_on="val",
+            rgb=True,
+            unshifted=True,
+        )
+        pixels, object_parts, _ = next(iter(images.train_dataloader()))
+        assert pixels.shape == (3, 3, 32, 32) and object_parts.max() >= 0
+        assert main(["pack", recipe, "--set", "data.format=shards", "--out", "x"]) == 1
+        assert "packed already" in capsys.readouterr().err
+    assert main(["pack", "finetune", "--data", str(mugs), "--out", str(tmp_path / "x")]) == 1
+    assert "holds photographs in memory" in capsys.readouterr().err
 
 
 def test_a_set_without_a_labelled_pixel_is_refused(mugs: Path) -> None:

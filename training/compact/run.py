@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
+import torch.nn.functional as F
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
@@ -21,7 +22,8 @@ from training.compact.data import CompactImages
 from training.compact.growth import grown_state, interpolate_weights
 from training.compact.module import CompactTraining, network_config
 from training.compact.recipe import CompactRecipe
-from training.run import DataSources, PreviewSample, TrainerSettings, TrainingRun
+from training.pictures import Answer, PreviewSample
+from training.run import DataSources, TrainerSettings, TrainingRun
 
 
 def prepare(recipe: CompactRecipe, sources: DataSources) -> CompactRun:
@@ -105,6 +107,7 @@ class CompactRun(TrainingRun):
             callbacks=(timer,),
         )
         self.training = module
+        self.pictures = images
 
     def result(self) -> tuple[dict[str, Tensor], CheckpointInfo]:
         """Tensors of the network, calibrated as its start or not at all, and the header of their weights file."""
@@ -124,3 +127,17 @@ class CompactRun(TrainingRun):
             _, _, object_parts = self.training.labels(ids)
             for rgb, labels in zip(lit, object_parts, strict=True):
                 yield PreviewSample(rgb.numpy(), labels.numpy() - 1)
+
+    def answers(self) -> Iterator[Answer]:
+        """True and predicted object-parts of the validation scenes; 0 is background."""
+        training, scenes = self.training, self.pictures.val_scenes
+        if scenes is None:
+            return
+        for index in range(len(scenes)):  # type: ignore[arg-type]
+            rgb, ids, _ = scenes[index]
+            pixels = rgb[None].to(training.device).float() / 127.5 - 1
+            scores = training.model.scores(pixels)[2].float()
+            predicted = F.interpolate(scores, size=ids.shape[-2:], mode="bilinear")[0].argmax(0)
+            truth = training.labels(ids.to(training.device))[2]
+            picture = rgb.permute(1, 2, 0).numpy()
+            yield Answer(picture, truth.cpu().numpy() - 1, predicted.cpu().numpy() - 1)

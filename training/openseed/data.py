@@ -23,6 +23,8 @@ from ovps_core.models.interface import Preprocessing
 from ovps_core.models.layers.boxes import centres_and_sizes
 from ovps_core.structures.boxes import Box
 from training.openseed.recipe import DataRecipe
+from training.openseed.shards import ObjectShards
+from training.shards import INDEX, ShardStream
 from training.stream import StreamPosition, stream_loader
 
 Sample = tuple[Tensor, ObjectTargets]
@@ -31,11 +33,11 @@ Batch = tuple[Tensor, list[ObjectTargets]]
 _MIN_SIDE = 1.0  # pixels that are left of a box inside a crop
 
 
-class ObjectCrops(Dataset[Sample]):
-    """Data set of square crops of photographs with their objects.
+class Cropper:
+    """Makes a square crop of a photograph with its objects.
 
     Args:
-        photographs: the images.
+        names: of the labels.
         recipe: size and augmentation.
         preprocessing: normalisation.
         augment: scale, crop and mirror at random; otherwise the image just fits into the square. An image with a
@@ -44,28 +46,23 @@ class ObjectCrops(Dataset[Sample]):
 
     def __init__(
         self,
-        photographs: ObjectDataset,
+        names: Sequence[str],
         recipe: DataRecipe,
         preprocessing: Preprocessing,
         *,
         augment: bool,
     ) -> None:
-        self.photographs = photographs
         self.recipe = recipe
         self.augment = augment
-        rows = mirrored_rows([(name,) for name in photographs.names])
+        rows = mirrored_rows([(name,) for name in names])
         self.mirrored_labels = np.array([-1 if row is None else row for row in rows])
         self.mean, self.std = (
             np.array(values, dtype=np.float32) * 255
             for values in (preprocessing.mean, preprocessing.std)
         )
 
-    def __len__(self) -> int:
-        return min(self.recipe.limit or len(self.photographs), len(self.photographs))
-
-    def __getitem__(self, index: int) -> Sample:
-        """One crop, a new random one at each call if augmented."""
-        sample = self.photographs.read(index)
+    def __call__(self, sample: LabelledObjects) -> Sample:
+        """The crop, a new random one at each call if augmented."""
         labels = self.mirrored_labels[sample.labels]
         crop = self._crop(*sample.image.shape[:2], may_mirror=bool((labels >= 0).all()))
         if crop.mirrored:
@@ -109,6 +106,34 @@ class ObjectCrops(Dataset[Sample]):
             centres_and_sizes(torch.from_numpy(boxes[kept] / side).float()),
             masks,
         )
+
+
+class ObjectCrops(Dataset[Sample]):
+    """Data set of square crops of photographs with their objects.
+
+    Args:
+        photographs: the images.
+        recipe, preprocessing, augment: see :class:`Cropper`.
+    """
+
+    def __init__(
+        self,
+        photographs: ObjectDataset,
+        recipe: DataRecipe,
+        preprocessing: Preprocessing,
+        *,
+        augment: bool,
+    ) -> None:
+        self.photographs = photographs
+        self.limit = recipe.limit
+        self.crop = Cropper(photographs.names, recipe, preprocessing, augment=augment)
+
+    def __len__(self) -> int:
+        return min(self.limit or len(self.photographs), len(self.photographs))
+
+    def __getitem__(self, index: int) -> Sample:
+        """One crop, a new random one at each call if augmented."""
+        return self.crop(self.photographs.read(index))
 
 
 @dataclass(frozen=True)
@@ -163,32 +188,45 @@ def collate(samples: Sequence[Sample]) -> Batch:
     return torch.stack([pixels for pixels, _ in samples]), [targets for _, targets in samples]
 
 
-def _open(path: Path, recipe: DataRecipe) -> CocoObjects:
+def open_objects(path: Path, recipe: DataRecipe) -> CocoObjects:
     """Open a COCO file.
 
     Raises:
         DatasetError: it is malformed, or has pseudo-labels although the recipe does not allow them.
     """
     photographs = CocoObjects(path, images=recipe.images or None)
-    if photographs.pseudo_labels and not recipe.pseudo_labels:
+    _check_labels(path, photographs.pseudo_labels, recipe)
+    return photographs
+
+
+def _open_source(path: Path, recipe: DataRecipe) -> CocoObjects | ObjectShards:
+    """Open a COCO file, or a folder of packed data, see :func:`open_objects`."""
+    if not (path / INDEX).is_file():
+        return open_objects(path, recipe)
+    shards = ObjectShards.open(path)
+    _check_labels(path, shards.pseudo_labels, recipe)
+    return shards
+
+
+def _check_labels(path: Path, pseudo_labels: int, recipe: DataRecipe) -> None:
+    if pseudo_labels and not recipe.pseudo_labels:
         raise DatasetError(
-            f"{path}: a model made the masks of {photographs.pseudo_labels} annotations (pseudo-labels). To learn "
+            f"{path}: a model made the masks of {pseudo_labels} annotations (pseudo-labels). To learn "
             "from them, set `data: {pseudo_labels: true}`."
         )
-    return photographs
 
 
 class ObjectCropsModule(L.LightningDataModule):
     """Loaders of training crops, one for each data file, and of each scored image once.
 
     Args:
-        files: annotation files to learn from.
+        files: annotation files or folders of packed data to learn from.
         val: annotation file to score on; None for the first training file, or none.
         recipe: sizes and augmentation.
         preprocessing: normalisation.
         batch: images of each file per step.
         seed: of the order and the augmentation.
-        score_on_train: without ``val``, score on the first training file.
+        score_on_train: without ``val``, score on the first training file, unless it is packed.
     """
 
     def __init__(
@@ -203,14 +241,13 @@ class ObjectCropsModule(L.LightningDataModule):
         score_on_train: bool,
     ) -> None:
         super().__init__()
-        self.sources = [_open(path, recipe) for path in files]
+        self.sources = [_open_source(path, recipe) for path in files]
+        self.recipe, self.preprocessing = recipe, preprocessing
         self.batch, self.seed, self.workers = batch, seed, recipe.workers
-        self.train_crops = [
-            ObjectCrops(source, recipe, preprocessing, augment=True) for source in self.sources
-        ]
-        scored = _open(val, recipe) if val else None
-        if scored is None and score_on_train:
-            scored = self.sources[0]
+        scored = open_objects(val, recipe) if val else None
+        first = self.sources[0]
+        if scored is None and score_on_train and isinstance(first, CocoObjects):
+            scored = first
         self.scored = scored
         self.score_crops = None
         if scored is not None:
@@ -219,17 +256,23 @@ class ObjectCropsModule(L.LightningDataModule):
     def train_dataloader(self) -> list[DataLoader[Sample]]:
         """An endless loader for each file."""
         start = StreamPosition.of(self.trainer, self.seed)
-        return [
-            stream_loader(
-                crops,
-                self.batch,
-                start,
-                num_workers=self.workers,
-                persistent_workers=self.workers > 0,
-                collate_fn=collate,
-            )
-            for crops in self.train_crops
-        ]
+        return [self._loader(source, start) for source in self.sources]
+
+    def _loader(
+        self, source: CocoObjects | ObjectShards, start: StreamPosition
+    ) -> DataLoader[Sample]:
+        if isinstance(source, ObjectShards):
+            crop = Cropper(source.names, self.recipe, self.preprocessing, augment=True)
+            stream = ShardStream(source, crop, start)
+            return stream.loader(self.batch, num_workers=self.workers, collate_fn=collate)
+        return stream_loader(
+            ObjectCrops(source, self.recipe, self.preprocessing, augment=True),
+            self.batch,
+            start,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            collate_fn=collate,
+        )
 
     def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
         """Loader of every scored image once; empty if there are none."""

@@ -57,7 +57,7 @@ class DataRecipe:
         size: side of the square crops, pixels, a multiple of 32.
         min_scale, max_scale: range of the random scale, relative to the image that just fits into a crop.
         flip: probability of a horizontal flip.
-        limit: number of images of each file, from the first; 0 for all.
+        limit: number of images of each file, from the first; 0 for all. Packed data are learned from whole.
         pseudo_labels: learn from masks that a model made, such as those of `ovps annotate boxes`.
         workers: processes that read images, for each file.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ovps_core.datasets.coco_objects import CocoObjects
 from ovps_core.errors import UsageError
 from ovps_core.language.object_names import ObjectNames
@@ -10,7 +12,10 @@ from ovps_core.models.openseed.text import NameEncoder
 from training.openseed.data import ObjectCropsModule
 from training.openseed.module import OpenSeeDTraining
 from training.openseed.network import build_network
+from training.openseed.pictures import answer_of, sample_of
 from training.openseed.recipe import OpenSeeDRecipe
+from training.openseed.shards import ObjectShards
+from training.pictures import Answer, PreviewSample
 from training.run import DataSources, TrainingRun, settings_by_steps
 
 
@@ -48,7 +53,7 @@ def prepare(recipe: OpenSeeDRecipe, sources: DataSources) -> OpenSeeDRun:
     return OpenSeeDRun(recipe, module, query_encoder, images)
 
 
-def _names(source: CocoObjects) -> ObjectNames:
+def _names(source: CocoObjects | ObjectShards) -> ObjectNames:
     return ObjectNames(source.things, source.stuff)
 
 
@@ -81,3 +86,27 @@ class OpenSeeDRun(TrainingRun):
             scored_on=("val" if recipe.score_on == "val" else "train") if images.scored else "",
             curves=("loss/total", "loss/classes", "loss/masks", "score/found"),
         )
+        self.training = module
+        self.crops = images
+
+    def preview(self) -> Iterator[PreviewSample]:
+        """Augmented training samples of each data file in turn, with masks, boxes and names."""
+        preprocessing = self.model.spec.preprocessing
+        for batches in zip(*self.crops.train_dataloader(), strict=True):
+            for source, (pixels, targets) in zip(self.crops.sources, batches, strict=True):
+                for picture, target in zip(pixels, targets, strict=True):
+                    yield sample_of(picture, target, source.names, preprocessing)
+
+    def answers(self) -> Iterator[Answer]:
+        """As many of the best answers as an image has objects, a colour for each name."""
+        scored, crops = self.crops.scored, self.crops.score_crops
+        if scored is None or crops is None:
+            return
+        device, preprocessing = self.training.device, self.model.spec.preprocessing
+        names = self.training.text_encoder.encode(scored.names)
+        for index in range(len(crops)):
+            pixels, target = crops[index]
+            predictions = self.training.model.detect(
+                self.training.model.encode(pixels[None].to(device)), names
+            )
+            yield answer_of(pixels, target, predictions, preprocessing)

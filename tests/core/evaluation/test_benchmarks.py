@@ -159,6 +159,8 @@ def test_pred_all_loses_what_oracle_obj_is_told(tmp_path):
     )
     assert pred_all.seen_over_segmentation == pytest.approx(100 * dog / (dog + cats))
     assert pred_all.unseen_over_segmentation == 0  # nothing was taken for a dog
+    assert pred_all.unseen_under_segmentation == 100  # and all of it is missed
+    assert pred_all.seen_under_segmentation == 0
 
 
 def test_released_emulation_shifts_labels_and_replaces_empty_items(tmp_path):

@@ -98,7 +98,8 @@ class OvpsNode(LifecycleNode):
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         self.create_timer(0.5, self._subscribe_latched, clock=steady)
         self._clock_watch = ClockWatch(self, self._faults)
-        self.add_pre_set_parameters_callback(parameters.with_typed_lists)
+        if hasattr(self, "add_pre_set_parameters_callback"):  # ROS 2 Humble has none
+            self.add_pre_set_parameters_callback(parameters.with_typed_lists)
         self.add_on_set_parameters_callback(self._on_parameters)
         answer_invalid_transitions(self)
         self._query_server.set_queries(read_phrases(self._settings.queries))

@@ -76,7 +76,7 @@ class Settings:
     )
     calibration: str = _parameter(
         "",
-        "Folder of typical camera images for the calibration of mixed and int8; empty for synthetic images.",
+        "Folder with typical camera images for the calibration of mixed and int8; empty for synthetic images.",
         takes_effect=AT_CONFIGURE,
     )
     engine_cache: str = _parameter(

@@ -41,6 +41,8 @@ _FREE = (
     "data.cache",
 )
 """Keys of a recipe that a resumed run may change: how long it trains, and what has no influence on it."""
+_BEFORE = {"corrections.selected_objects_by_boxes": False}
+"""Behaviour of runs whose records lack a key, where it was not that of the key's default."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,13 @@ class RunRecord:
         Raises:
             UsageError: recipe, data or categories differ; the message says in what.
         """
-        mine, others = _flat(self.recipe), _flat(earlier.recipe)
+        mine = _flat(self.recipe)
+        others = {key: value for key, value in _BEFORE.items() if key in mine}
+        others |= _flat(earlier.recipe)
         changed = [
             f"{key} was {others.get(key)!r} and is {mine.get(key)!r}"
             for key in sorted({*mine, *others} - set(_FREE))
-            if key in others  # a key that is newer than the run had its default
+            if key in others  # other keys that are newer than the run had their default
             and mine.get(key) != others[key]
         ]
         if earlier.data and self.data != earlier.data:

@@ -100,7 +100,7 @@ def add_threshold_options(parser: argparse.ArgumentParser) -> None:
 
 
 def at_least(minimum: float, kind: type[float] = int) -> Callable[[str], float]:
-    """Type of an option that is a finite number, whole with ``int``, and not below ``least``."""
+    """Type of an option that is a finite number, whole with ``int``, and not below ``minimum``."""
 
     def number(text: str) -> float:
         value = kind(text)

@@ -15,6 +15,8 @@ from ovps_core.errors import ImageError, UsageError
 from ovps_core.pipeline.preprocess import IMAGE_SUFFIXES, RgbImage, image_paths
 from ovps_core.structures.image_files import load_image
 
+PICTURE_SUFFIXES = (*IMAGE_SUFFIXES, ".gif", ".jp2", ".pbm", ".pgm", ".ppm", ".tif", ".tiff")
+"""Of all pictures that can be read."""
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 _QUIET = "-8"  # of FFmpeg's levels: nothing; it prints thousands of lines for one damaged file
 _WHOLE = 0.9  # share of a video's frames, and of its time, above which it counts as whole
@@ -47,7 +49,7 @@ class Picture:
 
 def is_picture(path: Path) -> bool:
     """Return True for an existing file whose name ends like a picture's or a video's."""
-    return path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) and path.is_file()
+    return path.suffix.lower() in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES) and path.is_file()
 
 
 def are_several(paths: Sequence[Path]) -> bool:
@@ -60,7 +62,7 @@ def picture_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         with contextlib.suppress(ImageError):  # reported when it is read
-            files += image_paths(path) if path.is_dir() else [path]
+            files += image_paths(path, PICTURE_SUFFIXES) if path.is_dir() else [path]
     return files
 
 
@@ -88,7 +90,7 @@ def read_pictures(paths: Sequence[Path]) -> Iterator[Picture]:
             yield from _frames(path)
             continue
         try:
-            files = image_paths(path) if path.is_dir() else [path]
+            files = image_paths(path, PICTURE_SUFFIXES) if path.is_dir() else [path]
         except ImageError as error:
             yield Picture(path, error)
             continue

@@ -29,6 +29,7 @@ from ovps_core.cli.output import (
     write_masks,
 )
 from ovps_core.cli.pictures import (
+    PICTURE_SUFFIXES,
     Picture,
     are_several,
     check_file_stems,
@@ -42,7 +43,7 @@ from ovps_core.models.confidence import Confidence
 from ovps_core.models.interface import EncodedQueries
 from ovps_core.pipeline.drawing import draw_page
 from ovps_core.pipeline.postprocess.components import SegmentOptions
-from ovps_core.pipeline.preprocess import IMAGE_SUFFIXES, RgbImage
+from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.image_files import save_image
 from ovps_core.structures.masks import PartMasks
@@ -211,7 +212,7 @@ def _pictures_and_phrases(args: argparse.Namespace) -> tuple[list[Path], list[st
 def _check_output(output: Path | None, several: bool) -> None:
     if not several:
         check_picture_name(output)
-    elif output is not None and (output.is_file() or output.suffix.lower() in IMAGE_SUFFIXES):
+    elif output is not None and (output.is_file() or output.suffix.lower() in PICTURE_SUFFIXES):
         raise UsageError(f"--output {output}: expected a folder for several pictures")
 
 

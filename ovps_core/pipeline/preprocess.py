@@ -19,23 +19,19 @@ if TYPE_CHECKING:
 
 RgbImage = NDArray[np.uint8]
 """uint8 [H, W, 3], red first."""
-IMAGE_SUFFIXES = (
-    *(".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff"),
-    ".webp",
-)
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+"""Of files that a folder of photographs is searched for. TIFF and PGM beside them are often depth or labels."""
 
 
-def image_paths(folder: str | Path) -> list[Path]:
+def image_paths(folder: str | Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
     """Paths of all images in a folder, sorted by name.
 
     Raises:
         ImageError: the folder has no images.
     """
-    paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in suffixes)
     if not paths:
-        raise ImageError(
-            f"no pictures in {folder}; expected a folder of {', '.join(IMAGE_SUFFIXES)}"
-        )
+        raise ImageError(f"no pictures in {folder}; expected a folder of {', '.join(suffixes)}")
     return paths
 
 

@@ -30,11 +30,13 @@ _MAX_DIFFERENCE = 0.5  # pixels between two readings that count as one
 _NO_ROTATION = 1e-6
 _MAX_SKEW = 5.0  # pixels; OpenCV's calibration has none, other tools' are below
 _MAX_OFF_CENTRE = 0.22
-"""Largest distance of the principal point from the centre, as a share of the image's side.
+"""Largest distance of the principal point from the centre, as a share of the image's side, if both sides agree.
 
-Lenses and rectification move it by a few percent, a shifted lens or a crop by up to 20 %. The matrix of another
-resolution puts it 25 % off where the resolution is half, or that of full HD in an image of 1280x720.
+The matrix of half the resolution puts it 25 % off to the left and the top, that of full HD in an image of 1280x720
+to the right and the bottom, both by about as much. A crop or a shifted lens moves it along one side, or unevenly.
 """
+# Difference of the two shares up to which they look like one change of resolution.
+_SAME_SCALE = 0.1
 _FISHEYE = re.compile(
     "|".join((*FISHEYE_MODELS, "fish", "kannala", "theta", "omni", "sphere", "unified", "mei"))
 )
@@ -184,11 +186,9 @@ class _Window:
         CameraIntrinsics.from_matrix(
             matrix, *self._full
         )  # raises first if these are no pixels at all
-        if (np.abs(centre / last - 0.5) > _MAX_OFF_CENTRE).any():
-            raise CameraInfoError(
-                f"{point} far from their centre; {_RESOLUTION}. A driver that crops sends the size of the whole "
-                "image, and the crop as region of interest (roi)"
-            )
+        x, y = centre / last - 0.5
+        if max(abs(x), abs(y)) > _MAX_OFF_CENTRE and abs(x - y) < _SAME_SCALE:
+            raise CameraInfoError(f"{point} far from their centre; {_RESOLUTION}")
 
 
 def _matrix(values: Any) -> NDArray[np.float64] | None:

@@ -16,7 +16,7 @@ from helpers.toy_models import toy
 
 from ovps_core import ObjectSegmenter
 from ovps_core.datasets.coco_objects import CocoObjects
-from ovps_core.errors import CheckpointError, ConfigError
+from ovps_core.errors import CheckpointError, ConfigError, UsageError
 from ovps_core.language.object_names import ObjectNames
 from ovps_core.losses.matching import HungarianMatcher, ObjectTargets
 from ovps_core.losses.openseed import OpenSeeDLoss, OpenSeeDLosses
@@ -207,7 +207,7 @@ def test_without_masks_no_set_of_queries_matches_stuff_queries() -> None:
         assert (match.queries >= objects).tolist() == [stuff, stuff]
 
 
-def test_a_run_from_before_a_switch_goes_on() -> None:
+def test_a_run_from_before_a_switch_goes_on_without_it() -> None:
     values = as_dict(load_recipe(find_recipe("openseed-small")))
     earlier = copy.deepcopy(values)
     del earlier["corrections"]["selected_objects_by_boxes"]
@@ -216,7 +216,11 @@ def test_a_run_from_before_a_switch_goes_on() -> None:
     del older["corrections"]["selected_objects_by_boxes"]
     assert OpenSeeDConfig.from_json(older).corrections.selected_objects_by_boxes
     now = RunRecord(values, {}, config)
-    now.check_resumes(RunRecord(earlier, {}, older), Path("runs"))
+    with pytest.raises(UsageError, match="selected_objects_by_boxes was False and is True"):
+        now.check_resumes(RunRecord(earlier, {}, older), Path("runs"))
+    without = copy.deepcopy(values)
+    without["corrections"]["selected_objects_by_boxes"] = False
+    RunRecord(without, {}, config).check_resumes(RunRecord(earlier, {}, older), Path("runs"))
     kept = {key: value for key, value in earlier.items() if key != "type"}
     assert build_recipe(OpenSeeDRecipe, kept, Path("recipe.yaml")).corrections == Corrections()
 

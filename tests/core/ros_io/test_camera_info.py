@@ -134,8 +134,10 @@ def matrix(fx: float, cx: float, cy: float, skew: float = 0.0, last: float = 1.0
     return [fx, skew, cx, 0.0, fx, cy, 0.0, 0.0, last]
 
 
-@pytest.mark.parametrize("centre", [(320, 240), (192, 240), (448, 336), (320, 150)])
-def test_a_shifted_lens_is_a_camera(centre: tuple[float, float]) -> None:
+@pytest.mark.parametrize(
+    "centre", [(320, 240), (192, 240), (448, 336), (480, 240), (320, 110), (140, 160)]
+)
+def test_a_shifted_lens_or_a_crop_is_a_camera(centre: tuple[float, float]) -> None:
     camera = camera_intrinsics(info(k=matrix(600, *centre), p=[0.0] * 12), "/image_raw")
     assert (camera.cx, camera.cy) == centre
     skewed = info(k=matrix(600, *centre, skew=0.5), p=[0.0] * 12)

@@ -27,6 +27,9 @@ def tiny() -> PartSegmenter:
         ("secnd mug", "second mug"),
         ("rde mug", "red mug"),
         ("blak mug", "black mug"),
+        ("whte mug", "white mug"),
+        ("gren mug", "green mug"),
+        ("yelow mug", "yellow mug"),
     ],
 )
 def test_a_misspelt_word_that_says_which_one_is_refused_with_what_may_be_meant(
@@ -68,3 +71,22 @@ def test_real_words_that_resemble_such_a_word_are_kinds(text: str, tiny: PartSeg
     (query,) = tiny.encode_queries([text]).queries
     assert (query.read_as, query.ignored) == (ReadAs(name), (kind,))
     assert not any(map(meant_qualifier, text.split()))
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("tefal", "cute", "bento", "teng", "bluey", "reds", "ben", "sven", "tina", "hal"),
+        *("oranges", "father", "tow", "cats", "leaning", "leaping", "starlet", "moore"),
+    ],
+)
+def test_names_and_words_one_letter_from_such_a_word_are_none(word: str) -> None:
+    assert meant_qualifier(word) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("Tefal pan", "pan"), ("cute mug", "mug"), ("Teng wrench", "wrench")]
+)
+def test_brands_are_kinds(text: str, name: str, tiny: PartSegmenter) -> None:
+    (query,) = tiny.encode_queries([text]).queries
+    assert query.read_as == ReadAs(name)

@@ -57,9 +57,9 @@ def correct_spelling(phrase: str, names: Iterable[str]) -> tuple[str, tuple[str,
 def meant_qualifier(word: str) -> str | None:
     """The attribute or the word that excludes something which ``word`` is a misspelling of; None if it is none.
 
-    In a short word two neighbours may be swapped, a letter be doubled or not, or the only vowel be missing; from
-    five letters on any may be missing, from seven on one may be wrong. Names and real words are one letter away too:
-    "Tefal", "cute", "bento".
+    In a short word two neighbours may be swapped, a letter be doubled or not, or the only vowel be missing. From
+    five letters on any may be missing, from seven on one may be wrong. Names and real words are one letter away
+    too: "Tefal", "cute", "bento".
 
     >>> [meant_qualifier(word) for word in ("lft", "rde", "wihtout", "tefal", "pasta", "steak")]
     ['left', 'red', 'without', None, None, None]

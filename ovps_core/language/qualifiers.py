@@ -35,8 +35,9 @@ _SIZE = re.compile(r"[#x×]?\d+(?:[.,/]\d+)?[a-z%°]{0,6}|m\d+")
 """Numbers, also with a unit: "2nd", "10mm", "1.5l", "2x", "M8"."""
 _FORMS = re.compile(
     r"\w{3,}(?:most|teenth|tieth)|(?:left|right|up|down|for|back|in|out|rear|sky)wards?"
-    r"|(?:left|right|top|bottom|front|back|rear|upper|lower|inner|outer|far|near)(?:hand|(?:hand)?side)"
-    r"|(?:north|south)?(?:north|south|east|west)(?:ern|wards?)?|un\w{3,}able"
+    r"|(?:left|right|top|bottom|upper|lower|inner|outer|far|near)hand(?:side)?"
+    r"|(?:left|right|top|bottom|front|back|rear|upper|lower|inner|outer|far|near)side"
+    r"|(?:north|south)?(?:north|south|east|west)(?:wards?)?"
 )
 """Forms of words that say which one."""
 

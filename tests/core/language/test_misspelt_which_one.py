@@ -52,8 +52,8 @@ def test_a_misspelt_exclusion_is_refused(text: str, meant: str, tiny: PartSegmen
 @pytest.mark.parametrize(
     "words",
     [
-        *("leftside", "north", "eastern", "northwest", "neighbouring", "clockwise", "port side"),
-        *("alternative", "backup", "untouchable", "nonexistent", "oversize", "silvery"),
+        *("leftside", "north", "eastward", "northwest", "neighbouring", "clockwise", "port side"),
+        *("alternative", "unreachable", "untouchable", "nonexistent", "oversize", "silvery"),
     ],
 )
 def test_rarer_words_that_say_which_one_are_known(words: str, tiny: PartSegmenter) -> None:
@@ -61,6 +61,26 @@ def test_rarer_words_that_say_which_one_are_known(words: str, tiny: PartSegmente
         tiny.encode_queries([f"{words} mug"])
     with pytest.raises(QueryError, match="excludes something"):
         tiny.encode_queries(["donottouch knife"])
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "kind"),
+    [
+        ("unbreakable wine glass", "wine glass", "unbreakable"),
+        ("unbreakable bottle cap", "bottle", "unbreakable"),
+        ("backup flashlight", "flashlight", "backup"),
+        ("western basket", "basket", "western"),
+        ("uncomfortable chair", "chair", "uncomfortable"),
+        ("kitchen-side door handle", "door", "kitchen side"),
+        ("backhand pan", "pan", "backhand"),
+    ],
+)
+def test_common_words_that_resemble_such_words_are_kinds(
+    text: str, name: str, kind: str, tiny: PartSegmenter
+) -> None:
+    (query,) = tiny.encode_queries([text]).queries
+    assert query.read_as is not None
+    assert (query.read_as.object, query.ignored) == (name, (kind,))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ _MIN_RATIO = 0.88  # of difflib: two slips in a word of 16 letters
 _CONFUSED = {frozenset(pair) for pair in ("fv", "ck", "cs", "sz", "iy")}  # letters that sound alike
 _ENDINGS_OF_KINDS = ("ing", "s", "er", "en", "ly")
 _MIN_LETTERS_DOUBLED = 4
-_VOWEL = re.compile("[aeiou]")
+_VOWEL = re.compile("[aiou]|e(?!$)")  # "whte" has none
 _DOUBLE = re.compile(r"(\w)\1")
 _ENDINGS = ("ed", "er", "ing", "y")
 
@@ -78,13 +78,13 @@ def meant_qualifier(word: str) -> str | None:
 
 def _is_likely_slip(word: str, name: str) -> bool:
     """Return True for a slip, as of :func:`_is_one_slip`, that rarely makes another word."""
-    if singular(word) == name or word == name[:-1]:
+    if singular(word) == name or name == f"{word}d":
         return False  # "reds"; a "multi use knife" is no used one
     if len(word) == len(name) and sorted(word) == sorted(name):
         return True  # "letf"
     if len(word) >= _MIN_LETTERS_REPLACED:
         return not word.endswith(_ENDINGS_OF_KINDS)
-    has_vowel = bool(_VOWEL.search(word[:-1]))
+    has_vowel = bool(_VOWEL.search(word))
     if len(word) < len(name) and (not has_vowel or len(word) >= MIN_LETTERS):
         return True  # "lft", "secnd"
     return len(word) >= _MIN_LETTERS_DOUBLED and _undoubled(word) == _undoubled(name)

@@ -30,6 +30,7 @@ def tiny() -> PartSegmenter:
         ("whte mug", "white mug"),
         ("gren mug", "green mug"),
         ("yelow mug", "yellow mug"),
+        ("orang mug", "orange mug"),
     ],
 )
 def test_a_misspelt_word_that_says_which_one_is_refused_with_what_may_be_meant(

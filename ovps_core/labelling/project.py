@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import xml.etree.ElementTree as ElementTree
@@ -13,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ovps_core.datasets.coco_categories import CategoryTable
+from ovps_core.datasets.coco_categories import CategoryTable, read_id
 from ovps_core.datasets.coco_folder import ANNOTATIONS, CocoFolder
 from ovps_core.datasets.label_files import read_json
 from ovps_core.datasets.segmentations import decode_segmentation
@@ -159,12 +160,21 @@ def interface(labels: Sequence[str]) -> str:
 def read_annotations(folder: Path) -> dict[str, Any]:
     """Content of a data set's annotations; the set is checked as a whole first.
 
+    Annotations without an id get unused numbers, the same ones each time.
+
     Raises:
         DatasetError: a file is missing, or differs from what :mod:`ovps_core.datasets.coco_folder` describes.
     """
     content: dict[str, Any] = read_json(folder / ANNOTATIONS) if folder.is_dir() else {}
     if content.get("categories") or not content:
         CocoFolder(folder, pseudo_labels=True)
+    annotations = content.get("annotations", [])
+    ids = [read_id(each.get("id")) for each in annotations]
+    unused = itertools.count(
+        1 + max((number for number in ids if isinstance(number, int)), default=0)
+    )
+    for each, number in zip(annotations, ids, strict=True):
+        each["id"] = next(unused) if number is None else number
     return content
 
 

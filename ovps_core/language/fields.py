@@ -8,12 +8,12 @@ from dataclasses import replace
 from ovps_core.errors import QueryError
 from ovps_core.language.lexicon import lexicon, singular
 from ovps_core.language.parser import parse_query
-from ovps_core.language.qualifiers import find_negation, find_negation_in_name
+from ovps_core.language.qualifiers import find_excluded_name, find_negation
 from ovps_core.structures.query import PartQuery
 
 
 def check_fields(query: PartQuery) -> PartQuery:
-    """Refuse names that exclude something, and report a text that says something else than the names.
+    """Refuse names that exclude a known thing, and report a text that says something else than the names.
 
         >>> check_fields(PartQuery("mug handle", object="knife", part="blade")).ignored
         ('mug handle',)
@@ -25,8 +25,8 @@ def check_fields(query: PartQuery) -> PartQuery:
         QueryError: the object or the part excludes something, such as "no knife".
     """
     for field, name in (("object", query.object), ("part", query.part)):
-        negation = find_negation_in_name(name)
-        if negation is not None and singular(name.lower()) not in lexicon().objects:
+        negation = find_excluded_name(name)
+        if negation is not None:
             raise QueryError(
                 f"{query.text!r}: {negation!r} in the {field} {name!r} excludes something, which no model can do; "
                 "name only what is wanted, such as 'knife handle'"

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -34,8 +35,9 @@ _SIZE = re.compile(r"[#x×]?\d+(?:[.,/]\d+)?[a-z%°]{0,6}|m\d+")
 """Numbers, also with a unit: "2nd", "10mm", "1.5l", "2x", "M8"."""
 _FORMS = re.compile(
     r"\w{3,}(?:most|teenth|tieth)|(?:left|right|up|down|for|back|in|out|rear|sky)wards?"
-    r"|(?:left|right|top|bottom|front|back|rear|upper|lower|inner|outer|far|near)(?:hand|(?:hand)?side)"
-    r"|(?:north|south)?(?:north|south|east|west)(?:ern|wards?)?|un\w{3,}able"
+    r"|(?:left|right|top|bottom|upper|lower|inner|outer|far|near)hand(?:side)?"
+    r"|(?:left|right|top|bottom|front|back|rear|upper|lower|inner|outer|far|near)side"
+    r"|(?:north|south)?(?:north|south|east|west)(?:wards?)?"
 )
 """Forms of words that say which one."""
 
@@ -50,6 +52,7 @@ class _Qualifiers:
     articles: frozenset[str]
     negation: re.Pattern[str]
     negated: re.Pattern[str]
+    leading: re.Pattern[str]
     harmless: re.Pattern[str]
     relation: re.Pattern[str]
     conjunctions: frozenset[str]
@@ -85,8 +88,10 @@ def _qualifiers() -> _Qualifiers:
             rf"(?<!\S)(?:{excluding}|\w+n't|do(?:no|n)t\w+)(?!\S)|{_any(negations['anywhere'])}|{_SIGN.pattern}"
         ),
         negated=re.compile(rf"(?<!\S)({excluding})-([\w-]+)(?!\S)"),
+        leading=re.compile(rf"(?:do )?({excluding}|\w+n't) (.+)"),
         harmless=re.compile(
-            rf"(?<!\S)(?:non[ -]\w+|{_any_joined(negations['harmless'])})(?![^\W_])"
+            rf"(?<!\S)(?:(?:non|no|zero)[ -][^\W\d]\w*|[^\W\d]\w*[ -]zero|{_any_joined(negations['harmless'])})"
+            r"(?![^\W_])"
         ),
         relation=re.compile(
             rf"(?<!\S)({_any([*words['relations'], *words['conjunctions']])})(?!\S)"
@@ -141,9 +146,9 @@ def without_determiners(phrase: str) -> tuple[str, tuple[str, ...]]:
 def find_negation(phrase: str) -> str | None:
     """The first word that excludes something ("not", "without", "!"); None if there is none.
 
-    Hyphens, underscores and quotes hide none: "do-not-touch", "no_knife", "'no' knife". At a hyphen "non" and
-    "free" exclude only names: "non-knife" and "lid-free", but not "non-stick" and "hands-free". A dash at the
-    beginning of a word excludes it too: "-knife", "--knife".
+    Hyphens, underscores and quotes hide none: "do-not-touch", "no_knife", "'no' knife". At a hyphen "no", "non",
+    "zero" and "free" exclude only names: "no-knife" and "lid-free", but not "no-touch" and "hands-free". A dash at
+    the beginning of a word excludes it too: "-knife", "--knife".
     """
     plain = re.sub(r"[^\w\s'/!¬~−-]", " ", phrase)
     if match := _qualifiers().negation.search(plain) or _DASH.search(phrase):
@@ -160,15 +165,51 @@ def find_negation_in_name(name: str) -> str | None:
     """
     if match := _DASH.search(name) or _SIGN.search(name):
         return match[0]
-    joined = _QUOTE.sub(" ", _HYPHEN.sub("-", re.sub(r"[^\w\s'-]", " ", name.lower())))
-    return _negation_at_name(joined) or _negation_in_words(joined)
+    joined = _joined(name)
+    return find_excluded_name(name) or _negation_at_name(joined) or _negation_in_words(joined)
+
+
+def find_excluded_name(name: str) -> str | None:
+    """The sign, affix or first word that excludes a known thing in the name of an object or a part.
+
+    >>> [find_excluded_name(name) for name in ("no knife", "-blade", "no. 2 pencil", "Coke Zero can", "skip")]
+    ['no', '-', None, None, None]
+    """
+    if singular(name.lower()) in {*lexicon().objects, *wordnet().rows}:
+        return None  # such as "zero-turn mower"
+    for sign in (*_DASH.finditer(name), *_SIGN.finditer(name)):
+        if _begins_with_name(name[sign.end() :].lower().split()):
+            return sign[0]
+    joined = _joined(name)
+    if negation := _negation_at_name(joined):
+        return negation
+    match = _qualifiers().leading.match(joined)
+    if not match:
+        return None
+    words = match[2].split()
+    if match[1] not in ("no", "zero"):  # "do not touch the knife", but a "no-touch soap dispenser"
+        words = [*itertools.dropwhile(is_command, words)]
+    return match[1] if _begins_with_name(words) else None
+
+
+def _begins_with_name(words: list[str]) -> bool:
+    """Return True if words begin with a known object or part, or are one, after articles."""
+    rest = [*itertools.dropwhile(is_article, words)]
+    names = {*lexicon().objects, *lexicon().parts}
+    return bool(rest) and not names.isdisjoint((singular(rest[0]), singular(" ".join(rest))))
+
+
+def _joined(name: str) -> str:
+    """A name in lower case, without signs but for the hyphens that join words."""
+    return _QUOTE.sub(" ", _HYPHEN.sub("-", re.sub(r"[^\w\s'-]", " ", name.lower()))).strip()
 
 
 def _negation_at_name(phrase: str) -> str | None:
     """The first prefix or suffix that excludes the name which it stands at, with the name: "non-knife"."""
     names = lexicon()
     for match in (*_AFFIX.finditer(phrase), *_qualifiers().negated.finditer(phrase)):
-        excluded = {singular(group) for group in match.groups() if group}
+        groups = filter(None, match.groups())
+        excluded = {singular(word) for group in groups for word in (group, *group.split("-"))}
         if excluded & {*names.objects, *names.parts}:
             return match[0]
     return None

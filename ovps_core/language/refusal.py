@@ -26,6 +26,8 @@ from ovps_core.language.spelling import meant_qualifier
 from ovps_core.language.wordnet import wordnet
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
+_SIDE = re.compile(r"(?:port|starboard|off|lee|windward|driver|passenger|same|other|opposite) side")
+"""Sides that say which one, beside those with an attribute such as "left"."""
 _OTHER_MODEL = "clipseg-rd64-refined (any words; needs PyTorch)."
 
 
@@ -186,7 +188,7 @@ def split_kind(phrase: str, known: Sequence[str], kind: Kind) -> tuple[str, str]
     words, name = _split_qualifier(phrase, known, kind)
     related = split_relation(phrase)[1] or "'" in phrase
     is_part = kind == "object" and singular(words) in lexicon().parts
-    is_side = re.search(r" side$", words)  # "port side"
+    is_side = _SIDE.fullmatch(words)  # but a "kitchen side" is none
     if not name or related or is_part or is_side or find_negation_in_name(words) is not None:
         return "", phrase
     if is_compound(words) or is_compound(f"{words} {name}"):

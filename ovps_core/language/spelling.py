@@ -22,6 +22,10 @@ MIN_LETTERS = 5
 _MIN_LETTERS_REPLACED = 7  # a wrong letter changes a short word too much
 _MIN_RATIO = 0.88  # of difflib: two slips in a word of 16 letters
 _CONFUSED = {frozenset(pair) for pair in ("fv", "ck", "cs", "sz", "iy")}  # letters that sound alike
+_ENDINGS_OF_KINDS = ("ing", "s", "er", "en", "ly")
+_MIN_LETTERS_DOUBLED = 4
+_VOWEL = re.compile("[aiou]|e(?!$)")  # "whte" has none
+_DOUBLE = re.compile(r"(\w)\1")
 _ENDINGS = ("ed", "er", "ing", "y")
 
 
@@ -53,10 +57,12 @@ def correct_spelling(phrase: str, names: Iterable[str]) -> tuple[str, tuple[str,
 def meant_qualifier(word: str) -> str | None:
     """The attribute or the word that excludes something which ``word`` is a misspelling of; None if it is none.
 
-    Short words of the second kind are found only if two neighbours are swapped; most others are real words.
+    In a short word two neighbours may be swapped, a letter be doubled or not, or the only vowel be missing. From
+    five letters on any may be missing, from seven on one may be wrong. Names and real words are one letter away
+    too: "Tefal", "cute", "bento".
 
-    >>> [meant_qualifier(word) for word in ("lft", "rde", "wihtout", "pasta", "steak")]
-    ['left', 'red', 'without', None, None]
+    >>> [meant_qualifier(word) for word in ("lft", "rde", "wihtout", "tefal", "pasta", "steak")]
+    ['left', 'red', 'without', None, None, None]
     """
     if len(word) < 3 or not word.isalpha() or _is_real(word, _lexicon_words()):
         return None
@@ -65,9 +71,28 @@ def meant_qualifier(word: str) -> str | None:
         name
         for name in sorted(attributes() | excluding)
         if name[0] in word[:2] and word[0] in name[:2] and _is_one_slip(word, name)
-        if name != f"{word}d"  # a "multi use knife" is no used one
+        if name in excluding or _is_likely_slip(word, name)
     ]
     return meant[0] if meant else None
+
+
+def _is_likely_slip(word: str, name: str) -> bool:
+    """Return True for a slip, as of :func:`_is_one_slip`, that rarely makes another word."""
+    if singular(word) == name or name == f"{word}d":
+        return False  # "reds"; a "multi use knife" is no used one
+    if len(word) == len(name) and sorted(word) == sorted(name):
+        return True  # "letf"
+    if len(word) >= _MIN_LETTERS_REPLACED:
+        return not word.endswith(_ENDINGS_OF_KINDS)
+    has_vowel = bool(_VOWEL.search(word))
+    if len(word) < len(name) and (not has_vowel or len(word) >= MIN_LETTERS):
+        return True  # "lft", "secnd"
+    return len(word) >= _MIN_LETTERS_DOUBLED and _undoubled(word) == _undoubled(name)
+
+
+def _undoubled(word: str) -> str:
+    """A word with one letter of each two equal ones, and of "ck"."""
+    return _DOUBLE.sub(r"\1", word.replace("ck", "k"))
 
 
 def as_written(words: Iterable[str], text: str) -> tuple[str, ...]:

@@ -184,3 +184,19 @@ def test_pictures_without_an_order_are_refused(tmp_path: Path, rendered: Any) ->
     write_json(folder / "annotations.json", coco)
     with pytest.raises(DatasetError, match="the order of the pictures is unknown"):
         spread_labels(folder)
+
+
+def test_annotations_without_an_id_get_unused_numbers(tmp_path: Path, rendered: Any) -> None:
+    pictures, truth = [rgb for rgb, _ in rendered], [mask for _, mask in rendered]
+    without = [person(0, truth[0]), teacher(2, truth[2])]
+    del without[0]["id"]
+    without[1]["id"] = None
+    elsewhere = np.zeros((HEIGHT, WIDTH), bool)
+    elsewhere[:8, :8] = True
+    folder = data_set(tmp_path, pictures, [*without, teacher(3, elsewhere, id=7, category_id=2)])
+    assert main(["label", "spread", str(folder)]) == 0
+    drawn, kept, *carried = saved(folder)
+    assert (drawn["id"], kept["id"]) == (8, 7)
+    assert {each["source_id"] for each in carried} == {8}
+    numbers = [each["id"] for each in saved(folder)]
+    assert len(numbers) == len(set(numbers)) and None not in numbers

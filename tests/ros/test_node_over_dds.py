@@ -237,7 +237,7 @@ def test_parameters_are_described_ranged_and_live(robot: Robot) -> None:
         ("precision", "fp99", "unknown precision 'fp99'"),
         ("device", "gpu", "unknown device 'gpu'"),
         ("calibration", "/nonexistent", "no pictures in /nonexistent"),
-        ("model", "nonexistent", "no model and no file"),
+        ("model", "nonexistent", "no model, file or folder"),
     ):
         refused = put(name, value)
         assert not refused.successful and reason in refused.reason, name

@@ -91,7 +91,7 @@ def test_converted_weights_are_kept_in_the_cache_folder_unless_another_is_named(
 
 
 def test_no_name_is_no_model() -> None:
-    with pytest.raises(CheckpointError, match="no model and no file is called ''; known are"):
+    with pytest.raises(CheckpointError, match="no model, file or folder is called ''; known are"):
         find_weights("")
 
 

@@ -47,6 +47,7 @@ def test_label_studio_ends_with_its_command(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),  # nohup may run these tests
     ) as process:
         deadline = time.monotonic() + 60
         while not (started.is_file() and started.read_text()) and time.monotonic() < deadline:

@@ -47,6 +47,7 @@ _NAMED = 20  # damaged samples that are named on stderr
 
 
 S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -94,17 +95,16 @@ class Shards(PackedData[LabelledImage]):
             DatasetError: there is none, or it is damaged.
             MissingDependencyError: WebDataset is not installed.
         """
-        require_packages("webdataset", extra="train")
-        content = read_json(folder / INDEX)
-        try:
+
+        def from_index(content: Mapping[str, Any]) -> Shards:
             vocabulary = Vocabulary(
                 content["name"],
                 tuple(content["objects"]),
                 tuple((name, part) for name, part in content["object_parts"]),
             )
             return cls(folder, int(content["count"]), vocabulary)
-        except (KeyError, TypeError, ValueError) as error:
-            raise no_index(folder, error) from error
+
+        return read_index(folder, from_index)
 
     def unpack(self, packed: Mapping[str, bytes]) -> LabelledImage:
         """See :meth:`PackedData.unpack`."""
@@ -115,12 +115,26 @@ class Shards(PackedData[LabelledImage]):
         return LabelledImage(image, objects, parts)
 
 
-def no_index(folder: Path, error: Exception) -> DatasetError:
-    """The error of a folder whose index is damaged, or of another kind of packed data."""
-    return DatasetError(
-        f"{folder / INDEX} is not the index of packed data of this type of recipe ({error}); make it with "
-        "`ovps data pack`"
-    )
+def read_index(folder: Path, from_index: Callable[[Mapping[str, Any]], T]) -> T:
+    """Read the index of packed data.
+
+    Args:
+        folder: of the shards.
+        from_index: makes the packed data from the content of the index.
+
+    Raises:
+        DatasetError: there is no index, or it is damaged or of another kind of packed data.
+        MissingDependencyError: WebDataset is not installed.
+    """
+    require_packages("webdataset", extra="train")
+    content = read_json(folder / INDEX)
+    try:
+        return from_index(content)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DatasetError(
+            f"{folder / INDEX} is not the index of packed data of this type of recipe ({error}); make it with "
+            "`ovps data pack`"
+        ) from error
 
 
 def pack(

@@ -17,6 +17,7 @@ from ovps_core.datasets.coco_objects import CocoImage, CocoObjects, annotated_bo
 from ovps_core.datasets.segmentations import encode_segmentation
 from ovps_core.errors import ImageError, OutputError, UsageError
 from ovps_core.object_segmenter import ObjectSegmenter
+from ovps_core.structures.boxes import side_in_image
 from ovps_core.structures.image_files import load_image
 
 _MIN_SIDE = 1e-3  # pixels of a box that can hold a mask
@@ -108,7 +109,7 @@ def _decode(
         source = f"{dataset.source}, {image.path.name}, annotation {annotation.get('id', '?')}"
         box = annotated_box(annotation, source)
         result[row] = _crowd(box)
-        if not crowd_of(annotation, source) and _side_in_image(box, height, width) > _MIN_SIDE:
+        if not crowd_of(annotation, source) and side_in_image(box, height, width) > _MIN_SIDE:
             rows.append(row)
             boxes.append(box)
             names.append(words[dataset.label_of(annotation, source)])
@@ -122,12 +123,6 @@ def _decode(
                     PSEUDO_LABEL: True,
                 }
     return result
-
-
-def _side_in_image(box: list[float], height: int, width: int) -> float:
-    """The shorter side of what an image shows of a box, pixels; 0 or less if it shows nothing."""
-    x1, y1, x2, y2 = box
-    return min(min(x2, width) - max(x1, 0.0), min(y2, height) - max(y1, 0.0))
 
 
 def _crowd(box: list[float]) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from ovps_core.bulk.coco_writer import write_coco
-from ovps_core.datasets.coco_categories import CategoryTable
+from ovps_core.datasets.coco_categories import CategoryTable, unused_ids
 from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
 from ovps_core.datasets.coco_folder import ANNOTATIONS, is_pseudo_label
 from ovps_core.datasets.label_files import read_json
@@ -62,8 +61,7 @@ class _DataSet:
         self.images: list[dict[str, Any]] = []
         self.count = 0
         self._image_ids, self._annotation_ids = (
-            count(1 + max((entry["id"] for entry in entries), default=0))
-            for entries in (images, annotations)
+            unused_ids(entries) for entries in (images, annotations)
         )
 
     def annotations(self, results: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -124,5 +122,5 @@ def _is_same(earlier: Mapping[str, Any], annotation: Mapping[str, Any]) -> bool:
 
 
 def _found(annotation: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model found, without what was added to it afterwards."""
+    """The answer of a model, without the keys that were added to it afterwards."""
     return {key: value for key, value in annotation.items() if key not in _ADDED}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from ovps_core.datasets.coco_problems import Problem
@@ -62,16 +63,15 @@ class CategoryTable:
         self._ids: dict[tuple[Any, Any], Id] = {
             (entry.get("object"), entry.get("part")): entry["id"] for entry in self.entries
         }
-        numbers = [read_id(entry["id"]) for entry in self.entries]
-        self._unused = 1 + max((each for each in numbers if isinstance(each, int)), default=0)
+        self._unused = unused_ids(self.entries)
 
     def id_of(self, object_name: str, part: str) -> Id:
         """Id of a category, which is added if it is new; ``part`` is empty for the whole object."""
         if (object_name, part) not in self._ids:
-            entry = {"id": self._unused, "name": ObjectPart(object_name, part).name}
+            number = next(self._unused)
+            entry = {"id": number, "name": ObjectPart(object_name, part).name}
             self.entries.append({**entry, "object": object_name, "part": part})
-            self._ids[object_name, part] = self._unused
-            self._unused += 1
+            self._ids[object_name, part] = number
         return self._ids[object_name, part]
 
 
@@ -80,6 +80,16 @@ def read_id(value: Any) -> Id | None:
     if type(value) is float and value.is_integer():
         return int(value)
     return value if type(value) in (int, str) else None
+
+
+def unused_ids(entries: Iterable[Mapping[str, Any]]) -> Iterator[int]:
+    """Ids that no entry has, from the first whole number above all of theirs.
+
+    >>> next(unused_ids([{"id": 4}, {"id": "a"}, {}]))
+    5
+    """
+    ids = (read_id(entry.get("id")) for entry in entries)
+    return count(1 + max((each for each in ids if isinstance(each, int)), default=0))
 
 
 def read_categories(

@@ -202,7 +202,7 @@ class CocoCheck:
             self._kept[image].append({**annotation, "category_id": category})
 
     def _may_be(self, category: Id | None) -> set[ObjectPart]:
-        """What an annotation may show: any category if its id is not among the file's."""
+        """Categories that an annotation may show: all of them if its id is not among the file's."""
         by_id = self._categories.by_id
         if category is None or category not in self._categories.ids:
             return set(by_id.values())

@@ -258,9 +258,8 @@ class CocoFolder:
             above, subset = self._table.parents[1], self._table.stem.removeprefix("instances_")
             folders = [above / "images" / subset, above / "images", above / subset, *folders]
         candidates = [folder / name for name in names for folder in folders]
-        return next(
-            filter(os.path.isfile, candidates), candidates[-1]
-        )  # unlike pathlib, it takes any name
+        # Unlike pathlib, os.path takes any name.
+        return next(filter(os.path.isfile, candidates), candidates[-1])
 
     def _labelled(self, images: list[FolderImage], pseudo_labels: bool) -> list[FolderImage]:
         """The pictures that a person has labelled.

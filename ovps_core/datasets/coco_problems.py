@@ -26,9 +26,8 @@ class Problem:
 
     def __str__(self) -> str:
         text = f"{self.place}: {self.text}"
-        whole = "".join(
-            c if c.isprintable() else ascii(c)[1:-1] for c in text
-        )  # names may hold anything
+        # Names may hold anything.
+        whole = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
         return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]} ..."
 
 

@@ -19,7 +19,7 @@ from ovps_core.evaluation.average_precision import AveragePrecision, Detection, 
 from ovps_core.evaluation.metrics import mean_of_valid
 from ovps_core.evaluation.panoptic import MeanIou, PanopticQuality
 from ovps_core.language.object_names import ObjectNames
-from ovps_core.structures.boxes import ObjectBox
+from ovps_core.structures.boxes import ObjectBox, side_in_image
 from ovps_core.structures.masks import ObjectMasks
 from ovps_core.structures.whole_files import without_nan
 
@@ -285,11 +285,8 @@ class _Conditioned(_Scorer):
 
     def add(self, truth: LabelledObjects, finder: ObjectFinder) -> None:
         height, width = truth.image.shape[:2]
-        x1, y1, x2, y2 = truth.boxes.T
-        shown = (np.minimum(x2, width) > np.maximum(x1, 0)) & (
-            np.minimum(y2, height) > np.maximum(y1, 0)
-        )
-        given = (truth.labels < len(self.names)) & ~truth.crowds & shown
+        sides = [side_in_image(box, height, width) for box in truth.boxes.tolist()]
+        given = (truth.labels < len(self.names)) & ~truth.crowds & (np.array(sides) > 0)
         labels, boxes = truth.labels[given].tolist(), truth.boxes[given].tolist()
         words = [self._queries.things[label] for label in labels]
         found = finder.decode_masks(truth.image, boxes, words) if labels else None

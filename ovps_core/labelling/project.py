@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import xml.etree.ElementTree as ElementTree
@@ -14,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ovps_core.datasets.coco_categories import CategoryTable, read_id
+from ovps_core.datasets.coco_categories import CategoryTable, read_id, unused_ids
 from ovps_core.datasets.coco_folder import ANNOTATIONS, CocoFolder
 from ovps_core.datasets.label_files import read_json
 from ovps_core.datasets.segmentations import decode_segmentation
@@ -169,11 +168,9 @@ def read_annotations(folder: Path) -> dict[str, Any]:
     if content.get("categories") or not content:
         CocoFolder(folder, pseudo_labels=True)
     annotations = content.get("annotations", [])
-    ids = [read_id(each.get("id")) for each in annotations]
-    unused = itertools.count(
-        1 + max((number for number in ids if isinstance(number, int)), default=0)
-    )
-    for each, number in zip(annotations, ids, strict=True):
+    unused = unused_ids(annotations)
+    for each in annotations:
+        number = read_id(each.get("id"))
         each["id"] = next(unused) if number is None else number
     return content
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ovps_core.datasets.coco_categories import unused_ids
 from ovps_core.datasets.coco_check import NEGATIVE, NOT_EXHAUSTIVE, is_crowd
 from ovps_core.datasets.coco_folder import ANNOTATIONS, PSEUDO_LABEL, is_pseudo_label
 from ovps_core.datasets.segmentations import decode_segmentation, encode_segmentation
 from ovps_core.errors import DatasetError
-from ovps_core.labelling.flow import Way, way_between
+from ovps_core.labelling.flow import Flow, flow_between
 from ovps_core.labelling.merge import PROPAGATED
 from ovps_core.labelling.project import picture_path, read_annotations
 from ovps_core.structures.boxes import Box
@@ -132,8 +133,7 @@ def spread_labels(folder: Path, options: SpreadOptions | None = None) -> Counter
                 annotation["agreement"] = round(agreement, 4)
                 annotation["iscrowd"] = int(annotation["agreement"] < options.min_agreement)
                 counts["pseudo-labels that agree too little"] += annotation["iscrowd"]
-    numbers = [each["id"] for each in coco["annotations"] if isinstance(each["id"], int)]
-    unused = count(1 + max(numbers, default=0))
+    unused = unused_ids(coco["annotations"])
     for annotation in new:
         known = earlier.get(_source(annotation))
         annotation["id"] = next(unused) if known is None else known
@@ -196,22 +196,22 @@ def _carry(
 ) -> Iterator[_Annotation]:
     """Carry masks of people from frame to frame in the given order, up to the next frame of a person."""
     sources: _Masks = []
-    way: Way | None = None
+    flow: Flow | None = None
     steps = 0
     for before, frame in pairwise(frames):
         advance(1)
         if before.is_labelled:
             drawn = (a for a in before.annotations if not (is_pseudo_label(a) or is_crowd(a)))
-            sources, way, steps = before.masks(drawn), None, 0
+            sources, flow, steps = before.masks(drawn), None, 0
         steps += 1
         if frame.is_labelled or not sources or steps > options.max_frames:
             sources = []
             continue
-        step = way_between(before.path, frame.path)
-        way = step if way is None else way.then(step)
+        step = flow_between(before.path, frame.path)
+        flow = step if flow is None else flow.compose(step)
         going: _Masks = []
         for annotation, mask in sources:
-            share, carried = way.share(mask), way.carry(mask)
+            share, carried = flow.consistent_share(mask), flow.warp(mask)
             if share >= options.min_share and carried.any():
                 going.append((annotation, mask))
                 yield _carried(annotation, carried, share, frame)
@@ -285,15 +285,15 @@ def _agreements(
         advance(1)
         if not any(each["id"] in made for each in one.annotations + other.annotations):
             continue
-        way = way_between(one.path, other.path)
-        for near, far, to_near in ((one, other, way.reverse()), (other, one, way)):
-            seen = to_near.seen()
-            masks = [(a["category_id"], to_near.carry(m)) for a, m in far.masks(far.annotations)]
+        flow = flow_between(one.path, other.path)
+        for near, far, to_near in ((one, other, flow.reverse()), (other, one, flow)):
+            visible = to_near.visible()
+            masks = [(a["category_id"], to_near.warp(m)) for a, m in far.masks(far.annotations)]
             for each, mask in near.masks(a for a in near.annotations if a["id"] in made):
                 same = [m for category, m in masks if category == each["category_id"]]
                 asked = same or each["category_id"] not in far.image.get(NOT_EXHAUSTIVE, ())
-                if asked and mask[seen].any():
-                    overlaps = [mask_iou(mask[seen], m[seen]) for m in same]
+                if asked and mask[visible].any():
+                    overlaps = [mask_iou(mask[visible], m[visible]) for m in same]
                     found[each["id"]].append(max(overlaps, default=0.0))
     advance(1)
     return [(made[number], float(np.mean(values))) for number, values in found.items()]

@@ -183,9 +183,7 @@ class _Window:
         last = np.subtract(self._full, 1)
         if (centre < 0).any() or (centre > last).any():
             raise CameraInfoError(f"{point} outside of them; {_RESOLUTION}")
-        CameraIntrinsics.from_matrix(
-            matrix, *self._full
-        )  # raises first if these are no pixels at all
+        CameraIntrinsics.from_matrix(matrix, *self._full)  # raises if these are no pixels
         x, y = centre / last - 0.5
         if max(abs(x), abs(y)) > _MAX_OFF_CENTRE and abs(x - y) < _SAME_SCALE:
             raise CameraInfoError(f"{point} far from their centre; {_RESOLUTION}")

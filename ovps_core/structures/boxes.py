@@ -108,11 +108,17 @@ def check_corners(
         UsageError: it is not four finite numbers, or has no area in the image.
     """
     values = tuple(map(float, box))
-    if len(values) == 4 and all(map(math.isfinite, values)):
-        x1, y1, x2, y2 = values
-        if min(x2, width) > max(x1, 0) and min(y2, height) > max(y1, 0):
-            return x1, y1, x2, y2
-    raise no_area(values, name, height, width)
+    is_box = len(values) == 4 and all(map(math.isfinite, values))
+    if not is_box or side_in_image(values, height, width) <= 0:
+        raise no_area(values, name, height, width)
+    x1, y1, x2, y2 = values
+    return x1, y1, x2, y2
+
+
+def side_in_image(box: Sequence[float], height: int, width: int) -> float:
+    """The shorter side of what an image shows of a box (x1, y1, x2, y2), pixels; 0 or less if it shows nothing."""
+    x1, y1, x2, y2 = box
+    return min(min(x2, width) - max(x1, 0.0), min(y2, height) - max(y1, 0.0))
 
 
 def no_area(box: Sequence[float], name: str, height: int, width: int) -> UsageError:

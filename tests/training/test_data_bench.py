@@ -9,13 +9,13 @@ import pytest
 import torch
 from helpers.mug_pictures import recipe_file
 from helpers.object_pictures import write_pictures
+from helpers.part_images import part_images
 
 pytest.importorskip("webdataset", reason="WebDataset is not installed (extra `train`)")
 pytest.importorskip("psutil", reason="psutil is not installed (extra `bench`)")
 from ovps_core.datasets.benchmark_reader import LabelledImage
 from ovps_core.language.vocabulary import Vocabulary
-from ovps_core.models.interface import Preprocessing
-from training.data import PartImagesModule, open_data
+from training.data import open_data
 from training.data_bench import measure_input
 from training.data_command import main
 from training.recipe import DataRecipe
@@ -33,16 +33,7 @@ def test_memory_stays_flat_over_repeated_shards(tmp_path: Path) -> None:
     vocabulary = Vocabulary("mugs", ("mug",), (("mug", "rim"),))
     pack([read] * 40, vocabulary, tmp_path / "shards", shard_megabytes=0.05)
     recipe = DataRecipe(format="shards", colour_jitter=0)
-    images = PartImagesModule(
-        open_data(recipe, tmp_path / "shards"),
-        recipe,
-        Preprocessing((64, 64), (0, 0, 0), (1, 1, 1)),
-        batch=8,
-        seed=0,
-        score_on="val",
-        rgb=True,
-        unshifted=True,
-    )
+    images = part_images(open_data(recipe, tmp_path / "shards"), recipe, (64, 64), batch=8)
     speed = measure_input(images, 8, 0, 3000)
     assert speed.images == 3000 and speed.images_per_second > 0
     first, _, last = speed.memory_mb

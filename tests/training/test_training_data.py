@@ -14,6 +14,7 @@ import pytest
 import torch
 from helpers.miniature_benchmarks import write_pascal
 from helpers.mug_pictures import recipe_file
+from helpers.part_images import part_images
 from helpers.small_scenes import write_scenes
 from torchvision import tv_tensors
 
@@ -24,7 +25,7 @@ from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
 from ovps_core.losses.labels import PartTargets
 from ovps_core.models.interface import PartLogits, Preprocessing
 from ovps_core.synthetic.backdrops import IGNORED
-from training.data import NamedFlip, PartImages, PartImagesModule, open_data
+from training.data import NamedFlip, PartImages, open_data
 from training.data_command import main
 from training.part_training import Batch, PartTraining
 from training.recipe import DataRecipe
@@ -115,16 +116,7 @@ def test_pixels_without_a_label_are_scored_as_background_but_not_on_a_benchmark(
         (open_data(recipe, tmp_path), UNKNOWN),
         (open_data(DataRecipe(object="mug"), mugs), IGNORE),
     ):
-        images = PartImagesModule(
-            data,
-            recipe,
-            Preprocessing((60, 80), (0, 0, 0), (1, 1, 1)),
-            batch=1,
-            seed=0,
-            score_on="train",
-            rgb=True,
-            unshifted=True,
-        )
+        images = part_images(data, recipe, (60, 80), batch=1, score_on="train")
         for labels in images.score_images[0][1:]:
             assert labels.min() == empty and labels.max() >= 0
         assert min(int(labels.min()) for labels in images.train_images[0][1:]) == IGNORE
@@ -281,16 +273,8 @@ def test_what_is_packed_for_one_type_is_learned_by_the_others_and_compact_says_w
             arguments.append("data.format=coco-folder")
         assert main(["pack", *arguments, "--out", str(tmp_path / recipe)]) == 0
         shards = Shards.open(tmp_path / recipe)
-        images = PartImagesModule(
-            open_data(DataRecipe(format="shards"), shards.folder),
-            DataRecipe(format="shards", workers=0),
-            Preprocessing((32, 32), (0, 0, 0), (1, 1, 1)),
-            batch=3,
-            seed=0,
-            score_on="val",
-            rgb=True,
-            unshifted=True,
-        )
+        packed = DataRecipe(format="shards", workers=0)
+        images = part_images(open_data(packed, shards.folder), packed, (32, 32), batch=3)
         pixels, object_parts, _ = next(iter(images.train_dataloader()))
         assert pixels.shape == (3, 3, 32, 32) and object_parts.max() >= 0
         assert main(["pack", recipe, "--set", "data.format=shards", "--out", "x"]) == 1

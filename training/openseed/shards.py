@@ -18,13 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovps_core.datasets.label_files import read_json
 from ovps_core.datasets.labelled_objects import LabelledObjects, ObjectDataset
 from ovps_core.datasets.segmentations import decode_segmentation, encode_segmentation
 from ovps_core.errors import DatasetError
 from ovps_core.structures.image_files import encode_image, load_image
-from ovps_core.structures.requirements import require_packages
-from training.shards import INDEX, PackedData, no_index, write_shards
+from training.shards import PackedData, read_index, write_shards
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,13 @@ class ObjectShards(PackedData[LabelledObjects]):
             DatasetError: there is none, or it is damaged.
             MissingDependencyError: WebDataset is not installed.
         """
-        require_packages("webdataset", extra="train")
-        content = read_json(folder / INDEX)
-        try:
+
+        def from_index(content: Mapping[str, Any]) -> ObjectShards:
             things, stuff = (tuple(map(str, content[key])) for key in ("things", "stuff"))
             count, pseudo_labels = int(content["count"]), int(content["pseudo_labels"])
             return cls(folder, count, things, stuff, bool(content["has_masks"]), pseudo_labels)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise no_index(folder, error) from error
+
+        return read_index(folder, from_index)
 
     def unpack(self, packed: Mapping[str, bytes]) -> LabelledObjects:
         """See :meth:`PackedData.unpack`."""

@@ -1,4 +1,4 @@
-"""What a COCO file says of parts that are absent, incomplete or left out."""
+"""Absent, incomplete and left-out parts of a COCO file are told apart."""
 
 from __future__ import annotations
 

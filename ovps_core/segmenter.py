@@ -85,14 +85,14 @@ class PartSegmenter:
         self.query_encoder: QueryEncoder = loaded.query_encoder
         self.info: CheckpointInfo = loaded.info
         self.engine = engine
-        self._reader = RequestReader(
-            self.query_encoder, self.spec, Selectors(objects is not None, depth), objects
-        )
         evidence = PartEvidence(self.query_encoder, self.spec, self.encode, self._maps_of)
+        source = OwnInstances(evidence) if isinstance(objects, str) else objects
         self._objects: ObjectParts | None = None
-        if objects is not None:
-            source = OwnInstances(evidence) if isinstance(objects, str) else objects
+        if source is not None:
             self._objects = ObjectParts(source, evidence, object_options or ObjectOptions())
+        self._reader = RequestReader(
+            self.query_encoder, self.spec, Selectors(source is not None, depth), source
+        )
         self._encode_queries = functools.lru_cache(_MAX_CACHED_LISTS)(self._encode_list)
 
     @classmethod

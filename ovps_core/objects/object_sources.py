@@ -42,6 +42,9 @@ class ObjectSource(Protocol):
     def find(self, image: RgbImage, names: Sequence[str]) -> tuple[ObjectMask, ...]:
         """Find the instances of names in an image RGB uint8 [H, W, 3]; ids are 1, 2, ..., highest score first."""
 
+    def refusal_of(self, name: str) -> str:
+        """Why the source cannot look for a name; empty if it can."""
+
 
 class OwnInstances:
     """The part model's own object maps, divided into connected components. Objects that touch stay one.
@@ -57,6 +60,10 @@ class OwnInstances:
 
     def __init__(self, evidence: PartEvidence) -> None:
         self._evidence = evidence
+
+    def refusal_of(self, name: str) -> str:
+        """Nothing: the part model has already read the name."""
+        return ""
 
     def find(self, image: RgbImage, names: Sequence[str]) -> tuple[ObjectMask, ...]:
         """See :meth:`ObjectSource.find`."""
@@ -126,7 +133,7 @@ class DetectedObjects:
         return cls(ObjectSegmenter.from_pretrained(name, device=device))
 
     def refusal_of(self, name: str) -> str:
-        """Why the model cannot look for a name; empty if it can."""
+        """See :meth:`ObjectSource.refusal_of`."""
         from ovps_core.models.text.literal import refusal_of_name  # needs PyTorch
 
         return refusal_of_name(name, self._model.text_encoder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ovps_core.errors import QueryError
 from ovps_core.language.fields import check_fields
@@ -26,7 +26,7 @@ class RequestReader:
         query_encoder: encoder of the model.
         spec: of the model.
         selectors: what the segmenter can choose by.
-        source: of objects, or the name of one that has no model of its own; None for none.
+        source: of objects; None for none.
     """
 
     def __init__(
@@ -34,12 +34,11 @@ class RequestReader:
         query_encoder: QueryEncoder,
         spec: ModelSpec,
         selectors: Selectors,
-        source: ObjectSource | str | None = None,
+        source: ObjectSource | None = None,
     ) -> None:
         self._query_encoder, self._selectors = query_encoder, selectors
         self._vocabulary = spec.vocabulary
-        # A source needs `find` only; one that reads all names has no such method.
-        self._refusal_of: Callable[[str], str] | None = getattr(source, "refusal_of", None)
+        self._source = source
 
     def read(
         self, queries: Sequence[PartQuery]
@@ -58,10 +57,10 @@ class RequestReader:
 
     def _check_object(self, query: PartQuery) -> None:
         """Refuse an object that the source cannot look for; a closed vocabulary has its own names."""
-        if self._refusal_of is None or self._vocabulary is not None or not query.object:
+        if self._source is None or self._vocabulary is not None or not query.object:
             return
         for name in query.object.split(", "):
-            if reason := self._refusal_of(name):
+            if reason := self._source.refusal_of(name):
                 raise QueryError(reason)
 
     def _expand(self, query: PartQuery) -> tuple[PartQuery, ...]:

@@ -152,6 +152,9 @@ class _NoObjects:
     def find(self, image, names):
         return ()
 
+    def refusal_of(self, name):
+        return ""
+
 
 @pytest.fixture(scope="module")
 def two_handles() -> PartSegmenter:

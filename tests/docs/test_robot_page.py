@@ -30,7 +30,7 @@ HEADER = Header(frame_id="camera_color_optical_frame")
 def masks() -> PartMasks:
     """Answer of the packaged model to the page's query."""
     return PartSegmenter.from_pretrained().segment(
-        load_image(ROOT / "docs/images/table.jpg"), "mug rim"
+        load_image(ROOT / "docs/images/table.jpg"), "knife handle"
     )
 
 

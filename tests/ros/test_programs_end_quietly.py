@@ -67,7 +67,7 @@ def test_the_node_ends_quietly_while_its_model_loads(signal_: int, delay: float)
     wait_for(program, "loading")
     time.sleep(delay)
     said = end(program, signal_)
-    assert "Traceback" not in said and "rror" not in said
+    assert "Traceback" not in said and "rror" not in said, said
     assert program.returncode == 0
 
 
@@ -75,7 +75,7 @@ def test_the_demo_ends_quietly_while_its_programs_load(tmp_path: Path) -> None:
     program = start("ovps_ros.tools.demo", "--out", str(tmp_path))
     wait_for(program, "loading")
     said = end(program)
-    assert "Traceback" not in said and "rror" not in said
+    assert "Traceback" not in said and "rror" not in said, said
     assert program.returncode == 130
 
 
@@ -90,5 +90,5 @@ def test_the_node_ends_quietly_while_it_encodes_words(toy_weights: Path) -> None
     robot.rest(0.5)
     said = end(program)
     robot.close()
-    assert "Traceback" not in said and "rror" not in said
+    assert "Traceback" not in said and "rror" not in said, said
     assert program.returncode == 0

@@ -83,19 +83,12 @@ def recorded(folder: Path) -> Iterator[tuple[list[RgbImage], dict[int, Truth]]]:
         beside = sorted(parent.glob(f"*{first.name.lstrip('0123456789')}"))
         paths = beside[beside.index(first) :]
         frames = [load_image(path) for path in paths]
-        yield (
-            frames,
-            {
-                number: {
-                    (each.object, each.part): mask
-                    for each, mask in labelled.masks(
-                        by_path[path], *frames[number].shape[:2]
-                    ).items()
-                }
-                for number, path in enumerate(paths)
-                if path in by_path
-            },
-        )
+        truths: dict[int, Truth] = {}
+        for number, path in enumerate(paths):
+            if path in by_path:
+                masks = labelled.masks(by_path[path], *frames[number].shape[:2])
+                truths[number] = {(each.object, each.part): mask for each, mask in masks.items()}
+        yield frames, truths
 
 
 def main() -> None:

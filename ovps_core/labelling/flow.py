@@ -16,9 +16,8 @@ _Floats = NDArray[np.float32]
 _OUTSIDE = -1e6  # a coordinate far outside of every picture
 _MAX_ERROR = 3.0  # pixels between a pixel and its position after the flow forwards and backwards
 _MAX_ERROR_SHARE = 0.01  # of the squared flow, which the squared error may reach beside that
-_MAX_GREY_CHANGE = (
-    25.0  # of 255, between a pixel and its position in the next frame, both 3 x 3 means
-)
+# Of 255, between a pixel and its position in the next frame, both 3 x 3 means.
+_MAX_GREY_CHANGE = 25.0
 
 
 @dataclass(frozen=True)

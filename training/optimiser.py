@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
@@ -32,6 +33,32 @@ def undecayed(*networks: nn.Module) -> frozenset[int]:
         if isinstance(module, _UNDECAYED)
         for parameter in module.parameters(recurse=False)
     )
+
+
+def adamw_groups(
+    named: Iterable[tuple[str, nn.Parameter]],
+    weight_decay: float,
+    *,
+    lr: Callable[[str], float],
+    is_undecayed: Callable[[str, nn.Parameter], bool],
+) -> list[dict[str, Any]]:
+    """Trained parameters in one group for each learning rate and decay: the fastest first, then those that decay.
+
+    Args:
+        named: parameters under their names; frozen ones are left out.
+        weight_decay: of the parameters that decay.
+        lr: learning rate of a parameter, from its name.
+        is_undecayed: whether a parameter never decays.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in named:
+        if parameter.requires_grad:
+            decay = 0.0 if is_undecayed(name, parameter) else weight_decay
+            groups.setdefault((lr(name), decay), []).append(parameter)
+    return [
+        {"params": groups[key], "lr": key[0], "weight_decay": key[1]}
+        for key in sorted(groups, reverse=True)
+    ]
 
 
 def half_cosine(share: float) -> float:

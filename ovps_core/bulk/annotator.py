@@ -98,6 +98,7 @@ class Annotator:
             "problem": problem,
             "left_out": dict(left_out),
             "refused": refused,
+            "asked": [(query.object, query.part) for query in encoded.queries],
             "images": images,
         }
         write_json(result_path(self.job.out, unit.key), result)

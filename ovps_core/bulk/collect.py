@@ -24,7 +24,8 @@ def write_data_set(out: Path, results: Iterable[Mapping[str, Any]]) -> tuple[int
 
     Args:
         out: folder of the data set.
-        results: each with ``images``, and those with their ``annotations``. One is in memory at a time.
+        results: each with the (object, part) ``asked``, and ``images`` with their ``annotations``. One is in
+            memory at a time.
 
     Returns:
         Numbers of images and of annotations.
@@ -67,6 +68,8 @@ class _DataSet:
     def annotations(self, results: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """Annotations of results, then of images that only people labelled."""
         for result in results:
+            for asked in result.get("asked", ()):  # not in results of earlier versions
+                self._categories.id_of(*asked)  # what was not found can be drawn
             for image in result["images"]:
                 yield from self._add(image)
         for earlier in self._left.values():

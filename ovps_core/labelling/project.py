@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import json
 import logging
 import xml.etree.ElementTree as ElementTree
@@ -143,17 +144,30 @@ def save_labels(folder: Path, server: Server) -> Counter[str]:
 
 
 def interface(labels: Sequence[str]) -> str:
-    """The labelling interface, XML: a brush and a polygon for each label."""
+    """The labelling interface, XML: a brush and a polygon for each label, above the picture."""
     view = ElementTree.Element("View")
+    for title, kind, tag in (
+        ("Paint", "BrushLabels", BRUSH_TAG),
+        ("Outline", "PolygonLabels", POLYGON_TAG),
+    ):
+        row = ElementTree.SubElement(view, "View", style="display: flex; gap: 1em")
+        ElementTree.SubElement(row, "Header", value=title, size="5")
+        choices = ElementTree.SubElement(row, kind, name=tag, toName=IMAGE_TAG)
+        for number, label in enumerate(labels):
+            ElementTree.SubElement(choices, "Label", value=label, background=_colour(number))
     ElementTree.SubElement(
         view, "Image", name=IMAGE_TAG, value="$image", zoom="true", zoomControl="true"
     )
-    for kind, tag in (("BrushLabels", BRUSH_TAG), ("PolygonLabels", POLYGON_TAG)):
-        choices = ElementTree.SubElement(view, kind, name=tag, toName=IMAGE_TAG)
-        for number, label in enumerate(labels):
-            hue = round(360 * number * 0.618) % 360  # golden angle: neighbours differ
-            ElementTree.SubElement(choices, "Label", value=label, background=f"hsl({hue},80%,45%)")
     return ElementTree.tostring(view, encoding="unicode")
+
+
+def _colour(number: int) -> str:
+    """Colour of a label; brush masks in colours other than "#rrggbb" are drawn in black.
+
+    The first is magenta, which few things have. Steps of the golden angle keep neighbours apart.
+    """
+    hue = (300 / 360 + number * 0.618) % 1
+    return "#" + "".join(f"{round(255 * v):02x}" for v in colorsys.hls_to_rgb(hue, 0.45, 0.8))
 
 
 def read_annotations(folder: Path) -> dict[str, Any]:

@@ -205,5 +205,7 @@ def _environment(folder: Path) -> Mapping[str, str]:
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
         "COLLECT_ANALYTICS": "False",
         "LATEST_VERSION_CHECK": "False",
+        "SENTRY_DSN": "",  # neither the server nor its pages report errors to its makers
+        "FRONTEND_SENTRY_DSN": "",
         "DJANGO_DB": "sqlite",
     }

@@ -20,6 +20,7 @@ from ovps_core.losses.partclipseg import Losses, PartCLIPSegLoss
 from ovps_core.models.partclipseg.corrections import Corrections
 from training.optimiser import named_parameters
 from training.partclipseg.module import parameter_groups, trainable_names
+from training.partclipseg.recipe import OptimRecipe
 
 SEEDS = sorted(
     path.name.removesuffix("_losses.json")
@@ -115,7 +116,7 @@ def test_norms_and_embeddings_do_not_decay(seed: str) -> None:
     for name, parameter in parameters(loaded).items():
         parameter.requires_grad_(name in trained(loaded))
     model, query_encoder, _ = loaded
-    groups = parameter_groups(model, query_encoder.text_encoder, 1e-4)
+    groups = parameter_groups(model, query_encoder.text_encoder, OptimRecipe())
     decayed, still = (set(map(id, group["params"])) for group in groups)
     assert not decayed & still
     ours = {ovps_key(name) for name in recorded(seed)["trainable"]}

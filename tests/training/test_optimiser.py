@@ -9,6 +9,7 @@ from torch import nn
 pytest.importorskip("lightning")
 from training.optimiser import half_cosine, scheduled, undecayed
 from training.partclipseg.module import parameter_groups
+from training.partclipseg.recipe import OptimRecipe
 
 
 def test_normalisations_and_embeddings_do_not_decay() -> None:
@@ -24,7 +25,7 @@ def test_normalisations_and_embeddings_do_not_decay() -> None:
     still = undecayed(network)
     names = {name.split(".")[0] for name, each in network.named_parameters() if id(each) in still}
     assert names == {*layers} - {"convolution"}
-    decaying, exempt = parameter_groups(network, nn.Identity(), 0.1)
+    decaying, exempt = parameter_groups(network, nn.Identity(), OptimRecipe(weight_decay=0.1))
     assert (decaying["weight_decay"], exempt["weight_decay"]) == (0.1, 0.0)
     shapes = [tuple(parameter.shape) for parameter in decaying["params"]]  # type: ignore[attr-defined]
     assert shapes == [(4, 4, 1, 1), (4,)]

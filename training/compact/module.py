@@ -29,7 +29,7 @@ from training.compact.augment import relight
 from training.compact.data import CompactImages, LabelTable
 from training.compact.growth import class_columns, grown_config, grown_state, softmax_names
 from training.compact.recipe import CompactRecipe
-from training.optimiser import half_cosine
+from training.optimiser import adamw_groups, half_cosine
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """RGB uint8 [B, 3, S, S], object-part ids int64 [B, S, S], absent ids bool [B, 256] (``photographs.Sample``)."""
@@ -211,15 +211,13 @@ class CompactTraining(L.LightningModule):
         A group's ``peak`` is its learning rate at the top of the schedule.
         """
         optim = self.recipe.optim
-        named = [(n, p) for n, p in self.model.named_parameters()]
-        groups: list[dict[str, object]] = []
-        for in_backbone, factor in ((True, optim.backbone_lr_factor), (False, 1.0)):
-            own = [p for n, p in named if n.startswith("trunk") == in_backbone]
-            for is_matrix, decay in ((True, optim.weight_decay), (False, 0.0)):
-                chosen = [p for p in own if (p.ndim > 1) == is_matrix and p.requires_grad]
-                peak = optim.lr * factor
-                groups.append({"params": chosen, "peak": peak, "lr": 0.0, "weight_decay": decay})
-        return torch.optim.AdamW(groups)
+        groups = adamw_groups(
+            self.model.named_parameters(),
+            optim.weight_decay,
+            lr=lambda n: optim.lr * (optim.backbone_lr_factor if n.startswith("trunk") else 1),
+            is_undecayed=lambda _, p: p.ndim <= 1,
+        )
+        return torch.optim.AdamW({**group, "peak": group["lr"], "lr": 0.0} for group in groups)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set learning rates, crop size and label stride from the share of the time used."""

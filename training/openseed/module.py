@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 import lightning as L
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import box_iou
 
 from ovps_core.language.object_names import ObjectNames
@@ -24,10 +25,11 @@ from training.openseed.data import Batch
 from training.openseed.mask_assistance import with_assisting_masks
 from training.openseed.prompts import random_prompts
 from training.openseed.recipe import LossRecipe, OptimRecipe
-from training.optimiser import named_parameters, scheduled, undecayed
+from training.optimiser import adamw_groups, named_parameters, scheduled, undecayed
 
 _FOUND = 0.5  # lowest IoU of an object that counts as found
 _TOWERS = ("backbone.", "text.")
+_TABLES = ("positional_embedding", "position_bias_table", "stuff_contents", "stuff_anchors")
 
 
 class OpenSeeDTraining(L.LightningModule):
@@ -133,23 +135,16 @@ class OpenSeeDTraining(L.LightningModule):
             optimizer, optim.warmup, lambda step: 0.1 ** sum(step >= end for end in ends)
         )
 
-    def parameter_groups(self) -> list[dict[str, object]]:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         """Towers learn more slowly; norms, embeddings and position tables do not decay."""
-        exempt = undecayed(self)
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in named_parameters(self.model, self.text_encoder):
-            tables = ("positional_embedding", "position_bias_table", "stuff_contents")
-            still = id(parameter) in exempt or name.endswith((*tables, "stuff_anchors"))
-            groups.setdefault((name.startswith(_TOWERS), still), []).append(parameter)
         optim = self.optim
-        return [
-            {
-                "params": parameters,
-                "lr": optim.lr * (optim.tower_lr_factor if tower else 1.0),
-                "weight_decay": 0.0 if still else optim.weight_decay,
-            }
-            for (tower, still), parameters in groups.items()
-        ]
+        exempt = undecayed(self)
+        return adamw_groups(
+            named_parameters(self.model, self.text_encoder),
+            optim.weight_decay,
+            lr=lambda name: optim.lr * (optim.tower_lr_factor if name.startswith(_TOWERS) else 1),
+            is_undecayed=lambda name, p: id(p) in exempt or name.endswith(_TABLES),
+        )
 
 
 def objects_found(

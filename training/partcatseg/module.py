@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from ovps_core.language.vocabulary import Vocabulary
 from ovps_core.losses.labels import PartTargets
@@ -16,7 +16,7 @@ from ovps_core.models.catseg.model import CATSeg
 from ovps_core.models.catseg.text import PromptBankEncoder, possessive
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partcatseg.model import PartCATSeg
-from training.optimiser import half_cosine, named_parameters, scheduled, undecayed
+from training.optimiser import adamw_groups, half_cosine, named_parameters, scheduled, undecayed
 from training.part_training import Batch, PartTraining
 from training.partcatseg.recipe import OptimRecipe
 
@@ -91,23 +91,21 @@ class CATSegTraining(PartTraining):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with the paper's groups; a linear warm-up, then half a cosine."""
         optim = self.optim
-        optimizer = torch.optim.AdamW(self.parameter_groups(), lr=optim.lr)
+        optimizer = torch.optim.AdamW(self.parameter_groups())
         return scheduled(optimizer, optim.warmup, lambda step: half_cosine(step / optim.steps))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Parameter groups of AdamW: the guidance model learns slowly, normalisations do not decay."""
-        still = undecayed(self)
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for name, parameter in named_parameters(self.model, self.text_encoder):
-            if parameter.requires_grad:
-                slow = name.startswith("guidance.")
-                lr = self.optim.lr * (self.optim.guidance_lr_factor if slow else 1.0)
-                decay = 0.0 if id(parameter) in still else self.optim.weight_decay
-                groups.setdefault((lr, decay), []).append(parameter)
-        return [
-            {"params": parameters, "lr": lr, "weight_decay": decay}
-            for (lr, decay), parameters in groups.items()
-        ]
+        optim = self.optim
+        exempt = undecayed(self)
+        return adamw_groups(
+            named_parameters(self.model, self.text_encoder),
+            optim.weight_decay,
+            lr=lambda name: (
+                optim.lr * (optim.guidance_lr_factor if name.startswith("guidance.") else 1)
+            ),
+            is_undecayed=lambda _, p: id(p) in exempt,
+        )
 
 
 class PartCATSegTraining(CATSegTraining):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -14,7 +15,7 @@ from ovps_core.losses.partclipseg import Losses, LossWeights, PartCLIPSegLoss
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partclipseg.model import PartCLIPSeg
 from ovps_core.models.text.tower import TextEncoder
-from training.optimiser import half_cosine, named_parameters, scheduled, undecayed
+from training.optimiser import adamw_groups, half_cosine, named_parameters, scheduled, undecayed
 from training.part_training import Batch, PartTraining
 from training.partclipseg.recipe import OptimRecipe
 
@@ -40,20 +41,16 @@ def trainable_names(
 
 
 def parameter_groups(
-    model: nn.Module, text_encoder: nn.Module, weight_decay: float
-) -> list[dict[str, object]]:
+    model: nn.Module, text_encoder: nn.Module, optim: OptimRecipe
+) -> list[dict[str, Any]]:
     """Parameter groups of AdamW: normalisations and embeddings (of tokens and positions) do not decay."""
-    never_decayed = undecayed(model, text_encoder)
-    decaying: list[nn.Parameter] = []
-    still: list[nn.Parameter] = []
-    for name, parameter in named_parameters(model, text_encoder):
-        if parameter.requires_grad:
-            exempt = id(parameter) in never_decayed or name.endswith("positional_embedding")
-            (still if exempt else decaying).append(parameter)
-    return [
-        {"params": decaying, "weight_decay": weight_decay},
-        {"params": still, "weight_decay": 0.0},
-    ]
+    exempt = undecayed(model, text_encoder)
+    return adamw_groups(
+        named_parameters(model, text_encoder),
+        optim.weight_decay,
+        lr=lambda _: optim.lr,
+        is_undecayed=lambda name, p: id(p) in exempt or name.endswith("positional_embedding"),
+    )
 
 
 def decay(optim: OptimRecipe) -> Callable[[int], float]:
@@ -129,5 +126,5 @@ class PartCLIPSegTraining(PartTraining):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with the paper's groups, and the schedule of the recipe."""
         optim = self.optim
-        groups = parameter_groups(self.model, self.text_encoder, optim.weight_decay)
-        return scheduled(torch.optim.AdamW(groups, lr=optim.lr), optim.warmup, decay(optim))
+        groups = parameter_groups(self.model, self.text_encoder, optim)
+        return scheduled(torch.optim.AdamW(groups), optim.warmup, decay(optim))

@@ -192,6 +192,8 @@ class _Writer:
         if masks is not None:
             entry["queries"] = [query.text for query in masks.queries]  # found or not
             self._asked.append({(query.object, query.part) for query in masks.queries})
+            for query in masks.queries:  # what was not found has a category too, to be drawn
+                self.categories.id_of(query.object, query.part)
         self.coco["images"].append(entry)
         for part in () if masks is None else masks.parts:
             self._annotate(entry["id"], part, height, width)

@@ -73,7 +73,8 @@ def test_every_frame_is_annotated_once_and_what_is_broken_is_named(
     names = [Path(image["file_name"]).name for image in coco["images"]]
     assert names == ["0.png", "1.png", "2.png", "4.png"]
     assert coco["annotations"] and all(a["pseudo_label"] for a in coco["annotations"])
-    assert {c["name"] for c in coco["categories"]} <= {"knife handle", "mug rim"}
+    names = [c["name"] for c in coco["categories"]]
+    assert names == ["knife handle", "mug rim"], "found or not, so that people can draw them"
     assert len(CocoFolder(out, pseudo_labels=True).images) == 4, "it is a data set"
 
 

@@ -36,7 +36,7 @@ class Segmenter:
     name = "stand-in"
 
     def encode_queries(self, queries: str) -> Any:
-        return SimpleNamespace(refused=())
+        return SimpleNamespace(queries=(HANDLE,), refused=())
 
     def segment(self, image: np.ndarray, queries: Any, options: Any) -> PartMasks:
         height, width = image.shape[:2]

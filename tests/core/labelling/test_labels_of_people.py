@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
+import re
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -24,7 +21,7 @@ from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.datasets.segmentations import encode_segmentation
 from ovps_core.errors import DatasetError, UsageError
 from ovps_core.labelling.merge import Submission, merge, region_key
-from ovps_core.labelling.project import RECORD, Project, recorded_project
+from ovps_core.labelling.project import RECORD, Project, interface, recorded_project
 from ovps_core.labelling.regions import Region, from_results, to_results
 from ovps_core.labelling.server import LOG, Server, find_server, start_server
 from ovps_core.structures.whole_files import write_json
@@ -212,6 +209,12 @@ def test_masks_survive_the_way_to_label_studio_and_back() -> None:
         list(from_results(to_results(region, "brush"), WIDTH, HEIGHT, "test"))
 
 
+def test_label_studio_is_given_colours_that_its_brush_can_draw() -> None:
+    colours = re.findall(r'background="([^"]*)"', interface(["valve wheel", "valve stem"]))
+    assert len(colours) == 4 and len(set(colours)) == 2
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours), "others become black"
+
+
 def test_a_server_is_named_or_the_error_says_how_to_start_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,43 +257,6 @@ def test_the_port_of_our_own_server_may_change(
     lab = Server("http://lab:8080", "key")
     write_json(frames / RECORD, {"url": lab.url, "project": 4})
     assert recorded_project(frames, lab) is not None, "a record of an earlier version"
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Data folder of the real Label Studio, which `ovps label serve` started."""
-    pytest.importorskip("label_studio", reason="Label Studio is not installed (extra `label`)")
-    folder = tmp_path_factory.mktemp("label-studio")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["label", "serve", "--port", str(port), "--data-dir", str(folder)]
-    with (folder / "log.txt").open("wb") as log:
-        command = [sys.executable, "-m", "ovps_core", *words]
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        _wait_until_up(folder, process)
-        yield folder
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
-
-
-def _wait_until_up(folder: Path, process: subprocess.Popen[bytes]) -> None:
-    import requests
-
-    for _ in range(540):
-        time.sleep(1)
-        assert process.poll() is None, (folder / "log.txt").read_text()[-2000:]
-        try:
-            server = find_server(None, None, folder)
-            if requests.get(f"{server.url}/health", timeout=2).ok:
-                return
-        except (requests.RequestException, UsageError):
-            continue
-    pytest.fail(
-        "Label Studio did not start within 540 s: " + (folder / "log.txt").read_text()[-2000:]
-    )
 
 
 @pytest.mark.slow
@@ -341,3 +307,64 @@ def test_a_person_accepts_repaints_and_draws_on_the_real_server(
     assert main(["label", "open", str(frames), *where]) == 0
     count = len(list(client.tasks.list(project=project)))
     assert count == 3, "opening again adds what is new and leaves the rest"
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("chromium or chromedriver is not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1400,900"):
+        options.add_argument(word)
+    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    opened.implicitly_wait(60)
+    yield opened
+    opened.quit()
+
+
+_COUNT_OF_COLOUR = """
+let count = 0;
+for (const canvas of document.querySelectorAll("canvas")) {
+  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  for (let i = 0; i < data.length; i += 4)
+    count += [0, 1, 2].every(c => Math.abs(data[i + c] - arguments[0][c]) < 4) && data[i + 3] > 0;
+}
+return count"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_person_sees_the_suggestions_in_a_browser_and_submits_them(
+    served: Path, frames: Path, browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    where = ["--data-dir", str(served)]
+    assert main(["label", "open", str(frames), *where]) == 0
+    server = find_server(None, None, served)
+    browser.get(f"{server.url}/user/login")
+    browser.find_element("name", "email").send_keys(server.user)
+    browser.find_element("name", "password").send_keys(server.password)
+    browser.find_element("css selector", "button[type=submit]").click()
+    project = recorded_project(frames, server)
+    assert project is not None
+    browser.get(project.page)
+    browser.find_element("xpath", "//button[contains(., 'Label All Tasks')]").click()
+    submit = browser.find_element("xpath", "//button[contains(., 'Submit')]")
+    wheel = re.findall(r"#([0-9a-f]{6})", interface(["valve wheel", "valve stem"]))[0]
+    for _ in range(60):
+        time.sleep(1)
+        if browser.execute_script(_COUNT_OF_COLOUR, list(bytes.fromhex(wheel))) > 1000:
+            break
+    else:
+        browser.save_screenshot(str(tmp_path / "label_studio.png"))
+        pytest.fail(f"no suggestion is drawn in the colour of its label: {tmp_path}")
+    submit.click()
+    time.sleep(5)
+    assert main(["label", "save", str(frames), *where]) == 0
+    origins = [a["origin"] for a in content(frames)["annotations"] if "origin" in a]
+    assert origins == ["model", "model"], "both masks of one picture"

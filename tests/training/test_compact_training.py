@@ -78,7 +78,7 @@ def test_the_cut_is_fitted_on_parts_that_get_an_answer() -> None:
     evidence = [*absent, *[found(0.2, False, 0)] * 3, found(0.9, True, 5)]
     fitted = calibrate([evidence], 0.05)
     assert fitted.relative_cut == CUTS[5]
-    table = summary(["photographs"], [evidence], fitted)
+    table = summary(["photographs"], [evidence], fitted, 0.05)
     assert "25.0" in table, "mean IoU of the same answers"
 
 

@@ -136,7 +136,8 @@ def write_calibrated(
     found = [collect(segmenter, config, folder, pictures) for folder in val]
     evidence = [each.evidence for each in found]
     fitted = calibrate(evidence, false_alarms)
-    print(fitted, summary([folder.name for folder in val], evidence, fitted), sep="\n")
+    names = [folder.name for folder in val]
+    print(fitted, summary(names, evidence, fitted, false_alarms), sep="\n")
     if max(mean_ious(each, fitted).max() for each in evidence) < _NOTHING:
         raise CheckpointError(
             f"{loaded.info.name} finds nothing on {', '.join(map(str, val))}, so {out} is not written; train it "

@@ -176,9 +176,15 @@ def usual_confidence(folders: Sequence[FolderEvidence]) -> float:
 
 
 def summary(
-    names: Sequence[str], folders: Sequence[Sequence[Evidence]], fitted: Calibration
+    names: Sequence[str],
+    folders: Sequence[Sequence[Evidence]],
+    fitted: Calibration,
+    false_alarms: float,
 ) -> str:
-    """A table of what a calibration gives on each folder."""
+    """A table of what a calibration gives on each folder.
+
+    Its last two columns show the threshold that this folder alone would permit, and the mean IoU there.
+    """
     cut = CUTS.index(fitted.relative_cut)
     rows = []
     for name, evidence in zip(names, folders, strict=True):
@@ -186,6 +192,9 @@ def summary(
         present = sum(e.ious is not None for e in evidence)
         alarms = float(np.mean(absent)) if absent else float("nan")
         iou = mean_ious(evidence, fitted)[cut]
-        rows.append((name, present, len(absent), 100 * iou, 100 * alarms))
+        alone = calibrate([evidence], false_alarms)
+        own = f"{alone.threshold:.2f}", 100 * mean_ious(evidence, alone)[cut]
+        rows.append((name, present, len(absent), 100 * iou, 100 * alarms, *own))
     headers = ("folder", "present", "absent", "mean IoU", "false alarms")
-    return tabulate(rows, headers=headers, floatfmt=".1f")
+    formats = ("", "", "", ".1f", ".1f", ".2f", ".1f")
+    return tabulate(rows, headers=(*headers, "own threshold", "mean IoU there"), floatfmt=formats)

@@ -33,7 +33,8 @@ def final_scores(weights: Path, folder: Path) -> dict[str, float]:
         QueryError: the model refuses every category.
     """
     segmenter = PartSegmenter.from_pretrained(weights, backend="torch")
-    metrics = vars(evaluate_folder(CocoFolder(folder), segmenter).queries.metrics())
+    labelled = CocoFolder(folder, objects=getattr(segmenter.info.config, "objects", ()))
+    metrics = vars(evaluate_folder(labelled, segmenter).queries.metrics())
     return {text: float(metrics[name]) for name, text in _FINAL.items()}
 
 

@@ -71,7 +71,9 @@ def object_overrides(
             )
         return []
     sources = [
-        RenderedScenes(path) if is_rendered(path) else CocoFolder(path, pseudo_labels=True)
+        RenderedScenes(path)
+        if is_rendered(path)
+        else CocoFolder(path, pseudo_labels=True, objects=args.objects)
         for path in data
     ]
     labelled = [pair for source in sources for pair in _labelled(source)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ovps_core.bulk.coco_writer import write_coco
 from ovps_core.datasets.coco_categories import CategoryTable, unused_ids
-from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
+from ovps_core.datasets.coco_check import is_submitted
 from ovps_core.datasets.coco_folder import ANNOTATIONS, is_pseudo_label
 from ovps_core.datasets.label_files import read_json
 
@@ -104,7 +104,7 @@ class _DataSet:
 
     def _is_labelled(self, image: Mapping[str, Any]) -> bool:
         """Return whether people submitted an image, or changed one of its annotations."""
-        return NOT_EXHAUSTIVE in image or not all(map(is_pseudo_label, self._found[image["id"]]))
+        return is_submitted(image) or not all(map(is_pseudo_label, self._found[image["id"]]))
 
     def _keep(self, image: dict[str, Any]) -> Iterator[dict[str, Any]]:
         self.images.append(image)

@@ -45,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shape",
         choices=("brush", "polygon"),
         default="brush",
-        help="how suggested masks are shown: brushes keep every pixel, polygons are easier to move",
+        help="how suggested masks are shown: brushes keep every pixel, polygons are easier to move; "
+        "a mask that they do not give back stays a brush",
     )
     saving = actions.add_parser("save", help="merge what people submitted into annotations.json")
     _add_set(saving)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from ovps_core.datasets.coco_problems import Problem
+from ovps_core.errors import QueryError
+from ovps_core.language.parser import parse_query
 
 _PACO = ("OBJECT", "PART")  # supercategories of PACO, whose parts are named "mug:handle"
 
@@ -92,8 +94,40 @@ def unused_ids(entries: Iterable[Mapping[str, Any]]) -> Iterator[int]:
     return count(1 + max((each for each in ids if isinstance(each, int)), default=0))
 
 
+def read_phrase(name: str, objects: Iterable[str] = ()) -> ObjectPart:
+    """Read a category's name as a phrase. Words that the lexicon does not know end with the part.
+
+    >>> read_phrase("valve wheel nut"), read_phrase("valve_wheel_nut", ["valve"])
+    (ObjectPart(object='valve wheel', part='nut'), ObjectPart(object='valve', part='wheel nut'))
+
+    Args:
+        name: as labelling tools export it.
+        objects: a name that begins with one of them is it, or a part of it.
+
+    Raises:
+        QueryError: the name is no phrase.
+    """
+    words = _plain(name).lower()
+    known = {_plain(each).lower(): each for each in objects}
+    begun = [each for each in known if words.startswith(f"{each} ")]
+    if begun:
+        longest = max(begun, key=len)
+        return ObjectPart(known[longest], words[len(longest) + 1 :])
+    if words in known:
+        return ObjectPart(known[words], "")
+    query = parse_query(name)
+    if query.part or " " not in query.object:
+        return ObjectPart(query.object, query.part)
+    object_name, _, part = query.object.rpartition(" ")
+    return ObjectPart(object_name, part)
+
+
 def read_categories(
-    entries: Sequence[Any], used: frozenset[Id], object_name: str, problems: list[Problem]
+    entries: Sequence[Any],
+    used: frozenset[Id],
+    object_name: str,
+    problems: list[Problem],
+    objects: Collection[str] | None = None,
 ) -> Categories:
     """Read the list ``categories``. Names that differ in case, blanks, ``_`` and ``-`` only are one category.
 
@@ -102,6 +136,8 @@ def read_categories(
         used: ids that annotations use.
         object_name: object of the categories that have only a ``name``; "" if none was given.
         problems: those found are added.
+        objects: read categories that have only a ``name`` as :func:`read_phrase`; None leaves them to
+            ``object_name``.
     """
     above = [entry.get("supercategory") for entry in entries if isinstance(entry, dict)]
     groups = {name for name in above if isinstance(name, str)}
@@ -120,7 +156,7 @@ def read_categories(
         elif _is_background(entry) or (number not in used and _is_group(entry, groups)):
             without_part.add(number)
         else:
-            category = _object_part(entry, object_name)
+            category = _object_part(entry, object_name, objects)
             if isinstance(category, str):
                 problems.append(Problem(place, category))
             elif category.name:
@@ -130,7 +166,7 @@ def read_categories(
         if number is not None:
             seen.add(number)
     if nameless:
-        problems.append(_nameless(nameless))
+        problems.append(_nameless(nameless, as_phrases=objects is not None))
     first: dict[tuple[str, str], ObjectPart] = {}
     united = {number: first.setdefault(_spelt_alike(each), each) for number, each in by_id.items()}
     return Categories(united, frozenset(without_part), frozenset(seen))
@@ -142,7 +178,9 @@ def _spelt_alike(category: ObjectPart) -> tuple[str, str]:
     return object_name, part
 
 
-def _object_part(entry: dict[str, Any], object_name: str) -> ObjectPart | str:
+def _object_part(
+    entry: dict[str, Any], object_name: str, objects: Collection[str] | None
+) -> ObjectPart | str:
     """The object and part of an entry, both empty if it names none; or what is wrong with it."""
     words = {}
     for key in ("object", "part", "name"):
@@ -153,8 +191,13 @@ def _object_part(entry: dict[str, Any], object_name: str) -> ObjectPart | str:
     if entry.get("supercategory") in _PACO and not (words["object"] or words["part"]):
         named, _, part = (_plain(each) for each in words["name"].partition(":"))
         return ObjectPart(named, part)
-    if words["object"] or words["part"] or not object_name:
+    if words["object"] or words["part"]:
         return ObjectPart(words["object"], words["part"])
+    if not object_name:
+        try:
+            return ObjectPart("", "") if objects is None else read_phrase(words["name"], objects)
+        except QueryError:
+            return ObjectPart("", "")
     name = _plain(words["name"])
     own = _plain(object_name).lower()
     if name.lower() == own:
@@ -168,12 +211,17 @@ def _plain(name: str) -> str:
     return re.sub(r"[_\s-]+", " ", re.sub(r"\(.*?\)", "", name)).strip()
 
 
-def _nameless(names: Sequence[str]) -> Problem:
+def _nameless(names: Sequence[str], *, as_phrases: bool) -> Problem:
+    advice = (
+        'Expected a name such as "mug handle".'
+        if as_phrases
+        else "If the names are parts of one object, say which: --object NAME, in a training recipe "
+        "`data: {object: NAME}`."
+    )
     more = f", and {len(names) - 1} more do not either" if len(names) > 1 else ""
     return Problem(
         f"category {names[0]}",
-        f"it names neither an object nor a part{more}. If the names are parts of one object, say which: "
-        "--object NAME, in a training recipe `data: {object: NAME}`. Else write them as "
+        f"it names neither an object nor a part{more}. {advice} Else write them as "
         '{"id": 1, "object": "mug", "part": "handle"}; leave one of the two empty for a whole object, or for a '
         "part of any object",
     )

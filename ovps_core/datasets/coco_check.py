@@ -21,6 +21,15 @@ NOT_EXHAUSTIVE = "not_exhaustive_category_ids"
 """Key of an image: categories of which some instances are not annotated (LVIS)."""
 
 
+def is_submitted(image: Mapping[str, Any]) -> bool:
+    """Return whether an entry of ``images`` says that a person has looked at the picture.
+
+    It lists what it does not show, or says that nothing is missing. What a model was not asked for is missing
+    without anybody having looked.
+    """
+    return NEGATIVE in image or image.get(NOT_EXHAUSTIVE) == []
+
+
 def is_crowd(annotation: Mapping[str, Any]) -> bool:
     """Return whether an annotation is a region with several or unclear instances, and no exact mask."""
     return annotation.get("iscrowd") in (1, "1")
@@ -51,6 +60,7 @@ class FolderImage:
         background: annotations of the category "background": pixels known to show no part.
         says_what_is_complete: the file has ``not_exhaustive_category_ids`` for this picture, so that every
             instance of its other annotated categories is annotated.
+        is_submitted: see :func:`is_submitted`.
     """
 
     name: str
@@ -63,13 +73,12 @@ class FolderImage:
     is_intact: bool = True
     background: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     says_what_is_complete: bool = False
+    is_submitted: bool = False
 
     @property
     def is_labelled(self) -> bool:
-        """True if the file says something of the picture: annotations, or what is complete or absent."""
-        return self.says_what_is_complete or bool(
-            self.annotations or self.background or self.absent
-        )
+        """True if it has annotations, or a person has looked at it."""
+        return self.is_submitted or bool(self.annotations or self.background)
 
     def is_absent(self, category: ObjectPart) -> bool:
         """Return whether the file says that a category without annotations is not in the picture."""
@@ -94,7 +103,7 @@ class CocoCheck:
     """Check of images and annotations.
 
     Args:
-        directory: folder of the mask files.
+        find_mask: path of a mask from its name in the file.
         find: path of a picture from its name in the file.
         categories: the file's categories.
         problems: those found are added.
@@ -105,12 +114,12 @@ class CocoCheck:
 
     def __init__(
         self,
-        directory: Path,
+        find_mask: Callable[[str], Path],
         find: Callable[[str], Path],
         categories: Categories,
         problems: list[Problem],
     ) -> None:
-        self._directory, self._find = directory, find
+        self._find_mask, self._find = find_mask, find
         self._categories, self._problems = categories, problems
         self._pictures: dict[Id, _Picture] = {}
         self._image_ids: set[Id] = set()
@@ -221,7 +230,7 @@ class CocoCheck:
         if not isinstance(mask, str):
             return f"its mask is {mask!r}; expected the name of a file"
         try:
-            size = image_size(self._directory / mask)
+            size = image_size(self._find_mask(mask))
         except ImageError as error:
             return str(error)
         if size == (picture.height, picture.width):
@@ -255,6 +264,7 @@ class CocoCheck:
             is_intact=left_out is None,
             background=tuple(self._background[number]),
             says_what_is_complete=NOT_EXHAUSTIVE in picture.entry,
+            is_submitted=is_submitted(picture.entry),
         )
 
     def _listed(self, picture: _Picture, key: str, place: str) -> set[ObjectPart]:

@@ -15,7 +15,7 @@ PACO names its categories ``mug`` and ``mug:handle``, under the supercategories 
 their object by ``obj_ann_id``; both are read.
 
 Files whose categories have only a ``name``, such as ``front_left_door``, can be read as parts of one
-object that the caller names.
+object that the caller names, or each name as a phrase: "valve wheel".
 
 A category without annotation in an image is absent there. In files that follow LVIS it is so only where
 the image has it in ``neg_category_ids``; one in ``not_exhaustive_category_ids`` is not scored.
@@ -27,7 +27,8 @@ pixels stay unlabelled.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,48 @@ def is_pseudo_label(annotation: Mapping[str, Any]) -> bool:
     return bool(annotation.get(PSEUDO_LABEL)) or "score" in annotation
 
 
+def has_mask(annotation: Mapping[str, Any]) -> bool:
+    """Return whether an annotation has a mask, as a segmentation or as a file."""
+    return bool(annotation.get("mask") or annotation.get("segmentation"))
+
+
+def decode_annotation(
+    annotation: Mapping[str, Any], table: Path, height: int, width: int, source: str
+) -> NDArray[np.bool_]:
+    """Decode the mask of an annotation, bool [height, width].
+
+    Args:
+        annotation: with a segmentation or a mask file, which is read if it has both.
+        table: the COCO file that the annotation is in.
+        height, width: size of the image, pixels.
+        source: image and annotation, for the message.
+
+    Raises:
+        DatasetError: the segmentation cannot be read, or the mask differs in size.
+        ImageError: the mask file cannot be read.
+    """
+    if not annotation.get("mask"):
+        return decode_segmentation(annotation["segmentation"], height, width, source)
+    mask = load_labels(_mask_path(table, str(annotation["mask"]))) != 0
+    if mask.shape != (height, width):
+        raise DatasetError(
+            f"{source}: {annotation['mask']} has the size {mask.shape}, but its image "
+            f"({height}, {width}) (height, width)."
+        )
+    return np.asarray(mask)
+
+
+def _folders(table: Path) -> list[Path]:
+    """Folders to which names in a COCO file are relative: images of train.json are in train/ or beside it."""
+    own = table.with_suffix("")
+    return [own, table.parent] if own.is_dir() else [table.parent]
+
+
+def _mask_path(table: Path, name: str) -> Path:
+    candidates = [folder / name for folder in _folders(table)]
+    return next(filter(os.path.isfile, candidates), candidates[0])
+
+
 class CocoFolder:
     """A folder of photographs with COCO annotations of parts, checked as a whole.
 
@@ -76,6 +119,7 @@ class CocoFolder:
         skip_broken: bool = False,
         pseudo_labels: bool = False,
         labelled_only: bool = False,
+        objects: Collection[str] | None = None,
     ) -> None:
         """Read and check the annotations and the sizes of all images; pixels are read on demand.
 
@@ -86,7 +130,9 @@ class CocoFolder:
             skip_broken: leave out what is broken and list it in :attr:`problems`.
             pseudo_labels: use annotations that a model made like drawn ones.
             labelled_only: leave out pictures that nobody has labelled: those with annotations that a model made,
-                unless these are used, and those without any that do not say what is complete.
+                unless these are used, and those without any at which no person has looked.
+            objects: read categories that have only a ``name`` as phrases, such as "valve wheel", also of these
+                objects; without it they need ``object_name``.
 
         Raises:
             DatasetError: the folder, its annotations or its images differ from the module's description. The
@@ -94,8 +140,7 @@ class CocoFolder:
         """
         path = Path(directory)
         self._table = path if path.suffix == ".json" else path / ANNOTATIONS
-        beside = self._table.with_suffix("")  # images of train.json are in train/ or beside it
-        self.directory = beside if beside.is_dir() else self._table.parent
+        self.directory = _folders(self._table)[0]
         self.skip_broken = skip_broken
         content = self._read_table()
         problems: list[Problem] = []
@@ -105,8 +150,10 @@ class CocoFolder:
             if isinstance(annotation, dict)
             and (number := read_id(annotation.get("category_id"))) is not None
         )
-        categories = read_categories(content["categories"], used, object_name.strip(), problems)
-        check = CocoCheck(self.directory, self._image_path, categories, problems)
+        categories = read_categories(
+            content["categories"], used, object_name.strip(), problems, objects
+        )
+        check = CocoCheck(partial(_mask_path, self._table), self._image_path, categories, problems)
         images = check.images(content["images"], content["annotations"])
         if not skip_broken:
             refuse(self._table, problems)
@@ -148,7 +195,7 @@ class CocoFolder:
         for annotation in image.annotations:
             category = self._category[annotation["category_id"]]
             source = f"{image.name}, annotation {annotation.get('id', '?')}"
-            mask = self._mask(annotation, height, width, source)
+            mask = decode_annotation(annotation, self._table, height, width, source)
             masks[category] = masks[category] | mask if category in masks else mask
         return masks
 
@@ -166,7 +213,7 @@ class CocoFolder:
         """
         for annotation in image.annotations:
             source = f"{image.name}, annotation {annotation.get('id', '?')}"
-            mask = self._mask(annotation, height, width, source)
+            mask = decode_annotation(annotation, self._table, height, width, source)
             category = self._category[annotation["category_id"]]
             yield annotation.get("instance", annotation.get("obj_ann_id")), category, mask
 
@@ -180,7 +227,7 @@ class CocoFolder:
         mask = np.zeros((height, width), bool)
         for annotation in image.background:
             source = f"{image.name}, annotation {annotation.get('id', '?')}"
-            mask |= self._mask(annotation, height, width, source)
+            mask |= decode_annotation(annotation, self._table, height, width, source)
         return mask
 
     def exhaustive(self, image: FolderImage) -> frozenset[ObjectPart]:
@@ -253,13 +300,13 @@ class CocoFolder:
 
     def _image_path(self, file_name: str) -> Path:
         names = dict.fromkeys([file_name, file_name.replace("\\", "/")])  # Windows tools write \
-        folders = [self.directory / "images", self.directory]
+        folders = [path for each in _folders(self._table) for path in (each / "images", each)]
         if self._table.parent.name == "annotations":  # as CVAT exports
             above, subset = self._table.parents[1], self._table.stem.removeprefix("instances_")
             folders = [above / "images" / subset, above / "images", above / subset, *folders]
         candidates = [folder / name for name in names for folder in folders]
         # Unlike pathlib, os.path takes any name.
-        return next(filter(os.path.isfile, candidates), candidates[-1])
+        return next(filter(os.path.isfile, candidates), self.directory / [*names][-1])
 
     def _labelled(self, images: list[FolderImage], pseudo_labels: bool) -> list[FolderImage]:
         """The pictures that a person has labelled.
@@ -300,16 +347,3 @@ class CocoFolder:
                 "scores the pictures that a person has labelled."
             )
         return len(made)
-
-    def _mask(
-        self, annotation: Mapping[str, Any], height: int, width: int, source: str
-    ) -> NDArray[np.bool_]:
-        if not annotation.get("mask"):
-            return decode_segmentation(annotation["segmentation"], height, width, source)
-        mask = load_labels(self.directory / annotation["mask"]) != 0
-        if mask.shape != (height, width):
-            raise DatasetError(
-                f"{source}: {annotation['mask']} has the size {mask.shape}, but its image "
-                f"({height}, {width}) (height, width)."
-            )
-        return np.asarray(mask)

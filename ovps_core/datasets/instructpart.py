@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ _WORDINGS = {
     "task-rewritten": 1,  # the same in the words of a language model
 }
 """Name of a wording -> its position in the list ``instruction`` of a part."""
+_SHOWN = 200  # characters of a malformed entry that a message shows
 
 
 class InstructPart(PhraseBenchmark):
@@ -38,24 +40,62 @@ class InstructPart(PhraseBenchmark):
     wordings = tuple(_WORDINGS)
 
     def questions(self, wording: str) -> Sequence[AskedPicture]:
-        """List the questions of the test split."""
+        """List the questions of the test split.
+
+        Raises:
+            DatasetError: files are missing or malformed.
+        """
         base = self.base / "test"
         require_layout(self.base, ["test/data_test.json", "test/images", "test/masks"], self.layout)
         masks = {path.stem: path for path in sorted((base / "masks").iterdir())}
-        questions = []
-        for entry in read_json(base / "data_test.json"):
-            for part in entry["part_list"]:
+        questions, source, position = [], base / "data_test.json", _WORDINGS[wording]
+        entries = read_json(source)
+        for entry in entries if isinstance(entries, list) else [entries]:
+            for part in _parts(entry, position, source):
                 stem = _stem(entry["image_path"], part)
                 if stem not in masks:
                     raise DatasetError(
                         f"{base / 'masks'} has no {stem}.*, although data_test.json lists it. Unpack the data set "
                         "again."
                     )
-                phrase = str(part["instruction"][_WORDINGS[wording]])
+                phrase = str(part["instruction"][position])
                 picture = base / "images" / f"{stem}.jpg"
                 questions.append(AskedPicture(stem, phrase, picture, partial(_mask, masks[stem])))
         require_files([q.image_path for q in questions], "data_test.json lists it")
         return questions
+
+
+def _parts(entry: Any, position: int, source: Path) -> list[dict[str, Any]]:
+    """The parts of a picture's entry, each with an instruction at a position.
+
+    Raises:
+        DatasetError: a key or an instruction is missing.
+    """
+    entry = entry if isinstance(entry, dict) else {"": entry}
+    name, parts = entry.get("image_path"), entry.get("part_list")
+    if not isinstance(name, str) or not isinstance(parts, list):
+        raise DatasetError(
+            f"{source} has the entry {_shown(entry)}; expected the text image_path and the list part_list. "
+            "Unpack the data set again."
+        )
+    for part in parts:
+        known = part if isinstance(part, dict) else {}
+        texts = known.get("instruction")
+        if (
+            not {"object", "part"} <= known.keys()
+            or not isinstance(texts, list)
+            or len(texts) <= position
+        ):
+            raise DatasetError(
+                f"{source}: {name} has the part {_shown(part)}; expected object, part, and instruction with "
+                f"{position + 1} texts at least. Unpack the data set again."
+            )
+    return parts
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
 
 
 def _stem(picture: str, part: dict[str, Any]) -> str:

@@ -4,9 +4,9 @@ Each annotation of a picture that a person submitted has these keys:
 
 ``origin``
     "model": accepted as suggested; "propagated": accepted as carried from another frame; "corrected": a suggestion
-    that was changed; "drawn": made by hand.
+    that was changed; "drawn": made by hand. An accepted mask that no model made keeps what it had, also nothing.
 ``annotator``, ``annotated_at``
-    who submitted the picture, and when (ISO 8601).
+    who submitted the picture with this mask first, and when (ISO 8601).
 
 The picture itself says with ``neg_category_ids`` (LVIS) which categories it does not show.
 """
@@ -16,23 +16,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ovps_core.datasets.coco_check import NEGATIVE, NOT_EXHAUSTIVE
-from ovps_core.datasets.coco_folder import PSEUDO_LABEL
-from ovps_core.datasets.segmentations import decode_segmentation, encode_segmentation
+from ovps_core.datasets.coco_folder import (
+    ANNOTATIONS,
+    PSEUDO_LABEL,
+    decode_annotation,
+    has_mask,
+    is_pseudo_label,
+)
+from ovps_core.datasets.segmentations import encode_segmentation
 from ovps_core.errors import DatasetError
-from ovps_core.labelling.regions import Region
+from ovps_core.labelling.regions import SAME, Region, outlined
 from ovps_core.structures.boxes import Box
 from ovps_core.structures.masks import mask_iou
 
 Origin = Literal["model", "propagated", "corrected", "drawn"]
 PROPAGATED: Origin = "propagated"
 """Origin of a mask that :mod:`ovps_core.labelling.spread` carried from another frame."""
-_SAME = 0.98  # IoU of a mask that a person left as it was; a polygon loses some pixels on the way
 _CORRECTED = 0.3  # least IoU of a changed suggestion
 _OF_THE_MODEL = (PSEUDO_LABEL, "score", "agreement", "id", "bbox", "area", "segmentation", "mask")
 _WORDS = ("object", "part", "query")
+_BY_WHOM = ("annotator", "annotated_at")
+_UNKNOWN = "kept as they were"  # count of accepted masks without an origin
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class Submission:
 
 
 def merge(
-    coco: Mapping[str, Any], submissions: Sequence[Submission]
+    coco: Mapping[str, Any], submissions: Sequence[Submission], folder: Path = Path()
 ) -> tuple[dict[str, Any], Counter[str]]:
     """Annotations of a data set with those of submitted pictures replaced; other pictures keep theirs.
 
@@ -67,6 +78,7 @@ def merge(
     Args:
         coco: content of ``annotations.json``.
         submissions: at most one for each picture.
+        folder: of ``annotations.json``, where mask files are.
 
     Returns:
         The new content, and the number of masks by origin.
@@ -90,10 +102,14 @@ def merge(
             image[NEGATIVE] = [c["id"] for c in coco["categories"] if category_name(c) not in shown]
         image[NOT_EXHAUSTIVE], image["annotated_at"] = [], submission.annotated_at
         have_moved = image["id"] != submission.image_id
+        suggestions = _decoded(earlier[image["id"]], submission.regions, image, folder)
         for given in submission.regions:
             region = replace(given, key="") if have_moved else given  # keys have the ids of then
-            annotation = _annotation(submission, region, earlier[image["id"]], image, categories)
-            counts[annotation["origin"]] += 1
+            category = _category(region, image, categories)
+            annotation = _annotation(
+                submission, region, _closest(region, suggestions), image, category
+            )
+            counts[annotation.get("origin", _UNKNOWN)] += 1
             kept.append(annotation)
     _number(kept, [a.get("id") for a in coco["annotations"]])
     counts["pictures"] = len(submissions)
@@ -137,58 +153,91 @@ def region_key(annotation_id: object) -> str:
     return f"ovps:{annotation_id}"
 
 
-def _annotation(
-    submission: Submission,
-    region: Region,
-    suggestions: Sequence[Mapping[str, Any]],
-    image: Mapping[str, Any],
-    categories: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
+def _category(
+    region: Region, image: Mapping[str, Any], categories: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Any]:
     if region.label not in categories:
         raise DatasetError(
             f"{image['file_name']}: the label {region.label!r} is not a category of the data set; it has "
             f"{', '.join(categories)}"
         )
-    category = categories[region.label]
-    source, overlap = _closest(region, suggestions, str(image["file_name"]))
-    same_label = source is not None and source["category_id"] == category["id"]
-    origin: Origin = "drawn" if source is None else "corrected"
-    inherited: dict[str, Any] = {}
-    if source is not None:
-        inherited = {k: v for k, v in source.items() if k not in _OF_THE_MODEL}
-        if not same_label:  # the words are those of the new category
-            words = {**dict.fromkeys(("object", "part"), ""), **category, "query": region.label}
-            inherited |= {key: words[key] for key in _WORDS if key in inherited}
-        if overlap >= _SAME and same_label:
-            origin = source.get("origin", "model")
+    return categories[region.label]
+
+
+@dataclass(frozen=True)
+class _Suggestion:
+    """An annotation that a picture had, and its mask bool [H, W]."""
+
+    annotation: Mapping[str, Any]
+    mask: NDArray[np.bool_]
+
+    def accepted_mask(self, region: Region) -> NDArray[np.bool_] | None:
+        """The mask if a person left it as it was, else None."""
+        if mask_iou(self.mask, region.mask) >= SAME:
+            return region.mask
+        # earlier versions showed any mask by its coarse outlines
+        if region.is_outline and mask_iou(outlined(self.mask), region.mask) >= SAME:
+            return self.mask
+        return None
+
+
+def _annotation(
+    submission: Submission,
+    region: Region,
+    closest: _Suggestion | None,
+    image: Mapping[str, Any],
+    category: Mapping[str, Any],
+) -> dict[str, Any]:
+    source: Mapping[str, Any] = {} if closest is None else closest.annotation
+    by_model, same_label = is_pseudo_label(source), source.get("category_id") == category["id"]
+    mask = region.mask
+    origin: Origin | None = "corrected" if source else "drawn"
+    inherited = {k: v for k, v in source.items() if k not in (*_OF_THE_MODEL, "origin")}
+    inherited |= {"annotator": submission.annotator, "annotated_at": submission.annotated_at}
+    if source and not same_label:  # the words are those of the new category
+        words = {**dict.fromkeys(("object", "part"), ""), **category, "query": region.label}
+        inherited |= {key: words[key] for key in _WORDS if key in inherited}
+    accepted = closest.accepted_mask(region) if closest is not None and same_label else None
+    if accepted is not None:
+        mask, origin = accepted, source.get("origin", "model" if by_model else None)
+        if all(source.get(key) for key in _BY_WHOM):
+            inherited |= {key: source[key] for key in _BY_WHOM}
     return {
         **inherited,
-        "id": None if source is None else source["id"],
+        "id": source.get("id"),
         "image_id": image["id"],
         "category_id": category["id"],
-        "bbox": list(Box.of_mask(region.mask).xywh),
-        "area": int(region.mask.sum()),
-        "iscrowd": 0,
-        "segmentation": encode_segmentation(region.mask),
-        "origin": origin,
-        "annotator": submission.annotator,
-        "annotated_at": submission.annotated_at,
+        "bbox": list(Box.of_mask(mask).xywh),
+        "area": int(mask.sum()),
+        "iscrowd": source.get("iscrowd", 0) if same_label and not by_model else 0,
+        "segmentation": encode_segmentation(mask),
+        **({} if origin is None else {"origin": origin}),
     }
 
 
-def _closest(
-    region: Region, suggestions: Sequence[Mapping[str, Any]], source: str
-) -> tuple[Mapping[str, Any] | None, float]:
-    """The suggestion that a region was, by its key or its place, and their IoU."""
-    best: tuple[Mapping[str, Any] | None, float] = (None, 0.0)
+def _decoded(
+    annotations: Sequence[Mapping[str, Any]],
+    regions: Sequence[Region],
+    image: Mapping[str, Any],
+    folder: Path,
+) -> list[_Suggestion]:
+    """The annotations of a picture that have a mask; none if they are compared with no region."""
+    suggestions = []
+    for annotation in filter(has_mask, annotations if regions else ()):
+        source = f"{image['file_name']}, annotation {annotation['id']}"
+        height, width = regions[0].mask.shape
+        mask = decode_annotation(annotation, folder / ANNOTATIONS, height, width, source)
+        suggestions.append(_Suggestion(annotation, mask))
+    return suggestions
+
+
+def _closest(region: Region, suggestions: Sequence[_Suggestion]) -> _Suggestion | None:
+    """The suggestion that a region was, by its key or its place."""
+    best, most = None, _CORRECTED
     for suggestion in suggestions:
-        if not suggestion.get("segmentation"):
-            continue
-        height, width = region.mask.shape
-        mask = decode_segmentation(suggestion["segmentation"], height, width, source)
-        overlap = mask_iou(mask, region.mask)
-        if region.key == region_key(suggestion["id"]):
-            return suggestion, overlap
-        if overlap >= max(_CORRECTED, best[1]):
-            best = suggestion, overlap
+        if region.key == region_key(suggestion.annotation["id"]):
+            return suggestion
+        overlap = mask_iou(suggestion.mask, region.mask)
+        if overlap >= most:
+            best, most = suggestion, overlap
     return best

@@ -14,10 +14,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ovps_core.datasets.coco_categories import CategoryTable, read_id, unused_ids
-from ovps_core.datasets.coco_folder import ANNOTATIONS, CocoFolder
+from ovps_core.datasets.coco_categories import CategoryTable, read_id, read_phrase, unused_ids
+from ovps_core.datasets.coco_folder import (
+    ANNOTATIONS,
+    CocoFolder,
+    decode_annotation,
+    has_mask,
+)
 from ovps_core.datasets.label_files import read_json
-from ovps_core.datasets.segmentations import decode_segmentation
 from ovps_core.errors import DatasetError, UsageError
 from ovps_core.labelling.merge import Submission, category_name, merge, region_key
 from ovps_core.labelling.regions import (
@@ -137,7 +141,7 @@ def save_labels(folder: Path, server: Server) -> Counter[str]:
         )
     coco = read_annotations(folder)
     submissions = list(_submissions(folder, server, project))
-    merged, counts = merge(coco, submissions)
+    merged, counts = merge(coco, submissions, folder)
     if submissions:
         write_json(folder / ANNOTATIONS, merged)
     return counts
@@ -178,9 +182,14 @@ def read_annotations(folder: Path) -> dict[str, Any]:
     Raises:
         DatasetError: a file is missing, or differs from what :mod:`ovps_core.datasets.coco_folder` describes.
     """
-    content: dict[str, Any] = read_json(folder / ANNOTATIONS) if folder.is_dir() else {}
+    if folder.is_file():
+        raise DatasetError(
+            f"{folder} is a file; give the folder of the pictures, with this file in it as {ANNOTATIONS}"
+        )
+    table = folder / ANNOTATIONS
+    content: dict[str, Any] = read_json(table) if table.is_file() else {}
     if content.get("categories") or not content:
-        CocoFolder(folder, pseudo_labels=True)
+        CocoFolder(folder, pseudo_labels=True, objects=())
     annotations = content.get("annotations", [])
     unused = unused_ids(annotations)
     for each in annotations:
@@ -197,19 +206,13 @@ def picture_path(folder: Path, file_name: str) -> Path:
 
 def _add_categories(folder: Path, coco: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
     """Add the categories of new labels to the data set."""
-    from ovps_core.language.parser import parse_query
-
     categories = CategoryTable(coco["categories"])
     names = {category_name(category) for category in categories.entries}
     for label in labels:
-        query = parse_query(label)
-        object_name, part = query.object, query.part
-        if not part and " " in object_name:  # words that the lexicon does not know
-            object_name, _, part = object_name.rpartition(" ")
-        name = category_name({"object": object_name, "part": part})
-        if name not in names:
-            categories.id_of(object_name, part)
-            names.add(name)
+        category = read_phrase(label)
+        if category.name not in names:
+            categories.id_of(category.object, category.part)
+            names.add(category.name)
     if len(categories.entries) > len(coco["categories"]):
         coco = {**coco, "categories": categories.entries}
         write_json(folder / ANNOTATIONS, coco)
@@ -244,9 +247,9 @@ def _suggestions(
     folder: Path,
 ) -> Iterator[Region]:
     for annotation in annotations:
-        if annotation.get("segmentation"):
+        if has_mask(annotation):
             source = f"{folder}, annotation {annotation.get('id')}"
-            mask = decode_segmentation(annotation["segmentation"], height, width, source)
+            mask = decode_annotation(annotation, folder / ANNOTATIONS, height, width, source)
             yield Region(region_key(annotation["id"]), labels[annotation["category_id"]], mask)
 
 
@@ -292,7 +295,7 @@ def _joined(regions: Iterator[Region]) -> Iterator[Region]:
         before = whole.get((key, region.label))
         mask = region.mask if before is None else before.mask | region.mask
         name = key if words[0] == "ovps" else region.key
-        whole[key, region.label] = Region(name, region.label, mask)
+        whole[key, region.label] = replace(region, key=name, mask=mask)
     yield from whole.values()
 
 

@@ -11,14 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovps_core.errors import DatasetError
+from ovps_core.structures.masks import mask_iou
 
 Shape = Literal["brush", "polygon"]
 
 IMAGE_TAG, BRUSH_TAG, POLYGON_TAG = "image", "mask", "outline"
 """Names of the tags in the project's labelling interface."""
 
-_TOLERANCE = 0.75  # pixels that a polygon may be off the mask
+_TOLERANCES = (
+    0.75,
+    0.0,
+)  # pixels that polygons may be off the mask; the first that gives it back is taken
 _ON = 255
+SAME = 0.98
+"""Least IoU of masks that count as the same: an outline loses some pixels on the way."""
 _DECODING = (
     KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, MemoryError, cv2.error,
 )  # fmt: skip
@@ -32,11 +38,13 @@ class Region:
         key: id of the region; Label Studio keeps it while a person changes the region.
         label: name of the category.
         mask: bool [H, W].
+        is_outline: it came as a polygon.
     """
 
     key: str
     label: str
     mask: NDArray[np.bool_]
+    is_outline: bool = False
 
 
 def to_results(region: Region, shape: Shape) -> list[dict[str, Any]]:
@@ -44,17 +52,18 @@ def to_results(region: Region, shape: Shape) -> list[dict[str, Any]]:
 
     Args:
         region: the mask; an empty one gives no result.
-        shape: a brush keeps every pixel. Polygons, one for each outline, are easier to change by hand.
+        shape: a brush keeps every pixel. Polygons, one for each outline, are easier to change by hand; a mask that
+            they do not give back, such as a ring, is a brush all the same.
     """
     if not region.mask.any():
         return []
-    if shape == "brush":
+    outlines = _outlines(region.mask) if shape == "polygon" else []
+    if not outlines:
         from label_studio_sdk.converter.brush import mask2rle
 
         runs = mask2rle(region.mask.astype(np.uint8) * _ON)
         value = {"format": "rle", "rle": runs, "brushlabels": [region.label]}
         return [_result(region, region.key, "brushlabels", BRUSH_TAG, value)]
-    outlines = _outlines(region.mask)
     return [
         _result(
             region,
@@ -105,7 +114,8 @@ def from_results(results: Sequence[Any], height: int, width: int, source: str) -
                 f"{source}: the region {result.get('id')} cannot be decoded: {error}"
             ) from error
         if mask.any():
-            yield Region(str(result.get("id", "")), str(labels[0]), mask)
+            key, is_outline = str(result.get("id", "")), kind == "polygonlabels"
+            yield Region(key, str(labels[0]), mask, is_outline)
 
 
 def _result(
@@ -145,13 +155,34 @@ def _polygon(points: list[list[float]], height: int, width: int) -> NDArray[np.b
     return mask.astype(bool)
 
 
+def outlined(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask bool [H, W] as its coarse outlines give it back: holes are filled, specks left out."""
+    return _filled(_polygons(mask, _TOLERANCES[0]), *mask.shape)
+
+
 def _outlines(mask: NDArray[np.bool_]) -> list[list[list[float]]]:
-    """Outer outlines of a mask as points in percent; holes are filled, specks left out."""
+    """Outer outlines of a mask, as coarse as they may be; none if they do not give it back."""
+    for tolerance in _TOLERANCES:
+        polygons = _polygons(mask, tolerance)
+        if mask_iou(_filled(polygons, *mask.shape), mask) >= SAME:
+            return polygons
+    return []
+
+
+def _filled(polygons: list[list[list[float]]], height: int, width: int) -> NDArray[np.bool_]:
+    filled = np.zeros((height, width), bool)
+    for points in polygons:
+        filled |= _polygon(points, height, width)
+    return filled
+
+
+def _polygons(mask: NDArray[np.bool_], tolerance: float) -> list[list[list[float]]]:
+    """Outer outlines of a mask as points in percent; a speck has none."""
     height, width = mask.shape
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    outlines = []
+    polygons = []
     for contour in contours:
-        corners = cv2.approxPolyDP(contour, _TOLERANCE, True)[:, 0].astype(np.float64) + 0.5
+        corners = cv2.approxPolyDP(contour, tolerance, True)[:, 0].astype(np.float64) + 0.5
         if len(corners) >= 3:
-            outlines.append((corners * [100 / width, 100 / height]).tolist())
-    return outlines
+            polygons.append((corners * [100 / width, 100 / height]).tolist())
+    return polygons

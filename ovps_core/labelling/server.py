@@ -29,6 +29,7 @@ LOG = "server.log"
 _ACCESS = "ovps_access.json"
 _USER = "ovps@localhost.local"
 _PAGE = 100  # tasks in one answer
+_DOTS = 2  # in a JSON web token; a legacy token has none
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,20 @@ class Server:
 
         Raises:
             UsageError: the server cannot be reached, or refuses the call.
+            MissingDependencyError: requests is not installed.
         """
+        headers = {"Authorization": f"Token {self.key}"}
+        if self.key.count(".") == _DOTS:  # a personal access token gives access for some minutes
+            given = self._call("POST", "/api/token/refresh/", json={"refresh": self.key})
+            headers = {"Authorization": f"Bearer {given['access']}"}
+        return self._call(method, path, headers=headers, **options)
+
+    def _call(self, method: str, path: str, **options: Any) -> Any:
+        require_packages("requests", extra="label")
         import requests
 
-        headers = {"Authorization": f"Token {self.key}"}
         try:
-            answer = requests.request(
-                method, f"{self.url}{path}", headers=headers, timeout=120, **options
-            )
+            answer = requests.request(method, f"{self.url}{path}", timeout=120, **options)
             answer.raise_for_status()
             return answer.json()
         except (requests.RequestException, ValueError) as error:

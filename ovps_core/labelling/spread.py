@@ -27,9 +27,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ovps_core.datasets.coco_categories import unused_ids
-from ovps_core.datasets.coco_check import NEGATIVE, NOT_EXHAUSTIVE, is_crowd
-from ovps_core.datasets.coco_folder import ANNOTATIONS, PSEUDO_LABEL, is_pseudo_label
-from ovps_core.datasets.segmentations import decode_segmentation, encode_segmentation
+from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE, is_crowd, is_submitted
+from ovps_core.datasets.coco_folder import (
+    ANNOTATIONS,
+    PSEUDO_LABEL,
+    decode_annotation,
+    has_mask,
+    is_pseudo_label,
+)
+from ovps_core.datasets.segmentations import encode_segmentation
 from ovps_core.errors import DatasetError
 from ovps_core.labelling.flow import Flow, flow_between
 from ovps_core.labelling.merge import PROPAGATED
@@ -65,6 +71,7 @@ class SpreadOptions:
 class _Frame:
     """A picture of a recording and its annotations."""
 
+    table: Path
     image: Mapping[str, Any]
     path: Path
     height: int
@@ -74,7 +81,7 @@ class _Frame:
     @property
     def is_labelled(self) -> bool:
         """True if a person has labelled the picture."""
-        return NEGATIVE in self.image or not all(map(is_pseudo_label, self.annotations))
+        return is_submitted(self.image) or not all(map(is_pseudo_label, self.annotations))
 
     def masks(self, annotations: Iterable[_Annotation]) -> _Masks:
         """The annotations that have a mask, with it."""
@@ -82,15 +89,16 @@ class _Frame:
         return [
             (
                 each,
-                decode_segmentation(
-                    each["segmentation"],
+                decode_annotation(
+                    each,
+                    self.table,
                     self.height,
                     self.width,
                     f"{name}, annotation {each['id']}",
                 ),
             )
             for each in annotations
-            if each.get("segmentation")
+            if has_mask(each)
         ]
 
 
@@ -170,7 +178,7 @@ def _recordings(
             continue
         path = picture_path(folder, image["file_name"])
         size = image_size(path)
-        frame = _Frame(image, path, *size, of_image[image["id"]])
+        frame = _Frame(folder / ANNOTATIONS, image, path, *size, of_image[image["id"]])
         recordings[path.parent, size].append(frame)
     if not recordings:
         raise DatasetError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import torch
 
 from ovps_core.checkpoints import find_weights, load_model
 from ovps_core.checkpoints.file import read_info
-from ovps_core.errors import ConfigError
+from ovps_core.errors import ConfigError, DatasetError
+from ovps_core.labelling.project import read_annotations
 from ovps_core.language.parser import parse_queries
 from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.compact.query_encoder import VocabularyEncoder
@@ -24,9 +26,11 @@ from training.compact.calibrate import load_compact_recipe
 from training.compact.calibration import uncalibrated
 from training.compact.growth import class_columns, grown_config, grown_state, softmax_names
 from training.compact.module import network_config
+from training.compact.photographs import read_photographs
 from training.compact.recipe import CompactRecipe
 from training.compact.run import prepare
 from training.families import load_recipe
+from training.new_objects import add_object_options, object_overrides
 from training.recipe import RECIPES
 from training.run import DataSources
 from training.train import main
@@ -197,6 +201,24 @@ def test_pictures_that_nobody_has_labelled_are_left_out(
     said, warned = capsys.readouterr()
     assert "1 of 2 pictures are left out, since nobody has labelled them" in said
     assert not [noise for noise in ("Tip:", "eval mode", "weights_only") if noise in warned]
+
+
+def test_an_export_whose_categories_have_only_names_is_read(frames: Path) -> None:
+    table = frames / "annotations.json"
+    content = json.loads(table.read_text())
+    content["categories"] = [{"id": 1, "name": "valve wheel"}, {"id": 2, "name": "Valve_stem"}]
+    content["categories"].append({"id": 3, "name": "traffic light"})
+    table.write_text(json.dumps(content))
+    assert read_annotations(frames)["categories"] == content["categories"]
+    parser = argparse.ArgumentParser()
+    add_object_options(parser)
+    args = parser.parse_args(["--from", "ovps-tiny", "--objects", "valve"])
+    learned = 'model.objects=[["valve", "stem", "wheel"]]'
+    assert learned in object_overrides(args, [frames])
+    first = read_photographs(frames, [("mug", "rim"), ("valve", "stem"), ("valve", "wheel")])[0]
+    assert {2, 3} < set(first.ids.ravel().tolist())
+    with pytest.raises(DatasetError, match="give the folder of the pictures"):
+        read_annotations(table)
 
 
 def test_a_run_that_adds_no_words_keeps_those_of_its_start_and_its_calibration() -> None:

@@ -29,7 +29,7 @@ def labelled_pictures(folder: Path, config: PartFPNConfig, count: int) -> Iterat
     """
     if is_rendered(folder):
         return _rendered(RenderedScenes(folder), set(config.objects), count)
-    return _photographed(CocoFolder(folder), config, count)
+    return _photographed(CocoFolder(folder, objects=config.objects), config, count)
 
 
 def _rendered(scenes: RenderedScenes, known: set[str], count: int) -> Iterator[Picture]:

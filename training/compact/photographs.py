@@ -98,7 +98,12 @@ def read_photographs(
     Raises:
         DatasetError: the folder or a file in it cannot be read, or nobody has labelled a photograph.
     """
-    source = CocoFolder(folder, pseudo_labels=pseudo_labels, labelled_only=labelled_only)
+    source = CocoFolder(
+        folder,
+        pseudo_labels=pseudo_labels,
+        labelled_only=labelled_only,
+        objects={name for name, _ in object_parts},
+    )
     if source.unlabelled:
         total = len(source.images) + source.unlabelled
         print(

@@ -62,7 +62,9 @@ def prepare(recipe: CompactRecipe, sources: DataSources) -> CompactRun:
     module = CompactTraining(config, recipe, images, timer)
     run = CompactRun(recipe, module, images, timer)
     if sources.val is not None and not rendered:
-        CocoFolder(sources.val)  # checked before the first step, not after the last
+        CocoFolder(
+            sources.val, objects=config.objects
+        )  # checked before the first step, not after the last
         run.scored_finally = sources.val
     return run
 

@@ -211,6 +211,17 @@ def test_the_layout_that_cvat_exports_is_read(tmp_path, pictures):
         CocoFolder(tmp_path)
 
 
+def test_a_folder_called_annotations_hides_neither_pictures_nor_masks(tmp_path):
+    write(tmp_path, annotations=[annotation(7, {}, mask="masks/a.png")])
+    write_image(tmp_path / "masks/a.png", np.eye(60, 80, dtype=np.uint8))
+    for folder in ("annotations", "images"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "images/a.png")
+    folder = CocoFolder(tmp_path)
+    (mask,) = folder.masks(folder.images[0], 60, 80).values()
+    assert mask.sum() == 60
+
+
 def test_a_coco_file_of_another_name_is_named(tmp_path):
     write(tmp_path)
     (tmp_path / "annotations.json").rename(tmp_path / "result.json")

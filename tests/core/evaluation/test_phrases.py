@@ -75,6 +75,19 @@ def test_instructpart_asks_by_name_or_by_task(instructpart: Path) -> None:
         reader.questions("name")
 
 
+def test_a_part_without_an_instruction_is_named(instructpart: Path) -> None:
+    table = instructpart / "InstructPart/test/data_test.json"
+    (entry,) = json.loads(table.read_text())
+    del entry["part_list"][0]["instruction"][4:]
+    write_json(table, [entry])
+    assert len(InstructPart(instructpart).questions("task")) == 1
+    with pytest.raises(DatasetError, match=r"knife_01\.jpg has the part .*5 texts at least"):
+        InstructPart(instructpart).questions("name")
+    write_json(table, [{"image_path": "knife_01.jpg"}])
+    with pytest.raises(DatasetError, match=r'has the entry \{"image_path".*part_list'):
+        InstructPart(instructpart).questions("task")
+
+
 def test_a_refused_question_scores_nothing(instructpart: Path) -> None:
     reader, model = InstructPart(instructpart), segmenter()
     refused = evaluate_phrases(reader.questions("task"), model)

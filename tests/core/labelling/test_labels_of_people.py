@@ -19,11 +19,19 @@ import pytest
 from ovps_core.cli import main
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.datasets.segmentations import encode_segmentation
-from ovps_core.errors import DatasetError, UsageError
+from ovps_core.errors import DatasetError, MissingDependencyError, UsageError
 from ovps_core.labelling.merge import Submission, merge, region_key
-from ovps_core.labelling.project import RECORD, Project, interface, recorded_project
-from ovps_core.labelling.regions import Region, from_results, to_results
+from ovps_core.labelling.project import (
+    RECORD,
+    Project,
+    _suggestions,
+    interface,
+    recorded_project,
+    require_server,
+)
+from ovps_core.labelling.regions import Region, from_results, outlined, to_results
 from ovps_core.labelling.server import LOG, Server, find_server, start_server
+from ovps_core.structures.masks import mask_iou
 from ovps_core.structures.whole_files import write_json
 
 HEIGHT, WIDTH = 48, 64
@@ -110,6 +118,12 @@ def test_a_suggestion_that_was_deleted_is_known_to_be_absent(frames: Path) -> No
 def test_without_any_submitted_picture_there_is_nothing_labelled(frames: Path) -> None:
     with pytest.raises(DatasetError, match="nobody has labelled one of the 3 pictures yet"):
         CocoFolder(frames, labelled_only=True)
+    coco = content(frames)
+    coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] != 0]
+    coco["images"][0]["not_exhaustive_category_ids"] = [1]  # the model was not asked for it
+    (frames / "annotations.json").write_text(json.dumps(coco))
+    with pytest.raises(DatasetError, match="nobody has labelled one of the 3 pictures yet"):
+        CocoFolder(frames, labelled_only=True)
 
 
 def test_a_mask_whose_key_was_lost_is_known_by_its_place(frames: Path) -> None:
@@ -135,6 +149,48 @@ def test_a_mask_with_another_label_has_the_words_of_that_label(frames: Path) -> 
         merged, _ = merge(coco, [Submission(0, "a", "now", (region,))])
         (mine,) = (a for a in merged["annotations"] if a["image_id"] == 0)
         assert {key: mine[key] for key in words} == expected
+
+
+def test_an_accepted_mask_of_a_person_keeps_what_is_known_of_it(frames: Path) -> None:
+    coco = content(frames)
+    (frames / "masks").mkdir()
+    cv2.imwrite(str(frames / "masks/0.png"), box(10, 5, 40, 25).astype(np.uint8))
+    ids = {"image_id": 0, "category_id": 1}
+    coco["annotations"] = [
+        {"id": 1, **ids, "mask": "masks/0.png", "iscrowd": 1},
+        {"id": 2, **ids, "segmentation": encode_segmentation(box(45, 5, 60, 25)), "iscrowd": 0},
+    ]
+    shown = list(_suggestions(coco["annotations"], {1: "valve wheel"}, HEIGHT, WIDTH, frames))
+    assert [int(region.mask.sum()) for region in shown] == [600, 300]
+    drawn = Region("a", "valve stem", box(22, 25, 28, 45))
+    ada = Submission(0, "ada", "10:00", (*shown, drawn))
+    merged, counts = merge(coco, [ada], frames)
+    first, second, _ = (a for a in merged["annotations"] if a["image_id"] == 0)
+    assert "mask" not in first and first["area"] == 600
+    assert (first["iscrowd"], second["iscrowd"]) == (1, 0)
+    assert "origin" not in first and counts == {"kept as they were": 2, "drawn": 1, "pictures": 1}
+    changed = replace(shown[1], mask=box(45, 5, 60, 15))
+    bob = Submission(0, "bob", "12:00", (shown[0], changed, replace(drawn, key="b")))
+    merged, _ = merge(merged, [bob], frames)
+    whom = [(a["annotator"], a["annotated_at"], a.get("origin")) for a in merged["annotations"]]
+    assert whom == [
+        ("ada", "10:00", None),
+        ("bob", "12:00", "corrected"),
+        ("ada", "10:00", "drawn"),
+    ]
+
+
+def test_a_coarse_outline_of_a_small_suggestion_is_no_correction(frames: Path) -> None:
+    coco = content(frames)
+    disc = np.hypot(*np.mgrid[-20:28, -20:44]) <= 4
+    coco["annotations"][0]["segmentation"] = encode_segmentation(disc)
+    region = Region(region_key(1), "valve wheel", outlined(disc), is_outline=True)
+    assert mask_iou(region.mask, disc) < 0.9
+    merged, counts = merge(coco, [Submission(0, "ada", "10:00", (region,))])
+    (mine,) = (a for a in merged["annotations"] if a["image_id"] == 0)
+    assert counts["model"] == 1 and mine["segmentation"] == encode_segmentation(disc)
+    painted = replace(region, is_outline=False)
+    assert merge(coco, [Submission(0, "ada", "10:00", (painted,))])[1]["corrected"] == 1
 
 
 def test_a_submission_stays_with_its_picture_when_the_ids_have_moved(frames: Path) -> None:
@@ -198,13 +254,18 @@ def test_a_category_that_came_after_a_submission_is_not_absent_there(frames: Pat
 def test_masks_survive_the_way_to_label_studio_and_back() -> None:
     pytest.importorskip("label_studio_sdk", reason="label-studio-sdk is not installed")
     two_pieces = box(3, 4, 20, 30) | box(40, 10, 60, 40)
-    two_pieces[8:12, 6:10] = False
     region = Region("ovps:1", "valve wheel", two_pieces)
     (back,) = from_results(to_results(region, "brush"), HEIGHT, WIDTH, "test")
     assert np.array_equal(back.mask, two_pieces) and back.label == "valve wheel"
     pieces = list(from_results(to_results(region, "polygon"), HEIGHT, WIDTH, "test"))
     union = pieces[0].mask | pieces[1].mask
-    assert np.array_equal(union, box(3, 4, 20, 30) | box(40, 10, 60, 40)), "outlines fill holes"
+    assert np.array_equal(union, two_pieces)
+    disc = np.hypot(*np.mgrid[-20:28, -20:44]) <= 4
+    (back,) = from_results(to_results(replace(region, mask=disc), "polygon"), HEIGHT, WIDTH, "test")
+    assert back.is_outline and mask_iou(back.mask, disc) >= 0.98, "small masks keep their shape"
+    ring = box(3, 4, 30, 30) & ~box(6, 7, 27, 27)
+    (back,) = from_results(to_results(replace(region, mask=ring), "polygon"), HEIGHT, WIDTH, "test")
+    assert np.array_equal(back.mask, ring), "an outline would fill it"
     with pytest.raises(DatasetError, match="a region is of a picture of"):
         list(from_results(to_results(region, "brush"), WIDTH, HEIGHT, "test"))
 
@@ -259,6 +320,12 @@ def test_the_port_of_our_own_server_may_change(
     assert recorded_project(frames, lab) is not None, "a record of an earlier version"
 
 
+def test_what_a_server_is_asked_with_needs_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"requests is not installed: .*label"):
+        require_server(Server("http://localhost:1", "key"))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_person_accepts_repaints_and_draws_on_the_real_server(
@@ -267,12 +334,14 @@ def test_a_person_accepts_repaints_and_draws_on_the_real_server(
     for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     where = ["--data-dir", str(served)]
-    assert main(["label", "open", str(frames), "--labels", "valve nut", *where]) == 0
+    server = find_server(None, None, served)
+    client = server.client()
+    personal = str(client.tokens.create().token)
+    lab = ["--url", server.url, "--key", personal]
+    assert main(["label", "open", str(frames), "--labels", "valve nut", *lab]) == 0
     assert "/projects/" in capsys.readouterr().out
     assert [c["name"] for c in content(frames)["categories"]][-1] == "valve nut"
 
-    server = find_server(None, None, served)
-    client = server.client()
     project = json.loads((frames / "label_studio.json").read_text())["project"]
     tasks = {
         task.data["image_id"]: task for task in client.tasks.list(project=project, fields="all")

@@ -33,7 +33,7 @@ def test_missing_images_are_on_the_console_with_the_line_to_paste(
         log = await_line(robot, capfd, "no image for")
         assert log.count("no image for") == 1
         assert "no publisher on /image" in log
-        assert "With ros2 launch: image:=/lost_camera/image_raw. With ros2 run: --ros-args" in log
+        assert "image:=/lost_camera/image_raw. With ros2 run: --ros-args -r image:=" in log
         assert "--ros-args -r image:=/lost_camera/image_raw" in log
         robot.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.node import Node
@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ovps_core.pipeline.tracking import Tracker
 from ovps_core.ros_io.codec import nanoseconds
+from ovps_core.structures.query import PartQuery
 from ovps_ros.depth_sync import DepthBuffer, StampedBuffer
 from ovps_ros.diagnostics import OK, WARN, Counters, Fault, FaultReporter
 from ovps_ros.frame_result import FrameResult
@@ -117,6 +118,10 @@ class CameraStream:
         if subscription is None:  # deactivated meanwhile
             return "not subscribed", ""
         return explain_silence(self._node, subscription, self._base + role)
+
+    def show_queries(self, queries: Sequence[PartQuery]) -> None:
+        """Make the topics of the active queries; call it in the executor."""
+        self._standard.show_queries(queries)
 
     def publish(self, result: FrameResult, settings: Settings) -> None:
         """Publish a result and count it."""

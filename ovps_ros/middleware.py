@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from ovps_ros.dds_profiles import CYCLONEDDS, FASTDDS, FASTDDS_VARIABLES, profile_path
+from ovps_ros.launch_arguments import INPUTS, PARAMETERS
 
 _COMPRESSED = "/compressed"
 _COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -70,7 +71,7 @@ def explain_silence(node: Node, subscription: Any, name: str) -> tuple[str, str]
     if wanted not in types:
         return (
             f"{topic} has {', '.join(types)}; expected {wanted}",
-            _type_hint(topic, types, wanted, name),
+            _type_hint(node, subscription, types, name),
         )
     offers = sorted({info.qos_profile.reliability.name for info in publishers})
     requested = subscription.qos_profile.reliability.name
@@ -79,7 +80,11 @@ def explain_silence(node: Node, subscription: Any, name: str) -> tuple[str, str]
         f"requested {requested}"
     )
     if requested == "RELIABLE" and "BEST_EFFORT" in offers:
-        return cause, f"set qos_overrides.{topic}.subscription.reliability to best_effort"
+        parameter = f"qos_overrides.{topic}.subscription.reliability"
+        return cause, (
+            f"ask for best effort. With ros2 launch, in params_file: {parameter}: best_effort. With ros2 run: "
+            f"--ros-args -p {parameter}:=best_effort"
+        )
     cause += ", which fits"
     return cause, f"{large_message_hint()}; after a node was killed, restart the publisher"
 
@@ -98,14 +103,32 @@ def _remap_hint(node: Node, message_type: type, name: str) -> str:
     found = [
         topic
         for topic, types in node.get_topic_names_and_types()
-        if wanted in types and _publishes_another(node, topic)
+        if wanted in types and _publishes_another(node, topic, wanted)
     ]
-    remaps = [
-        f"--ros-args -r {_remap(name, topic, wanted)}" for topic in sorted(found)[:_MAX_OFFERED]
-    ]
-    if not remaps:
-        return f"start the camera, or remap: --ros-args -r {name}:=/camera/..."
-    return f"{wanted} is published elsewhere, so remap: {' or '.join(remaps)}"
+    if not found:
+        return f"start the camera, or remap. {_lines([f'{name}:=/camera/...'])}"
+    remaps = [_remap(name, topic, wanted) for topic in sorted(found)[:_MAX_OFFERED]]
+    return f"{wanted} is published elsewhere, so remap. {_lines(remaps)}"
+
+
+def _lines(remaps: Sequence[str], parameter: str = "") -> str:
+    """What to write behind either command that starts the node.
+
+    Args:
+        remaps: remappings of one input, one of which is to be chosen.
+        parameter: NAME:=VALUE to set too; "" for none.
+    """
+    setting, _, value = parameter.partition(":=")
+    launch, run = [], []
+    for remap in remaps:
+        argument = remap if remap.partition(":=")[0] in INPUTS else f'remap:="{remap}"'
+        if setting in PARAMETERS:
+            argument += f" {parameter}"
+        elif setting:  # no argument of the launch file
+            argument += f", and {setting}: {value} in params_file"
+        launch.append(argument)
+        run.append("--ros-args " + (f"-p {parameter} " if parameter else "") + f"-r {remap}")
+    return f"With ros2 launch: {' or '.join(launch)}. With ros2 run: {' or '.join(run)}"
 
 
 def _remap(name: str, topic: str, wanted: str) -> str:
@@ -118,25 +141,29 @@ def _remap(name: str, topic: str, wanted: str) -> str:
     return f"{name}{end}:={topic}"
 
 
-def _publishes_another(node: Node, topic: str) -> bool:
-    """Return whether a node besides ``node`` publishes on a topic."""
+def _publishes_another(node: Node, topic: str, wanted: str) -> bool:
+    """Return whether a node besides ``node`` publishes a type on a topic."""
     own = (node.get_name(), node.get_namespace())
-    publishers = node.get_publishers_info_by_topic(topic)
-    return any((info.node_name, info.node_namespace) != own for info in publishers)
+    return any(
+        info.topic_type == wanted and (info.node_name, info.node_namespace) != own
+        for info in node.get_publishers_info_by_topic(topic)
+    )
 
 
-def _type_hint(topic: str, types: Sequence[str], wanted: str, name: str) -> str:
+def _type_hint(node: Node, subscription: Any, types: Sequence[str], name: str) -> str:
+    """Advice for a topic that has other types than the one wanted."""
+    topic, wanted = subscription.topic_name, _type_name(subscription.msg_type)
+    is_depth = name.endswith("depth")
     if types == [_COMPRESSED_IMAGE]:
-        base, transport = topic, "image_transport:=compressed"
-        if topic.endswith("/compressedDepth"):
-            base, transport = (
-                topic.removesuffix("/compressedDepth"),
-                "depth_transport:=compressedDepth",
-            )
-        return f"the images are compressed: set {transport}, and remap {name} to {base.removesuffix(_COMPRESSED)}"
+        transport = (
+            "depth_transport:=compressedDepth" if is_depth else "image_transport:=compressed"
+        )
+        there = _remap(name, topic, _COMPRESSED_IMAGE)
+        return f"the images are compressed. {_lines([there], transport)}"
     if wanted == _COMPRESSED_IMAGE and types == ["sensor_msgs/msg/Image"]:
-        return "the images are not compressed: set the transport to raw"
-    return f"remap {name} to a topic of {wanted}"
+        transport = "depth_transport:=raw" if is_depth else "image_transport:=raw"
+        return f"the images are not compressed. {_lines([f'{name}:={topic}'], transport)}"
+    return _remap_hint(node, subscription.msg_type, name)
 
 
 def _type_name(message_type: type) -> str:

@@ -76,7 +76,7 @@ class OvpsNode(LifecycleNode):
         for warning in parameters.misspelt(self):
             self.get_logger().warning(warning)
         self._frames = LatestFrames()
-        self._queries = QueryManager()
+        self._queries = QueryManager(lambda: run_in_executor(self, self._show_queries))
         self._cameras: dict[str, CameraStream] = {}
         self._pipeline: Pipeline | None = None
         self._transforms = Transforms(self)
@@ -218,6 +218,7 @@ class OvpsNode(LifecycleNode):
             self._cameras[camera] = CameraStream(
                 self, camera, self._frames, self._faults, lambda: self._settings
             )
+        self._show_queries()
         depth = DepthStage(self._faults, self._transforms, target)
         self._pipeline = Pipeline(segmenter, self._cameras, self._faults, depth)
         for message in (PartMasks(), Parts3D()):
@@ -259,6 +260,12 @@ class OvpsNode(LifecycleNode):
         if self._part_frames is not None:
             self._part_frames.close()
         self._pipeline = self._part_frames = None
+
+    def _show_queries(self) -> None:
+        """Make the topics of the active queries."""
+        encoded = self._queries.encoded
+        for camera in self._cameras.values():
+            camera.show_queries(encoded.queries if encoded else ())
 
     # Frames, in the worker's thread
 

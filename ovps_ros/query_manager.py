@@ -134,9 +134,13 @@ class QueryManager:
     :class:`QueryUpdate`. Phrases that cannot be read, or that the model cannot answer, are refused, and the
     others become active. If all phrases of a change are refused, its future raises QueryError and the previous
     queries stay active. Any other failure reaches the caller of the future as itself.
+
+    Args:
+        on_change: called in the manager's thread after the active queries have changed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_change: Callable[[], object] = lambda: None) -> None:
+        self._on_change = on_change
         self._state = _ActiveQueries()
         self._segmenter: PartSegmenter | RecordedSegmenter | None = None
         self._pending: _PendingText | None = None
@@ -192,6 +196,7 @@ class QueryManager:
             self._segmenter = segmenter
             state = self._encode(self._state.persistent, self._state.goals)
             self._state = state
+            self._on_change()
             return state.update(state.persistent)
 
         return self._submit(change).result()
@@ -279,6 +284,7 @@ class QueryManager:
         if update.refused and not update.accepted:
             raise QueryError(describe_refused(update.refused), update.refused)
         self._state = state
+        self._on_change()
         return update
 
     def _encode(self, persistent: QueryList, goals: Mapping[Hashable, QueryList]) -> _ActiveQueries:
@@ -289,7 +295,11 @@ class QueryManager:
         if queries and self._segmenter is not None:
             try:
                 encoded = self._segmenter.encode_queries(queries)
-                answered, refused = encoded.queries, (*refused, *encoded.refused)
+                answered = encoded.queries
+                not_answered = (
+                    self._name_holders(one, answered, persistent, goals) for one in encoded.refused
+                )
+                refused = (*refused, *not_answered)
                 encoded = replace(encoded, refused=refused)
             except QueryError as error:  # the model answers none of them
                 answered, refused = (), (*refused, *error.refused)
@@ -299,3 +309,26 @@ class QueryManager:
             given = query.given or query
             by_query[given] = (*by_query.get(given, ()), query)
         return _ActiveQueries(persistent, goals, encoded, by_query, refused, has_model)
+
+    def _name_holders(
+        self,
+        refused: RefusedQuery,
+        answered: Queries,
+        persistent: QueryList,
+        goals: Mapping[Hashable, QueryList],
+    ) -> RefusedQuery:
+        """The refusal of a goal's query that the model answers alone: it says which queries leave it no room."""
+        of_goals = (query for goal in goals.values() for query in goal.queries)
+        query = next((query for query in of_goals if query.text == refused.text), None)
+        if query is None or self._segmenter is None or not self._segmenter.read((query,))[0]:
+            return refused
+        given = set(persistent.queries)
+        held = [one.label for one in answered if (one.given or one) in given]
+        shown = ", ".join(map(repr, held[:_MAX_SHOWN])) + (" ..." if held[_MAX_SHOWN:] else "")
+        names, others = f" ({shown})" if held else "", len(answered) - len(held)
+        reason = (
+            f"{refused.text!r} does not fit: this model compares all queries with each other, and the active ones "
+            f"leave no room: {len(held)} persistent{names}, {others} of goals. Set fewer with ~/set_queries, or "
+            "end a goal"
+        )
+        return replace(refused, reason=reason)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from geometry_msgs.msg import PoseArray
@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 
 from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.part3d import Part3D
-from ovps_ros.executor import run_in_executor
+from ovps_core.structures.query import PartQuery
 from ovps_ros.frame_result import FrameResult, FrameResult3D
 from ovps_ros.messages import message_encoder
 
@@ -28,6 +28,9 @@ MAX_POSE_TOPICS = 32
 """Queries that have a topic of poses of their own; of a longer list the first ones."""
 _MAX_NAME = 60
 """Characters of a query's topic; ROS takes at most 247 of a topic, with its namespaces."""
+
+_NOT_IN_NAMES = r"[^a-zA-Z0-9\s_'’-]"
+"""Characters that a topic's name cannot show, other than the signs between words."""
 
 STANDARD_TOPICS = (
     ("detections", "vision_msgs/Detection2DArray", "reliable, 5", "if subscribed; box, phrase, score, track id"),
@@ -61,7 +64,6 @@ class StandardPublishers:
         # The worker publishes on topics of queries while the executor makes and destroys them.
         self._lock = threading.Lock()
         self._by_query: dict[str, Publisher] = {}
-        self._query_topics: list[str] = []
         self._publishers: dict[str, Publisher] = {}
         if use_depth:
             self._add("poses", PoseArray)
@@ -70,6 +72,24 @@ class StandardPublishers:
                 self._add(topic, self._types[type_name])
         if use_depth and "Detection3DArray" in self._types:
             self._add("detections_3d", self._types["Detection3DArray"])
+
+    def show_queries(self, queries: Sequence[PartQuery]) -> None:
+        """Make the topics of queries that are new and remove those of queries that are gone.
+
+        They are there before the first image. Call it in the executor.
+        """
+        topics = dict.fromkeys(topic_name(query.label) for query in queries)
+        with self._lock:
+            if "poses" not in self._publishers:  # there is no depth, or the topics are destroyed
+                return
+            before = self._by_query
+            self._by_query = {
+                topic: before.get(topic) or self._make(f"poses/{topic}", PoseArray)
+                for topic in list(topics)[:MAX_POSE_TOPICS]
+            }
+            for topic, publisher in before.items():
+                if topic not in self._by_query:
+                    self._node.destroy_publisher(publisher)
 
     def publish(self, result: FrameResult, threshold: float) -> None:
         """Publish boxes and names of the parts of a frame.
@@ -106,29 +126,12 @@ class StandardPublishers:
 
     def _publish_by_query(self, in_3d: FrameResult3D, masks: PartMasks) -> None:
         topics = {query.label: topic_name(query.label) for query in masks.queries}
-        wanted = list(dict.fromkeys(topics.values()))[:MAX_POSE_TOPICS]
-        if wanted != self._query_topics:
-            self._query_topics = wanted
-            run_in_executor(self._node, self._replace_query_topics)
+        answered = set(topics.values())  # an image may still be answered for the queries before
         with self._lock:
             for topic, publisher in self._by_query.items():
-                if publisher.get_subscription_count():
+                if topic in answered and publisher.get_subscription_count():
                     parts = [part for part in in_3d.parts if topics.get(part.query.label) == topic]
                     publisher.publish(poses_message(parts, in_3d.header))
-
-    def _replace_query_topics(self) -> None:
-        """Make the topics of queries that are new and remove those of queries that are gone."""
-        with self._lock:
-            if not self._publishers:  # destroyed meanwhile
-                return
-            before = self._by_query
-            self._by_query = {
-                topic: before.get(topic) or self._make(f"poses/{topic}", PoseArray)
-                for topic in self._query_topics
-            }
-            for topic, publisher in before.items():
-                if topic not in self._by_query:
-                    self._node.destroy_publisher(publisher)
 
     def _add(self, topic: str, message_type: Any) -> None:
         self._publishers[topic] = self._make(topic, message_type)
@@ -163,15 +166,17 @@ def import_vision_messages() -> dict[str, Any]:
 
 
 def topic_name(text: str) -> str:
-    """Name of a query's topic: small letters, digits and "_", as ROS names allow; a long one ends in a digest.
+    """Name of a query's topic: small letters, digits and "_", as ROS names allow.
+
+    It ends in a digest if it is cut, or if a letter or sign has no place in it, so that "杯子" and "刀" differ.
 
     Example:
-        >>> topic_name("Handle of the 2nd mug"), topic_name("3 knobs")
-        ('handle_of_the_2nd_mug', '_3_knobs')
+        >>> topic_name("Handle of the 2nd mug"), topic_name("3 knobs"), topic_name("café handle")
+        ('handle_of_the_2nd_mug', '_3_knobs', 'caf_handle_5d77d4')
     """
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "query"
     name = f"_{name}" if name[0].isdigit() else name
-    if len(name) > _MAX_NAME:
+    if len(name) > _MAX_NAME or re.search(_NOT_IN_NAMES, text):
         digest = hashlib.sha256(text.encode()).hexdigest()[:6]
         name = f"{name[: _MAX_NAME - 1 - len(digest)].rstrip('_')}_{digest}"
     return name

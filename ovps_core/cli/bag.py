@@ -135,7 +135,7 @@ def _annotate(
         check_frames=not args.ignore_frames,
     )
     options = AnnotateOptions(segment, slop_s=args.slop, depth=depth)
-    segmenter = open_segmenter(args)
+    segmenter = open_segmenter(args, depth=bool(args.depth))
     queries = segmenter.encode_queries(args.queries)
     for query in queries.refused:  # before the minutes that a recording takes
         print(f"ovps bag: {query.text!r} is not looked for: {query.reason}", file=sys.stderr)

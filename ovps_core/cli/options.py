@@ -127,8 +127,8 @@ def picture_size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def open_segmenter(args: argparse.Namespace) -> PartSegmenter:
-    """Make the segmenter for the options of :func:`add_model_options`."""
+def open_segmenter(args: argparse.Namespace, depth: bool = False) -> PartSegmenter:
+    """Make the segmenter for the options of :func:`add_model_options`; ``depth`` comes with the images or not."""
     return PartSegmenter.from_pretrained(
         args.model,
         backend=args.backend,
@@ -137,6 +137,7 @@ def open_segmenter(args: argparse.Namespace) -> PartSegmenter:
         calibration=read_calibration(args.calibrate),
         engine_cache=EngineCache(progress=BuildNotice()),
         objects=getattr(args, "objects", None),
+        depth=depth,
     )
 
 

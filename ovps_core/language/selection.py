@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ovps_core.errors import QueryError
-from ovps_core.language.lexicon import lexicon
+from ovps_core.language.lexicon import lexicon, read_words
 from ovps_core.language.parser import read_names
 from ovps_core.language.qualifiers import split_position
 from ovps_core.language.vocabulary import load_vocabulary, vocabulary_names
@@ -52,7 +53,8 @@ def read_selection(query: PartQuery, known: Selectors) -> PartQuery:
     if query.which in BY_DEPTH and not known.depth:
         raise QueryError(
             f"{query.text!r}: {query.which!r} needs depth, and there is none; choose by place, such as 'left' or "
-            "'bottom'; where there is depth, switch it on (depth=, parameter use_depth)"
+            "'bottom'; where there is depth, switch it on (depth=, parameter use_depth, `ovps bag annotate "
+            "--depth`)"
         )
     return query
 
@@ -85,7 +87,7 @@ def expand_all_parts(
     Args:
         query: the query for all parts.
         object_parts: (object, part) classes that the model knows; None for a model that takes any words, whose
-            objects are looked up in the packaged vocabularies.
+            objects are looked up in the benchmarks' vocabularies, then among the household objects.
         names: the model's names for the object, if it has another vocabulary than the phrase.
 
     Raises:
@@ -117,13 +119,22 @@ def object_of_all_parts(query: PartQuery) -> PartQuery:
     return PartQuery(query.text, object=name or query.object)
 
 
-def _packaged_parts() -> list[tuple[str, str]]:
+@functools.cache
+def _packaged_parts() -> tuple[tuple[str, str], ...]:
+    """(object, part) of the benchmarks, and of the household objects that are in none of them."""
     known = lexicon()
-    return [
+    benchmarks = [
         (known.objects.get(name.lower(), name.lower()), part.lower())
         for vocabulary in map(load_vocabulary, vocabulary_names())
         for name, part in vocabulary.object_parts
     ]
+    there = {name for name, _ in benchmarks}
+    household = [
+        (known.objects.get(name, name), part)
+        for name, parts in read_words("household_parts.yaml").items()
+        for part in parts
+    ]
+    return (*benchmarks, *(pair for pair in household if pair[0] not in there))
 
 
 def refuse(query: PartQuery, error: QueryError) -> RefusedQuery:

@@ -28,7 +28,7 @@ _KNOWN_OBJECT_LOGIT = 1.0
 
 @dataclass(frozen=True)
 class _Names:
-    """Encoded names of one object and its parts, and which maps show each of its parts."""
+    """Encoded names of one object and parts of it, and which maps show each of these parts."""
 
     encoded: EncodedQueries
     rows: Mapping[str, tuple[int, ...]]
@@ -96,11 +96,11 @@ class PartEvidence:
             name: of the object.
             parts: the parts, and :data:`WHOLE`; those that the model cannot answer are left out.
         """
-        names = self._names(name, tuple(parts))
-        if not names.encoded.queries:
-            return {}
-        logits = self._decode(image, names.encoded)
-        shown = {part: sigmoid(logits[list(rows)].max(0)) for part, rows in names.rows.items()}
+        shown: dict[str, NDArray[np.float32]] = {}
+        for names in self._names(name, tuple(parts)):
+            logits = self._decode(image, names.encoded)
+            for part, rows in names.rows.items():
+                shown.setdefault(part, sigmoid(logits[list(rows)].max(0)))
         whole = shown.pop(WHOLE, None)
         result = {}
         if shown:
@@ -119,26 +119,45 @@ class PartEvidence:
 
         None if the model does not know the object.
         """
-        names = self._names(name, ())
-        if not names.encoded.queries:
-            return None
-        logits = self._decode(image, names.encoded)
-        pairs = [row for rows in names.rows.values() for row in rows[:1]]
-        return np.asarray(logits[pairs].max(0), np.float32)
+        shown = [
+            self._decode(image, names.encoded)[[rows[0] for rows in names.rows.values()]].max(0)
+            for names in self._names(name, ())
+        ]
+        return np.asarray(np.maximum.reduce(shown), np.float32) if shown else None
 
-    def _encode_names(self, name: str, parts: tuple[str, ...]) -> _Names:
+    def _encode_names(self, name: str, parts: tuple[str, ...]) -> tuple[_Names, ...]:
+        """Names of an object and its parts, in as many groups as a model needs that takes so many at once."""
         known = dict.fromkeys(part for part in parts if part != WHOLE)
         if self._vocabulary is not None:
             known |= {part: None for owner, part in self._vocabulary.object_parts if owner == name}
-        queries: dict[str, list[PartQuery]] = {WHOLE: [PartQuery(name, object=name)]}
-        for part in known:
-            queries[part] = [PartQuery(f"{name} {part}", name, part), PartQuery(part, part=part)]
+        whole = {WHOLE: [PartQuery(name, object=name)]}
+        left = {
+            part: [PartQuery(f"{name} {part}", name, part), PartQuery(part, part=part)]
+            for part in known
+        }
+        groups: list[_Names] = []
+        while left or not groups:
+            asked = whole | left
+            group = self._encode_group(asked)
+            fit = {part: rows for part, rows in group.rows.items() if len(rows) == len(asked[part])}
+            left = {part: queries for part, queries in left.items() if part not in fit}
+            if (
+                self._vocabulary is not None or not fit.keys() - whole
+            ):  # asking again would not help
+                left = {}
+            elif left:
+                group = _Names(group.encoded, fit)
+            groups.append(group)
+        return tuple(group for group in groups if group.rows)
+
+    def _encode_group(self, asked: Mapping[str, Sequence[PartQuery]]) -> _Names:
+        """Names that the model accepts in one call."""
         try:
-            encoded = self._query_encoder.encode([one for row in queries.values() for one in row])
+            encoded = self._query_encoder.encode([one for row in asked.values() for one in row])
         except QueryError:  # the model knows neither the object nor its parts
             encoded = self._query_encoder.encode(())
         row = {query: i for i, query in enumerate(encoded.queries)}
-        rows = {part: tuple(row[q] for q in asked if q in row) for part, asked in queries.items()}
+        rows = {part: tuple(row[q] for q in queries if q in row) for part, queries in asked.items()}
         return _Names(encoded, {part: found for part, found in rows.items() if found})
 
     def _find_canonical(self, name: str) -> str:

@@ -171,15 +171,16 @@ class RecordedSegmenter:
             )
         asked = {_key(query): query for query in queries.queries}
         parts: list[PartMask] = []
-        counts: Counter[PartQuery] = Counter()
+        counts: Counter[tuple[PartQuery, int]] = Counter()  # as a model with objects counts
         for part in recorded.parts:
             query = asked.get(_key(part.query))
             if query is None or part.score < (query.threshold or options.score_threshold):
                 continue
-            room = counts[query] < (query.max_parts or options.max_parts)
+            owner = query, part.object_id
+            room = counts[owner] < (query.max_parts or options.max_parts)
             if part.area >= options.min_area and room and len(parts) < options.max_parts:
                 parts.append(replace(part, id=len(parts) + 1, query=query, track_id=0))
-                counts[query] += 1
+                counts[owner] += 1
         return PartMasks(
             height,
             width,

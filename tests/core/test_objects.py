@@ -107,8 +107,10 @@ def test_any_words_model_finds_parts_in_given_boxes(toy_weights: Path) -> None:
     toy = PartSegmenter.from_pretrained(toy_weights, backend="torch", objects="own")
     image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
     given = objects_from_boxes([("kettle", (10, 10, 90, 100))], 120, 160)
-    masks = toy.segment(image, ["kettle spout", "lid"], objects=given)
-    assert {query.text for query in masks.queries} == {"kettle spout", "lid"}
+    masks = toy.segment(image, ["kettle spout", "lid", "all parts of the mug"], objects=given)
+    assert {query.label for query in masks.queries} == {
+        *("kettle spout", "lid", "mug handle", "mug rim", "mug body"),
+    }
     assert {part.object_id for part in masks.of("kettle spout")} <= {1}
     assert {part.object_id for part in masks.of("lid")} <= {0}  # it names no object
 

@@ -21,6 +21,7 @@ from ovps_core.models.interface import (
     QueryRows,
     query_logits,
 )
+from ovps_core.models.joint_conditions import refuse_beyond
 from ovps_core.models.text.literal import read_literally
 from ovps_core.objects.object_parts import ObjectOptions, ObjectParts, ObjectsAndParts
 from ovps_core.objects.part_evidence import PartEvidence
@@ -36,12 +37,17 @@ Logits = Callable[[PartQuery], float]
 
 
 class _Encoder:
-    """Encoder of the words as they are, with one row for each query."""
+    """Encoder of the words as they are, with one row for each query, and at most so many."""
 
     text_encoder = None
 
+    def __init__(self, max_rows: int = 1000) -> None:
+        self.max_rows = max_rows
+
     def read(self, queries: Sequence[PartQuery]):
-        return read_literally(queries, READS_ALL, lambda query: [query.object])
+        queries, too_long = read_literally(queries, READS_ALL, lambda query: [query.object])
+        queries, too_many = refuse_beyond(self.max_rows, queries, len)
+        return queries, (*too_long, *too_many)
 
     def encode(self, queries: Sequence[PartQuery]) -> EncodedQueries:
         accepted, refused = self.read(queries)
@@ -50,14 +56,15 @@ class _Encoder:
         return EncodedQueries(accepted, conditions, rows, refused)
 
 
-def object_parts(logit: Logits = lambda query: 4.0) -> ObjectParts:
+def object_parts(logit: Logits = lambda query: 4.0, max_rows: int = 1000) -> ObjectParts:
     """Search in a model whose map of a query is ``logit(query)`` everywhere."""
 
     def decode(image: EncodedImage, queries: EncodedQueries) -> NDArray[np.float32]:
         return np.stack([np.full((16, 16), logit(one), np.float32) for one in queries.queries])
 
     spec = SimpleNamespace(vocabulary=None, preprocessing=SimpleNamespace(size=(64, 64)))
-    evidence = PartEvidence(_Encoder(), spec, lambda im: EncodedImage(None, SIDE, SIDE, im), decode)
+    encoder = _Encoder(max_rows)
+    evidence = PartEvidence(encoder, spec, lambda im: EncodedImage(None, SIDE, SIDE, im), decode)
     return ObjectParts(None, evidence, ObjectOptions())
 
 
@@ -205,3 +212,11 @@ def test_all_candidates_for_the_nearest_are_kept_for_the_choice_by_depth(
         SegmentOptions(max_parts=1),
     )
     assert [part.object_id for part in nearest.parts] == [1, 2]
+
+
+def test_parts_beyond_one_call_of_a_model_are_answered_too() -> None:
+    parts = [f"p{number}" for number in range(20)]
+    asked = [PartQuery(f"mug {part}", "mug", part) for part in parts]
+    for max_rows in (31, 8):
+        found = find(object_parts(max_rows=max_rows), asked, [("mug", (0, 0, 90, 90))])
+        assert {part.query.part for part in found.parts} == set(parts), max_rows

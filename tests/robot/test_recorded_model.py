@@ -91,7 +91,10 @@ def test_objects_and_words_that_choose_among_them_are_repeated(tmp_path: Path) -
         PartMask(i, query, 0.9, box, mask, object_id=i)
         for i, (query, box) in enumerate(zip((left, right), boxes, strict=True), 1)
     ]
-    parts += [PartMask(3 + i, rims[0], 0.8, box, mask) for i, box in enumerate(boxes)]
+    parts += [
+        PartMask(3 + i, rims[0], 0.8, boxes[0], mask, object_id=owner)
+        for i, owner in enumerate((1, 1, 2))
+    ]
     recorded = PartMasks(48, 64, (left, right, *rims), tuple(parts), "model", objects=objects)
     with Recorder(tmp_path / "masks") as recorder:
         header = message_encoder.header(1, "camera")
@@ -112,7 +115,8 @@ def test_objects_and_words_that_choose_among_them_are_repeated(tmp_path: Path) -
     (masks,) = segmenter.segment_frames([PICTURE], [1], queries, SegmentOptions())
     assert [(part.query.text, part.object_id) for part in masks.parts] == [
         ("left mug handle", 1),
-        ("all parts of the mug", 0),
+        ("all parts of the mug", 1),
+        ("all parts of the mug", 2),  # max_parts is that of each object, as with a model
     ]
     assert [found.id for found in masks.objects] == [1, 2]
 

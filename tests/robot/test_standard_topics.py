@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,6 +73,8 @@ def test_pose_arrays_are_the_poses_of_all_parts_and_of_each_query(seer: Robot) -
     poses = seer.listen(PoseArray, "/seer/poses")
     knives = seer.listen(PoseArray, "/seer/poses/knife_handle")
     seer.ask("knife handle", "mug handle")
+    # before the first image, so that `ros2 topic echo` finds it
+    seer.spin_until(lambda: seer.node.count_publishers("/seer/poses/knife_handle"), 20.0)
     own, everything, of_knives = same_frame(seer, parts, poses, knives)
     assert everything.header == own.header
     assert {part.query.text for part in own.parts} == {"knife handle", "mug handle"}
@@ -89,6 +92,19 @@ def test_a_long_sentence_has_a_topic_of_its_own_and_the_node_lives_on(seer: Robo
     own, of_handle = same_frame(seer, parts, handles)
     assert of_handle.poses == [part.pose for part in own.parts]
     assert len(topic_name(sentence)) <= 60 and topic_name(f"{sentence}!") != topic_name(sentence)
+    phrases = [
+        "杯子",
+        "刀",
+        "ручка",
+        "café handle",
+        "cafè handle",
+        "caf handle",
+        "query",
+        "C++ mug",
+    ]
+    assert len({topic_name(phrase) for phrase in phrases}) == len(phrases)
+    assert all(re.fullmatch("[a-z_][a-z0-9_]*", topic_name(phrase)) for phrase in phrases)
+    assert topic_name("the mug's handle") == "the_mug_s_handle"
 
 
 def test_all_parts_of_an_object_are_told_apart_in_standard_messages(seer: Robot) -> None:

@@ -27,12 +27,13 @@ def test_missing_images_are_on_the_console_with_the_line_to_paste(
     with NodeProcesses() as programs:
         robot = Robot("seeker")
         robot.node.create_publisher(Image, "/lost_camera/image_raw", 1)
-        programs.start("ovps_ros.node", {"model": str(toy_weights)})
+        programs.start("ovps_ros.node", {"model": str(toy_weights), "backend": "torch"})
         robot.spin_until(lambda: robot.images.get_subscription_count(), NODE_STARTS)
         robot.node.destroy_publisher(robot.images)  # nobody publishes on /image any more
         log = await_line(robot, capfd, "no image for")
         assert log.count("no image for") == 1
         assert "no publisher on /image" in log
+        assert "image:=/lost_camera/image_raw. With ros2 run: --ros-args -r image:=" in log
         assert "--ros-args -r image:=/lost_camera/image_raw" in log
         robot.close()
 

@@ -95,6 +95,9 @@ class ClosedVocabulary:
     def __init__(self, *known: str, failure: Exception | None = None) -> None:
         self.known, self.failure = known, failure
 
+    def read(self, queries: Queries) -> tuple[Queries, tuple[RefusedQuery, ...]]:
+        return tuple(query for query in queries if query.text in self.known), ()
+
     def encode_queries(self, queries: Queries) -> EncodedQueries:
         if self.failure is not None:
             raise self.failure
@@ -146,6 +149,27 @@ def test_a_goal_keeps_its_own_refused_words(asked: QueryManager) -> None:
     assert texts(asked.encoded.queries) == ["mug", "pan"]
     asked.remove_goal("goal").result(5)
     assert [query.text for query in asked.refused] == ["gear"]
+
+
+class Crowded(ClosedVocabulary):
+    """A segmenter that answers one query at a time."""
+
+    def read(self, queries: Queries) -> tuple[Queries, tuple[RefusedQuery, ...]]:
+        refused = (RefusedQuery(query.text, "too many") for query in queries[1:])
+        return tuple(queries[:1]), tuple(refused)
+
+    def encode_queries(self, queries: Queries) -> EncodedQueries:
+        accepted, refused = self.read(queries)
+        return EncodedQueries(accepted, Conditions.placeholder(1), (), refused)
+
+
+def test_a_goal_without_room_is_told_which_queries_hold_it(asked: QueryManager) -> None:
+    asked.set_segmenter(Crowded())
+    asked.submit_text("mug").result(5)
+    with pytest.raises(QueryError, match="'pan' does not fit") as raised:
+        asked.add_goal("goal", lambda: read_phrases(["pan"])).result(5)
+    assert "leave no room: 1 persistent ('mug'), 0 of goals" in str(raised.value)
+    assert texts(asked.encoded.queries) == ["mug"]
 
 
 def test_a_failure_while_encoding_is_not_taken_for_wrong_words(asked: QueryManager) -> None:

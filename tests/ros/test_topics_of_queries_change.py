@@ -19,6 +19,7 @@ from ovps_core.structures.camera import CameraIntrinsics
 from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.part3d import Part3D
 from ovps_core.structures.query import PartQuery
+from ovps_ros.executor import run_in_executor
 from ovps_ros.frame_result import FrameResult3D
 from ovps_ros.standard_topics import StandardPublishers
 
@@ -47,6 +48,7 @@ def test_frames_are_published_while_topics_of_queries_come_and_go() -> None:
         end = time.monotonic() + 3.0
         while time.monotonic() < end:
             for queries in ((ALWAYS, *SOMETIMES), (ALWAYS,)):
+                run_in_executor(robot.node, publishers.show_queries, queries)
                 for _ in range(2):
                     publishers.publish_3d(in_3d, PartMasks(48, 64, queries, (), "model"))
                     time.sleep(0.02)

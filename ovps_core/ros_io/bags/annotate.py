@@ -15,6 +15,11 @@ from tqdm import tqdm
 
 from ovps_core.errors import CameraError, CameraInfoError, ImageError, RecordingError
 from ovps_core.models.interface import EncodedQueries
+from ovps_core.pipeline.objects import (
+    choose_by_depth,
+    undecided_by_depth,
+    without_chosen_by_depth,
+)
 from ovps_core.pipeline.pose import depths_out_of_range, parts_3d
 from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.pipeline.tracking import Tracker
@@ -30,6 +35,7 @@ from ovps_core.ros_io.depth_frames import (
     colour_depth,
 )
 from ovps_core.segmenter import PartSegmenter, Queries
+from ovps_core.structures.camera import CameraIntrinsics
 from ovps_core.structures.masks import PartMasks
 from ovps_core.structures.part3d import Part3D
 from ovps_core.structures.whole_files import unfinished_folder
@@ -65,6 +71,9 @@ def annotate(
     ``/ovps/masks`` gets one message for every image that can be read, ``/ovps/parts_3d`` one for every image
     that has depth and camera_info. Headers and record times are those of the images, so both recordings can
     be played side by side.
+
+    With a segmenter that was promised depth, "nearest" and "farthest" are chosen by this depth. In an image
+    without it they have no parts.
 
     Args:
         bag: the recording, a rosbag2 folder or file.
@@ -132,35 +141,46 @@ class _Recorder:
         masks = self._segmenter.segment(image, self._queries, self._options.segment)
         masks = self._tracker.update(masks, stamp_s=frame.stamp_ns / 1e9)
         header = message_encoder.header(frame.stamp_ns, frame.image.header.frame_id)
+        masks, in_3d = self._with_depth(frame, masks)
         self._write(frame, PART_MASKS, message_encoder.masks(masks, header))
         self.counts["images"] += 1
         self.counts["masks"] += len(masks.parts)
-        if PARTS_3D in self._connections:
-            self._add_3d(frame, masks, header)
+        if in_3d is not None:
+            camera, parts = in_3d
+            message = message_encoder.parts_3d(parts, header, camera.height, camera.width)
+            self._write(frame, PARTS_3D, message)
+            self.counts["parts in space"] += len(parts)
 
-    def _add_3d(self, frame: BagFrame, masks: PartMasks, header: Any) -> None:
+    def _with_depth(
+        self, frame: BagFrame, masks: PartMasks
+    ) -> tuple[PartMasks, tuple[CameraIntrinsics, tuple[Part3D, ...]] | None]:
+        """Masks after the choice by depth; camera and parts in 3D, or None without usable depth."""
+        without = without_chosen_by_depth(masks), None
+        if PARTS_3D not in self._connections:
+            return without
         if frame.depth is None or frame.info is None:
             self.counts["no depth" if frame.depth is None else "no camera_info"] += 1
-            return
+            return without
         topics, options = self._topics, self._options.depth
         messages = DepthMessages(
             frame.depth, frame.info, frame.depth_info, topics.image, topics.depth
         )
-        own = frame.image.header
+        own, limit = frame.image.header, self._options.segment.max_parts
         try:
             camera = colour_camera(messages, own, masks.height, masks.width, options)
             depth = colour_depth(messages, own, camera, options, self._transforms.find)
-            parts = parts_3d(masks, depth, camera, options.depth_range, options.min_coverage)
+            chosen = choose_by_depth(masks, depth, options.depth_range, limit)
+            parts = parts_3d(chosen, depth, camera, options.depth_range, options.min_coverage)
         except CameraInfoError as error:
             self.counts[f"unusable camera_info: {error}"] += 1
-            return
+            return without
         except (CameraError, ImageError) as error:
             self.counts[f"unusable depth: {error}"] += 1
-            return
-        self._count_missing(masks, parts, depth)
-        message = message_encoder.parts_3d(parts, header, camera.height, camera.width)
-        self._write(frame, PARTS_3D, message)
-        self.counts["parts in space"] += len(parts)
+            return without
+        for query in undecided_by_depth(masks, chosen, depth, options.depth_range):
+            self.counts[f"{query.which} not known, without depth"] += 1
+        self._count_missing(chosen, parts, depth)
+        return chosen, (camera, parts)
 
     def _count_missing(
         self, masks: PartMasks, parts: Sequence[Part3D], depth: NDArray[np.float32]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ovps_core.checkpoints.file import read_info
+from ovps_core.checkpoints.registry import DEFAULT_MODEL, find_weights
 from ovps_core.errors import QueryError
+from ovps_core.language.lexicon import read_words
 from ovps_core.language.parser import parse_query
 from ovps_core.language.selection import (
     Selectors,
@@ -13,6 +16,7 @@ from ovps_core.language.selection import (
     read_selection,
 )
 from ovps_core.structures.query import PartQuery
+from ovps_core.synthetic.catalogue import OBJECT_PARTS
 
 EVERYTHING = Selectors(objects=True, depth=True)
 
@@ -77,7 +81,28 @@ def test_all_parts_of_an_object_are_one_phrase_and_several_queries(text: str) ->
 def test_parts_that_nobody_knows_are_asked_for_by_name() -> None:
     with pytest.raises(QueryError, match="name them, such as 'gizmo handle'"):
         expand_all_parts(parse_query("all parts of the gizmo"), None)
-    assert [q.part for q in expand_all_parts(parse_query("all parts of the bottle"), None)]
+
+
+def test_a_model_for_any_words_is_asked_for_the_parts_of_every_household_object() -> None:
+    parts: dict[str, list[str]] = {}
+    for name, part in OBJECT_PARTS:
+        parts.setdefault(name, []).append(part)
+    assert read_words("household_parts.yaml") == parts
+    packaged = read_info(find_weights(DEFAULT_MODEL)).config.object_parts
+    assert {name for name, _ in packaged} <= set(parts)
+    for name in parts:
+        assert expand_all_parts(parse_query(f"all parts of the {name}"), None)
+    phrases = {name: f"all parts of the {name}" for name in ("cup", "kettle", "bottle", "fridge")}
+    expanded = {
+        name: [query.part for query in expand_all_parts(parse_query(phrase), None)]
+        for name, phrase in phrases.items()
+    }
+    assert expanded == {
+        "cup": ["handle", "rim", "body"],
+        "kettle": ["handle", "spout", "lid", "knob", "body"],
+        "bottle": ["mouth", "body", "cap"],  # a benchmark has it
+        "fridge": ["button panel", "door", "drawer", "side"],
+    }
 
 
 def test_parts_of_a_chosen_object_say_which_object_is_meant() -> None:

@@ -14,11 +14,16 @@ from helpers.toy_models import write_toy
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from ovps_core import PartSegmenter, SegmentOptions
+from ovps_core.models.interface import Conditions, EncodedQueries, QueryRows
 from ovps_core.ros_io.bags import AnnotateOptions, BagTopics, annotate
 from ovps_core.ros_io.bags.messages import make_message, message_encoder, typestore
 from ovps_core.ros_io.bags.reading import open_bag
 from ovps_core.ros_io.bags.transforms import StaticTransforms
 from ovps_core.ros_io.depth_frames import DepthOptions
+from ovps_core.ros_io.recorded import read_answers
+from ovps_core.structures.boxes import Box
+from ovps_core.structures.masks import ObjectMask, PartMask, PartMasks
+from ovps_core.structures.query import PartQuery
 
 HEIGHT, WIDTH = 60, 80
 NOW = 1_700_000_000_000_000_000
@@ -30,6 +35,7 @@ TYPES = {
     "/depth_info": "sensor_msgs/msg/CameraInfo",
     "/tf_static": "tf2_msgs/msg/TFMessage",
 }
+QUERY = "nearest knife handle"
 UNTRAINED = SegmentOptions(score_threshold=0.0, mask_threshold=0.498)
 
 
@@ -72,7 +78,7 @@ def transforms() -> Any:
 
 
 def positions(
-    tmp_path: Path, segmenter: PartSegmenter, depth: np.ndarray, depth_frame: str,
+    tmp_path: Path, segmenter: PartSegmenter | TwoKnives, depth: np.ndarray, depth_frame: str,
     topics: BagTopics, options: DepthOptions | None = None, d: tuple[float, ...] = (),
 ) -> tuple[list[list[float]], dict[str, int]]:  # fmt: skip
     """Positions of the parts of one picture, and the counts."""
@@ -91,7 +97,8 @@ def positions(
             to = writer.add_connection(topic, TYPES[topic], typestore=typestore())
             writer.write(to, NOW, typestore().serialize_cdr(message, TYPES[topic]))
     chosen = AnnotateOptions(UNTRAINED, depth=options or DepthOptions())
-    counts = annotate(bag, topics, out, segmenter, "knife handle", chosen)
+    query = QUERY if isinstance(segmenter, TwoKnives) else "knife handle"
+    counts = annotate(bag, topics, out, segmenter, query, chosen)
     with open_bag(out) as reader:
         messages: list[Any] = [
             reader.deserialize(raw, connection.msgtype)
@@ -104,6 +111,40 @@ def positions(
 
 ALIGNED = BagTopics("/image", "/depth", "/info")
 FLAT = np.full((HEIGHT, WIDTH), 700, np.uint16)
+
+
+class TwoKnives:
+    """Segmenter that finds two knives, the first at the left, and the handles of both."""
+
+    def encode_queries(self, queries: str) -> EncodedQueries:
+        assert queries == QUERY
+        query = PartQuery(QUERY, "knife", "handle", which="nearest")
+        return EncodedQueries((query,), Conditions.placeholder(1), (QueryRows(names=(0,)),))
+
+    def segment(self, image: Any, queries: EncodedQueries, options: SegmentOptions) -> PartMasks:
+        mask, boxes = np.ones((20, 20), bool), (Box(5, 20, 20, 20), Box(55, 20, 20, 20))
+        objects = tuple(ObjectMask(i, "knife", 0.9, box, mask) for i, box in enumerate(boxes, 1))
+        parts = tuple(
+            PartMask(one.id, queries.queries[0], 0.9, one.box, mask, object_id=one.id)
+            for one in objects
+        )
+        return PartMasks(HEIGHT, WIDTH, queries.queries, parts, "two knives", objects=objects)
+
+
+def test_the_nearest_object_of_a_recording_is_chosen_by_its_depth(tmp_path: Path) -> None:
+    right_is_near = np.repeat(np.where(np.arange(WIDTH) < 40, 900, 600)[None], HEIGHT, axis=0)
+    for name, depth in (("near", right_is_near.astype(np.uint16)), ("none", FLAT * 0)):
+        (tmp_path / name).mkdir()
+        found, counts = positions(tmp_path / name, TwoKnives(), depth, COLOUR, ALIGNED)
+        (answer,) = (masks for _, masks in read_answers(tmp_path / name / "out"))
+        assert len(answer.objects) == 2
+        assert [part.object_id for part in answer.parts] == ([2] if name == "near" else [])
+        assert [point[2] for point in found] == pytest.approx([0.6] * len(answer.parts))
+        assert counts.get("nearest not known, without depth", 0) == (name == "none")
+    (tmp_path / "flat").mkdir()
+    positions(tmp_path / "flat", TwoKnives(), FLAT, COLOUR, BagTopics("/image"))
+    (answer,) = (masks for _, masks in read_answers(tmp_path / "flat" / "out"))
+    assert not answer.parts, "as the node answers an image without depth"
 
 
 def test_depth_of_another_frame_gives_no_pose(tmp_path: Path, segmenter: PartSegmenter) -> None:

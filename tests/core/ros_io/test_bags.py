@@ -236,9 +236,10 @@ def test_annotate_names_refused_phrases_and_looks_for_the_others(
     assert (tmp_path / "out").is_dir(), "the others are answered"
 
 
-def test_annotate_chooses_among_objects(tmp_path: Path, model: Path) -> None:
-    words = ["--image", COLOUR, "--model", str(model), "--queries", "left mug handle"]
-    command = ["bag", "annotate", str(write_bag(tmp_path / "bag", count=1)), *words]
+def test_annotate_chooses_among_objects(tmp_path: Path, model: Path, capsys) -> None:
+    words = ["--image", COLOUR, "--model", str(model)]
+    bag = ["bag", "annotate", str(write_bag(tmp_path / "bag", count=1)), *words]
+    command = [*bag, "--queries", "left mug handle"]
     for name, options in (("plain", []), ("objects", ["--objects", "own"])):
         assert main([*command, "--out", str(tmp_path / name), *options]) == 0
     asked = [
@@ -247,6 +248,10 @@ def test_annotate_chooses_among_objects(tmp_path: Path, model: Path) -> None:
         for _, masks in read_answers(tmp_path / name)
     ]
     assert asked == [[("left mug", "")], [("mug", "left")]]
+    nearest = [*bag, "--queries", "nearest mug handle", "--objects", "own"]
+    assert main([*nearest, "--out", str(tmp_path / "flat")]) == 1
+    assert "needs depth" in capsys.readouterr().err
+    assert main([*nearest, "--depth", DEPTH, "--info", INFO, "--out", str(tmp_path / "deep")]) == 0
 
 
 def test_command_line_from_recording_to_data_set(tmp_path: Path, model: Path, capsys) -> None:

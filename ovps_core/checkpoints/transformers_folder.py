@@ -15,14 +15,11 @@ from ovps_core.models.interface import Preprocessing, QueryEncoder
 from ovps_core.models.network import PartModel
 from ovps_core.models.prompted.config import PromptedConfig
 from ovps_core.models.prompted.networks import NETWORKS, require_transformers
-from ovps_core.models.prompted.prompts import PromptTokenizer, PromptTower
-from ovps_core.models.prompted.sam3 import CONTEXT_LENGTH, Sam3
+from ovps_core.models.prompted.prompts import PromptTokenizer
 from ovps_core.models.text.tower import TextEncoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-_MEAN_STD = (0.5, 0.5, 0.5)  # of SAM 3, where the folder does not say
 
 
 def load_prompted(folder: Path, config: PromptedConfig) -> tuple[PartModel, QueryEncoder]:
@@ -39,36 +36,43 @@ def load_prompted(folder: Path, config: PromptedConfig) -> tuple[PartModel, Quer
     require_transformers()
     import transformers
 
-    network_class = getattr(transformers, NETWORKS[config.model_type], None)
+    kind = NETWORKS[config.model_type]
+    network_class = getattr(transformers, kind.class_name, None)
     if network_class is None:
         raise MissingDependencyError(
             f"transformers {transformers.__version__} is too old for {config.model_type!r}: "
             'pip install --upgrade "ovps[transformers]"'
         )
+    adapter = kind.import_adapter()
     with _errors_of(folder), _quiet():
         network, report = network_class.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        preprocessing = _preprocessing(folder, network)
+        preprocessing = _preprocessing(folder, network, adapter.mean_std)
     _check_complete(report, folder, network)
     network.eval().requires_grad_(False)
-    model = Sam3(network, preprocessing, config)
-    tower = PromptTower(network, tokenizer.pad_token_id)
-    text_encoder = TextEncoder(tower, PromptTokenizer(tokenizer, CONTEXT_LENGTH))
+    model = adapter(network, preprocessing, config)
+    tower = model.text_tower(tokenizer.pad_token_id)
+    text_encoder = TextEncoder(tower, PromptTokenizer(tokenizer, model.context_length))
     return model.eval(), PhraseEncoder(text_encoder.eval(), model.spec.condition_dim)
 
 
-def _preprocessing(folder: Path, network: PreTrainedModel) -> Preprocessing:
+def _preprocessing(
+    folder: Path, network: PreTrainedModel, mean_std: tuple[float, float]
+) -> Preprocessing:
+    """Conversion of images as the folder says; ``mean_std`` of each channel where it does not."""
     from transformers.image_processing_utils import BaseImageProcessor
 
     processor_config, _ = BaseImageProcessor.get_image_processor_dict(folder, local_files_only=True)
-    side = network.config.image_size
-    size = processor_config.get("size") or {"height": side, "width": side}
+    size = processor_config.get("size")
+    if not size:
+        size = dict.fromkeys(("height", "width"), network.config.image_size)
+    mean, std = mean_std
     return Preprocessing(
         size=(size["height"], size["width"]),
-        mean=tuple(processor_config.get("image_mean", _MEAN_STD)),
-        std=tuple(processor_config.get("image_std", _MEAN_STD)),
+        mean=tuple(processor_config.get("image_mean", [mean] * 3)),
+        std=tuple(processor_config.get("image_std", [std] * 3)),
     )
 
 

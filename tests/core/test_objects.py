@@ -13,6 +13,7 @@ from helpers.toy_models import write_toy
 from ovps_core.errors import QueryError, UsageError
 from ovps_core.objects.object_parts import ObjectOptions
 from ovps_core.pipeline.objects import objects_from_boxes
+from ovps_core.pipeline.postprocess.components import SegmentOptions
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.image_files import load_image
 
@@ -124,3 +125,28 @@ def test_an_object_model_gives_the_objects_and_is_named_with_the_part_model(
     masks = both.segment(TABLE, QUERIES)
     assert {found.name for found in masks.objects} <= {"knife", "mug"}
     assert {part.object_id for part in masks.parts} <= {found.id for found in masks.objects}
+
+
+@pytest.mark.parametrize("family", ["partcatseg", "catseg"])
+def test_a_model_that_compares_names_compares_those_of_one_object_only(
+    family: str, tmp_path: Path
+) -> None:
+    weights = write_toy(family, tmp_path / "toy.safetensors")
+    toy = PartSegmenter.from_pretrained(weights, backend="torch", objects="own")
+    image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    boxes = [("kettle", (10, 10, 90, 100)), ("mug", (100, 20, 150, 90))]
+    given = objects_from_boxes(boxes, 120, 160)
+    anything = SegmentOptions(score_threshold=0.0, min_area=1)
+
+    def best(*queries: str) -> dict[tuple[str, int], float]:
+        """The highest score of each query in each object."""
+        parts = toy.segment(image, queries, anything, objects=given).parts
+        return {(part.query.text, part.object_id): part.score for part in reversed(parts)}
+
+    alone, beside_a_mug = best("kettle spout"), best("kettle spout", "mug rim")
+    assert set(beside_a_mug) == {("kettle spout", 1), ("mug rim", 2)}
+    spout = pytest.approx(alone["kettle spout", 1], abs=1e-5)
+    assert beside_a_mug["kettle spout", 1] == spout
+    assert best("kettle spout", "kettle lid")["kettle spout", 1] != spout
+    found = toy.segment(image, ["kettle spout"], anything)
+    assert found.objects and {one.name for one in found.objects} == {"kettle"}

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from helpers.paths import FIXTURES
+from helpers.recordings import Recording, recorded_tensors
 from helpers.toy_models import build
 from ovps_core.checkpoints import LoadedModel
 from ovps_core.checkpoints.convert.partcatseg import catseg_values, from_catseg
@@ -40,9 +40,9 @@ def toy(family: str) -> dict[str, Any]:
     return content
 
 
-def arrays_of(path: str) -> dict[str, Tensor]:
+def arrays_of(path: str) -> Recording[Tensor]:
     """Recorded arrays; large ones may be left out in the repository's copies."""
-    return {key: torch.from_numpy(value) for key, value in np.load(FIXTURES / path).items()}
+    return recorded_tensors(FIXTURES / path)
 
 
 def released_tensors(path: str, prefix: str = "") -> dict[str, Tensor]:

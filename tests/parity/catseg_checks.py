@@ -17,9 +17,12 @@ from ovps_core.models.catseg.aggregation import CostBranch
 from ovps_core.models.catseg.model import CATSeg, guides
 from ovps_core.models.interface import Features
 
+FEATURES, LOGITS, LOSSES, GRADIENTS = 1e-5, 6e-6, 3e-7, 5e-6
+"""Tolerances that a second implementation in float32 met; that of gradients is relative."""
+
 
 def check(
-    arrays: Arrays, key: str, ours: Tensor, *, atol: float = 2e-5, rtol: float = 1e-5
+    arrays: Arrays, key: str, ours: Tensor, *, atol: float = FEATURES, rtol: float = 0.0
 ) -> None:
     """Compare with a recorded array; some recordings leave out intermediate ones."""
     if key in arrays:
@@ -30,8 +33,8 @@ def check(
 
 
 def check_map(arrays: Arrays, key: str, ours: Tensor) -> None:
-    """Compare aggregated maps, whose values reach 50; other processors round sums of them by 4e-5."""
-    check(arrays, key, ours, atol=1e-4)
+    """Compare aggregated maps. Values reach 50; the relative part is for processors that sum in another order."""
+    check(arrays, key, ours, atol=3e-5, rtol=1e-6)
 
 
 def check_features(loaded: LoadedModel, arrays: Arrays, split: str) -> None:
@@ -48,7 +51,7 @@ def check_features(loaded: LoadedModel, arrays: Arrays, split: str) -> None:
     last = model.guidance.last_layer(imagenet)
     if f"{split}_dino_norm_tokens" in arrays:
         recorded = arrays[f"{split}_dino_norm_tokens"][:, 1:]
-        torch.testing.assert_close(last.flatten(2).transpose(1, 2), recorded, rtol=0, atol=2e-5)
+        torch.testing.assert_close(last.flatten(2).transpose(1, 2), recorded, rtol=0, atol=FEATURES)
     grid = model.backbone.grid(config.image_size, config.image_size)
     for number, level in zip((4, 3, 2), model.guidance(imagenet, grid), strict=True):
         check(arrays, f"{split}_dino_res{number}", level)
@@ -99,13 +102,14 @@ def check_gradients(
     for name, norm in recorded["grad_norm"].items():
         gradient = ours[str(key(name))].grad
         assert gradient is not None, name
-        # The bias of keys has no influence: a constant added to all keys cancels in the softmax.
-        assert gradient.norm().item() == pytest.approx(norm, rel=1e-5, abs=1e-6), name
+        # The bias of keys has no influence, as a constant added to all keys cancels in the softmax: its
+        # gradient is rounding.
+        assert gradient.norm().item() == pytest.approx(norm, rel=GRADIENTS, abs=1e-8), name
     whole = [name for name in arrays if name.startswith("grad.")]
     for name in whole:
         gradient, theirs = ours[str(key(name.removeprefix("grad.")))].grad, arrays[name]
         assert gradient is not None, name
-        assert ((gradient - theirs).norm() / theirs.norm()).item() < 1e-5, name
+        assert ((gradient - theirs).norm() / theirs.norm()).item() < GRADIENTS, name
     for name in recorded["no_gradient"]:
         parameter = ours.get(str(key(name)))
         assert parameter is None or parameter.grad is None, name

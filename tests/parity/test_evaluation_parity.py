@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.paths import FIXTURES
+from helpers.recordings import recorded_arrays, recorded_items
 
 from ovps_core.evaluation.metrics import confusion_matrix
 from ovps_core.evaluation.predicted_labels import (
@@ -38,7 +39,7 @@ def record(request):
     """Recorded scores, labels, matrices and figures of the original evaluator, and the setting."""
     setting = Setting.ORACLE_OBJ if "oracle_obj" in request.param.stem else Setting.PRED_ALL
     return (
-        np.load(request.param),
+        recorded_arrays(request.param),
         json.loads(request.param.with_suffix(".json").read_text()),
         setting,
     )
@@ -48,9 +49,9 @@ def matrices_of(arrays) -> tuple[np.ndarray, np.ndarray]:
     classes = len(arrays["conf_matrix_before_evaluate"])
     confusion = np.zeros((classes, classes), dtype=np.int64)
     boundary = np.zeros_like(confusion)
-    for key in (key for key in arrays if key.startswith("scores")):
-        scores = arrays[key]
-        truth = nearest_resize(arrays[key.replace("scores", "gt_resized")], scores.shape[1:])
+    for item in recorded_items(arrays, "scores", "gt_resized"):
+        scores = arrays[f"scores{item}"]
+        truth = nearest_resize(arrays[f"gt_resized{item}"], scores.shape[1:])
         predicted = scores.argmax(axis=0)
         predicted[truth == IGNORE] = classes - 1
         truth[truth == IGNORE] = classes - 1
@@ -83,7 +84,7 @@ def test_every_figure_is_the_originals(record):
 @pytest.fixture(params=MODELS, ids=lambda path: path.stem)
 def answer(request):
     """A recorded answer of the original model: its logits, the toy vocabulary, and all arrays."""
-    arrays = np.load(request.param)
+    arrays = recorded_arrays(request.param)
     config = json.loads((request.param.parent / "config.json").read_text())
     pairs = tuple((name.split("'s ")[0], name.split("'s ")[1]) for name in config["object_parts"])
     vocabulary = Vocabulary(

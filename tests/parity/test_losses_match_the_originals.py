@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from helpers.paths import FIXTURES, TESTS
+from helpers.recordings import Recording, recorded_arrays
+from numpy.typing import NDArray
 
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.attention_control import object_part_attention
@@ -31,23 +34,26 @@ ORIGINAL_NAMES = {
 pytestmark = pytest.mark.parity
 
 
-def of_seed(path: Path) -> np.lib.npyio.NpzFile:
-    return np.load(path.with_name(path.name.replace("_losses.json", ".npz")))
+Arrays = Recording[NDArray[Any]]
 
 
-def ids(name: str, arrays: np.lib.npyio.NpzFile) -> torch.Tensor:
+def of_seed(path: Path) -> Arrays:
+    return recorded_arrays(path.with_name(path.name.replace("_losses.json", ".npz")))
+
+
+def ids(name: str, arrays: Arrays) -> torch.Tensor:
     labels = torch.from_numpy(arrays[name]).long()
     return torch.where(labels == 255, IGNORE, labels)
 
 
-def pair_index(arrays: np.lib.npyio.NpzFile) -> ObjectPartIndex:
+def pair_index(arrays: Arrays) -> ObjectPartIndex:
     parts = len(np.unique(arrays["train_part_index_map"]))
     part = torch.from_numpy(arrays["train_part_index_map"]).long()
     objects = torch.from_numpy(arrays["train_obj_index_map"]).long()
     return ObjectPartIndex(part, parts + objects, parts)
 
 
-def attention_of(arrays: np.lib.npyio.NpzFile) -> torch.Tensor:
+def attention_of(arrays: Arrays) -> torch.Tensor:
     images, names = arrays["train_logits"].shape[:2]
     return torch.from_numpy(arrays["train_decoder_attn2"]).unflatten(0, (images, names))
 
@@ -57,7 +63,7 @@ def grid_of(attention: torch.Tensor) -> tuple[int, int]:
     return side, side
 
 
-def released_losses(arrays: np.lib.npyio.NpzFile) -> Losses:
+def released_losses(arrays: Arrays) -> Losses:
     attention = attention_of(arrays).requires_grad_()
     return PartCLIPSegLoss(corrections=Corrections.released())(
         PartLogits(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.paths import FIXTURES, TESTS
+from helpers.recordings import recorded_content
 from torch import Tensor
 
 from ovps_core.losses.matching import HungarianMatcher, Match, ObjectTargets, StuffSplit
@@ -44,8 +45,7 @@ class RecordedNumbers:
 @pytest.fixture(params=SEEDS, ids=lambda path: path.stem)
 def units(request: pytest.FixtureRequest) -> dict[str, Any]:
     path: Path = request.param
-    content: dict[str, Any] = torch.load(path, weights_only=True)
-    return content
+    return recorded_content(path)
 
 
 def test_there_are_originals_to_compare_with() -> None:

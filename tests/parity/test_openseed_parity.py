@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.paths import FIXTURES
+from helpers.recordings import recorded_content
 from helpers.toy_models import build
 from torch import Tensor
 
@@ -52,12 +53,11 @@ def toy_tokens(texts: Sequence[str], length: int = 18) -> Tensor:
 
 
 def recording(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = torch.load(FOLDER / f"{name}.pt", weights_only=True)
-    return content
+    return recorded_content(FOLDER / f"{name}.pt")
 
 
 def load(case: str) -> LoadedModel:
-    state = from_openseed(recording(f"{case}_weights"))
+    state = from_openseed(dict(recording(f"{case}_weights")))
     config = openseed_config(state)
     config = replace(config, text=replace(config.text, heads=TOY_TEXT_HEADS))
     loaded = build("openseed", config)

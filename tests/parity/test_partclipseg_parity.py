@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from helpers.paths import FIXTURES
+from helpers.recordings import recorded_tensors
 from helpers.toy_models import build
 from safetensors.torch import load_file
 
@@ -34,10 +34,7 @@ def load(seed: str) -> tuple[LoadedModel, Mapping[str, torch.Tensor]]:
     config = PartCLIPSegConfig(**values, corrections=Corrections.released())
     loaded = build("partclipseg", config)
     load_full_state(loaded.model, loaded.query_encoder, from_hugging_face(state))
-    arrays = {
-        key: torch.from_numpy(value) for key, value in np.load(folder / f"{seed}.npz").items()
-    }
-    return loaded, arrays
+    return loaded, recorded_tensors(folder / f"{seed}.npz")
 
 
 def conditions(loaded: LoadedModel, arrays: Mapping[str, torch.Tensor], split: str) -> Conditions:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.paths import FIXTURES
+from helpers.recordings import recorded_arrays, recorded_tensors
 from torch import Tensor
 
 from ovps_core.evaluation.metrics import grouped_confusion, mean_of_valid, over_segmentation
@@ -30,15 +31,11 @@ CONFUSIONS = sorted(FOLDER.glob("osi_seed*.npz"))
 
 @pytest.fixture(params=RECORDS, ids=lambda path: path.stem)
 def recorded(request: pytest.FixtureRequest) -> Mapping[str, Tensor]:
-    arrays = np.load(request.param)
-    return {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays}
+    return recorded_tensors(request.param)
 
 
 def needs(recorded: Mapping[str, Tensor], *keys: str) -> list[Tensor]:
     """Recorded arrays; the test is skipped if this seed lacks one."""
-    missing = [key for key in keys if key not in recorded]
-    if missing:
-        pytest.skip(f"not recorded: {', '.join(missing)}")
     return [recorded[key] for key in keys]
 
 
@@ -115,7 +112,7 @@ def test_masked_crops_of_objects_are_the_originals(recorded: Mapping[str, Tensor
 @pytest.mark.parametrize("name", ["partimagenet", "ade20k_part_234"])
 def test_over_segmentation_is_the_originals_mean(path, name: str) -> None:
     vocabulary = load_vocabulary(name)
-    arrays = np.load(path)
+    arrays = recorded_arrays(path)
     stem = str(len(vocabulary.object_parts))
     objects = len(vocabulary.objects_with_parts)
     owners = np.append(vocabulary.object_index, objects)  # the background owns itself

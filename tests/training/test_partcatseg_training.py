@@ -19,6 +19,7 @@ from ovps_core import PartSegmenter
 from ovps_core.checkpoints import CheckpointInfo, load_model, save_model
 from ovps_core.checkpoints.convert.partcatseg import catseg_key
 from ovps_core.checkpoints.file import full_state
+from ovps_core.datasets.part_benchmarks import PART_BENCHMARKS
 from ovps_core.errors import CheckpointError, ConfigError, DatasetError
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.partcatseg import PartCATSegLoss
@@ -267,3 +268,27 @@ def test_recipes_that_come_along_can_be_read(path: Path) -> None:
     if isinstance(recipe, PartCATSegRecipe):
         released = recipe.corrections == Corrections.released()
         assert released == path.stem.endswith("released")
+
+
+@pytest.mark.parametrize("benchmark", PART_BENCHMARKS)
+@pytest.mark.parametrize("setting", ["partcatseg", "partcatseg-released", "catseg"])
+def test_each_benchmark_is_learned_with_the_numbers_of_the_release(
+    benchmark: str, setting: str
+) -> None:
+    family, _, released = setting.partition("-")
+    recipes = [load_recipe(path) for path in RECIPES.glob(f"{family}/*.yaml")]
+    (recipe,) = (
+        recipe
+        for recipe in recipes
+        if isinstance(recipe, CATSegRecipe)
+        and recipe.data.format == benchmark.replace("_", "-")
+        and recipe.name.endswith("released") == bool(released)
+    )
+    assert recipe.model.weights and recipe.optim == OptimRecipe()
+    optim = recipe.optim
+    assert (optim.steps, optim.batch, optim.warmup, optim.seed) == (20_000, 4, 0, 12345678)
+    assert (optim.lr, optim.weight_decay, optim.clip_norm) == (2e-4, 1e-4, 0.01)
+    plain = DataRecipe(format=recipe.data.format, workers=recipe.data.workers)
+    if released and benchmark == "partimagenet":  # its code throws the augmentations away
+        plain = dataclasses.replace(plain, flip=0, min_crop=1, colour_jitter=0)
+    assert recipe.data == plain

@@ -21,7 +21,8 @@ from ovps_core.models.interface import (
 from ovps_core.models.layers.boxes import centres_and_sizes
 from ovps_core.models.objects import ObjectModel, ObjectPredictions, ObjectQueries
 from ovps_core.models.prompted.config import PromptedConfig
-from ovps_core.models.prompted.prompts import Prompts
+from ovps_core.models.prompted.model import PromptedModel
+from ovps_core.models.prompted.prompts import Prompts, PromptTower
 
 if TYPE_CHECKING:
     from transformers import Sam3LiteTextModel, Sam3Model
@@ -49,7 +50,7 @@ class Instances:
     mask_logits: Tensor
 
 
-class Sam3(ObjectModel):
+class Sam3(PromptedModel, ObjectModel):
     """A SAM 3 of transformers: each phrase is one prompt and one condition.
 
     Args:
@@ -58,7 +59,7 @@ class Sam3(ObjectModel):
         config: what the network is.
     """
 
-    config: PromptedConfig
+    context_length = CONTEXT_LENGTH
 
     def __init__(
         self,
@@ -66,9 +67,7 @@ class Sam3(ObjectModel):
         preprocessing: Preprocessing,
         config: PromptedConfig,
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.network = network
+        super().__init__(network, preprocessing, config)
         vision: Any = network.config.vision_config
         width = network.text_projection.out_features
         stride = vision.backbone_config.patch_size / max(vision.scale_factors)
@@ -80,6 +79,10 @@ class Sam3(ObjectModel):
             detects_objects=True,
             subgraphs=(),
         )
+
+    def text_tower(self, padding_token: int) -> PromptTower:
+        """See :meth:`PromptedModel.text_tower`; a condition holds one vector per token."""
+        return PromptTower(self.network, padding_token)
 
     def encode(self, pixels: Tensor) -> Features:
         """Pixels float [B, 3, H, W] -> maps of the vision encoder, once per image.

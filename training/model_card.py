@@ -25,15 +25,15 @@ _FINAL = {
 }
 
 
-def final_scores(weights: Path, folder: Path) -> dict[str, float]:
+def final_scores(weights: Path, folder: CocoFolder) -> dict[str, float]:
     """Scores of a weights file on labelled pictures, as ``ovps evaluate folder`` gives them.
 
     Raises:
-        DatasetError: the folder cannot be read, or has nothing to score.
+        DatasetError: the folder has nothing to score, or an annotation cannot be read.
         QueryError: the model refuses every category.
     """
     segmenter = PartSegmenter.from_pretrained(weights, backend="torch")
-    metrics = vars(evaluate_folder(CocoFolder(folder), segmenter).queries.metrics())
+    metrics = vars(evaluate_folder(folder, segmenter).queries.metrics())
     return {text: float(metrics[name]) for name, text in _FINAL.items()}
 
 

@@ -28,6 +28,7 @@ from torch import Tensor
 from ovps_core.checkpoints import CheckpointInfo
 from ovps_core.checkpoints.file import full_state
 from ovps_core.errors import UsageError
+from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.models.interface import QueryEncoder
 from ovps_core.models.network import PartModel
 from training.best_weights import BEST, BestWeights
@@ -148,7 +149,7 @@ class TrainingRun:
     """
 
     best_by: tuple[str, ...] = ("score/harmonic_miou", "score/part_miou")
-    scored_finally: Path | None = None
+    scored_finally: CocoFolder | None = None
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ class BestWeights(Callback):
         self._path, self._scores, self._result = path, scores, result
         self._scored: tuple[dict[str, Tensor], CheckpointInfo] | None = None
         self.best: float | None = None
-        self.step = 0
+        self.step, self.name = 0, scores[0]
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Copy the weights that were scored; the scores of the module are not logged yet."""
@@ -54,20 +54,21 @@ class BestWeights(Callback):
         score = float(trainer.callback_metrics[name])
         if self.best is not None and not score > self.best:
             return
-        self.best, self.step = score, trainer.global_step
+        self.best, self.step, self.name = score, trainer.global_step, name
         if scored is not None:
             state, info = scored
             save_model(self._path, {k: v.contiguous() for k, v in state.items()}, info)
 
     @property
-    def found(self) -> tuple[float, int] | None:
-        """The best score, and its step; None before the first one."""
-        return None if self.best is None else (self.best, self.step)
+    def found(self) -> tuple[str, float, int] | None:
+        """Name and value of the best score, and its step; None before the first one."""
+        return None if self.best is None else (self.name, self.best, self.step)
 
     def state_dict(self) -> dict[str, Any]:
         """The best score, for a resumed run."""
-        return {"best": self.best, "step": self.step}
+        return {"best": self.best, "step": self.step, "name": self.name}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the best score of the run that is resumed."""
         self.best, self.step = state_dict["best"], state_dict["step"]
+        self.name = state_dict.get("name", self.name)  # earlier versions wrote none

@@ -76,13 +76,14 @@ def open_data(recipe: DataRecipe, path: Path | None) -> TrainingData:
     if benchmark is not None:
         reader = benchmark(path)
         items = reader.training_items()
-        vocabulary = reader.vocabulary
-        scored = reader.evaluation_items()[: recipe.val_limit] if recipe.val_limit else ()
+        listed = reader.evaluation_items() if recipe.val_limit else ()
+        count = min(recipe.val_limit, len(listed))
+        scored = [listed[i] for i in np.linspace(0, len(listed), count, endpoint=False, dtype=int)]
         return TrainingData(
-            vocabulary.seen(),
+            reader.vocabulary.seen(),
             tuple(i.read for i in items[:limit]),
             tuple(i.read for i in scored),
-            val_vocabulary=vocabulary if scored else None,
+            val_vocabulary=reader.vocabulary if scored else None,
             background_scored=False,
         )
     if path is None:

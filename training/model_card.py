@@ -25,16 +25,15 @@ _FINAL = {
 }
 
 
-def final_scores(weights: Path, folder: Path) -> dict[str, float]:
+def final_scores(weights: Path, folder: CocoFolder) -> dict[str, float]:
     """Scores of a weights file on labelled pictures, as ``ovps evaluate folder`` gives them.
 
     Raises:
-        DatasetError: the folder cannot be read, or has nothing to score.
+        DatasetError: the folder has nothing to score, or an annotation cannot be read.
         QueryError: the model refuses every category.
     """
     segmenter = PartSegmenter.from_pretrained(weights, backend="torch")
-    labelled = CocoFolder(folder, objects=getattr(segmenter.info.config, "objects", ()))
-    metrics = vars(evaluate_folder(labelled, segmenter).queries.metrics())
+    metrics = vars(evaluate_folder(folder, segmenter).queries.metrics())
     return {text: float(metrics[name]) for name, text in _FINAL.items()}
 
 
@@ -44,7 +43,7 @@ def write_card(
     recipe: Recipe,
     record: RunRecord,
     scores: Mapping[str, float],
-    best: tuple[float, int] | None,
+    best: tuple[str, float, int] | None,
 ) -> None:
     """Write the card of a finished run.
 
@@ -54,7 +53,7 @@ def write_card(
         recipe: of the run.
         record: digests of the data.
         scores: of the last weights, by name.
-        best: the best score and its step; None without validation images.
+        best: name and value of the best score, and its step; None without images to score on.
     """
     model = ModelFile(weights)
     info, vocabulary = model.info, model.spec.vocabulary
@@ -81,7 +80,9 @@ def write_card(
     facts += [("weights", f"sha256 {info.digest[:16]}")]
     lines += [tabulate(facts, headers=("", "value"), tablefmt="github"), "", "## Scores", ""]
     rows = [(name, f"{value:.4f}") for name, value in scores.items()]
-    lines += [tabulate(rows, headers=("score", "value"), tablefmt="github") if rows else "None."]
+    last = f"last weights, `{weights.name}`"
+    lines += [tabulate(rows, headers=("score", last), tablefmt="github") if rows else "None."]
     if best:
-        lines += ["", f"Best: {best[0]:.4f} after step {best[1]}, in `{BEST}`."]
+        name, value, step = best
+        lines += ["", f"Best: {name} {value:.4f} after step {step}, in `{BEST}`."]
     write_whole(path, "\n".join([*lines, ""]))

@@ -114,7 +114,8 @@ class DataRecipe:
         pseudo_labels: learn from annotations that a model made, too.
         limit: number of images, from the first; 0 for all. Packed data are learned from whole.
         val_limit: number of a benchmark's evaluation images to score on during training, by seen and unseen
-            names; 0 for none. The best weights by this score are then chosen on images that they are judged by.
+            names; 0 for none. They are spread over its list, where images of one object may lie together. The
+            best weights by this score are then chosen on images that they are judged by.
         flip: probability of a horizontal flip, which also swaps the names "left ..." and "right ...".
         min_crop: minimum share of the image's area that a random crop keeps; 1 for no crop.
         colour_jitter: strength of random brightness, contrast and saturation; 0 for none.

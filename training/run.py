@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -27,6 +28,7 @@ from torch import Tensor
 
 from ovps_core.checkpoints import CheckpointInfo
 from ovps_core.checkpoints.file import full_state
+from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import UsageError
 from ovps_core.models.interface import QueryEncoder
 from ovps_core.models.network import PartModel
@@ -35,6 +37,7 @@ from training.drawn_answers import ANSWERS, DrawnAnswers
 from training.last_checkpoint import LastCheckpoint
 from training.pictures import MAX_ANSWERS, Answer, PreviewSample, draw_answers
 from training.recipe import Precision, Recipe, StepOptimRecipe
+from training.resumed import ResumedRun
 from training.stream import StepSeeds
 
 LAST = "last.ckpt"
@@ -148,7 +151,7 @@ class TrainingRun:
     """
 
     best_by: tuple[str, ...] = ("score/harmonic_miou", "score/part_miou")
-    scored_finally: Path | None = None
+    scored_finally: CocoFolder | None = None
 
     def __init__(
         self,
@@ -220,6 +223,7 @@ def make_trainer(
     ]
     if settings.ema_decay:
         all_callbacks.append(EMAWeightAveraging(decay=settings.ema_decay))
+    all_callbacks.append(ResumedRun(settings.score_every if run.scored_on else 0))
     unused = "ddp_find_unused_parameters_true" if settings.find_unused_parameters else "ddp"
     return L.Trainer(
         max_epochs=-1,
@@ -278,12 +282,15 @@ def _is_about_the_run(record: logging.LogRecord) -> bool:
 class LastScore(Callback):
     """Remember whether the weights changed since the validation images were last scored.
 
+    Args:
+        outdated: a resumed run may have been killed between its last step and the scores.
+
     Attributes:
-        outdated: True after optimiser steps without scores; False at first.
+        outdated: True after optimiser steps without scores.
     """
 
-    def __init__(self) -> None:
-        self.outdated = False
+    def __init__(self, *, outdated: bool = False) -> None:
+        self.outdated = outdated
 
     def on_train_batch_end(
         self,
@@ -302,7 +309,24 @@ class LastScore(Callback):
 
 
 class _Progress(TQDMProgressBar):
-    """Lightning's progress bar over the whole run, without the logger's version number."""
+    """Lightning's progress bar over the whole run, without the logger's version number.
+
+    The rate of a resumed run, and so its end, counts the batches since it was resumed.
+    """
+
+    def on_train_start(self, *args: Any) -> None:
+        super().on_train_start(*args)
+        self._begin()  # no epoch starts in a run that is resumed within one
+
+    def on_train_epoch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        super().on_train_epoch_start(trainer, *args)
+        self._begin()
+
+    def _begin(self) -> None:
+        bar, trainer = self.train_progress_bar, self.trainer
+        total = self.total_train_batches
+        bar.total = None if math.isinf(total) else int(total)
+        bar.initial = bar.n = trainer.global_step * trainer.accumulate_grad_batches
 
     def get_metrics(
         self, trainer: L.Trainer, pl_module: L.LightningModule

@@ -69,10 +69,10 @@ def train_model(
         return {}
     record.write(folder)
     write_whole(folder / RECIPE, yaml.safe_dump(as_dict(recipe), sort_keys=False))
-    last_score = LastScore()
+    last_score = LastScore(outdated=resume)
     trainer = make_trainer(prepared, folder, recipe.seed, launch or Launch(), last_score)
     metrics = folder / "csv" / "metrics.csv"
-    earlier = set_aside_curves(metrics) if resume else {}
+    earlier = set_aside_curves(metrics) if resume and trainer.is_global_zero else {}
     trainer.fit(
         prepared.module, prepared.images, ckpt_path=last if resume else None, weights_only=True
     )
@@ -86,9 +86,9 @@ def train_model(
             scores |= final_scores(folder / WEIGHTS, prepared.scored_finally)
         later = read_curves(metrics) if metrics.is_file() else {}
         _write_results(prepared, folder, scores, join_curves(earlier, later))
-        record.write(folder, finished=True)
         best = next((c.found for c in trainer.callbacks if isinstance(c, BestWeights)), None)  # type: ignore[attr-defined]
         write_card(folder / CARD, folder / WEIGHTS, recipe, record, scores, best)
+        record.write(folder, finished=True)
     return scores
 
 

@@ -37,7 +37,7 @@ def test_only_a_higher_score_is_written_and_a_resumed_run_remembers_it(tmp_path:
         callback.on_validation_end(trainer, None)  # type: ignore[arg-type]
         written.append(path.stat().st_mtime_ns)
     assert written[0] < written[1] == written[2]
-    assert callback.found == (pytest.approx(0.3), 1)
+    assert callback.found == ("score/part", pytest.approx(0.3), 1)
     resumed = BestWeights(path, ("score/part",), lambda: (model.state_dict(), info))
     resumed.load_state_dict(callback.state_dict())
     trainer.callback_metrics = {"score/part": torch.tensor(0.25)}
@@ -58,3 +58,5 @@ def test_a_benchmark_is_scored_by_seen_and_unseen_names(tmp_path: Path) -> None:
     curves = read_curves(out / "mugs" / "csv" / "metrics.csv")
     assert {"score/seen_miou", "score/unseen_miou", "score/harmonic_miou"} <= set(curves)
     assert load_model(out / "mugs" / "best.safetensors").info.name == "mugs"
+    card = (out / "mugs" / "MODEL_CARD.md").read_text()
+    assert "last weights, `model.safetensors`" in card and "Best: score/harmonic_miou " in card

@@ -192,14 +192,16 @@ def test_pictures_that_nobody_has_labelled_are_left_out(
         if annotation["image_id"] == 1:
             annotation |= {"pseudo_label": True, "score": 0.5}
     table.write_text(json.dumps(content))
-    arguments = [str(frames), "--from", "ovps-tiny", "--out", str(tmp_path)]
+    arguments = [str(frames), "--from", "ovps-tiny", "--out", str(tmp_path), "--val", str(frames)]
     changes = ["optim.minutes=0.01", "optim.batch=2", "optim.phases=[[1, 64, 4]]"]
     assert main([*arguments, "--set", *changes]) == 0
+    assert "final/mean IoU" in (tmp_path / "objects" / "MODEL_CARD.md").read_text()
     config = read_info(tmp_path / "objects" / "model.safetensors").config
     assert config.objects[-1] == "valve", "without --objects, all that have a mask"
     assert "propeller" not in config.objects
     said, warned = capsys.readouterr()
-    assert "1 of 2 pictures are left out, since nobody has labelled them" in said
+    left_out = "1 of 2 pictures are left out, since nobody has labelled them"
+    assert said.count(left_out) == 2, "of those to learn from, and of those to score on"
     assert not [noise for noise in ("Tip:", "eval mode", "weights_only") if noise in warned]
 
 

@@ -34,7 +34,7 @@ from training.train import main
 def trained(mugs: Path, tmp_path: Path) -> tuple[Path, list[str]]:
     """A finished run of three steps, and the arguments that made it."""
     torch.set_num_threads(1)
-    recipe = recipe_file(tmp_path, optim={"steps": 3, "warmup": 1})
+    recipe = recipe_file(tmp_path, optim={"steps": 3, "warmup": 1, "ema_decay": 0.5})
     words = ["--data", str(mugs), "--output", str(tmp_path / "runs")]
     assert main(["--config", str(recipe), *words]) == 0
     return tmp_path / "runs" / "mugs", [str(recipe), *words]
@@ -45,7 +45,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_a_finished_run_resumes_to_nothing(trained, capsys) -> None:
+def test_a_finished_run_resumes_to_nothing_and_one_without_scores_to_them(trained, capsys) -> None:
     run, arguments = trained
     before = contents(run)
     assert main([*arguments, "--resume"]) == 0
@@ -53,6 +53,38 @@ def test_a_finished_run_resumes_to_nothing(trained, capsys) -> None:
     assert contents(run) == before
     assert torch.load(run / "last.ckpt", weights_only=True)["global_step"] == 3
     assert not list(run.glob("*.part"))
+
+    # killed after its last step, before its scores
+    card = run / "MODEL_CARD.md"
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "finished": False}))
+    for lost in (card, run / "model.safetensors"):
+        lost.unlink()
+    assert main([*arguments, "--resume"]) == 0
+    assert "score/part_miou" in card.read_text()
+    for file in (card, run / "model.safetensors", run / "run.json"):
+        assert file.read_bytes() == before[str(file)]
+
+
+def test_only_the_first_process_sets_the_curves_aside(
+    mugs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Trainer:
+        def __init__(self, rank: int) -> None:
+            self.is_global_zero = rank == 0
+
+        def fit(self, *_: object, **__: object) -> None:
+            raise UsageError("that is all")
+
+    metrics = tmp_path / "runs" / "mugs" / "csv" / "metrics.csv"
+    metrics.parent.mkdir(parents=True)
+    metrics.write_text("step\n0\n")
+    torch.save({"state_dict": {}, "global_step": 1}, metrics.parents[1] / "last.ckpt")
+    words = [str(recipe_file(tmp_path)), "--data", str(mugs), "--out", str(tmp_path / "runs")]
+    for rank, stays in ((1, True), (0, False)):
+        monkeypatch.setattr("training.train_model.make_trainer", lambda *_, r=rank: Trainer(r))
+        assert main([*words, "--resume"]) == 1
+        assert metrics.is_file() == stays
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import json
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from torchvision import tv_tensors
 
 pytest.importorskip("webdataset", reason="WebDataset is not installed (extra `train`)")
 from ovps_core.datasets.benchmark_reader import LabelledImage
+from ovps_core.datasets.pascal_part import PascalPart116
 from ovps_core.errors import DatasetError, ImageError
 from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
 from ovps_core.losses.labels import PartTargets
@@ -105,6 +107,17 @@ def test_pixels_of_unknown_content_are_not_scored(monkeypatch: pytest.MonkeyPatc
     training.on_validation_epoch_end()
     for name in ("score/part_miou", "score/part_miou_of_masks"):
         assert float(scores[name]) == pytest.approx(2 / 3), "four rows of six"
+
+
+def test_pictures_of_a_benchmark_to_score_on_are_spread_over_its_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pascal(tmp_path)
+    items = [SimpleNamespace(read=number) for number in range(10)]
+    monkeypatch.setattr(PascalPart116, "evaluation_items", lambda _: items)
+    for limit, chosen in ((0, ()), (4, (0, 2, 5, 7)), (500, tuple(range(10)))):
+        recipe = DataRecipe(format="pascal-part-116", val_limit=limit)
+        assert open_data(recipe, tmp_path).val == chosen
 
 
 def test_pixels_without_a_label_are_scored_as_background_but_not_on_a_benchmark(

@@ -77,6 +77,35 @@ def mirrored_ids(object_parts: Sequence[tuple[str, str]]) -> Picture:
     return ids
 
 
+def open_photographs(
+    folder: Path,
+    *,
+    pseudo_labels: bool = False,
+    labelled_only: bool = False,
+    objects: Collection[str] = (),
+) -> CocoFolder:
+    """Open a folder of photographs, and say how many are left out since nobody has labelled them.
+
+    Args:
+        folder: of the photographs, with ``annotations.json``.
+        pseudo_labels: use annotations that a model made, too.
+        labelled_only: leave out photographs that nobody has labelled.
+        objects: objects of categories that have only a name, see :class:`CocoFolder`.
+
+    Raises:
+        DatasetError: the folder or a file in it cannot be read, or nobody has labelled a photograph.
+    """
+    source = CocoFolder(
+        folder, pseudo_labels=pseudo_labels, labelled_only=labelled_only, objects=objects
+    )
+    if source.unlabelled:
+        total = len(source.images) + source.unlabelled
+        print(
+            f"{folder}: {source.unlabelled} of {total} pictures are left out, since nobody has labelled them"
+        )
+    return source
+
+
 def read_photographs(
     folder: Path,
     object_parts: Sequence[tuple[str, str]],
@@ -98,17 +127,12 @@ def read_photographs(
     Raises:
         DatasetError: the folder or a file in it cannot be read, or nobody has labelled a photograph.
     """
-    source = CocoFolder(
+    source = open_photographs(
         folder,
         pseudo_labels=pseudo_labels,
         labelled_only=labelled_only,
         objects={name for name, _ in object_parts},
     )
-    if source.unlabelled:
-        total = len(source.images) + source.unlabelled
-        print(
-            f"{folder}: {source.unlabelled} of {total} pictures are left out, since nobody has labelled them"
-        )
     id_of = {ObjectPart(*object_part): i + 1 for i, object_part in enumerate(object_parts)}
     mirrored = mirrored_ids(object_parts)
     may_lack = {category for category in id_of if not taught or category.object in taught}

@@ -11,7 +11,6 @@ from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
 from ovps_core.checkpoints import CheckpointInfo, find_weights, load_model
-from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import UsageError
 from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.models.compact.model import PartFPN
@@ -21,6 +20,7 @@ from training.compact.augment import relight
 from training.compact.data import CompactImages
 from training.compact.growth import grown_state, interpolate_weights
 from training.compact.module import CompactTraining, network_config
+from training.compact.photographs import open_photographs
 from training.compact.recipe import CompactRecipe
 from training.pictures import Answer, PreviewSample
 from training.run import DataSources, TrainerSettings, TrainingRun
@@ -62,10 +62,11 @@ def prepare(recipe: CompactRecipe, sources: DataSources) -> CompactRun:
     module = CompactTraining(config, recipe, images, timer)
     run = CompactRun(recipe, module, images, timer)
     if sources.val is not None and not rendered:
-        CocoFolder(
-            sources.val, objects=config.objects
-        )  # checked before the first step, not after the last
-        run.scored_finally = sources.val
+        run.scored_finally = open_photographs(  # checked before the first step, not after the last
+            sources.val,
+            labelled_only=recipe.data.labelled_only,  # a model's masks are never scored against
+            objects=config.objects,
+        )
     return run
 
 

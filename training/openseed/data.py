@@ -22,6 +22,7 @@ from ovps_core.losses.matching import ObjectTargets
 from ovps_core.models.interface import Preprocessing
 from ovps_core.models.layers.boxes import centres_and_sizes
 from ovps_core.structures.boxes import Box
+from training.left_out import LeftOut, read_or_replace
 from training.openseed.recipe import DataRecipe
 from training.openseed.shards import ObjectShards
 from training.shards import INDEX, ShardStream
@@ -114,6 +115,7 @@ class ObjectCrops(Dataset[Sample]):
     Args:
         photographs: the images.
         recipe, preprocessing, augment: see :class:`Cropper`.
+        left_out: counts damaged images; a random other one then replaces one. None to raise.
     """
 
     def __init__(
@@ -123,8 +125,10 @@ class ObjectCrops(Dataset[Sample]):
         preprocessing: Preprocessing,
         *,
         augment: bool,
+        left_out: LeftOut | None = None,
     ) -> None:
         self.photographs = photographs
+        self.left_out = left_out
         self.limit = recipe.limit
         self.crop = Cropper(photographs.names, recipe, preprocessing, augment=augment)
 
@@ -133,7 +137,10 @@ class ObjectCrops(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         """One crop, a new random one at each call if augmented."""
-        return self.crop(self.photographs.read(index))
+        if self.left_out is None:
+            return self.crop(self.photographs.read(index))
+        read = self.photographs.read
+        return self.crop(read_or_replace(read, index, len(self), self.left_out, lambda _: True))
 
 
 @dataclass(frozen=True)
@@ -227,6 +234,9 @@ class ObjectCropsModule(L.LightningDataModule):
         batch: images of each file per step.
         seed: of the order and the augmentation.
         score_on_train: without ``val``, score on the first training file, unless it is packed.
+
+    Attributes:
+        left_out: damaged images and shards of the training.
     """
 
     def __init__(
@@ -241,6 +251,7 @@ class ObjectCropsModule(L.LightningDataModule):
         score_on_train: bool,
     ) -> None:
         super().__init__()
+        self.left_out = LeftOut()
         self.sources = [_open_source(path, recipe) for path in files]
         self.recipe, self.preprocessing = recipe, preprocessing
         self.batch, self.seed, self.workers = batch, seed, recipe.workers
@@ -263,10 +274,13 @@ class ObjectCropsModule(L.LightningDataModule):
     ) -> DataLoader[Sample]:
         if isinstance(source, ObjectShards):
             crop = Cropper(source.names, self.recipe, self.preprocessing, augment=True)
-            stream = ShardStream(source, crop, start)
+            stream = ShardStream(source, crop, start, self.left_out)
             return stream.loader(self.batch, num_workers=self.workers, collate_fn=collate)
+        crops = ObjectCrops(
+            source, self.recipe, self.preprocessing, augment=True, left_out=self.left_out
+        )
         return stream_loader(
-            ObjectCrops(source, self.recipe, self.preprocessing, augment=True),
+            crops,
             self.batch,
             start,
             num_workers=self.workers,

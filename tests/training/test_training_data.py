@@ -20,6 +20,7 @@ from torchvision import tv_tensors
 
 pytest.importorskip("webdataset", reason="WebDataset is not installed (extra `train`)")
 from ovps_core.datasets.benchmark_reader import LabelledImage
+from ovps_core.datasets.labelled_objects import LabelledObjects
 from ovps_core.errors import DatasetError, ImageError
 from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
 from ovps_core.losses.labels import PartTargets
@@ -29,6 +30,8 @@ from training.augmentation import NamedFlip
 from training.data import PartImages, TrainingData, open_data
 from training.data_command import main
 from training.left_out import LeftOut
+from training.openseed.data import Cropper
+from training.openseed.recipe import DataRecipe as ObjectRecipe
 from training.part_training import Batch, PartTraining
 from training.recipe import DataRecipe
 from training.rendered import open_rendered
@@ -122,6 +125,38 @@ def test_pixels_without_a_label_are_scored_as_background_but_not_on_a_benchmark(
         for labels in images.score_images[0][1:]:
             assert labels.min() == empty and labels.max() >= 0
         assert min(int(labels.min()) for labels in images.train_images[0][1:]) == IGNORE
+
+
+@pytest.mark.parametrize("option", ["colour_jitter", "blur", "noise"])
+def test_each_change_of_colours_keeps_the_labels(option: str) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    labels = np.arange(64 * 64, dtype=np.int32).reshape(64, 64) // 512
+    objects = LabelledObjects(
+        picture,
+        np.zeros(1, np.int64),
+        np.array([[8, 8, 40, 48]], np.float32),
+        None,
+        np.ones(1),
+        np.zeros(1, bool),
+        np.zeros(1, bool),
+    )
+    plain = Preprocessing((64, 64), (0, 0, 0), (1, 1, 1))
+
+    def pixels(value: float) -> list[torch.Tensor]:
+        """The same picture as a sample of parts and as one of objects."""
+        torch.manual_seed(0)
+        off = {"flip": 0, "colour_jitter": 0, option: value}
+        sample = LabelledImage(picture, labels, labels)
+        of_parts, *maps = PartImages([], DataRecipe(min_crop=1, **off), plain).convert(sample)
+        recipe = ObjectRecipe(size=64, min_scale=1, max_scale=1, **off)
+        of_objects, targets = Cropper(["mug"], recipe, plain, augment=True)(objects)
+        assert all(np.array_equal(each, labels) for each in maps)
+        assert torch.equal(targets.boxes_cxcywh * 64, torch.tensor([[24.0, 28, 32, 40]]))
+        return [of_parts, of_objects]
+
+    for before, after in zip(pixels(0), pixels(1.0 if option == "blur" else 0.1), strict=True):
+        assert 0.01 < float((before - after).abs().mean()) < 0.3
+        assert float(after.min()) >= 0 and float(after.max()) <= 1
 
 
 @pytest.mark.parametrize("min_crop", [1.0, 0.4])

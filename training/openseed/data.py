@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from ovps_core.datasets.coco_objects import CocoObjects
 from ovps_core.datasets.labelled_objects import LabelledObjects, ObjectDataset
@@ -22,6 +24,7 @@ from ovps_core.losses.matching import ObjectTargets
 from ovps_core.models.interface import Preprocessing
 from ovps_core.models.layers.boxes import centres_and_sizes
 from ovps_core.structures.boxes import Box
+from training.augmentation import photometric
 from training.left_out import LeftOut, read_or_replace
 from training.openseed.recipe import DataRecipe
 from training.openseed.shards import ObjectShards
@@ -41,8 +44,8 @@ class Cropper:
         names: of the labels.
         recipe: size and augmentation.
         preprocessing: normalisation.
-        augment: scale, crop and mirror at random; otherwise the image just fits into the square. An image with a
-            "left glove" is mirrored only if "right glove" is a name too.
+        augment: scale, crop, mirror and recolour at random; otherwise the image just fits into the square. An
+            image with a "left glove" is mirrored only if "right glove" is a name too.
     """
 
     def __init__(
@@ -55,6 +58,12 @@ class Cropper:
     ) -> None:
         self.recipe = recipe
         self.augment = augment
+        colours = (recipe.colour_jitter, recipe.blur, recipe.noise)
+        self.recolour = None
+        if augment and any(colours):
+            self.recolour = v2.Compose(
+                [*photometric(*colours), v2.ToDtype(torch.float32, scale=True)]
+            )
         rows = mirrored_rows([(name,) for name in names])
         self.mirrored_labels = np.array([-1 if row is None else row for row in rows])
         self.mean, self.std = (
@@ -68,7 +77,11 @@ class Cropper:
         crop = self._crop(*sample.image.shape[:2], may_mirror=bool((labels >= 0).all()))
         if crop.mirrored:
             sample = replace(sample, labels=labels)
-        content = (crop.cut(sample.image).astype(np.float32) - self.mean) / self.std
+        picture = crop.cut(sample.image)
+        if self.recolour is not None:
+            shown = tv_tensors.Image(torch.from_numpy(picture).permute(2, 0, 1))
+            picture = 255 * self.recolour(shown).permute(1, 2, 0).numpy()
+        content = (picture.astype(np.float32) - self.mean) / self.std
         side = self.recipe.size
         pixels = torch.zeros(3, side, side)  # the network pads with zeros
         pixels[:, : crop.height, : crop.width] = torch.from_numpy(content).permute(2, 0, 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import lightning as L
 import numpy as np
@@ -23,16 +23,16 @@ from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.datasets.coco_problems import list_problems
 from ovps_core.datasets.part_benchmarks import PART_BENCHMARKS
 from ovps_core.errors import DatasetError
-from ovps_core.language.mirrored_names import mirrored_rows
 from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
 from ovps_core.models.interface import Preprocessing
+from training.augmentation import transforms
+from training.left_out import LeftOut, read_or_replace
 from training.recipe import DataRecipe
 from training.rendered import open_rendered, open_rendered_to_score
 from training.shards import Shards, ShardStream
 from training.stream import StreamPosition, stream_loader
 
 Read = Callable[[], LabelledImage]
-_CENTRE = v2.InterpolationMode.NEAREST_EXACT
 Sample = tuple[Tensor, Tensor, Tensor]
 """Pixels float [3, H, W], object-parts int64 [H, W], objects int64 [H, W]."""
 
@@ -196,6 +196,7 @@ class PartImages(Dataset[Sample]):
         unshifted: False resizes through a shortest edge of 800 (longest at most 1333), as released.
         vocabulary: of the labels; nothing is flipped without it.
         background: pixels without a label are background; False for ones of unknown content.
+        left_out: counts damaged images in training.
     """
 
     def __init__(
@@ -208,12 +209,14 @@ class PartImages(Dataset[Sample]):
         unshifted: bool = True,
         vocabulary: Vocabulary | None = None,
         background: bool = True,
+        left_out: LeftOut | None = None,
     ) -> None:
         self.reads = reads
         self.background = background
-        self.skip_empty = recipe is not None
+        self.is_training = recipe is not None
+        self.left_out = left_out or LeftOut()
         self.rgb = rgb
-        self.augment = _transforms(recipe, preprocessing.size, unshifted, vocabulary)
+        self.augment = transforms(recipe, preprocessing.size, unshifted, vocabulary)
         self.normalise = v2.Compose(
             [
                 v2.ToDtype(torch.float32, scale=True),
@@ -225,12 +228,12 @@ class PartImages(Dataset[Sample]):
         return len(self.reads)
 
     def __getitem__(self, index: int) -> Sample:
-        """One image; in training, an image without a part is replaced by a random other one."""
-        sample = self.reads[index]()
-        for _ in range(20 if self.skip_empty else 0):
-            if sample.has_parts:
-                break
-            sample = self.reads[int(torch.randint(len(self.reads), ()))]()
+        """One image; in training, a random other one replaces an image that is damaged or has no part."""
+        if not self.is_training:
+            return self.convert(self.reads[index]())
+        sample = read_or_replace(
+            lambda i: self.reads[i](), index, len(self.reads), self.left_out, has_parts
+        )
         return self.convert(sample)
 
     def convert(self, sample: LabelledImage) -> Sample:
@@ -245,94 +248,9 @@ class PartImages(Dataset[Sample]):
         return pixels.as_subclass(Tensor), object_parts, objects
 
 
-class CentredResize(v2.Resize):
-    """Resize in which labels stay below their picture; torchvision moves them by up to half a pixel."""
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Labels take the pixel at the centre of the new one."""
-        if not isinstance(inpt, tv_tensors.Mask):
-            return super().transform(inpt, params)
-        labels = v2.functional.resize(inpt.as_subclass(Tensor), self.size, _CENTRE, antialias=False)
-        return tv_tensors.Mask(labels)
-
-
-class CentredResizedCrop(v2.RandomResizedCrop):
-    """Random crop in which labels stay below their picture, see :class:`CentredResize`."""
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Labels take the pixel at the centre of the new one."""
-        if not isinstance(inpt, tv_tensors.Mask):
-            return super().transform(inpt, params)
-        labels = v2.functional.resized_crop(
-            inpt.as_subclass(Tensor),
-            **params,
-            size=self.size,
-            interpolation=_CENTRE,
-            antialias=False,
-        )
-        return tv_tensors.Mask(labels)
-
-
-class NamedFlip(torch.nn.Module):
-    """Random horizontal flip of a picture and its labels, in which left parts become right ones.
-
-    Args:
-        probability: of a flip.
-        vocabulary: of the labels. What has no name in a mirror becomes ``UNKNOWN``.
-    """
-
-    def __init__(self, probability: float, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self.probability = probability
-        objects = [(name,) for name in vocabulary.objects_with_parts]
-        self.object_parts = _mirrored_labels(vocabulary.object_parts)
-        self.objects = _mirrored_labels(objects)
-
-    def forward(
-        self, image: tv_tensors.Image, labels: tv_tensors.Mask
-    ) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
-        """Picture [3, H, W] and labels [2, H, W] of object-parts and objects, flipped or not."""
-        if torch.rand(()) >= self.probability:
-            return image, labels
-        flipped = v2.functional.horizontal_flip(labels)
-        parts, objects = flipped.as_subclass(Tensor).long()
-        named = torch.stack([self.object_parts[parts], self.objects[objects]])
-        return v2.functional.horizontal_flip(image), tv_tensors.Mask(named.to(labels.dtype))
-
-
-def _mirrored_labels(names: Sequence[tuple[str, ...]]) -> Tensor:
-    """The label that each one becomes in a mirror, int64 [N + 2]; the last are those of UNKNOWN and IGNORE."""
-    rows = [UNKNOWN if row is None else row for row in mirrored_rows(names)]
-    return torch.tensor([*rows, UNKNOWN, IGNORE])
-
-
-def _transforms(
-    recipe: DataRecipe | None,
-    size: tuple[int, int],
-    unshifted: bool,
-    vocabulary: Vocabulary | None,
-) -> v2.Transform:
-    """Random augmentation of a recipe, or None's plain resize, to ``size``."""
-    steps: list[torch.nn.Module] = []
-    if not unshifted:
-        steps.append(v2.Resize(800, max_size=1333))
-    if recipe is not None and recipe.min_crop < 1:
-        random_crop = CentredResizedCrop if unshifted else v2.RandomResizedCrop
-        steps.append(random_crop(size, scale=(recipe.min_crop, 1.0), antialias=True))
-    else:
-        resize = CentredResize if unshifted else v2.Resize
-        steps.append(resize(size, antialias=True))
-    if recipe is not None:
-        jitter = recipe.colour_jitter
-        if vocabulary is not None:
-            steps.append(NamedFlip(recipe.flip, vocabulary))
-        steps.append(v2.ColorJitter(brightness=jitter, contrast=jitter, saturation=jitter))
-        if recipe.blur:
-            steps.append(v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.5))], recipe.blur))
-        if recipe.noise:
-            steps.append(v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True))
-            steps.append(v2.GaussianNoise(sigma=recipe.noise))
-    return v2.Compose(steps)
+def has_parts(sample: LabelledImage) -> bool:
+    """Whether an image shows a part, and not only background to learn from."""
+    return sample.has_parts
 
 
 class PartImagesModule(L.LightningDataModule):
@@ -347,6 +265,9 @@ class PartImagesModule(L.LightningDataModule):
         score_on: "val" or "train".
         rgb: see :class:`PartImages`.
         unshifted: see :class:`PartImages`.
+
+    Attributes:
+        left_out: damaged images and shards of the training.
     """
 
     def __init__(
@@ -364,6 +285,7 @@ class PartImagesModule(L.LightningDataModule):
         super().__init__()
         self.batch, self.seed, self.workers = batch, seed, recipe.workers
         self.shards = data.shards
+        self.left_out = LeftOut()
         cached: list[Read] = [lru_cache(maxsize=1)(read) for read in data.train[: recipe.cache]]
         train = (*cached, *data.train[recipe.cache :])
         self.train_images = PartImages(
@@ -373,6 +295,7 @@ class PartImagesModule(L.LightningDataModule):
             rgb=rgb,
             unshifted=unshifted,
             vocabulary=data.vocabulary,
+            left_out=self.left_out,
         )
         scored = train if score_on == "train" else data.val
         self.score_images = PartImages(
@@ -383,7 +306,8 @@ class PartImagesModule(L.LightningDataModule):
         """Endless loader of the training images."""
         start = StreamPosition.of(self.trainer, self.seed)
         if self.shards is not None:
-            stream = ShardStream(self.shards, self.train_images.convert, start)
+            convert = self.train_images.convert
+            stream = ShardStream(self.shards, convert, start, self.left_out, is_usable=has_parts)
             return stream.loader(self.batch, num_workers=self.workers)
         return stream_loader(
             self.train_images,

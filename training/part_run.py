@@ -43,6 +43,7 @@ class PartRun(TrainingRun):
             curves=(*(f"loss/{name}" for name in module.in_bar), "score/part_miou"),
         )
         self.training = module
+        self.left_out = images.left_out
         self.score_images = images.score_images
 
     def preview(self) -> Iterator[PreviewSample]:

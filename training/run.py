@@ -35,6 +35,7 @@ from ovps_core.models.network import PartModel
 from training.best_weights import BEST, BestWeights
 from training.drawn_answers import ANSWERS, DrawnAnswers
 from training.last_checkpoint import LastCheckpoint
+from training.left_out import LeftOut
 from training.pictures import MAX_ANSWERS, Answer, PreviewSample, draw_answers
 from training.recipe import Precision, Recipe, StepOptimRecipe
 from training.resumed import ResumedRun
@@ -148,6 +149,7 @@ class TrainingRun:
     Attributes:
         best_by: names of scores that tell the best weights; the first one that is logged decides.
         scored_finally: labelled pictures for a final evaluation of the weights file; None for none.
+        left_out: damaged pictures and shards that are skipped.
     """
 
     best_by: tuple[str, ...] = ("score/harmonic_miou", "score/part_miou")
@@ -175,6 +177,7 @@ class TrainingRun:
         self.scored_on = scored_on
         self.curves = curves
         self.callbacks = callbacks
+        self.left_out = LeftOut()
 
     def result(self) -> tuple[dict[str, Tensor], CheckpointInfo]:
         """The trained tensors, on any device, and the header of their weights file."""

@@ -14,7 +14,6 @@ Shards of objects (``training/openseed/shards.py``) hold a KEY.json in place of 
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,13 +36,13 @@ from ovps_core.language.vocabulary import UNKNOWN, Vocabulary
 from ovps_core.structures.image_files import encode_image, load_image
 from ovps_core.structures.requirements import require_packages
 from ovps_core.structures.whole_files import unfinished_folder, write_json
+from training.left_out import LeftOut
 from training.stream import StreamPosition, seed_of
 
 INDEX = "index.json"
 _PATTERN = "shard-%06d.tar"
 _BUFFER = 1000  # samples that are shuffled with each other
 _UNKNOWN = 2**16 - 1
-_NAMED = 20  # damaged samples that are named on stderr
 
 
 S = TypeVar("S")
@@ -216,7 +215,7 @@ def write_shards(
 
 
 class ShardStream(IterableDataset[Any]):
-    """Endless stream of samples from shards; a damaged sample or shard is skipped, counted and named on stderr.
+    """Endless stream of samples from shards; a damaged sample or shard is skipped, counted and named once.
 
     Memory does not grow with the corpus: a worker holds a buffer of pictures. A resumed run continues with another
     order of the shards than the one that it would have had. Processes and their workers share the shards; if there
@@ -226,13 +225,22 @@ class ShardStream(IterableDataset[Any]):
         shards: the data.
         convert: makes a training sample of a picture.
         start: seed and step of the run, and this process among all.
+        left_out: counts what is damaged.
+        is_usable: tells whether there is something to learn from in a picture; others are skipped.
     """
 
     def __init__(
-        self, shards: PackedData[S], convert: Callable[[S], Any], start: StreamPosition
+        self,
+        shards: PackedData[S],
+        convert: Callable[[S], Any],
+        start: StreamPosition,
+        left_out: LeftOut | None = None,
+        *,
+        is_usable: Callable[[S], bool] = lambda _: True,
     ) -> None:
         self.shards, self.convert, self.start = shards, convert, start
-        self.damaged: Counter[str] = Counter()
+        self.left_out = left_out or LeftOut()
+        self.is_usable = is_usable
 
     def __iter__(self) -> Iterator[Any]:
         """Samples of all shards, again and again, in an order of their own each time."""
@@ -244,7 +252,9 @@ class ShardStream(IterableDataset[Any]):
                 found = True
                 yield sample
             if not found and everything:
-                raise DatasetError(f"no sample of {self.shards.folder} can be read")
+                raise DatasetError(
+                    f"no sample of {self.shards.folder} can be read, or none has something to learn from"
+                )
             everything = everything or not found  # this share is damaged, others may not be
             round_number += 1
 
@@ -273,19 +283,19 @@ class ShardStream(IterableDataset[Any]):
             try:
                 sample = self.shards.unpack(packed)
             except (KeyError, ImageError, DatasetError) as error:
-                self._skip(
-                    DatasetError(f"{packed.get('__url__')}, {packed.get('__key__')}: {error}")
-                )
+                self.left_out.add(f"{packed.get('__url__')}, {packed.get('__key__')}", error)
+                continue
+            if not self.is_usable(sample):
                 continue
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed_of(seed, position, number))
                 yield self.convert(sample)
 
     def _skip(self, error: Exception) -> bool:
-        """Count a damaged sample, name it, and go on."""
-        self.damaged["damaged"] += 1
-        if self.damaged["damaged"] <= _NAMED:
-            print(f"left out: {error}", file=sys.stderr)
+        """Count a damaged shard under its name, which WebDataset adds to the error, and go on."""
+        text = str(error)
+        shard = next((file for file in self.shards.files if file in text), text)
+        self.left_out.add(shard, error.args[0] if error.args else "")
         return True
 
     def loader(self, batch: int, **options: Any) -> DataLoader[Any]:

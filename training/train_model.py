@@ -13,6 +13,7 @@ from ovps_core.errors import UsageError
 from ovps_core.structures.whole_files import write_whole
 from training.best_weights import BestWeights
 from training.families import FAMILIES
+from training.left_out import LEFT_OUT
 from training.model_card import CARD, final_scores, write_card
 from training.recipe import Recipe, as_dict
 from training.report import (
@@ -68,6 +69,7 @@ def train_model(
         print(f"{folder} is finished: nothing is left to train. Its weights are in {WEIGHTS}")
         return {}
     record.write(folder)
+    prepared.left_out.keep_in(folder / LEFT_OUT, resume=resume)
     write_whole(folder / RECIPE, yaml.safe_dump(as_dict(recipe), sort_keys=False))
     last_score = LastScore(outdated=resume)
     trainer = make_trainer(prepared, folder, recipe.seed, launch or Launch(), last_score)
@@ -87,7 +89,8 @@ def train_model(
         later = read_curves(metrics) if metrics.is_file() else {}
         _write_results(prepared, folder, scores, join_curves(earlier, later))
         best = next((c.found for c in trainer.callbacks if isinstance(c, BestWeights)), None)  # type: ignore[attr-defined]
-        write_card(folder / CARD, folder / WEIGHTS, recipe, record, scores, best)
+        left_out = len(prepared.left_out.names())
+        write_card(folder / CARD, folder / WEIGHTS, recipe, record, scores, best, left_out)
         record.write(folder, finished=True)
     return scores
 
@@ -128,6 +131,8 @@ def _write_results(
         print(
             "These scores mean that the network finds nothing. Train longer, or look at the labels."
         )
+    if left_out := prepared.left_out.names():
+        print(f"damaged pictures or shards left out: {len(left_out)}, in {folder / LEFT_OUT}")
     print(f"{info} in {folder}")
 
 

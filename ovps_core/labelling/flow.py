@@ -67,14 +67,74 @@ class Flow:
         return np.asarray((x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1))
 
 
-def flow_between(first: Path, second: Path) -> Flow:
-    """Compute the flow between two pictures of one size by dense inverse search (Kroeger et al., ECCV 2016).
+@dataclass(frozen=True)
+class _Search:
+    """What was searched for two pictures, from which the flow of either direction follows.
 
-    A pixel whose grey changes much has no position in the second: something else is there.
-
-    Raises:
-        ImageError: a picture cannot be read.
+    Attributes:
+        forward, backward: as those of :class:`Flow`, known everywhere.
+        changed, changed_back: pixels of the first and the second picture whose grey changes much, bool [H, W].
     """
+
+    forward: _Floats
+    backward: _Floats
+    changed: NDArray[np.bool_]
+    changed_back: NDArray[np.bool_]
+
+    def flow(self) -> Flow:
+        """The flow from the first picture; a pixel that changes much has no position: something else is there."""
+        forward = self.forward.copy()
+        forward[self.changed] = _OUTSIDE
+        return Flow(forward, self.backward)
+
+    def reverse(self) -> _Search:
+        """The same for the second picture and the first."""
+        return _Search(self.backward, self.forward, self.changed_back, self.changed)
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        arrays = (self.forward, self.backward, self.changed, self.changed_back)
+        return sum(array.nbytes for array in arrays)
+
+
+class Flows:
+    """Flow between pictures of one size; each pair is searched once for both directions, as far as memory allows.
+
+    Args:
+        max_bytes: memory for pairs that were searched; further ones are searched whenever they are asked for.
+    """
+
+    def __init__(self, max_bytes: int = 2**29) -> None:
+        self._left = max_bytes
+        self._kept: dict[tuple[Path, Path], _Search] = {}
+
+    def between(self, first: Path, second: Path, *, for_good: bool = False) -> Flow:
+        """Flow by dense inverse search (Kroeger et al., ECCV 2016).
+
+        A pixel whose grey changes much has no position in the second: something else is there.
+
+        Args:
+            first, second: the pictures.
+            for_good: the pair is not asked for again, so nothing of it is kept.
+
+        Raises:
+            ImageError: a picture cannot be read.
+        """
+        found = self._kept.pop((first, second), None)
+        if found is None and (second, first) in self._kept:
+            found = self._kept.pop((second, first)).reverse()
+        if found is not None:
+            self._left += found.size
+        else:
+            found = _search(first, second)
+        if not for_good and found.size <= self._left:
+            self._left -= found.size
+            self._kept[first, second] = found
+        return found.flow()
+
+
+def _search(first: Path, second: Path) -> _Search:
     search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     search.setFinestScale(0)  # coarser ones lose thin parts
     one, other = (cv2.cvtColor(load_image(path), cv2.COLOR_RGB2GRAY) for path in (first, second))
@@ -82,9 +142,9 @@ def flow_between(first: Path, second: Path) -> Flow:
     forward = np.asarray(grid + search.calc(one, other, None), np.float32)
     backward = np.asarray(grid + search.calc(other, one, None), np.float32)
     before, after = (cv2.blur(grey.astype(np.float32), (3, 3)) for grey in (one, other))
-    change = np.abs(before - _sample(np.asarray(after), forward))
-    forward[change > _MAX_GREY_CHANGE] = _OUTSIDE
-    return Flow(forward, backward)
+    changed = np.abs(before - _sample(np.asarray(after), forward)) > _MAX_GREY_CHANGE
+    changed_back = np.abs(after - _sample(np.asarray(before), backward)) > _MAX_GREY_CHANGE
+    return _Search(forward, backward, changed, changed_back)
 
 
 def _grid(height: int, width: int) -> _Floats:

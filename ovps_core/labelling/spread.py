@@ -37,7 +37,7 @@ from ovps_core.datasets.coco_folder import (
 )
 from ovps_core.datasets.segmentations import encode_segmentation
 from ovps_core.errors import DatasetError
-from ovps_core.labelling.flow import Flow, flow_between
+from ovps_core.labelling.flow import Flow, Flows
 from ovps_core.labelling.merge import PROPAGATED
 from ovps_core.labelling.project import picture_path, read_annotations
 from ovps_core.structures.boxes import Box
@@ -128,16 +128,20 @@ def spread_labels(folder: Path, options: SpreadOptions | None = None) -> Counter
     new: list[_Annotation] = []
     replaced: set[Any] = set()
     counts: Counter[str] = Counter()
-    total = 3 * sum(map(len, recordings))
+    total = 3 * sum(len(frames) - 1 for frames in recordings)
     with tqdm(total=total, desc="spread", unit="frame", disable=None) as bar:
         for frames in recordings:
             counts["pictures that a person has labelled"] += sum(f.is_labelled for f in frames)
-            for frame, carried in _carry_both_ways(frames, options, bar.update):
-                kept, covered = _join(frame, carried)
-                new += kept
-                replaced |= covered
-                counts["pictures that masks were carried to"] += bool(kept)
-            for annotation, agreement in _agreements(frames, bar.update):
+            overlaps = _Overlaps()
+            for stretch in _stretches(frames):
+                flows = Flows()
+                for frame, carried in _carry_both_ways(stretch, options, flows, bar.update):
+                    kept, covered = _join(frame, carried)
+                    new += kept
+                    replaced |= covered
+                    counts["pictures that masks were carried to"] += bool(kept)
+                overlaps.add(stretch, flows, bar.update)
+            for annotation, agreement in overlaps.agreements():
                 annotation["agreement"] = round(agreement, 4)
                 annotation["iscrowd"] = int(annotation["agreement"] < options.min_agreement)
                 counts["pseudo-labels that agree too little"] += annotation["iscrowd"]
@@ -188,19 +192,26 @@ def _recordings(
     return [sorted(frames, key=lambda f: f.image["stamp_ns"]) for frames in recordings.values()]
 
 
+def _stretches(frames: Sequence[_Frame]) -> list[Sequence[_Frame]]:
+    """Frames from each one that a person has labelled to the next, both included; no mask is carried beyond."""
+    labelled = [number for number, frame in enumerate(frames) if frame.is_labelled]
+    ends = sorted({0, *labelled, len(frames) - 1})
+    return [frames[first : last + 1] for first, last in pairwise(ends)]
+
+
 def _carry_both_ways(
-    frames: Sequence[_Frame], options: SpreadOptions, advance: Callable[[int], Any]
+    frames: Sequence[_Frame], options: SpreadOptions, flows: Flows, advance: Callable[[int], Any]
 ) -> list[tuple[_Frame, list[_Annotation]]]:
     """The frames that masks of people can be carried to, with these masks."""
     carried: dict[Any, list[_Annotation]] = defaultdict(list)
     for direction in (frames, frames[::-1]):
-        for annotation in _carry(direction, options, advance):
+        for annotation in _carry(direction, options, flows, advance):
             carried[annotation["image_id"]].append(annotation)
     return [(f, carried[f.image["id"]]) for f in frames if f.image["id"] in carried]
 
 
 def _carry(
-    frames: Sequence[_Frame], options: SpreadOptions, advance: Callable[[int], Any]
+    frames: Sequence[_Frame], options: SpreadOptions, flows: Flows, advance: Callable[[int], Any]
 ) -> Iterator[_Annotation]:
     """Carry masks of people from frame to frame in the given order, up to the next frame of a person."""
     sources: _Masks = []
@@ -215,7 +226,7 @@ def _carry(
         if frame.is_labelled or not sources or steps > options.max_frames:
             sources = []
             continue
-        step = flow_between(before.path, frame.path)
+        step = flows.between(before.path, frame.path)
         flow = step if flow is None else flow.compose(step)
         going: _Masks = []
         for annotation, mask in sources:
@@ -224,7 +235,6 @@ def _carry(
                 going.append((annotation, mask))
                 yield _carried(annotation, carried, share, frame)
         sources = going
-    advance(1)
 
 
 def _carried(
@@ -276,32 +286,42 @@ def _is_same(
     return bool(np.count_nonzero(mask & other_mask) >= max(1.0, _SAME_OBJECT * smaller))
 
 
-def _agreements(
-    frames: Sequence[_Frame], advance: Callable[[int], Any]
-) -> list[tuple[_Annotation, float]]:
-    """Pseudo-labels with their agreement; those of a recording of one frame have none."""
-    found: dict[Any, list[float]] = defaultdict(list)
-    made = {
-        each["id"]: each
-        for frame in frames
-        for each in frame.annotations
-        if is_pseudo_label(each)
-        and not _is_carried(each)
-        and ("agreement" in each or not is_crowd(each))
-    }
-    for one, other in pairwise(frames):
-        advance(1)
-        if not any(each["id"] in made for each in one.annotations + other.annotations):
-            continue
-        flow = flow_between(one.path, other.path)
-        for near, far, to_near in ((one, other, flow.reverse()), (other, one, flow)):
-            visible = to_near.visible()
-            masks = [(a["category_id"], to_near.warp(m)) for a, m in far.masks(far.annotations)]
-            for each, mask in near.masks(a for a in near.annotations if a["id"] in made):
-                same = [m for category, m in masks if category == each["category_id"]]
-                asked = same or each["category_id"] not in far.image.get(NOT_EXHAUSTIVE, ())
-                if asked and mask[visible].any():
-                    overlaps = [mask_iou(mask[visible], m[visible]) for m in same]
-                    found[each["id"]].append(max(overlaps, default=0.0))
-    advance(1)
-    return [(made[number], float(np.mean(values))) for number, values in found.items()]
+class _Overlaps:
+    """Overlaps of pseudo-labels with their neighbours in time, of one recording."""
+
+    def __init__(self) -> None:
+        self._made: dict[Any, _Annotation] = {}
+        self._found: dict[Any, list[float]] = defaultdict(list)
+
+    def add(self, frames: Sequence[_Frame], flows: Flows, advance: Callable[[int], Any]) -> None:
+        """Add the frames of a stretch, in which all masks have been carried."""
+        self._made |= {
+            each["id"]: each
+            for frame in frames
+            for each in frame.annotations
+            if is_pseudo_label(each)
+            and not _is_carried(each)
+            and ("agreement" in each or not is_crowd(each))
+        }
+        for one, other in pairwise(frames):
+            advance(1)
+            if any(each["id"] in self._made for each in one.annotations + other.annotations):
+                flow = flows.between(one.path, other.path, for_good=True)
+                self._compare(one, other, flow.reverse())
+                self._compare(other, one, flow)
+
+    def _compare(self, near: _Frame, far: _Frame, to_near: Flow) -> None:
+        visible = to_near.visible()
+        masks = [(a["category_id"], to_near.warp(m)) for a, m in far.masks(far.annotations)]
+        for each, mask in near.masks(a for a in near.annotations if a["id"] in self._made):
+            same = [m for category, m in masks if category == each["category_id"]]
+            asked = same or each["category_id"] not in far.image.get(NOT_EXHAUSTIVE, ())
+            if asked and mask[visible].any():
+                overlaps = [mask_iou(mask[visible], m[visible]) for m in same]
+                self._found[each["id"]].append(max(overlaps, default=0.0))
+
+    def agreements(self) -> list[tuple[_Annotation, float]]:
+        """Pseudo-labels with their agreement; those of a recording of one frame have none."""
+        return [
+            (self._made[number], float(np.mean(values))) for number, values in self._found.items()
+        ]

@@ -229,7 +229,9 @@ def _render_scene(
     if rng.random() < 0.6:
         rgb, parts = replace_background(rgb, parts, is_background, settings.backdrops, rng)
     if rng.random() < 0.2:
-        rgb, parts, objects = cover(rgb, parts, objects, settings.surfaces, rng)
+        rgb, parts, objects = cover(
+            rgb, parts, objects, settings.surfaces, rng, may_show_objects=False
+        )
     return Scene(
         rgb=simulate_photograph(rgb, rng),
         parts=parts,

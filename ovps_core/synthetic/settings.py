@@ -35,7 +35,7 @@ class RenderSettings:
         seed: of all random numbers.
         size: side of the square pictures, pixels.
         depth: also write metric depth.
-        backgrounds: folder of background photos for wild scenes; "" paints noise.
+        backgrounds: folder of background photos for wild scenes, labelled as IGNORED; "" paints noise.
         assets: folder with the part-split meshes of ``assets.ASSETS``, for wild training scenes.
         meshes: folder with further objects, a mesh file for each part; see :mod:`ovps_core.synthetic.mesh_folder`.
         mesh_units: "m" or "mm", of the numbers in these files.
@@ -92,7 +92,7 @@ class Scene:
 
     Attributes:
         rgb: uint8 [H, W, 3].
-        parts: uint8 [H, W]; 0 background, i + 1 is ``catalogue.OBJECT_PARTS[i]``.
+        parts: uint8 [H, W]; 0 background, i + 1 is ``catalogue.OBJECT_PARTS[i]``, IGNORED unknown.
         objects: uint8 [H, W]; 0 background, i + 1 the instance ``instances[i]``.
         depth: float32 [H, W] metres along the optical axis, or None if not rendered.
         intrinsics: float64 [3, 3], pixels.

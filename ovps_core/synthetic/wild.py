@@ -20,6 +20,7 @@ from ovps_core.synthetic.materials import MATERIAL_KINDS
 from ovps_core.synthetic.object_pool import TABLE_HALF_SIZE, ObjectPool, PoolItem
 from ovps_core.synthetic.objects.clutter import CLUTTER
 from ovps_core.synthetic.scene import assign_materials, populate_renderer, set_lights
+from ovps_core.synthetic.settings import IGNORED
 from ovps_core.synthetic.viewpoint import SceneCamera, Viewpoint, fit_camera, sample_azimuth
 
 LARGE = 0.55
@@ -156,6 +157,11 @@ def _load_photo(path: str) -> np.ndarray | None:
 
 def background(folder: str, size: int, rng: np.random.Generator) -> np.ndarray:
     """Draw a background uint8 [size, size, 3]: a crop of a photo, or painted noise without one."""
+    return photo_or_noise(folder, size, rng)[0]
+
+
+def photo_or_noise(folder: str, size: int, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
+    """Draw a background as :func:`background` does, and say whether it is a photo."""
     if folder:
         files = background_files(folder)
         image = _load_photo(files[int(rng.integers(len(files)))])
@@ -166,20 +172,29 @@ def background(folder: str, size: int, rng: np.random.Generator) -> np.ndarray:
             crop = image[y : y + side, x : x + side]
             crop = crop[:, ::-1] if rng.random() < 0.5 else crop
             scaled = cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)
-            return np.asarray(scaled, dtype=np.uint8)
+            return np.asarray(scaled, dtype=np.uint8), True
     out = np.full((size, size, 3), rng.uniform(60, 200), np.float32) + rng.uniform(-35, 35, 3)
     for cells in (2, 4, 9, 24):
         coarse = rng.uniform(-1, 1, (cells, cells, 3)).astype(np.float32)
         coarse = 0.75 * coarse[..., :1] + 0.25 * coarse  # rooms vary more in light than in hue
         weight = rng.uniform(0, 110) / cells**0.6
         out += weight * cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
-    return np.clip(out, 0, 255).astype(np.uint8)
+    return np.clip(out, 0, 255).astype(np.uint8), False
 
 
 def cover(
-    rgb: np.ndarray, parts: np.ndarray, objects: np.ndarray, folder: str, rng: np.random.Generator
+    rgb: np.ndarray,
+    parts: np.ndarray,
+    objects: np.ndarray,
+    folder: str,
+    rng: np.random.Generator,
+    *,
+    may_show_objects: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw shapes in front of a scene, filled with a photo of a folder; both maps are 0 under them."""
+    """Draw shapes in front of a scene, filled with a photo of a folder; both maps are 0 under them.
+
+    If photos of the folder may show objects, the part map is IGNORED under a photo.
+    """
     size = rgb.shape[0]
     mask = np.zeros((size, size), np.uint8)
     for _ in range(int(rng.integers(1, 3))):
@@ -189,9 +204,11 @@ def cover(
         corners = centre + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
         cv2.fillPoly(mask, [corners.astype(np.int32)], 1)
     hidden = mask.astype(bool)
-    rgb = np.where(hidden[..., None], background(folder, size, rng), rgb)
-    parts, objects = (np.where(hidden, 0, each).astype(np.uint8) for each in (parts, objects))
-    return rgb, parts, objects
+    picture, is_photo = photo_or_noise(folder, size, rng)
+    rgb = np.where(hidden[..., None], picture, rgb)
+    value = IGNORED if is_photo and may_show_objects else 0
+    parts = np.where(hidden, value, parts).astype(np.uint8)
+    return rgb, parts, np.where(hidden, 0, objects).astype(np.uint8)
 
 
 def apply_wild_effects(
@@ -216,16 +233,19 @@ def apply_wild_effects(
         rng: draws every effect.
 
     Returns:
-        The new picture, part map and object map; occluded pixels are 0 in both maps.
+        The new picture, part map and object map; occluded pixels are 0 in both maps. Where a photo shows, behind
+        or before the objects, the part map is IGNORED: it may show known objects.
     """
     size = rgb.shape[0]
     if floating or rng.random() < 0.5:
         alpha = is_background.astype(np.float32)
         soft = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.4, 0.9))[..., None]
-        picture = background(photos, size, rng)
+        picture, is_photo = photo_or_noise(photos, size, rng)
         if rng.random() < 0.5:
             picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 4.0))
         rgb = (rgb * (1 - soft) + picture * soft).astype(np.uint8)
+        if is_photo:
+            parts = np.where(is_background & (parts == 0), IGNORED, parts).astype(np.uint8)
     if rng.random() < 0.35:
-        rgb, parts, objects = cover(rgb, parts, objects, photos, rng)
+        rgb, parts, objects = cover(rgb, parts, objects, photos, rng, may_show_objects=True)
     return simulate_poor_camera(rgb, rng), parts, objects

@@ -215,6 +215,22 @@ def test_a_limit_above_the_number_of_scenes_takes_all(scenes: Path) -> None:
     assert batch[0].shape == (2, 3, 64, 64)
 
 
+def test_workers_read_the_crops_that_one_process_reads(scenes: Path) -> None:
+    def batches(workers: int) -> list[list[torch.Tensor]]:
+        images = CompactImages([scenes], None, size=64, batch=2, workers=workers)
+        loader = iter(images.train_dataloader())
+        found = [next(loader)]
+        images.set_crop_size(48)
+        return [*found, *(next(loader) for _ in range(6))]
+
+    alone, shared = batches(0), batches(2)
+    assert [batch[0].shape[-1] for batch in alone] == [64] + 6 * [48]
+    sizes = [batch[0].shape[-1] for batch in shared]
+    assert sizes[0] == 64 and sizes[-1] == 48 and sizes == sorted(sizes, reverse=True)
+    for one, other in ((alone[0], shared[0]), (alone[-1], shared[-1])):
+        assert all(map(torch.equal, one, other))
+
+
 def test_a_crop_of_a_scene_reads_it_once(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = CompactImages([scenes], None, size=64, batch=2)
     read, arrays = [], RenderedScenes.arrays

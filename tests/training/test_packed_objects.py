@@ -120,10 +120,15 @@ def test_commands_pack_objects_and_a_run_learns_from_packed_and_other_data(
     torch.set_num_threads(1)
     data = write_pictures(tmp_path)
     boxes = write_pictures(tmp_path, "boxes", boxes_only=True)
+    (tmp_path / "boxes" / "1.png").write_bytes(b"cut")
     packed = tmp_path / "packed"
     assert main(["pack", "openseed-overfit", "--data", str(data), "--out", str(packed)]) == 0
     assert f"train on it with --data {packed}\n" in capsys.readouterr().out
     arguments = ["--data", str(packed), str(boxes), "--val", str(data), "--out", str(tmp_path)]
     few = ["--set", "optim.batch=2", "optim.steps=2", "score_on=val"]
     assert train(["openseed-overfit", *arguments, *few]) == 0
-    assert (tmp_path / "openseed-overfit" / "best.safetensors").is_file()
+    run = tmp_path / "openseed-overfit"
+    assert (run / "best.safetensors").is_file()
+    assert "1.png" in (run / "left_out.txt").read_text()
+    assert "shards left out | 1, in" in (run / "MODEL_CARD.md").read_text()
+    assert "shards left out: 1, in" in capsys.readouterr().out

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import tarfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,14 +21,19 @@ from torchvision import tv_tensors
 
 pytest.importorskip("webdataset", reason="WebDataset is not installed (extra `train`)")
 from ovps_core.datasets.benchmark_reader import LabelledImage
+from ovps_core.datasets.labelled_objects import LabelledObjects
 from ovps_core.datasets.pascal_part import PascalPart116
 from ovps_core.errors import DatasetError, ImageError
 from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
 from ovps_core.losses.labels import PartTargets
 from ovps_core.models.interface import PartLogits, Preprocessing
 from ovps_core.synthetic.backdrops import IGNORED
-from training.data import NamedFlip, PartImages, open_data
+from training.augmentation import NamedFlip
+from training.data import PartImages, TrainingData, open_data
 from training.data_command import main
+from training.left_out import LeftOut
+from training.openseed.data import Cropper
+from training.openseed.recipe import DataRecipe as ObjectRecipe
 from training.part_training import Batch, PartTraining
 from training.recipe import DataRecipe
 from training.rendered import open_rendered
@@ -135,6 +140,38 @@ def test_pixels_without_a_label_are_scored_as_background_but_not_on_a_benchmark(
         assert min(int(labels.min()) for labels in images.train_images[0][1:]) == IGNORE
 
 
+@pytest.mark.parametrize("option", ["colour_jitter", "blur", "noise"])
+def test_each_change_of_colours_keeps_the_labels(option: str) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    labels = np.arange(64 * 64, dtype=np.int32).reshape(64, 64) // 512
+    objects = LabelledObjects(
+        picture,
+        np.zeros(1, np.int64),
+        np.array([[8, 8, 40, 48]], np.float32),
+        None,
+        np.ones(1),
+        np.zeros(1, bool),
+        np.zeros(1, bool),
+    )
+    plain = Preprocessing((64, 64), (0, 0, 0), (1, 1, 1))
+
+    def pixels(value: float) -> list[torch.Tensor]:
+        """The same picture as a sample of parts and as one of objects."""
+        torch.manual_seed(0)
+        off = {"flip": 0, "colour_jitter": 0, option: value}
+        sample = LabelledImage(picture, labels, labels)
+        of_parts, *maps = PartImages([], DataRecipe(min_crop=1, **off), plain).convert(sample)
+        recipe = ObjectRecipe(size=64, min_scale=1, max_scale=1, **off)
+        of_objects, targets = Cropper(["mug"], recipe, plain, augment=True)(objects)
+        assert all(np.array_equal(each, labels) for each in maps)
+        assert torch.equal(targets.boxes_cxcywh * 64, torch.tensor([[24.0, 28, 32, 40]]))
+        return [of_parts, of_objects]
+
+    for before, after in zip(pixels(0), pixels(1.0 if option == "blur" else 0.1), strict=True):
+        assert 0.01 < float((before - after).abs().mean()) < 0.3
+        assert float(after.min()) >= 0 and float(after.max()) <= 1
+
+
 @pytest.mark.parametrize("min_crop", [1.0, 0.4])
 @pytest.mark.parametrize("shape", [(480, 640), (97, 131)])
 def test_labels_lie_where_their_picture_is(min_crop: float, shape: tuple[int, int]) -> None:
@@ -198,20 +235,54 @@ def test_shards_stream_what_was_packed(mugs: Path, tmp_path: Path) -> None:
         pack(data.train, data.vocabulary, tmp_path / "shards")
 
 
-def test_a_damaged_shard_is_skipped_and_named(
+def test_a_damaged_shard_is_skipped_and_named_once_also_by_workers(
     mugs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = open_data(DataRecipe(object="mug"), mugs)
-    pack(data.train, data.vocabulary, tmp_path / "shards", shard_megabytes=0.01)
+    pack(data.train, data.vocabulary, tmp_path / "shards", shard_megabytes=0.001)
     shards = Shards.open(tmp_path / "shards")
-    first = Path(shards.files[0])
-    with tarfile.open(first) as tar:
-        lost = len({member.name.split(".")[0] for member in tar})
+    first, second, *_ = map(Path, shards.files)
     first.write_bytes(b"no tar file" * 400)
-    stream = ShardStream(shards, lambda sample: sample, StreamPosition())
-    found = list(itertools.islice(stream, 2 * (4 - lost)))
-    assert len(found) == 2 * (4 - lost) and stream.damaged["damaged"] >= 1
-    assert first.name in capsys.readouterr().err
+    left_out = LeftOut()
+    left_out.keep_in(tmp_path / "left_out.txt", resume=False)
+    stream = ShardStream(
+        shards, lambda sample: torch.from_numpy(sample.parts), StreamPosition(), left_out
+    )
+    assert len(list(itertools.islice(stream, 3 * 3))) == 9
+    assert left_out.names() == {str(first)}
+    second.write_bytes(b"no tar file" * 400)
+    assert len(list(itertools.islice(stream.loader(1, num_workers=2), 12))) == 12
+    assert left_out.names() == {str(first), str(second)}
+    assert (tmp_path / "left_out.txt").read_text().count("invalid header") == 2
+    assert capsys.readouterr().err.count(first.name) == 1
+
+
+def test_damaged_and_empty_pictures_are_replaced_in_training_packed_or_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vocabulary = Vocabulary("mugs", ("mug",), (("mug", "rim"),))
+
+    def damaged() -> LabelledImage:
+        raise ImageError("mug9.png is cut")
+
+    def shows(label: int) -> LabelledImage:
+        labels = np.full((16, 16), label, np.int32)
+        return LabelledImage(np.zeros((16, 16, 3), np.uint8), labels, labels)
+
+    reads = [damaged, partial(shows, IGNORE), partial(shows, 0)]
+    recipe = DataRecipe(flip=0, min_crop=1, workers=0)
+    pack(reads, vocabulary, tmp_path / "shards")
+    packed = open_data(DataRecipe(format="shards"), tmp_path / "shards")
+    for data in (TrainingData(vocabulary, tuple(reads), ()), packed):
+        images = part_images(data, recipe, (16, 16), batch=1, score_on="train")
+        batches = itertools.islice(images.train_dataloader(), 9)
+        assert all((object_parts == 0).all() for _, object_parts, _ in batches)
+        assert images.left_out.names() == ({"mug9.png is cut"} if data.train else set())
+        assert capsys.readouterr().err.count("left out") == len(images.left_out.names())
+    with pytest.raises(ImageError, match="is cut"):
+        PartImages(reads, None, Preprocessing((16, 16), (0, 0, 0), (1, 1, 1)))[0]
+    with pytest.raises(ImageError, match="is cut"):
+        PartImages([damaged], recipe, Preprocessing((16, 16), (0, 0, 0), (1, 1, 1)))[0]
 
 
 def test_two_processes_share_the_shards(mugs: Path, tmp_path: Path) -> None:

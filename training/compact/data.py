@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler, Subset
 
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE
@@ -37,7 +37,7 @@ from training.compact.photographs import (
     read_photographs,
     read_unlabelled,
 )
-from training.stream import StreamPosition, stream_loader
+from training.stream import SampleStream, SeededIndex, SeededSamples, StreamPosition
 
 VAL_SIZE = 192
 """Side of validation crops, pixels."""
@@ -154,6 +154,7 @@ class CompactImages(L.LightningDataModule):
         unlabelled_share: share of a batch from these.
         object_parts: further (object, part) that photographs may show, beside those of the scenes.
         seed: of the order and the augmentation.
+        workers: processes that read pictures.
 
     Attributes:
         object_parts: (object, part) of the pixel values from 1 on.
@@ -179,10 +180,11 @@ class CompactImages(L.LightningDataModule):
         unlabelled_share: float = 0.3,
         object_parts: Sequence[tuple[str, str]] = (),
         seed: int = 0,
+        workers: int = 0,
     ) -> None:
         super().__init__()
-        self.seed = seed
-        self.batch = batch
+        self.seed, self.batch, self.workers = seed, batch, workers
+        self._size = size
         rendered = [folder for folder in train if is_rendered(folder)]
         scenes_of = [RenderedScenes(folder) for folder in rendered]
         self.object_parts = _pixel_values([s.object_parts for s in scenes_of], object_parts)
@@ -232,10 +234,11 @@ class CompactImages(L.LightningDataModule):
         return self
 
     def set_crop_size(self, size: int) -> None:
-        """Change the side of the training crops from the next batch on.
+        """Change the side of the training crops of all batches that are not asked for yet.
 
-        The loader runs in this process, so the change reaches it.
+        Without workers that is from the next batch on. They are asked for two batches each in advance.
         """
+        self._size = size
         for crops in self.folders:
             crops.size = size
         self.photographs.size = self.pasted.size = self.unlabelled.size = size
@@ -255,7 +258,13 @@ class CompactImages(L.LightningDataModule):
             for _ in range(length)
         ]
         start = StreamPosition.of(self.trainer, self.seed)
-        return stream_loader(ConcatDataset(self.sources), self.batch, start, weights=weights)
+        return DataLoader(
+            _SizedSamples(self),
+            self.batch,
+            sampler=_SizedStream(self, SampleStream(len(weights), self.batch, start, weights)),
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
         """Loader of the validation scenes in order; empty without any."""
@@ -272,6 +281,36 @@ class CompactImages(L.LightningDataModule):
         crops = self.folders[int(rng.integers(len(self.folders)))]
         rgb, ids, _ = crops.random_crop(int(rng.integers(len(crops))))
         return rgb, ids
+
+
+SizedIndex = tuple[SeededIndex, int]
+"""Index and seed of a sample, and the side of its crop."""
+
+
+class _SizedStream(Sampler[SizedIndex]):
+    """Indices with the side of the crops when they are asked for, which the processes that read cannot know."""
+
+    def __init__(self, images: CompactImages, stream: SampleStream) -> None:
+        self.images, self.stream = images, stream
+
+    def __iter__(self) -> Iterator[SizedIndex]:
+        for index in self.stream:
+            yield index, self.images._size
+
+
+class _SizedSamples(Dataset[Sample]):
+    """Training crops of the sides that come with their indices."""
+
+    def __init__(self, images: CompactImages) -> None:
+        self.images = images
+        sources: Dataset[Sample] = ConcatDataset(images.sources)
+        self.samples = SeededSamples(sources)
+
+    def __getitem__(self, index: SizedIndex) -> Sample:
+        seeded, size = index
+        if size != self.images._size:
+            self.images.set_crop_size(size)
+        return self.samples[seeded]
 
 
 def _pixel_values(

@@ -72,6 +72,8 @@ class DataRecipe:
         unlabelled: folders of pictures of which no label is read; "household" is the packaged one. On them the
             network learns the answers of ``model.start`` only, by ``losses.retain``.
         unlabelled_share: share of each batch from ``unlabelled``.
+        workers: processes that read pictures; 0 reads in the process that trains. With them a new size of the
+            crops (``optim.phases``) comes a few batches later.
     """
 
     level: Level = "wild"
@@ -82,6 +84,7 @@ class DataRecipe:
     labelled_only: bool = False
     unlabelled: tuple[str, ...] = ()
     unlabelled_share: float = 0.3
+    workers: int = 0
 
     @property
     def unlabelled_folders(self) -> list[Path]:

@@ -57,6 +57,7 @@ def prepare(recipe: CompactRecipe, sources: DataSources) -> CompactRun:
         unlabelled_share=recipe.data.unlabelled_share,
         object_parts=config.object_parts,
         seed=optim.seed,
+        workers=recipe.data.workers,
     )
     timer = Timer(timedelta(minutes=optim.minutes), interval="step")
     module = CompactTraining(config, recipe, images, timer)

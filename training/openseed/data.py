@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from ovps_core.datasets.coco_objects import CocoObjects
 from ovps_core.datasets.labelled_objects import LabelledObjects, ObjectDataset
@@ -22,6 +24,8 @@ from ovps_core.losses.matching import ObjectTargets
 from ovps_core.models.interface import Preprocessing
 from ovps_core.models.layers.boxes import centres_and_sizes
 from ovps_core.structures.boxes import Box
+from training.augmentation import photometric
+from training.left_out import LeftOut, read_or_replace
 from training.openseed.recipe import DataRecipe
 from training.openseed.shards import ObjectShards
 from training.shards import INDEX, ShardStream
@@ -40,8 +44,8 @@ class Cropper:
         names: of the labels.
         recipe: size and augmentation.
         preprocessing: normalisation.
-        augment: scale, crop and mirror at random; otherwise the image just fits into the square. An image with a
-            "left glove" is mirrored only if "right glove" is a name too.
+        augment: scale, crop, mirror and recolour at random; otherwise the image just fits into the square. An
+            image with a "left glove" is mirrored only if "right glove" is a name too.
     """
 
     def __init__(
@@ -54,6 +58,12 @@ class Cropper:
     ) -> None:
         self.recipe = recipe
         self.augment = augment
+        colours = (recipe.colour_jitter, recipe.blur, recipe.noise)
+        self.recolour = None
+        if augment and any(colours):
+            self.recolour = v2.Compose(
+                [*photometric(*colours), v2.ToDtype(torch.float32, scale=True)]
+            )
         rows = mirrored_rows([(name,) for name in names])
         self.mirrored_labels = np.array([-1 if row is None else row for row in rows])
         self.mean, self.std = (
@@ -67,7 +77,11 @@ class Cropper:
         crop = self._crop(*sample.image.shape[:2], may_mirror=bool((labels >= 0).all()))
         if crop.mirrored:
             sample = replace(sample, labels=labels)
-        content = (crop.cut(sample.image).astype(np.float32) - self.mean) / self.std
+        picture = crop.cut(sample.image)
+        if self.recolour is not None:
+            shown = tv_tensors.Image(torch.from_numpy(picture).permute(2, 0, 1))
+            picture = 255 * self.recolour(shown).permute(1, 2, 0).numpy()
+        content = (picture.astype(np.float32) - self.mean) / self.std
         side = self.recipe.size
         pixels = torch.zeros(3, side, side)  # the network pads with zeros
         pixels[:, : crop.height, : crop.width] = torch.from_numpy(content).permute(2, 0, 1)
@@ -114,6 +128,7 @@ class ObjectCrops(Dataset[Sample]):
     Args:
         photographs: the images.
         recipe, preprocessing, augment: see :class:`Cropper`.
+        left_out: counts damaged images; a random other one then replaces one. None to raise.
     """
 
     def __init__(
@@ -123,8 +138,10 @@ class ObjectCrops(Dataset[Sample]):
         preprocessing: Preprocessing,
         *,
         augment: bool,
+        left_out: LeftOut | None = None,
     ) -> None:
         self.photographs = photographs
+        self.left_out = left_out
         self.limit = recipe.limit
         self.crop = Cropper(photographs.names, recipe, preprocessing, augment=augment)
 
@@ -133,7 +150,10 @@ class ObjectCrops(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         """One crop, a new random one at each call if augmented."""
-        return self.crop(self.photographs.read(index))
+        if self.left_out is None:
+            return self.crop(self.photographs.read(index))
+        read = self.photographs.read
+        return self.crop(read_or_replace(read, index, len(self), self.left_out, lambda _: True))
 
 
 @dataclass(frozen=True)
@@ -227,6 +247,9 @@ class ObjectCropsModule(L.LightningDataModule):
         batch: images of each file per step.
         seed: of the order and the augmentation.
         score_on_train: without ``val``, score on the first training file, unless it is packed.
+
+    Attributes:
+        left_out: damaged images and shards of the training.
     """
 
     def __init__(
@@ -241,6 +264,7 @@ class ObjectCropsModule(L.LightningDataModule):
         score_on_train: bool,
     ) -> None:
         super().__init__()
+        self.left_out = LeftOut()
         self.sources = [_open_source(path, recipe) for path in files]
         self.recipe, self.preprocessing = recipe, preprocessing
         self.batch, self.seed, self.workers = batch, seed, recipe.workers
@@ -263,10 +287,13 @@ class ObjectCropsModule(L.LightningDataModule):
     ) -> DataLoader[Sample]:
         if isinstance(source, ObjectShards):
             crop = Cropper(source.names, self.recipe, self.preprocessing, augment=True)
-            stream = ShardStream(source, crop, start)
+            stream = ShardStream(source, crop, start, self.left_out)
             return stream.loader(self.batch, num_workers=self.workers, collate_fn=collate)
+        crops = ObjectCrops(
+            source, self.recipe, self.preprocessing, augment=True, left_out=self.left_out
+        )
         return stream_loader(
-            ObjectCrops(source, self.recipe, self.preprocessing, augment=True),
+            crops,
             self.batch,
             start,
             num_workers=self.workers,

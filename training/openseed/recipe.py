@@ -57,6 +57,9 @@ class DataRecipe:
         size: side of the square crops, pixels, a multiple of 32.
         min_scale, max_scale: range of the random scale, relative to the image that just fits into a crop.
         flip: probability of a horizontal flip.
+        colour_jitter: strength of random brightness, contrast and saturation; 0 for none, as released.
+        blur: probability of a Gaussian blur.
+        noise: standard deviation of Gaussian noise, for values in 0..1.
         limit: number of images of each file, from the first; 0 for all. Packed data are learned from whole.
         pseudo_labels: learn from masks that a model made, such as those of `ovps annotate boxes`.
         workers: processes that read images, for each file.
@@ -67,6 +70,9 @@ class DataRecipe:
     min_scale: float = 0.1
     max_scale: float = 2.0
     flip: float = 0.5
+    colour_jitter: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
     limit: int = 0
     pseudo_labels: bool = False
     workers: int = 2

@@ -87,6 +87,7 @@ class OpenSeeDRun(TrainingRun):
             curves=("loss/total", "loss/classes", "loss/masks", "score/found"),
         )
         self.training = module
+        self.left_out = images.left_out
         self.crops = images
 
     def preview(self) -> Iterator[PreviewSample]:

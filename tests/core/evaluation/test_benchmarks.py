@@ -138,6 +138,26 @@ def test_figures_are_those_computed_by_hand(tmp_path):
     assert (result.items, result.skipped) == (2, 1)
 
 
+def test_under_segmentation_is_the_share_of_a_part_that_is_missed(tmp_path):
+    write_pascal(tmp_path)
+    reader = PascalPart116(tmp_path)
+    head, torso = (
+        reader.vocabulary.object_parts.index(("dog", part)) for part in ("head", "torso")
+    )
+
+    def grows_the_head(labels):
+        """The first 5 of the torso's 20 rows, which begin at row 20, are answered as head."""
+        rows = np.indices(labels.shape)[0]
+        return np.where((labels == torso) & (rows < 25), head, labels)
+
+    result = evaluate_benchmark(reader, knowing(reader, grows_the_head))
+    (figures,) = (each for each in result.settings if each.setting == "pred-all")
+    assert figures.unseen_under_segmentation == pytest.approx((0 + 25) / 2)  # head, torso
+    assert figures.seen_under_segmentation == 0
+    assert figures.under_segmentation == pytest.approx((0 + 25 + 0 + 0) / 4)
+    assert figures.over_segmentation == 0  # the head's wrong claim is on the same object
+
+
 def test_pred_all_loses_what_oracle_obj_is_told(tmp_path):
     write_pascal(tmp_path)
     reader = PascalPart116(tmp_path)

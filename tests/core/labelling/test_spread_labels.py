@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ovps_core.cli import main
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.datasets.segmentations import decode_segmentation, encode_segmentation
 from ovps_core.errors import BackendError, DatasetError
+from ovps_core.labelling import flow, spread
 from ovps_core.labelling.merge import Submission, merge, region_key
 from ovps_core.labelling.regions import Region
 from ovps_core.labelling.spread import SpreadOptions, spread_labels
@@ -116,6 +118,26 @@ def test_masks_of_people_stay_and_those_of_the_model_are_replaced(
     assert {e["image_id"] for e in carried if e["source_image_id"] == 4} <= {2, 3, 5, 6}
     assert main(["label", "spread", str(folder), "--max-frames", "2"]) == 0
     assert (folder / "annotations.json").read_bytes() == content
+
+
+def test_each_pair_of_frames_is_searched_once_and_forgotten_ones_again(
+    tmp_path: Path, rendered: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures, truth = [rgb for rgb, _ in rendered], [mask for _, mask in rendered]
+    labels = [person(k, truth[k]) for k in (1, 5)] + [teacher(k, truth[k]) for k in (0, 3, 5, 7)]
+    searched, search = [], flow._search
+
+    def counted(first: Path, second: Path) -> Any:
+        searched.append({first.name, second.name})
+        return search(first, second)
+
+    monkeypatch.setattr(flow, "_search", counted)
+    spread_labels(data_set(tmp_path / "kept", pictures, labels))
+    assert len(searched) == FRAMES - 1
+    monkeypatch.setattr(spread, "Flows", partial(flow.Flows, max_bytes=0))
+    spread_labels(data_set(tmp_path / "forgotten", pictures, labels))
+    assert len(searched) > 2 * (FRAMES - 1)
+    assert saved(tmp_path / "kept") == saved(tmp_path / "forgotten")
 
 
 def test_a_mask_ends_where_its_object_is_hidden(tmp_path: Path, rendered: Any) -> None:

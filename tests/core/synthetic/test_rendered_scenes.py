@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from ovps_core.synthetic.catalogue import (
     object_parts_of,
 )
 from ovps_core.synthetic.object_class import TEST_BAND, ShapeRng
+from ovps_core.synthetic.settings import IGNORED
 
 pytest.importorskip("mujoco")
 pytest.importorskip("trimesh")
@@ -264,8 +266,13 @@ def test_wild_scenes_are_deterministic_and_use_the_named_photos(tmp_path) -> Non
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a.rgb, b.rgb)
         np.testing.assert_array_equal(a.parts, b.parts)
-    green = [(s.rgb[s.parts == 0].astype(int) @ [-1, 1, -1] > 60).mean() for s in first]
-    assert sum(share > 0.5 for share in green) >= 6
+    around = [scene.rgb[np.isin(scene.parts, (0, IGNORED))].astype(int) for scene in first]
+    assert sum((each @ [-1, 1, -1] > 60).mean() > 0.5 for each in around) >= 6
+    unknown = [(scene.parts == IGNORED).mean() for scene in first]
+    assert sum(share > 0.1 for share in unknown) >= 6, "a photograph may show known objects"
+    assert all((scene.objects[scene.parts == IGNORED] == 0).all() for scene in first)
+    painted = render_shard(replace(settings, backgrounds="", count=8), 0)
+    assert not any((scene.parts == IGNORED).any() for scene in painted)
     with pytest.raises(DatasetError, match="background folder"):
         render_shard(RenderSettings(level="wild", count=24, backgrounds=str(tmp_path / "no")), 0)
 

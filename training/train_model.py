@@ -90,8 +90,7 @@ def train_model(
         _write_results(prepared, folder, scores, join_curves(earlier, later))
         record.write(folder, finished=True)
         best = next((c.found for c in trainer.callbacks if isinstance(c, BestWeights)), None)  # type: ignore[attr-defined]
-        left_out = len(prepared.left_out.names())
-        write_card(folder / CARD, folder / WEIGHTS, recipe, record, scores, best, left_out)
+        write_card(folder / CARD, folder / WEIGHTS, recipe, record, scores, best, prepared.left_out)
     return scores
 
 

@@ -13,7 +13,7 @@ from ovps_core.evaluation.folder import evaluate_folder
 from ovps_core.segmenter import PartSegmenter
 from ovps_core.structures.whole_files import write_whole
 from training.best_weights import BEST
-from training.left_out import LEFT_OUT
+from training.left_out import LEFT_OUT, LeftOut
 from training.recipe import Recipe
 from training.run_record import RECIPE, RunRecord, is_digest
 
@@ -45,7 +45,7 @@ def write_card(
     record: RunRecord,
     scores: Mapping[str, float],
     best: tuple[str, float, int] | None,
-    left_out: int = 0,
+    left_out: LeftOut,
 ) -> None:
     """Write the card of a finished run.
 
@@ -56,7 +56,7 @@ def write_card(
         record: digests of the data.
         scores: of the last weights, by name.
         best: name and value of the best score, and its step; None without images to score on.
-        left_out: number of damaged pictures and shards that were not learned.
+        left_out: damaged pictures and shards that were not learned.
     """
     model = ModelFile(weights)
     info, vocabulary = model.info, model.spec.vocabulary
@@ -80,8 +80,8 @@ def write_card(
         ("data", f"{name}: sha256 {each[:16]}" if is_digest(each) else name)
         for name, each in ((key.split(" ", 1)[1], each) for key, each in record.data.items())
     ]
-    if left_out:
-        facts += [("damaged pictures or shards left out", f"{left_out}, in `{LEFT_OUT}`")]
+    if damaged := len(left_out.names()):
+        facts += [("damaged pictures or shards left out", f"{damaged}, in `{LEFT_OUT}`")]
     facts += [("weights", f"sha256 {info.digest[:16]}")]
     lines += [tabulate(facts, headers=("", "value"), tablefmt="github"), "", "## Scores", ""]
     rows = [(name, f"{value:.4f}") for name, value in scores.items()]

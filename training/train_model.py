@@ -89,8 +89,7 @@ def train_model(
         later = read_curves(metrics) if metrics.is_file() else {}
         _write_results(prepared, folder, scores, join_curves(earlier, later))
         best = next((c.found for c in trainer.callbacks if isinstance(c, BestWeights)), None)  # type: ignore[attr-defined]
-        left_out = len(prepared.left_out.names())
-        write_card(folder / CARD, folder / WEIGHTS, recipe, record, scores, best, left_out)
+        write_card(folder / CARD, folder / WEIGHTS, recipe, record, scores, best, prepared.left_out)
         record.write(folder, finished=True)
     return scores
 

@@ -183,8 +183,7 @@ class CompactImages(L.LightningDataModule):
         workers: int = 0,
     ) -> None:
         super().__init__()
-        self.seed, self.batch, self.workers = seed, batch, workers
-        self._size = size
+        self.seed, self.batch, self.workers, self._size = seed, batch, workers, size
         rendered = [folder for folder in train if is_rendered(folder)]
         scenes_of = [RenderedScenes(folder) for folder in rendered]
         self.object_parts = _pixel_values([s.object_parts for s in scenes_of], object_parts)
@@ -222,12 +221,7 @@ class CompactImages(L.LightningDataModule):
             self.shares = [share * (1 - unlabelled_share) for share in self.shares]
             self.sources.append(self.unlabelled)
             self.shares.append(unlabelled_share)
-        self.val_scenes: Dataset[Sample] | None = None
-        if val is not None:
-            crops = SceneCrops(
-                RenderedScenes(val), VAL_SIZE, augment=False, object_parts=self.object_parts
-            )
-            self.val_scenes = Subset(crops, range(min(MAX_VAL_SCENES, len(crops))))
+        self.val_scenes = None if val is None else self._scenes_to_score(val)
 
     def __deepcopy__(self, memo: object) -> CompactImages:
         """Itself: a module with averaged weights needs no second copy of the pictures."""
@@ -269,6 +263,12 @@ class CompactImages(L.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
         """Loader of the validation scenes in order; empty without any."""
         return [] if self.val_scenes is None else DataLoader(self.val_scenes, 32)
+
+    def _scenes_to_score(self, val: Path) -> Dataset[Sample]:
+        crops = SceneCrops(
+            RenderedScenes(val), VAL_SIZE, augment=False, object_parts=self.object_parts
+        )
+        return Subset(crops, range(min(MAX_VAL_SCENES, len(crops))))
 
     def _background(self, size: int, rng: np.random.Generator) -> tuple[Picture, Picture]:
         """A random crop to paste objects onto: of a rendered scene, of an unlabelled picture, or painted noise."""

@@ -28,12 +28,13 @@ from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.interface import PartLogits
 from training.backbone import imagenet_weights
+from training.clipseg.module import decay
+from training.clipseg.recipe import OptimRecipe
 from training.data import PartImagesModule, open_data
 from training.families import load_recipe
 from training.optimiser import scheduled
 from training.part_training import Batch, PartTraining
-from training.partclipseg.module import decay
-from training.partclipseg.recipe import OptimRecipe, PartCLIPSegRecipe
+from training.partclipseg.recipe import PartCLIPSegRecipe
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import training.clipseg.run as clipseg
 import training.compact.run as compact
 import training.openseed.run as openseed
 import training.partcatseg.run as partcatseg
 import training.partclipseg.run as partclipseg
 from ovps_core.errors import ConfigError
+from training.clipseg.recipe import CLIPSegRecipe
 from training.compact.recipe import CompactRecipe
 from training.openseed.recipe import OpenSeeDRecipe
 from training.partcatseg.recipe import CATSegRecipe, PartCATSegRecipe
@@ -49,6 +51,7 @@ FAMILIES: dict[str, Family[Any]] = {
     for family in (
         Family(CompactRecipe, compact.prepare),
         Family(PartCLIPSegRecipe, partclipseg.prepare),
+        Family(CLIPSegRecipe, clipseg.prepare),
         Family(CATSegRecipe, partcatseg.prepare),
         Family(PartCATSegRecipe, partcatseg.prepare),
         Family(OpenSeeDRecipe, openseed.prepare),

@@ -1,4 +1,4 @@
-"""A training run of a model with parts: PartCLIPSeg, PartCATSeg or CAT-Seg."""
+"""A training run of a model with parts: CLIPSeg, PartCLIPSeg, PartCATSeg or CAT-Seg."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.labels import PartTargets
+from ovps_core.models.clipseg.corrections import DataCorrections
 from ovps_core.models.interface import QueryEncoder
-from training.data import PartImagesModule
+from training.clipseg.recipe import CLIPSegRecipe
+from training.data import PartImagesModule, TrainingData
 from training.part_training import PartTraining
 from training.partcatseg.recipe import CATSegRecipe
-from training.partclipseg.recipe import PartCLIPSegRecipe
 from training.pictures import Answer, PreviewSample, unnormalised
 from training.run import TrainingRun, settings_by_steps
 
@@ -22,16 +23,29 @@ class PartRun(TrainingRun):
         recipe: every number.
         module: the network with its losses; the plot shows those of its progress bar.
         query_encoder: owner of the text encoder.
-        images: the photographs or rendered scenes.
+        data: the photographs or rendered scenes.
+        corrections: of the pixels and labels to train on; all by default.
     """
 
     def __init__(
         self,
-        recipe: PartCLIPSegRecipe | CATSegRecipe,
+        recipe: CLIPSegRecipe | CATSegRecipe,
         module: PartTraining,
         query_encoder: QueryEncoder,
-        images: PartImagesModule,
+        data: TrainingData,
+        corrections: DataCorrections | None = None,
     ) -> None:
+        corrections = corrections or DataCorrections()
+        images = PartImagesModule(
+            data,
+            recipe.data,
+            module.model.spec.preprocessing,
+            batch=recipe.optim.batch,
+            seed=recipe.optim.seed,
+            score_on=recipe.score_on,
+            rgb=corrections.rgb_training,
+            unshifted=corrections.unshifted_labels,
+        )
         super().__init__(
             recipe,
             module,

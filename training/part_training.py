@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
@@ -18,6 +19,13 @@ from ovps_core.models.network import PartModel
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Pixels float [B, 3, H, W], object-parts int64 [B, H, W], objects int64 [B, H, W]."""
+
+
+@dataclass(frozen=True)
+class TotalLoss:
+    """The loss of a family that has only one."""
+
+    total: Tensor
 
 
 class PartTraining(L.LightningModule):

@@ -26,7 +26,9 @@ def run_benchmark(args: argparse.Namespace) -> int:
     reader = PART_BENCHMARKS[args.dataset](args.root)
     gallery = Gallery(reader.vocabulary.object_part_names)
     predictor = VocabularyPredictor(segmenter, reader.vocabulary)
-    protocol = choose_protocol(joint=predictor.joint, released=args.released)
+    protocol = choose_protocol(
+        joint=predictor.joint, classes_only=predictor.classes_only, released=args.released
+    )
     predict: Predict = predictor
     if protocol.stretches_padding:
         predict = ReleasedPredictor(predictor, protocol, resizes=reader.resized_in_released_code)

@@ -33,6 +33,7 @@ class VocabularyPredictor:
     Attributes:
         conditions: the encoded names.
         joint: the model compares its classes with each other.
+        classes_only: the (object, part) classes are the model's only names.
 
     Raises:
         UsageError: the model has no background, which the protocols need.
@@ -42,16 +43,17 @@ class VocabularyPredictor:
         self.segmenter = segmenter
         self.conditions = segmenter.query_encoder.encode_vocabulary(vocabulary)
         self.joint = isinstance(self.conditions, JointConditions)
+        self.classes_only = not self.conditions.object_parts.shape[0]
 
     def __call__(self, image: NDArray[np.uint8]) -> PartLogits:
         """RGB uint8 [H, W, 3] -> logits, see ``Predict``; a model of classes alone has no maps of names."""
         pixels = to_pixels(image, self.segmenter.spec.preprocessing)
-        return with_class_maps(self.segmenter.engine.run(pixels, self.conditions), self.joint)
+        return with_class_maps(self.segmenter.engine.run(pixels, self.conditions))
 
 
-def with_class_maps(logits: PartLogits, joint: bool) -> PartLogits:
-    """Logits whose ``object_parts`` are the classes, also for a joint model whose classes are its only names."""
-    if joint and not logits.object_parts.shape[1]:
+def with_class_maps(logits: PartLogits) -> PartLogits:
+    """Logits whose ``object_parts`` are the classes, also for a model whose classes are its only names."""
+    if not logits.object_parts.shape[1]:
         return PartLogits(logits.names[:, :0], logits.names)
     return logits
 
@@ -77,7 +79,7 @@ class ReleasedPredictor:
                 f"this released evaluation is for PartCATSeg and CAT-Seg, not for a {type(model).__name__}; leave "
                 "out --released"
             )
-        self.model, self.conditions, self.joint = model, predictor.conditions, predictor.joint
+        self.model, self.conditions = model, predictor.conditions
         self.sides = protocol.resized_sides if resizes else None
 
     @torch.inference_mode()
@@ -87,4 +89,4 @@ class ReleasedPredictor:
         device = self.model.background.device
         clip, guidance = (pixels.to(device) for pixels in released_pixels(resized))
         features = self.model.encode_resized(clip, guidance)
-        return with_class_maps(self.model.decode(features, self.conditions), self.joint)
+        return with_class_maps(self.model.decode(features, self.conditions))

@@ -32,7 +32,7 @@ class EvaluationProtocol:
         replaces_empty_items: replace an item without part labels by a random one; else skip it.
         subtracts_boundary_labels: compute boundary IoU on differences of class indices, not on masks.
         decides_object_first: Pred-All takes the part of the object that the object maps show; else the highest of
-            all classes, for models that compare their classes with each other.
+            all classes, for models that compare their classes with each other or have no object maps.
         resized_sides: maximum of the short and the long side, pixels, to which labels (and pixels, where they are
             emulated) are resized.
         stretches_padding: the network's input is padded, and the answer for the padded canvas is stretched over
@@ -83,13 +83,14 @@ RELEASED_JOINT = EvaluationProtocol(
 """The released evaluation of PartCATSeg and CAT-Seg, for comparison with published numbers only."""
 
 
-def choose_protocol(*, joint: bool, released: bool) -> EvaluationProtocol:
+def choose_protocol(*, joint: bool, classes_only: bool, released: bool) -> EvaluationProtocol:
     """The protocol of a run.
 
     Args:
         joint: the model compares its classes with each other (PartCATSeg, CAT-Seg).
+        classes_only: the model has no maps of objects (CLIPSeg, CAT-Seg).
         released: emulate the released evaluation of that kind of model.
     """
     if joint:
         return RELEASED_JOINT if released else CLEAN_JOINT
-    return RELEASED if released else CLEAN
+    return replace(RELEASED if released else CLEAN, decides_object_first=not classes_only)

@@ -136,7 +136,9 @@ def compositional_loss(objects: Tensor, object_parts: Tensor, object_of: Tensor)
 
 
 def catseg_loss(logits: PartLogits, targets: PartTargets) -> Tensor:
-    """The loss of CAT-Seg: binary cross-entropy of every pixel; a pixel without a part label is background.
+    """The loss of CAT-Seg and of CLIPSeg on parts: binary cross-entropy of every pixel.
+
+    A pixel without a part label is background.
 
     Args:
         logits: ``names`` float [B, T + 1, h, w], (object, part) classes and background.
@@ -152,4 +154,6 @@ def catseg_loss(logits: PartLogits, targets: PartTargets) -> Tensor:
 def upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Logits float [B, C, h, w] at (height, width) ``size``, in float32 or more."""
     maps = at_least_float32(maps)
+    if tuple(maps.shape[-2:]) == size:
+        return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

@@ -61,11 +61,14 @@ def _clipseg_config() -> type[Any]:
 def _build_clipseg(config: CLIPSegConfig) -> tuple[PartModel, QueryEncoder]:
     from ovps_core.models.backbones.clip_vit import build_clip
     from ovps_core.models.clipseg.model import CLIPSeg
-    from ovps_core.models.clipseg.query_encoder import PhraseEncoder
+    from ovps_core.models.clipseg.query_encoder import AdaptedPhraseEncoder, PhraseEncoder
 
     clip = build_clip(config.clip)
     model = CLIPSeg(config, clip)
-    return model, PhraseEncoder(_text_encoder(config, clip), model.spec.condition_dim)
+    text_encoder = _text_encoder(config, clip)
+    if config.adapted:
+        return model, AdaptedPhraseEncoder(text_encoder, model)
+    return model, PhraseEncoder(text_encoder, model.spec.condition_dim)
 
 
 def _partclipseg_config() -> type[Any]:

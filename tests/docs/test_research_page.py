@@ -59,7 +59,7 @@ def test_a_released_file_is_converted_as_the_page_says(tmp_path: Path) -> None:
 
 def test_another_loss_trains() -> None:
     pytest.importorskip("lightning", reason="the extra train is not installed")
-    from training.partclipseg.recipe import OptimRecipe
+    from training.clipseg.recipe import OptimRecipe
 
     model, query_encoder, _ = build("partclipseg", PartCLIPSegConfig(**TOY))
     vocabulary = Vocabulary("mugs", ("mug",), (("mug", "rim"), ("mug", "handle")))

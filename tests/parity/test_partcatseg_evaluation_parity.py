@@ -49,7 +49,7 @@ def answer(request: pytest.FixtureRequest) -> tuple[Arrays, Vocabulary, PartLogi
         logits = loaded.model.decode(encode(loaded, arrays, "test"), asked)
     words = vocabulary(family)
     name = words.objects[int(arrays["test_object_id"])]
-    return arrays, words, with_class_maps(logits, True), [words.objects_with_parts.index(name)]
+    return arrays, words, with_class_maps(logits), [words.objects_with_parts.index(name)]
 
 
 def scores_of(logits: PartLogits, size: tuple[int, int]) -> torch.Tensor:

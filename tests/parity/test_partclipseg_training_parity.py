@@ -18,9 +18,9 @@ from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 from ovps_core.losses.partclipseg import Losses, PartCLIPSegLoss
 from ovps_core.models.partclipseg.corrections import Corrections
+from training.clipseg.module import parameter_groups, trainable_names
+from training.clipseg.recipe import OptimRecipe
 from training.optimiser import named_parameters
-from training.partclipseg.module import parameter_groups, trainable_names
-from training.partclipseg.recipe import OptimRecipe
 
 SEEDS = sorted(
     path.name.removesuffix("_losses.json")

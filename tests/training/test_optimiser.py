@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 pytest.importorskip("lightning")
+from training.clipseg.module import parameter_groups
+from training.clipseg.recipe import OptimRecipe
 from training.optimiser import half_cosine, scheduled, undecayed
-from training.partclipseg.module import parameter_groups
-from training.partclipseg.recipe import OptimRecipe
 
 
 def test_normalisations_and_embeddings_do_not_decay() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,17 +16,10 @@ from ovps_core.models.catseg.text import PromptBankEncoder, possessive
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partcatseg.model import PartCATSeg
 from training.optimiser import adamw_groups, half_cosine, named_parameters, scheduled, undecayed
-from training.part_training import Batch, PartTraining
+from training.part_training import Batch, PartTraining, TotalLoss
 from training.partcatseg.recipe import OptimRecipe
 
 _TOWERS = ("backbone.", "text.")
-
-
-@dataclass(frozen=True)
-class TotalLoss:
-    """The only loss of CAT-Seg."""
-
-    total: Tensor
 
 
 class CATSegTraining(PartTraining):

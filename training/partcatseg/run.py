@@ -5,7 +5,7 @@ from __future__ import annotations
 from ovps_core.losses.partcatseg import PartCATSegLoss
 from ovps_core.models.catseg.text import PromptBankEncoder
 from ovps_core.models.partcatseg.model import PartCATSeg
-from training.data import PartImagesModule, open_data
+from training.data import open_data
 from training.part_run import PartRun
 from training.partcatseg.module import CATSegTraining, PartCATSegTraining
 from training.partcatseg.network import build_network
@@ -39,14 +39,4 @@ def prepare(recipe: CATSegRecipe, sources: DataSources) -> PartRun:
         )
     else:
         module = CATSegTraining(*common, train_towers=towers, val_vocabulary=val_vocabulary)
-    images = PartImagesModule(
-        data,
-        recipe.data,
-        model.spec.preprocessing,
-        batch=recipe.optim.batch,
-        seed=recipe.optim.seed,
-        score_on=recipe.score_on,
-        rgb=True,
-        unshifted=True,
-    )
-    return PartRun(recipe, module, query_encoder, images)
+    return PartRun(recipe, module, query_encoder, data)

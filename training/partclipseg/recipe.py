@@ -1,88 +1,28 @@
-"""The recipe of a PartCLIPSeg: the sections of its YAML files, with their defaults."""
+"""The recipe of a PartCLIPSeg: what it has beside the sections of a CLIPSeg's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 from ovps_core.losses.partclipseg import LossWeights
 from ovps_core.models.partclipseg.corrections import Corrections
-from training.recipe import PRESETS, DataRecipe, Recipe, StepOptimRecipe, check_pretrained_clip
+from training.clipseg.recipe import CLIPSegRecipe
+from training.recipe import PRESETS
 
 
 @dataclass(frozen=True)
-class ModelRecipe:
-    """The network.
-
-    Attributes:
-        weights: name or file of a model to start from. The values that it fixes (``clip``, ``backbone``,
-            sizes of the decoder) are then not read from here.
-        clip: an open_clip model, or its configuration as a mapping for towers of any size.
-        pretrained: open_clip tag of ``clip``'s weights; empty for random ones.
-        backbone: a timm image tower instead of ``clip``'s.
-        backbone_pretrained: start from the published weights of ``backbone``.
-        image_size: height and width that images are resized to, pixels.
-        out_indices: layers that the decoder reads, counted from 0; empty for the tower's default.
-        dim: channels of the decoder's blocks.
-        heads: attention heads of the decoder's blocks.
-        mlp_dim: hidden channels of the decoder's blocks.
-        train_towers: also train the image and text towers, as random ones need.
-    """
-
-    weights: str = ""
-    clip: str | dict[str, Any] = "ViT-B-16-quickgelu"
-    pretrained: str = "openai"
-    backbone: str = ""
-    backbone_pretrained: bool = True
-    image_size: int = 352
-    out_indices: tuple[int, ...] = ()
-    dim: int = 64
-    heads: int = 4
-    mlp_dim: int = 2048
-    train_towers: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse pretrained weights for towers that have none."""
-        if not self.weights:
-            check_pretrained_clip(self.clip, self.pretrained)
-
-
-@dataclass(frozen=True)
-class OptimRecipe(StepOptimRecipe):
-    """Optimiser and schedule.
-
-    Attributes:
-        schedule: poly or cosine.
-        poly_power: the learning rate of "poly" falls as (1 - step / steps) ** power.
-    """
-
-    warmup: int = 500
-    schedule: Literal["poly", "cosine"] = "poly"
-    poly_power: float = 0.9
-    clip_norm: float = 1.0
-    seed: int = 12345678
-
-
-@dataclass(frozen=True)
-class PartCLIPSegRecipe(Recipe):
+class PartCLIPSegRecipe(CLIPSegRecipe):
     """A run of PartCLIPSeg; the defaults are those for new training.
 
     Attributes:
-        model: the network.
-        data: the photographs.
-        optim: optimiser and schedule.
         losses: weights of the losses.
         corrections: one switch per correction of the released code, or ``released`` for none of them.
-        score_on: "val" or "train", the images to score on; "train" shows overfitting.
     """
 
     family: ClassVar[str] = "partclipseg"
 
-    model: ModelRecipe = field(default_factory=ModelRecipe)
-    data: DataRecipe = field(default_factory=DataRecipe)
-    optim: OptimRecipe = field(default_factory=OptimRecipe)
     losses: LossWeights = field(default_factory=LossWeights)
     corrections: Corrections = field(
         default_factory=Corrections, metadata={PRESETS: {"released": Corrections.released()}}
     )
-    score_on: Literal["val", "train"] = "val"

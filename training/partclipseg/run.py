@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.data import PartImagesModule, open_data
+from training.data import open_data
 from training.part_run import PartRun
 from training.partclipseg.module import PartCLIPSegTraining
 from training.partclipseg.network import build_network
@@ -18,26 +18,15 @@ def prepare(recipe: PartCLIPSegRecipe, sources: DataSources) -> PartRun:
         CheckpointError: the weights to start from are missing or of another model.
         UsageError: more than one data source.
     """
-    optim, corrections = recipe.optim, recipe.corrections
     data = open_data(recipe.data, sources.single())
-    model, query_encoder = build_network(recipe.model, corrections, data.vocabulary)
+    model, query_encoder = build_network(recipe.model, recipe.corrections, data.vocabulary)
     module = PartCLIPSegTraining(
         model,
         query_encoder.text_encoder,
         data.vocabulary,
-        optim,
+        recipe.optim,
         recipe.losses,
         train_towers=recipe.model.train_towers,
         val_vocabulary=data.val_vocabulary if recipe.score_on == "val" else None,
     )
-    images = PartImagesModule(
-        data,
-        recipe.data,
-        model.spec.preprocessing,
-        batch=optim.batch,
-        seed=optim.seed,
-        score_on=recipe.score_on,
-        rgb=corrections.rgb_training,
-        unshifted=corrections.unshifted_labels,
-    )
-    return PartRun(recipe, module, query_encoder, images)
+    return PartRun(recipe, module, query_encoder, data, recipe.corrections)

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from open_clip.model import CustomTextCLIP
-from torch import Tensor
+from torch import Tensor, nn
 
 from ovps_core.models.backbones.clip_vit import ClipSpec, build_clip, clip_backbone
 from ovps_core.models.backbones.interface import Backbone
 from ovps_core.models.backbones.timm_backbone import TimmBackbone
+from ovps_core.models.clipseg.adapter import VisualAdapter
 from ovps_core.models.clipseg.decoder import FilmDecoder, Upsampler, tokens_to_maps
 from ovps_core.models.interface import (
     ClosedVocabulary,
@@ -50,6 +52,8 @@ class CLIPSegConfig:
         image_size: side of the square to which images are resized, pixels.
         dim, heads, mlp_dim: sizes of the decoder's blocks.
         refined_upsampling: the convolutional upsampler (rd64-refined) or a single step (rd64).
+        trained_object_parts: the (object, part) classes that the weights were trained on, in their order. With
+            any, the network is ``adapted``.
     """
 
     clip: ClipSpec = "ViT-B-16-quickgelu"
@@ -60,6 +64,7 @@ class CLIPSegConfig:
     heads: int = 4
     mlp_dim: int = 2048
     refined_upsampling: bool = True
+    trained_object_parts: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> CLIPSegConfig:
@@ -70,6 +75,11 @@ class CLIPSegConfig:
     def vocabulary(self) -> ClosedVocabulary | None:
         """None, because the model takes any words."""
         return None
+
+    @property
+    def adapted(self) -> bool:
+        """Whether the network has the adapter and the background of a model that was trained on parts."""
+        return bool(self.trained_object_parts)
 
 
 class CLIPSeg(PartModel):
@@ -95,6 +105,7 @@ class CLIPSeg(PartModel):
         self.spec = ModelSpec(
             preprocessing=Preprocessing(size=(config.image_size, config.image_size)),
             condition_dim=clip.text.output_dim,
+            trained_object_parts=config.trained_object_parts,
             quantisation=_QUANTISATION,
         )
         self.decoder = FilmDecoder(
@@ -105,11 +116,24 @@ class CLIPSeg(PartModel):
             mlp_dim=config.mlp_dim,
         )
         self.upsample = Upsampler(config.dim, self.backbone.stride, config.refined_upsampling)
+        self.adapter: nn.Module = nn.Identity()
+        if config.adapted:
+            widths, dim = set(self.backbone.widths), self.spec.condition_dim
+            # One adapter serves all layers; the stages of a pyramid differ in width.
+            if len(widths) == 1:
+                self.adapter = VisualAdapter(widths.pop())
+            self.background: Tensor  # random, never trained, as released
+            self.register_buffer("background", torch.randn(1, dim) * dim**-0.5)
+
+    def with_background(self, names: Tensor) -> Tensor:
+        """Embeddings float [C, D] of names, with that of the background as the last row; of an adapted network."""
+        return torch.cat([names, self.background.to(names)])
 
     def encode(self, pixels: Tensor) -> Features:
         """Pixels float [B, 3, H, W] -> tokens of the layers ``out_indices``, reduced to the decoder's width."""
+        layers = [self.adapter(tokens) for tokens in self.backbone(pixels)]
         height, width = pixels.shape[-2:]
-        return Features(self.decoder.reduce(self.backbone(pixels)), (height, width))
+        return Features(self.decoder.reduce(layers), (height, width))
 
     def decode(
         self, features: Features, conditions: Conditions, objects: ObjectPredictions | None = None
@@ -122,7 +146,12 @@ class CLIPSeg(PartModel):
 
 
 def clipseg_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a configuration; headers written by version 0.1.0 call ``out_indices`` taps."""
+    """Fields of a configuration from a header; version 0.1.0 wrote ``taps`` and ``trained_pairs``."""
     fields = dict(values)
     out_indices = fields.pop("taps", None) or fields.get("out_indices", ())
-    return {**fields, "out_indices": tuple(out_indices)}
+    trained = fields.pop("trained_pairs", None) or fields.get("trained_object_parts", ())
+    return {
+        **fields,
+        "out_indices": tuple(out_indices),
+        "trained_object_parts": tuple((name, part) for name, part in trained),
+    }

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from ovps_core.language.vocabulary import Vocabulary
+from ovps_core.models.clipseg.model import CLIPSeg
 from ovps_core.models.interface import (
     Conditions,
     EncodedQueries,
@@ -47,6 +49,25 @@ class PhraseEncoder(QueryEncoder):
             names = self.text_encoder.embed([_phrase(query) for query in accepted])
         rows = tuple(QueryRows(names=(row,)) for row in range(len(accepted)))
         return EncodedQueries(accepted, Conditions.names_only(names), rows, refused)
+
+
+class AdaptedPhraseEncoder(PhraseEncoder):
+    """:class:`PhraseEncoder` of a CLIPSeg that was trained on parts, and so has a map for the background.
+
+    Args:
+        text_encoder: the text tower of the CLIP model.
+        model: holds the background's embedding.
+    """
+
+    def __init__(self, text_encoder: TextEncoder, model: CLIPSeg) -> None:
+        super().__init__(text_encoder, model.spec.condition_dim)
+        self.model = model
+
+    @torch.inference_mode()
+    def encode_vocabulary(self, vocabulary: Vocabulary) -> Conditions:
+        """(Object, part) classes and the background as names; the model is not asked for other names."""
+        names = self.text_encoder.embed(vocabulary.object_part_names)
+        return Conditions.names_only(self.model.with_background(names))
 
 
 def _phrase(query: PartQuery) -> str:

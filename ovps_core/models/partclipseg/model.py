@@ -19,7 +19,6 @@ from ovps_core.models.clipseg.decoder import FiLM, Upsampler, tokens_to_maps
 from ovps_core.models.clipseg.model import CLIPSeg, CLIPSegConfig, clipseg_fields
 from ovps_core.models.interface import Conditions, Features, PartLogits
 from ovps_core.models.objects import ObjectPredictions
-from ovps_core.models.partclipseg.adapter import VisualAdapter
 from ovps_core.models.partclipseg.corrections import Corrections
 
 
@@ -29,38 +28,32 @@ class PartCLIPSegConfig(CLIPSegConfig):
 
     Attributes:
         corrections: differences of this model from the released one.
-        trained_object_parts: the (object, part) classes that the weights were trained on, in their order.
     """
 
     corrections: Corrections = Corrections()
-    trained_object_parts: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def adapted(self) -> bool:
+        """True, also before any training."""
+        return True
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PartCLIPSegConfig:
         """Read the header of a checkpoint, in which tuples are lists."""
         fields = clipseg_fields(values)
-        trained = fields.pop("trained_pairs", None) or fields.get("trained_object_parts", ())
-        fields["trained_object_parts"] = tuple((name, part) for name, part in trained)
         fields["corrections"] = Corrections(**fields["corrections"])
         return cls(**fields)
 
 
 class PartCLIPSeg(CLIPSeg):
-    """CLIPSeg with an adapter on its image tokens, a background condition, and the object-part head."""
+    """An adapted CLIPSeg with the object-part head."""
 
     config: PartCLIPSegConfig
 
     def __init__(self, config: PartCLIPSegConfig, clip: CustomTextCLIP | None = None) -> None:
         super().__init__(config, clip)
-        self.spec = replace(
-            self.spec, answers_object_parts=True, trained_object_parts=config.trained_object_parts
-        )
-        widths = set(self.backbone.widths)
-        # One adapter serves all layers; the stages of a pyramid differ in width.
-        self.adapter = VisualAdapter(widths.pop()) if len(widths) == 1 else nn.Identity()
+        self.spec = replace(self.spec, answers_object_parts=True)
         dim, condition_dim = config.dim, self.spec.condition_dim
-        self.background: Tensor  # random, never trained, as released
-        self.register_buffer("background", torch.randn(1, condition_dim) * condition_dim**-0.5)
         self.pair_maps = nn.Linear(2 * dim, dim)
         self.pair_words = nn.Linear(2 * condition_dim, condition_dim)
         nn.init.zeros_(self.pair_maps.bias)
@@ -73,12 +66,6 @@ class PartCLIPSeg(CLIPSeg):
         """Give the object-part head the first head's modulation and upsampler, as training starts."""
         self.pair_film.load_state_dict(self.decoder.film.state_dict())
         self.pair_upsample.load_state_dict(self.upsample.state_dict())
-
-    def encode(self, pixels: Tensor) -> Features:
-        """Pixels float [B, 3, H, W] -> adapted and reduced tokens of the layers ``out_indices``."""
-        layers = [self.adapter(tokens) for tokens in self.backbone(pixels)]
-        height, width = pixels.shape[-2:]
-        return Features(self.decoder.reduce(layers), (height, width))
 
     def decode(
         self, features: Features, conditions: Conditions, objects: ObjectPredictions | None = None
@@ -124,7 +111,7 @@ class PartCLIPSeg(CLIPSeg):
             num_parts: P.
         """
         background = torch.tensor([names.shape[0]], device=names.device)
-        names = torch.cat([names, self.background.to(names.dtype)])
+        names = self.with_background(names)
         part_rows = torch.cat([part_index, background])
         object_rows = torch.cat([object_index, background])
         word_rows = object_rows

@@ -18,9 +18,11 @@ from helpers.miniature_benchmarks import (
     write_partimagenet,
     write_pascal,
 )
-from helpers.toy_models import write_toy
+from helpers.toy_models import TOY, build, write_toy
 from PIL import Image
 
+from ovps_core.checkpoints import save_model
+from ovps_core.checkpoints.file import full_state
 from ovps_core.cli import main
 from ovps_core.datasets.ade20k_part import ADE20KPart234
 from ovps_core.datasets.partimagenet import PartImageNet
@@ -31,6 +33,7 @@ from ovps_core.evaluation.gallery import Gallery
 from ovps_core.evaluation.protocols import RELEASED, Setting
 from ovps_core.evaluation.result_tables import benchmark_heading, benchmark_table, class_table
 from ovps_core.language.vocabulary import IGNORE, load_vocabulary
+from ovps_core.models.clipseg.model import CLIPSegConfig
 
 BENCHMARKS = [
     pytest.param(write_pascal, PascalPart116, id="pascal_part_116"),
@@ -252,6 +255,22 @@ def test_the_command_measures_a_real_network(tmp_path, capsys, write, reader_typ
     assert figures["dataset"] == reader_type.name
     assert [entry["setting"] for entry in figures["settings"]] == ["pred-all", "oracle-obj"]
     assert (out / "index.html").is_file()
+
+
+def test_a_clipseg_that_was_trained_on_parts_is_measured_by_its_classes(tmp_path, capsys):
+    write_pascal(tmp_path)
+    trained = load_vocabulary("pascal_part_116").seen().object_parts
+    model, query_encoder, info = build(
+        "clipseg", CLIPSegConfig(**TOY, trained_object_parts=trained)
+    )
+    weights, figures = tmp_path / "small.safetensors", tmp_path / "figures.json"
+    save_model(weights, full_state(model, query_encoder), info)
+    words = ["evaluate", "pascal_part_116", "--root", str(tmp_path), "--model", str(weights)]
+    assert main([*words, "--released", "--json", str(figures)]) == 0
+    assert "harmonic" in capsys.readouterr().out
+    content = json.loads(figures.read_text())
+    assert content["trained_on"] == "pascal_part_116"
+    assert content["released"] and len(content["settings"]) == 2
 
 
 def test_a_model_without_background_is_sent_to_folders(tmp_path, capsys):

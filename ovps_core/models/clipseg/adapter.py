@@ -1,4 +1,4 @@
-"""PartCLIPSeg's adapter on the tokens of CLIP."""
+"""The adapter on the tokens of CLIP that fine-tuning on parts adds to CLIPSeg."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 
 class VisualAdapter(nn.Module):
-    """PartCLIPSeg's adapter on CLIP's tokens: ``0.8 x + 0.2 ReLU(W2 ReLU(W1 x))``.
+    """Adapter on CLIP's tokens, one for all layers: ``0.8 x + 0.2 ReLU(W2 ReLU(W1 x))``.
 
-    The bottleneck is a quarter as wide as the tokens; there are no biases.
+    The bottleneck is a quarter as wide as the tokens; there are no biases. Source: OV-PARTS (NeurIPS 2023), and
+    PartCLIPSeg (NeurIPS 2024).
     """
 
     def __init__(self, dim: int) -> None:

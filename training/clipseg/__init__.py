@@ -1,0 +1,1 @@
+"""Training of CLIPSeg on parts, from a CLIPSeg or random weights."""

@@ -19,8 +19,8 @@ from ovps_core.ros_io.encodings import to_rgb
 def converted(bridge: CvBridge, case: dict) -> object:
     """Result of cv_bridge itself; None where this release does not know the encoding.
 
-    Debian's cv_bridge (1.16.2) never reads ``step``: it takes the first height * width pixels of the data, so padding
-    would become pixels. It gets the rows without their padding, and ``to_rgb`` gets them as they are.
+    Debian's cv_bridge (1.16.2) never reads ``step``: it takes the first height * width pixels of the data, so
+    padding would become pixels. It gets the rows without their padding, and ``to_rgb`` gets them as they are.
     """
     step, row = case["step"], case["row"]
     rows = (case["data"][start : start + row] for start in range(0, len(case["data"]), step))

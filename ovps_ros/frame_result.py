@@ -45,6 +45,7 @@ class FrameResult:
         in_3d: parts in 3D; None without depth for this image.
         arrived_at: time of the image's arrival on the monotonic clock, seconds.
         undecided: queries whose parts are left out, since they choose by depth and there is none.
+        model_s: time that the model took, seconds; frames of several cameras share one pass.
     """
 
     camera: str
@@ -54,3 +55,4 @@ class FrameResult:
     in_3d: FrameResult3D | None = None
     arrived_at: float = field(default_factory=time.monotonic)
     undecided: tuple[PartQuery, ...] = ()
+    model_s: float = 0.0

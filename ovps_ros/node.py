@@ -17,6 +17,7 @@ if __name__ == "__main__":
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import functools
+import gc
 import sys
 import time
 from typing import Any
@@ -52,6 +53,7 @@ from ovps_ros.diagnostics import (
 )
 from ovps_ros.executor import run_in_executor
 from ovps_ros.find_parts import FindPartsServer
+from ovps_ros.frame_result import FrameResult
 from ovps_ros.invalid_transitions import answer_invalid_transitions
 from ovps_ros.latest_frames import Frame, LatestFrames
 from ovps_ros.msg import PartMasks, Parts3D
@@ -121,6 +123,9 @@ class OvpsNode(LifecycleNode):
         finally:
             self._activity = None
         self._faults.clear(Fault.CONFIGURE)
+        # What model and libraries have made stays; a search of it for garbage could hold up a frame.
+        gc.collect()
+        gc.freeze()
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -260,6 +265,7 @@ class OvpsNode(LifecycleNode):
         if self._part_frames is not None:
             self._part_frames.close()
         self._pipeline = self._part_frames = None
+        gc.unfreeze()  # what belongs to the model is garbage now
 
     def _show_queries(self) -> None:
         """Make the topics of the active queries."""
@@ -274,11 +280,14 @@ class OvpsNode(LifecycleNode):
         if encoded is None or pipeline is None:
             return
         for result in pipeline.process(frames, encoded, settings):
-            self._cameras[result.camera].publish(result, settings)
-            in_3d = result.in_3d
-            if in_3d is not None and self._part_frames is not None:
-                self._part_frames.send(in_3d.header, in_3d.parts, settings.tf_prefix, result.camera)
-            self._find_parts.on_result(result)
+            self._publish(result, settings)
+
+    def _publish(self, result: FrameResult, settings: Settings) -> None:
+        self._cameras[result.camera].publish(result, settings)
+        in_3d = result.in_3d
+        if in_3d is not None and self._part_frames is not None:
+            self._part_frames.send(in_3d.header, in_3d.parts, settings.tf_prefix, result.camera)
+        self._find_parts.on_result(result)
 
     def _explain_no_answer(self, since: float) -> str:
         """Why no image that arrived since a time on the monotonic clock was answered."""
@@ -376,14 +385,15 @@ class OvpsNode(LifecycleNode):
         return array
 
 
-def _autostart(node: OvpsNode) -> None:
+def autostart(node: OvpsNode) -> None:
+    """Configure and activate a new node, unless the parameter ``autostart`` is false."""
     if node.get_parameter("autostart").value and node.trigger_configure() == SUCCESS:
         node.trigger_activate()
 
 
 def main() -> None:
     """Run the node until it is interrupted."""
-    sys.exit(run_node("ovps", "ovps_ros.node", OvpsNode, _autostart))
+    sys.exit(run_node("ovps", "ovps_ros.node", OvpsNode, autostart))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ovps_core.errors import DeviceMemoryError, ImageError, QueryError, UsageError
@@ -73,9 +74,9 @@ class Pipeline:
         images = [rgb for _, rgb in readable]
         if not images:
             return []
-        masks = self._segment(images, readable, queries, settings)
+        masks, model_s = self._segment(images, readable, queries, settings)
         return [
-            self._finish(frame, rgb, one, settings)
+            replace(self._finish(frame, rgb, one, settings), model_s=model_s)
             for (frame, rgb), one in zip(readable, masks, strict=True)
         ]
 
@@ -85,12 +86,18 @@ class Pipeline:
         frames: Sequence[tuple[Frame, RgbImage]],
         queries: EncodedQueries,
         settings: Settings,
-    ) -> list[PartMasks]:
-        if not isinstance(self.segmenter, RecordedSegmenter):
+    ) -> tuple[list[PartMasks], float]:
+        """(masks, seconds that the model took), without the wait for objects of another node."""
+        options, segmenter = settings.options, self.segmenter
+        if isinstance(segmenter, RecordedSegmenter):
+            stamps = [nanoseconds(frame.message.header.stamp) for frame, _ in frames]
+            start = time.monotonic()
+            masks = segmenter.segment_frames(images, stamps, queries, options)
+        else:
             objects = [self._known_objects(frame, rgb, settings) for frame, rgb in frames]
-            return self.segmenter.segment_batch(images, queries, settings.options, objects=objects)
-        stamps = [nanoseconds(frame.message.header.stamp) for frame, _ in frames]
-        return self.segmenter.segment_frames(images, stamps, queries, settings.options)
+            start = time.monotonic()
+            masks = segmenter.segment_batch(images, queries, options, objects=objects)
+        return masks, time.monotonic() - start
 
     def _read(self, frame: Frame) -> RgbImage | None:
         message = frame.message

@@ -85,6 +85,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Take all steps and print the tables."""
     args = arguments()
+    unwind_on_sigterm()
     out, name = args.out, args.object
     parts = [f"{name} {part}" for part in object_class(name).parts]
     weights = out / hashlib.sha256(find_weights(args.model).read_bytes()).hexdigest()[:8]
@@ -227,6 +228,16 @@ def label_studio(args: argparse.Namespace) -> Iterator[None]:
         yield
 
 
+def unwind_on_sigterm() -> None:
+    """Make SIGTERM end the programs that run meanwhile too, as Ctrl-C does."""
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # a second one must not interrupt that
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+
+
 @contextmanager
 def started(command: Sequence[Any]) -> Iterator[subprocess.Popen[bytes]]:
     """A program that runs meanwhile, then gets Ctrl-C."""
@@ -235,7 +246,11 @@ def started(command: Sequence[Any]) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def ovps(*words: Any, python: str = sys.executable) -> None:

@@ -97,6 +97,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=SegmentOptions().min_area,
         help="minimum number of pixels of a part",
     )
+    parser.add_argument(
+        "--max-parts",
+        type=at_least(1),
+        default=SegmentOptions().max_parts,
+        help="maximum number of parts of a picture, highest score first (default: %(default)s)",
+    )
     add_model_options(parser)
     add_object_option(parser)
 
@@ -170,6 +176,7 @@ def run(args: argparse.Namespace) -> int:
         score_threshold=args.score_threshold,
         mask_threshold=args.mask_threshold,
         min_area=args.min_area,
+        max_parts=args.max_parts,
     )
     queries, refused = _encode(segmenter, phrases)
     for query in refused:

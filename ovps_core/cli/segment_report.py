@@ -45,7 +45,7 @@ def rows(masks: PartMasks, peaks: Peaks, options: SegmentOptions) -> list[dict[s
             row = {"object": _object(part, masks), "score": part.score, "pixels": part.area}
             table.append({**head, **row, "box x y w h": box})
         if query in peaks:
-            reason = f"not found ({_reason(peaks[query], options)})"
+            reason = f"not found ({_reason(peaks[query], options, len(masks.parts))})"
             row = {"object": "", "score": None, "pixels": 0}
             table.append({**head, **row, "box x y w h": reason})
     return table
@@ -77,9 +77,11 @@ def _read_as(query: PartQuery) -> str:
     )
 
 
-def _reason(peak: Peak, options: SegmentOptions) -> str:
+def _reason(peak: Peak, options: SegmentOptions, count: int) -> str:
     best = f"best {peak.probability:.2f} at ({peak.x}, {peak.y})"
     needed = max(options.score_threshold, options.mask_threshold)
     if peak.probability < needed:
         return f"{best}, below {needed:g}"
-    return f"{best}, but no {options.min_area} pixels with a score of {options.score_threshold:g}"
+    reason = f"{best}, but no {options.min_area} pixels with a score of {options.score_threshold:g}"
+    full = count >= options.max_parts
+    return f"{reason}, or not among the best {options.max_parts} parts" if full else reason

@@ -29,6 +29,7 @@ GRAPH_VERSION = 6
 the forward pass of a network or the exporter changes. A test compares recorded digests of the exported graphs."""
 _MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished"  # suffix of folders in which a build is at work
+_LOCK = ".lock"  # suffix of files that are locked by who builds
 _ABANDONED_AFTER = 24 * 3600  # seconds without a written file; no build is silent for so long
 _LOCKED_WITHIN = 60  # seconds in which a new build has locked its folder
 _PAUSE = 0.5  # seconds between looks at the build of another process
@@ -69,8 +70,8 @@ class EngineCache:
 
         A folder is used only if its manifest holds the same key and the sha256 of each file; otherwise it is built
         again. The build runs in a temporary folder, which is renamed in one step. An interrupted build therefore
-        leaves nothing that looks finished. Temporary folders of killed builds are removed at the next build; the
-        empty lock file of one stays until its engine is built.
+        leaves nothing that looks finished. Temporary folders and lock files of killed builds are removed at the
+        next build of any engine.
 
         Processes that need the same files take turns, so that one builds and the others find its folder. Where the
         file system has no locks all of them build, and the folder of the first one stays.
@@ -87,7 +88,7 @@ class EngineCache:
         folder = self.folder / f"{kind}-{digest[:24]}"
         if is_intact(folder, key):
             return folder
-        with _turn(self.folder / f"{folder.name}.lock", self.progress):
+        with _turn(self.folder / f"{folder.name}{_LOCK}", self.progress):
             if not is_intact(folder, key):  # else another process has built it meanwhile
                 self._build(folder, key, build)
         return folder
@@ -121,12 +122,14 @@ class EngineCache:
             ) from error
 
     def _remove_abandoned(self) -> None:
-        """Remove the temporary folders of builds that were killed."""
+        """Remove the temporary folders and the lock files of builds that were killed."""
         for folder in self.folder.glob(f"*{_UNFINISHED}"):
             with contextlib.suppress(OSError):  # another process renamed it meanwhile
                 age = time.time() - folder.stat().st_mtime
                 if age > _ABANDONED_AFTER or (age > _LOCKED_WITHIN and not _is_locked(folder)):
                     shutil.rmtree(folder)
+        for path in self.folder.glob(f"*{_LOCK}"):
+            _remove_lock(path)
 
 
 @contextlib.contextmanager
@@ -165,6 +168,18 @@ def _wait_for_lock(path: Path, progress: Progress) -> int | None:
         if is_held:
             progress("another process builds this engine; waiting for it")
             time.sleep(_PAUSE)
+
+
+def _remove_lock(path: Path) -> None:
+    """Remove a lock file that nobody holds; who opens it meanwhile sees that it is gone, and makes another."""
+    with contextlib.suppress(OSError):  # it is held or gone, or locks cannot be asked for here
+        handle = os.open(path, os.O_RDWR)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                path.unlink()
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from ovps_core.structures.boxes import Box
 from ovps_core.structures.masks import ObjectMask, PartMasks, mask_iou
 from ovps_core.synthetic.live import Frame, LiveScene
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # a busy machine takes long
 OBJECTS = [*("knife",) * 3, *("mug",) * 2]
 SEEDS = 30
 LEAST_PIXELS = 300  # of each handle; scenes that hide one further are left out
@@ -103,3 +103,6 @@ def test_crops_of_objects_find_small_handles_that_the_whole_image_does_not_show(
     results = {name: summary(rows[name]) for name in ways}
     assert results["true boxes, crops"][0] > results["true boxes, whole image"][0] + 0.2
     assert results["own instances, crops"][1] > results["no objects"][1] + 0.2
+    # a little below what docs/query.md prints
+    assert results["true boxes, crops"][0] >= 0.9
+    assert results["own instances, crops"][0] >= 0.7

@@ -1,13 +1,18 @@
-"""The package vision_msgs: the installed one, or one built of the definitions in tests/data/vision_msgs."""
+"""The package vision_msgs: installed, built of the definitions in tests/data/vision_msgs, or stand-ins of them."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
+import importlib
 import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -56,3 +61,26 @@ def provide_vision_msgs(scratch: Path) -> None:
     sys.path.append(packages)
     for name, place in (("PYTHONPATH", packages), ("LD_LIBRARY_PATH", f"{stage}/lib")):
         os.environ[name] = os.pathsep.join(filter(None, [os.environ.get(name, ""), place]))
+
+
+def stand_in_messages() -> dict[str, Callable[..., Any]]:
+    """Makers of messages with the fields of the definitions, in their order; nothing is built."""
+    return {path.stem: functools.partial(_stand_in, path) for path in (SOURCE / "msg").iterdir()}
+
+
+def _stand_in(definition: Path, **fields: Any) -> SimpleNamespace:
+    lines = (line.partition("#")[0].split() for line in definition.read_text().splitlines())
+    made = {name: _default(kind) for kind, name in filter(None, lines)}
+    assert fields.keys() <= made.keys()
+    return SimpleNamespace(**{**made, **fields})
+
+
+def _default(kind: str) -> Any:
+    package, _, name = kind.rpartition("/")
+    if not package:
+        return "" if kind == "string" else 0.0
+    if kind.endswith("[]"):
+        return []
+    if package == "vision_msgs":
+        return _stand_in(SOURCE / "msg" / f"{name}.msg")
+    return getattr(importlib.import_module(f"{package}.msg"), name)()

@@ -20,7 +20,8 @@ from sensor_msgs.msg import CameraInfo
 
 from ovps_core.pipeline.objects import objects_from_boxes
 from ovps_core.ros_io.codec import masks_value
-from ovps_core.structures.masks import ObjectMask, PartMasks, mask_iou
+from ovps_core.segmenter import PartSegmenter
+from ovps_core.structures.masks import ObjectMask, PartMask, PartMasks, mask_iou
 from ovps_core.synthetic.live import Frame, LiveScene
 from ovps_ros.messages import message_encoder
 from ovps_ros.tools.processes import NodeProcesses
@@ -29,6 +30,7 @@ pytestmark = [
     pytest.mark.ros,
     pytest.mark.slow,
     pytest.mark.usefixtures("own_ros_domain"),
+    pytest.mark.timeout(1200),  # a busy machine takes long
 ]
 OBJECTS = [*("knife",) * 3, *("mug",) * 2]
 SPACING = 0.03  # metres
@@ -105,20 +107,35 @@ def boxes(frame: Frame, without: int | None = None) -> tuple[ObjectMask, ...]:
     return tuple(found)
 
 
+def handle_of(number: int, frame: Frame, answer: PartMasks) -> PartMask | None:
+    """The part of an object that covers its true handle best; None if none has an IoU of 0.5."""
+    truth = frame.objects[number - 1].parts["handle"]
+    own = [part for part in answer.parts if part.object_id == number]
+    ious = [mask_iou(part.full(*truth.shape), truth) for part in own]
+    return own[int(np.argmax(ious))] if max(ious, default=0.0) >= 0.5 else None
+
+
 def test_handles_belong_to_the_right_knives_and_mugs(
     robot: DetectorRobot, scene: LiveScene
 ) -> None:
-    robot.ask("handle of each knife", "mug handle")
+    queries = ["handle of each knife", "mug handle"]
+    robot.ask(*queries)
     frame = scene.frame(0.0)
     answer = robot.see(frame, boxes(frame))
     assert [found.name for found in sorted(answer.objects, key=lambda one: one.id)] == OBJECTS
-    right = 0
     for number, shown in enumerate(frame.objects, start=1):
         own = [part for part in answer.parts if part.object_id == number]
-        assert {part.query.object for part in own} <= {shown.name}
-        height, width = shown.mask.shape
-        right += any(mask_iou(p.full(height, width), shown.parts["handle"]) >= 0.5 for p in own)
-    assert right >= 4  # the packaged model outlines one handle in six badly on such scenes
+        assert own and {part.query.object for part in own} <= {shown.name}
+    # one of the five is outlined badly, in the library too; tests/core/test_objects_on_rendered_scenes.py has the
+    # recall over many scenes
+    assert sum(handle_of(number, frame, answer) is not None for number in range(1, 6)) >= 4
+    segmenter = PartSegmenter.from_pretrained(backend="torch", objects="own")
+    same = segmenter.segment(frame.rgb, queries, objects=boxes(frame))
+    assert len(same.parts) == len(answer.parts)
+    for part, other in zip(answer.parts, same.parts, strict=True):
+        assert (part.query.text, part.object_id) == (other.query.text, other.object_id)
+        size = answer.height, answer.width
+        assert mask_iou(part.full(*size), other.full(*size)) > 0.98
     (places,) = robot.spin_until(
         lambda: [m for m in robot.places if m.header.stamp == robot.masks[-1].header.stamp]
     )
@@ -174,13 +191,15 @@ def test_ids_last_ten_seconds_with_one_object_hidden_for_one(
         answer = robot.see(frame, boxes(frame, without=hidden), rgb)
         for one in answer.objects:
             objects.setdefault(one.id, set()).add(one.track_id)
-        best = {part.object_id: part for part in reversed(answer.parts)}
-        for number, part in best.items():
-            handles.setdefault(number, set()).add(part.track_id)
+        for number in (one.id for one in answer.objects):
+            part = handle_of(number, frame, answer)
+            if part is not None:
+                handles.setdefault(number, set()).add(part.track_id)
     robot.header = original  # type: ignore[method-assign]
     assert {number: len(ids) for number, ids in objects.items()} == dict.fromkeys(range(1, 6), 1)
     assert len(set.union(*objects.values())) == 5
-    assert set(handles) == set(objects)
+    assert {number: len(ids) for number, ids in handles.items()} == dict.fromkeys(range(1, 6), 1)
+    assert len(set.union(*handles.values())) == 5
 
 
 def test_a_goal_that_wants_a_margin_says_when_it_is_not_sure(

@@ -25,6 +25,21 @@ with _busy_processes(1) as processes:
     print(processes[0].pid, flush=True)
     sys.stdin.read()
 """
+MEANWHILE = """
+import os, signal, time
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test in the background ignores it
+print(os.getpid(), flush=True)
+time.sleep(120)
+"""
+AFTERNOON = f"""
+import sys, time
+from scripts import afternoon
+
+afternoon.unwind_on_sigterm()
+with afternoon.started([sys.executable, "-c", {MEANWHILE!r}]):
+    time.sleep(120)
+"""
 
 
 @pytest.mark.parametrize(
@@ -57,6 +72,17 @@ def test_label_studio_ends_with_its_command(
         said = process.communicate(timeout=60)[1]
     assert process.returncode == status and len(said.splitlines()) == 1
     assert not _lives(int(started.read_text()))
+
+
+def test_the_programs_of_an_afternoon_end_with_it_at_sigterm() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", AFTERNOON], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        meanwhile = int(process.stdout.readline())
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert not _lives(meanwhile)
 
 
 def test_busy_processes_end_with_a_killed_benchmark() -> None:

@@ -211,6 +211,20 @@ def test_two_pictures_are_not_written_under_one_name(
     assert main(command) == 0
 
 
+def test_a_limit_of_parts_keeps_the_best_and_changes_nothing_else(capsys) -> None:
+    words = ["knife handle", "mug handle", "mug rim", "--json"]
+    assert segment(*words) == 0
+    everything = json.loads(capsys.readouterr().out)
+    assert segment(*words, "--max-parts", "2") == 0
+    best = json.loads(capsys.readouterr().out)
+    for part in everything["parts"] + best["parts"]:
+        del part["margin"]  # to rivals among the parts of the answer
+    assert len(everything["parts"]) > 2 and best["parts"] == everything["parts"][:2]
+    assert best.keys() == everything.keys() and best["queries"] == everything["queries"]
+    assert segment(*words[:-1], "--max-parts", "1") == 0
+    assert "or not among the best 1 parts" in capsys.readouterr().out
+
+
 def test_masks_of_an_earlier_run_do_not_stay_among_the_new_ones(tmp_path: Path) -> None:
     several = ["segment", "--backend", "torch", "--masks", str(tmp_path), str(TABLE), "--ask"]
     folder = tmp_path / "table"

@@ -102,5 +102,19 @@ def test_the_lock_of_a_killed_program_holds_nobody(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.lock"))
 
 
+def test_the_next_build_removes_the_locks_of_killed_programs_and_no_others(tmp_path: Path) -> None:
+    slow, fast = Build(), Build()
+    first = in_background(lambda: EngineCache(tmp_path).get_or_build("openvino", KEY, slow))
+    assert slow.runs.wait(20)
+    (held,) = tmp_path.glob("*.lock")
+    (tmp_path / "openvino-killed.lock").touch()
+    fast.go.set()
+    EngineCache(tmp_path).get_or_build("openvino", {"weights": "b"}, fast)
+    assert list(tmp_path.glob("*.lock")) == [held]
+    slow.go.set()
+    first.join()
+    assert not list(tmp_path.glob("*.lock"))
+
+
 def _never(folder: Path) -> None:
     raise AssertionError("built twice")

@@ -17,9 +17,16 @@ from ovps_core.ros_io.encodings import to_rgb
 
 
 def converted(bridge: CvBridge, case: dict) -> object:
-    """Result of cv_bridge itself; None where this release does not know the encoding."""
+    """Result of cv_bridge itself; None where this release does not know the encoding.
+
+    Debian's cv_bridge (1.16.2) never reads ``step``: it takes the first height * width pixels of the data, so
+    padding would become pixels. It gets the rows without their padding, and ``to_rgb`` gets them as they are.
+    """
+    step, row = case["step"], case["row"]
+    rows = (case["data"][start : start + row] for start in range(0, len(case["data"]), step))
+    tight = {**case, "data": b"".join(rows), "step": row}
     try:
-        return bridge.imgmsg_to_cv2(SimpleNamespace(**case), "rgb8")
+        return bridge.imgmsg_to_cv2(SimpleNamespace(**tight), "rgb8")
     except CvBridgeError:
         return None
 
@@ -30,7 +37,7 @@ def main() -> None:
     state = find_bridge()
     results = [
         (
-            None if case["padded"] else converted(bridge, case),
+            converted(bridge, case),
             to_rgb(
                 *(case[name] for name in ("data", "height", "width", "encoding", "step")),
                 is_bigendian=bool(case["is_bigendian"]),

@@ -44,7 +44,8 @@ def cases() -> list[dict[str, Any]]:
                 continue
             for padding in (0, 10):
                 for is_bigendian in (0, 1):
-                    step = width * bytes_per_pixel + padding
+                    row = width * bytes_per_pixel
+                    step = row + padding
                     data = random.integers(0, 256, height * step, np.uint8).tobytes()
                     found.append(
                         {
@@ -54,7 +55,7 @@ def cases() -> list[dict[str, Any]]:
                             "step": step,
                             "is_bigendian": is_bigendian,
                             "data": data,
-                            "padded": bool(padding),
+                            "row": row,
                         }
                     )
     return found

@@ -18,10 +18,8 @@ Shape = Literal["brush", "polygon"]
 IMAGE_TAG, BRUSH_TAG, POLYGON_TAG = "image", "mask", "outline"
 """Names of the tags in the project's labelling interface."""
 
-_TOLERANCES = (
-    0.75,
-    0.0,
-)  # pixels that polygons may be off the mask; the first that gives it back is taken
+# Pixels that polygons may be off the mask; the first that gives it back is taken.
+_TOLERANCES = 0.75, 0.0
 _ON = 255
 SAME = 0.98
 """Least IoU of masks that count as the same: an outline loses some pixels on the way."""

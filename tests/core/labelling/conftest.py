@@ -1,7 +1,8 @@
-"""The real Label Studio for the tests of labelling."""
+"""The real Label Studio, and frames with masks of a model, for the tests of labelling."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -10,9 +11,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+from helpers.labelled_frames import HEIGHT, WIDTH, box
 
+from ovps_core.datasets.segmentations import encode_segmentation
 from ovps_core.errors import UsageError
 from ovps_core.labelling.server import find_server
 
@@ -52,3 +58,35 @@ def _wait_until_up(folder: Path, process: subprocess.Popen[bytes]) -> None:
     pytest.fail(
         "Label Studio did not start within 540 s: " + (folder / "log.txt").read_text()[-2000:]
     )
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """Three extracted frames with masks of a model."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    coco: dict[str, Any] = {
+        "images": [],
+        "annotations": [],
+        "categories": [
+            {"id": 1, "name": "valve wheel", "object": "valve", "part": "wheel"},
+            {"id": 2, "name": "valve stem", "object": "valve", "part": "stem"},
+        ],
+    }
+    for i in range(3):
+        cv2.imwrite(str(folder / f"{i}.png"), np.full((HEIGHT, WIDTH, 3), 60 * i, np.uint8))
+        coco["images"].append({"id": i, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH})
+        for category, mask in ((1, box(10, 5, 40, 25)), (2, box(22, 25, 28, 45))):
+            coco["annotations"].append(
+                {
+                    "id": 2 * i + category,
+                    "image_id": i,
+                    "category_id": category,
+                    "segmentation": encode_segmentation(mask),
+                    "score": 0.5,
+                    "track_id": category,
+                    "pseudo_label": True,
+                }
+            )
+    (folder / "annotations.json").write_text(json.dumps(coco))
+    return folder

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
-import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from helpers.labelled_frames import HEIGHT, WIDTH, box, content
 
 from ovps_core.cli import main
 from ovps_core.datasets.coco_folder import CocoFolder
@@ -33,50 +30,6 @@ from ovps_core.labelling.regions import Region, from_results, outlined, to_resul
 from ovps_core.labelling.server import LOG, Server, find_server, start_server
 from ovps_core.structures.masks import mask_iou
 from ovps_core.structures.whole_files import write_json
-
-HEIGHT, WIDTH = 48, 64
-
-
-def box(left: int, top: int, right: int, bottom: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    mask = np.zeros((HEIGHT, WIDTH), bool)
-    mask[top:bottom, left:right] = True
-    return mask
-
-
-@pytest.fixture
-def frames(tmp_path: Path) -> Path:
-    """Three extracted frames with masks of a model."""
-    folder = tmp_path / "frames"
-    folder.mkdir()
-    coco: dict[str, Any] = {
-        "images": [],
-        "annotations": [],
-        "categories": [
-            {"id": 1, "name": "valve wheel", "object": "valve", "part": "wheel"},
-            {"id": 2, "name": "valve stem", "object": "valve", "part": "stem"},
-        ],
-    }
-    for i in range(3):
-        cv2.imwrite(str(folder / f"{i}.png"), np.full((HEIGHT, WIDTH, 3), 60 * i, np.uint8))
-        coco["images"].append({"id": i, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH})
-        for category, mask in ((1, box(10, 5, 40, 25)), (2, box(22, 25, 28, 45))):
-            coco["annotations"].append(
-                {
-                    "id": 2 * i + category,
-                    "image_id": i,
-                    "category_id": category,
-                    "segmentation": encode_segmentation(mask),
-                    "score": 0.5,
-                    "track_id": category,
-                    "pseudo_label": True,
-                }
-            )
-    (folder / "annotations.json").write_text(json.dumps(coco))
-    return folder
-
-
-def content(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "annotations.json").read_text()))
 
 
 def test_each_mask_says_whether_the_model_a_correction_or_a_hand_made_it(frames: Path) -> None:
@@ -376,64 +329,3 @@ def test_a_person_accepts_repaints_and_draws_on_the_real_server(
     assert main(["label", "open", str(frames), *where]) == 0
     count = len(list(client.tasks.list(project=project)))
     assert count == 3, "opening again adds what is new and leaves the rest"
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    """Chromium without a window."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("chromium or chromedriver is not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1400,900"):
-        options.add_argument(word)
-    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    opened.implicitly_wait(60)
-    yield opened
-    opened.quit()
-
-
-_COUNT_OF_COLOUR = """
-let count = 0;
-for (const canvas of document.querySelectorAll("canvas")) {
-  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-  for (let i = 0; i < data.length; i += 4)
-    count += [0, 1, 2].every(c => Math.abs(data[i + c] - arguments[0][c]) < 4) && data[i + 3] > 0;
-}
-return count"""
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_person_sees_the_suggestions_in_a_browser_and_submits_them(
-    served: Path, frames: Path, browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
-    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    where = ["--data-dir", str(served)]
-    assert main(["label", "open", str(frames), *where]) == 0
-    server = find_server(None, None, served)
-    browser.get(f"{server.url}/user/login")
-    browser.find_element("name", "email").send_keys(server.user)
-    browser.find_element("name", "password").send_keys(server.password)
-    browser.find_element("css selector", "button[type=submit]").click()
-    project = recorded_project(frames, server)
-    assert project is not None
-    browser.get(project.page)
-    browser.find_element("xpath", "//button[contains(., 'Label All Tasks')]").click()
-    submit = browser.find_element("xpath", "//button[contains(., 'Submit')]")
-    wheel = re.findall(r"#([0-9a-f]{6})", interface(["valve wheel", "valve stem"]))[0]
-    for _ in range(60):
-        time.sleep(1)
-        if browser.execute_script(_COUNT_OF_COLOUR, list(bytes.fromhex(wheel))) > 1000:
-            break
-    else:
-        browser.save_screenshot(str(tmp_path / "label_studio.png"))
-        pytest.fail(f"no suggestion is drawn in the colour of its label: {tmp_path}")
-    submit.click()
-    time.sleep(5)
-    assert main(["label", "save", str(frames), *where]) == 0
-    origins = [a["origin"] for a in content(frames)["annotations"] if "origin" in a]
-    assert origins == ["model", "model"], "both masks of one picture"

@@ -284,11 +284,11 @@ def test_each_benchmark_is_learned_with_the_numbers_of_the_release(
         and recipe.data.format == benchmark.replace("_", "-")
         and recipe.name.endswith("released") == bool(released)
     )
-    assert recipe.model.weights and recipe.optim == OptimRecipe()
+    assert recipe.model.weights and recipe.optim == OptimRecipe(score_every=2000)
     optim = recipe.optim
     assert (optim.steps, optim.batch, optim.warmup, optim.seed) == (20_000, 4, 0, 12345678)
     assert (optim.lr, optim.weight_decay, optim.clip_norm) == (2e-4, 1e-4, 0.01)
-    plain = DataRecipe(format=recipe.data.format, workers=recipe.data.workers)
+    plain = DataRecipe(recipe.data.format, workers=recipe.data.workers, val_limit=500)
     if released and benchmark == "partimagenet":  # its code throws the augmentations away
         plain = dataclasses.replace(plain, flip=0, min_crop=1, colour_jitter=0)
     assert recipe.data == plain

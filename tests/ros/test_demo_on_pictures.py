@@ -34,7 +34,7 @@ def places(out: Path) -> list[list[str]]:
 
 
 def test_four_handles_belong_to_four_objects_in_space(tmp_path: Path) -> None:
-    done = demo(tmp_path)
+    done = demo(tmp_path, "--seconds", "8")
     assert done.returncode == 0, done.stderr
     handles = [row for row in places(tmp_path) if "handle" in row[1]]
     assert len(handles) == len({owner for owner, *_ in handles}) == 4, done.stdout
@@ -64,7 +64,7 @@ def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
 
 
 def test_recorded_frames_come_with_depth_and_true_masks(tmp_path: Path) -> None:
-    done = demo(tmp_path / "out", "--recorded", "--seconds", "12")
+    done = demo(tmp_path / "out", "--recorded", "--seconds", "8")
     assert done.returncode == 0, done.stderr
     assert "8 pictures" in done.stderr
     assert "mug body" in done.stdout and "mean IoU with truth" in done.stdout

@@ -206,7 +206,7 @@ def test_a_goal_that_wants_a_margin_says_when_it_is_not_sure(
     robot: DetectorRobot, scene: LiveScene
 ) -> None:
     robot.ask("mug handle")  # frames are answered before the goal is read
-    _, done = robot.begin("mug handle", seconds=20, min_margin=0.999)
+    _, done = robot.begin("mug handle", seconds=8, min_margin=0.999)
     frame = scene.frame(0.0)
     for _ in range(3):
         robot.see(frame, boxes(frame))

@@ -112,7 +112,7 @@ def _remap_hint(node: Node, message_type: type, name: str) -> str:
 
 
 def _lines(remaps: Sequence[str], parameter: str = "") -> str:
-    """What to write behind either command that starts the node.
+    """Words to write behind either command that starts the node.
 
     Args:
         remaps: remappings of one input, one of which is to be chosen.

@@ -56,7 +56,7 @@ class LeftOut:
             print(f"left out: more than {_NAMED}, the others are not named{where}", file=sys.stderr)
 
     def names(self) -> frozenset[str]:
-        """What was left out so far, by all processes that share the file."""
+        """Names of all that was left out so far, by any process that shares the file."""
         if self.file is not None and self.file.is_file():
             lines = self.file.read_text("utf-8", errors="replace").split("\n")
             self._names |= {line.split("\t")[0] for line in lines if line}

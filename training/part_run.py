@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.labels import PartTargets
 from ovps_core.models.clipseg.corrections import DataCorrections
 from ovps_core.models.interface import QueryEncoder
+from ovps_core.models.network import PartModel
 from training.clipseg.recipe import CLIPSegRecipe
 from training.data import PartImagesModule, TrainingData
 from training.part_training import PartTraining
@@ -21,25 +23,40 @@ class PartRun(TrainingRun):
 
     Args:
         recipe: every number.
-        module: the network with its losses; the plot shows those of its progress bar.
+        training: class of the steps; the plot shows the losses of its progress bar.
+        model: the network.
         query_encoder: owner of the text encoder.
         data: the photographs or rendered scenes.
+        criterion: see :class:`PartTraining`.
         corrections: of the pixels and labels to train on; all by default.
     """
 
     def __init__(
         self,
         recipe: CLIPSegRecipe | CATSegRecipe,
-        module: PartTraining,
+        training: type[PartTraining],
+        model: PartModel,
         query_encoder: QueryEncoder,
         data: TrainingData,
+        *,
+        criterion: Callable[..., Any] | None = None,
         corrections: DataCorrections | None = None,
     ) -> None:
         corrections = corrections or DataCorrections()
+        assert query_encoder.text_encoder is not None
+        module = training(
+            model,
+            query_encoder.text_encoder,
+            data.vocabulary,
+            recipe.optim,
+            criterion,
+            train_towers=recipe.model.train_towers,
+            val_vocabulary=data.val_vocabulary if recipe.score_on == "val" else None,
+        )
         images = PartImagesModule(
             data,
             recipe.data,
-            module.model.spec.preprocessing,
+            model.spec.preprocessing,
             batch=recipe.optim.batch,
             seed=recipe.optim.seed,
             score_on=recipe.score_on,
@@ -49,7 +66,7 @@ class PartRun(TrainingRun):
         super().__init__(
             recipe,
             module,
-            module.model,
+            model,
             query_encoder,
             images,
             settings_by_steps(recipe.optim),

@@ -143,17 +143,29 @@ class DataRecipe:
     cache: int = 0
 
 
-def check_pretrained_clip(clip: str | dict[str, Any], pretrained: str) -> None:
-    """Check that only an open_clip model by name starts from open_clip's weights.
+@dataclass(frozen=True)
+class ClipTowers:
+    """The image and text towers of a network that is built on CLIP.
 
-    Raises:
-        ConfigError: ``pretrained`` names weights, and ``clip`` is a configuration.
+    Attributes:
+        weights: name or file of a model to start from.
+        clip: an open_clip model, or its configuration as a mapping for towers of any size.
+        pretrained: open_clip tag of ``clip``'s weights; empty for random ones.
+        train_towers: also train the image and text towers, as random ones need.
     """
-    if pretrained and not isinstance(clip, str):
-        raise ConfigError(
-            "`pretrained` names weights of an open_clip model, but `clip` is a configuration; "
-            "set `pretrained: ''`, or `clip` to a model's name"
-        )
+
+    weights: str = ""
+    clip: str | dict[str, Any] = "ViT-B-16-quickgelu"
+    pretrained: str = "openai"
+    train_towers: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse open_clip's weights for towers that open_clip does not know by name."""
+        if self.pretrained and not self.weights and not isinstance(self.clip, str):
+            raise ConfigError(
+                "`pretrained` names weights of an open_clip model, but `clip` is a configuration; "
+                "set `pretrained: ''`, or `clip` to a model's name"
+            )
 
 
 def find_recipe(name: Path | str) -> Path:

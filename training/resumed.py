@@ -1,4 +1,4 @@
-"""What a run that goes on from its last checkpoint still owes: a validation, and the average of its weights."""
+"""The validation and the average of weights that a run still owes when it goes on from its last checkpoint."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class _Search:
-    """What was searched for two pictures, from which the flow of either direction follows.
+    """Result of a search in two pictures, from which the flow of either direction follows.
 
     Attributes:
         forward, backward: as those of :class:`Flow`, known everywhere.

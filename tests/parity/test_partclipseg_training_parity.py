@@ -18,9 +18,10 @@ from ovps_core.language.vocabulary import IGNORE
 from ovps_core.losses.labels import ObjectPartIndex, PartTargets
 from ovps_core.losses.partclipseg import Losses, PartCLIPSegLoss
 from ovps_core.models.partclipseg.corrections import Corrections
-from training.clipseg.module import parameter_groups, trainable_names
+from training.clipseg.module import parameter_groups
 from training.clipseg.recipe import OptimRecipe
 from training.optimiser import named_parameters
+from training.partclipseg.module import PartCLIPSegTraining
 
 SEEDS = sorted(
     path.name.removesuffix("_losses.json")
@@ -72,7 +73,7 @@ def parameters(loaded: LoadedModel) -> dict[str, Tensor]:
 
 
 def trained(loaded: LoadedModel) -> list[str]:
-    return trainable_names(loaded.model, loaded.query_encoder.text_encoder)
+    return PartCLIPSegTraining.trainable_names(loaded.model, loaded.query_encoder.text_encoder)
 
 
 def gradient(loaded: LoadedModel, released: str) -> Tensor:

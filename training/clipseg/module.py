@@ -15,33 +15,12 @@ from ovps_core.losses.labels import PartTargets
 from ovps_core.losses.partcatseg import catseg_loss
 from ovps_core.models.clipseg.model import CLIPSeg
 from ovps_core.models.interface import Conditions, Features, PartLogits
-from ovps_core.models.text.tower import TextEncoder
 from training.clipseg.recipe import OptimRecipe
 from training.optimiser import adamw_groups, half_cosine, named_parameters, scheduled, undecayed
 from training.part_training import Batch, PartTraining, TotalLoss
 
 NAMES_AT_ONCE = 16
 """Names whose activations in the decoder are held at the same time."""
-
-_TRAINED_TOWER_PARTS = ("text.tower.token_embedding", "text.tower.positional_embedding")
-_TOWERS = ("text.", "backbone.")
-
-
-def trainable_names(
-    model: nn.Module, text_encoder: nn.Module, *, towers: bool = False
-) -> list[str]:
-    """Names of the parameters that the paper trains: adapter, decoder, all heads, text embeddings.
-
-    Args:
-        model: the network.
-        text_encoder: its text encoder.
-        towers: all parameters instead, for towers without pretrained weights.
-    """
-    return [
-        name
-        for name, _ in named_parameters(model, text_encoder)
-        if towers or name.startswith(_TRAINED_TOWER_PARTS) or not name.startswith(_TOWERS)
-    ]
 
 
 def parameter_groups(
@@ -73,40 +52,20 @@ class CLIPSegTraining(PartTraining):
     """Phrases of (object, part) classes and image through the network, binary cross-entropy on each map.
 
     Source: the baseline in the code of OV-PARTS and PartCLIPSeg, a CLIPSeg with an adapter and a background.
-
-    Args:
-        model: the network; parameters that are not trained are frozen here.
-        text_encoder: its text encoder.
-        vocabulary: the names to train on; the labels of a batch are positions in it.
-        optim: optimiser and schedule.
-        train_towers: also train the image and text towers.
-        val_vocabulary: names to score on, if they are others: those of training and unseen ones.
+    The paper trains adapter, decoder, all heads and the text embeddings.
     """
 
     model: CLIPSeg
+    trained_in_towers = ("text.tower.token_embedding", "text.tower.positional_embedding")
 
-    def __init__(
-        self,
-        model: CLIPSeg,
-        text_encoder: TextEncoder,
-        vocabulary: Vocabulary,
-        optim: OptimRecipe,
-        *,
-        train_towers: bool = False,
-        val_vocabulary: Vocabulary | None = None,
-    ) -> None:
-        super().__init__(vocabulary, val_vocabulary)
-        self.model = model
-        self.text_encoder = text_encoder
-        self.optim = optim
-        trainable = set(trainable_names(model, text_encoder, towers=train_towers))
-        for name, parameter in named_parameters(model, text_encoder):
-            parameter.requires_grad_(name in trainable)
-        model.backbone.train(train_towers)  # a frozen tower keeps its running statistics
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """See :class:`PartTraining`."""
+        super().__init__(*arguments, **options)
+        self.model.backbone.train(self.train_towers)  # frozen, it keeps its running statistics
         self.tokens: Tensor
         self.val_tokens: Tensor
-        for name, names in (("tokens", vocabulary), ("val_tokens", self.val_vocabulary)):
-            tokens = text_encoder.tokenizer(list(self.texts(names)))
+        for name, names in (("tokens", self.vocabulary), ("val_tokens", self.val_vocabulary)):
+            tokens = self.text_encoder.tokenizer(list(self.texts(names)))
             self.register_buffer(name, tokens, persistent=False)
 
     @staticmethod

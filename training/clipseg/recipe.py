@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from ovps_core.models.clipseg.corrections import DataCorrections
-from training.recipe import PRESETS, DataRecipe, Recipe, StepOptimRecipe, check_pretrained_clip
+from training.recipe import PRESETS, ClipTowers, DataRecipe, Recipe, StepOptimRecipe
 
 
 @dataclass(frozen=True)
-class ModelRecipe:
+class ModelRecipe(ClipTowers):
     """The network.
 
     Attributes:
         weights: name or file of a model to start from. The values that it fixes (``clip``, ``backbone``,
             sizes of the decoder) are then not read from here.
-        clip: an open_clip model, or its configuration as a mapping for towers of any size.
-        pretrained: open_clip tag of ``clip``'s weights; empty for random ones.
         backbone: a timm image tower instead of ``clip``'s.
         backbone_pretrained: start from the published weights of ``backbone``.
         image_size: height and width that images are resized to, pixels.
@@ -25,12 +23,8 @@ class ModelRecipe:
         dim: channels of the decoder's blocks.
         heads: attention heads of the decoder's blocks.
         mlp_dim: hidden channels of the decoder's blocks.
-        train_towers: also train the image and text towers, as random ones need.
     """
 
-    weights: str = ""
-    clip: str | dict[str, Any] = "ViT-B-16-quickgelu"
-    pretrained: str = "openai"
     backbone: str = ""
     backbone_pretrained: bool = True
     image_size: int = 352
@@ -38,12 +32,6 @@ class ModelRecipe:
     dim: int = 64
     heads: int = 4
     mlp_dim: int = 2048
-    train_towers: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse pretrained weights for towers that have none."""
-        if not self.weights:
-            check_pretrained_clip(self.clip, self.pretrained)
 
 
 @dataclass(frozen=True)

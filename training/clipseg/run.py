@@ -20,12 +20,5 @@ def prepare(recipe: CLIPSegRecipe, sources: DataSources) -> PartRun:
     """
     data = open_data(recipe.data, sources.single())
     model, query_encoder = build_network(recipe.model, data.vocabulary)
-    module = CLIPSegTraining(
-        model,
-        query_encoder.text_encoder,
-        data.vocabulary,
-        recipe.optim,
-        train_towers=recipe.model.train_towers,
-        val_vocabulary=data.val_vocabulary if recipe.score_on == "val" else None,
-    )
-    return PartRun(recipe, module, query_encoder, data, recipe.corrections)
+    corrections = recipe.corrections
+    return PartRun(recipe, CLIPSegTraining, model, query_encoder, data, corrections=corrections)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -10,52 +11,27 @@ from torch import Tensor
 
 from ovps_core.language.vocabulary import Vocabulary
 from ovps_core.losses.labels import PartTargets
-from ovps_core.losses.partcatseg import Losses, PartCATSegLoss, catseg_loss
+from ovps_core.losses.partcatseg import Losses, catseg_loss
 from ovps_core.models.catseg.model import CATSeg
-from ovps_core.models.catseg.text import PromptBankEncoder, possessive
+from ovps_core.models.catseg.text import possessive
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partcatseg.model import PartCATSeg
 from training.optimiser import adamw_groups, half_cosine, named_parameters, scheduled, undecayed
 from training.part_training import Batch, PartTraining, TotalLoss
-from training.partcatseg.recipe import OptimRecipe
-
-_TOWERS = ("backbone.", "text.")
 
 
 class CATSegTraining(PartTraining):
     """Names and image through the network, losses on its maps.
 
     Frozen texts are encoded once; a text tower that is trained encodes them in each step.
-
-    Args:
-        model: the network; parameters that are not trained are frozen here.
-        text_encoder: its text encoder.
-        vocabulary: the names to train on; the labels of a batch are positions in it.
-        optim: optimiser and schedule.
-        train_towers: also train CLIP's towers.
-        val_vocabulary: see :class:`PartTraining`.
     """
 
     model: CATSeg
 
-    def __init__(
-        self,
-        model: CATSeg,
-        text_encoder: PromptBankEncoder,
-        vocabulary: Vocabulary,
-        optim: OptimRecipe,
-        *,
-        train_towers: bool = False,
-        val_vocabulary: Vocabulary | None = None,
-    ) -> None:
-        super().__init__(vocabulary, val_vocabulary)
-        self.model = model
-        self.text_encoder = text_encoder
-        self.optim = optim
-        self.train_towers = train_towers
-        for name, parameter in named_parameters(self.model, self.text_encoder):
-            parameter.requires_grad_(train_towers or not name.startswith(_TOWERS))
-        self._banks: dict[str, Tensor] = {}
+    @functools.cached_property
+    def _banks(self) -> dict[str, Tensor]:
+        """Text banks that frozen towers have encoded, by text."""
+        return {}
 
     def banks(self, texts: list[str]) -> Tensor:
         """Text banks float [N, M * D] of N names."""
@@ -64,7 +40,8 @@ class CATSegTraining(PartTraining):
         missing = [text for text in texts if text not in self._banks]
         if missing:
             with torch.no_grad():
-                self._banks |= zip(missing, self.text_encoder.encode(missing), strict=True)
+                banks = self.text_encoder.encode(missing)
+            self._banks.update(zip(missing, banks, strict=True))
         return torch.stack([self._banks[text] for text in texts]).to(self.device)
 
     def names(self, *, scoring: bool) -> Vocabulary:
@@ -103,33 +80,11 @@ class CATSegTraining(PartTraining):
 class PartCATSegTraining(CATSegTraining):
     """:class:`CATSegTraining` for both branches.
 
-    Args:
-        criterion: the losses and their weights.
+    Its criterion is a :class:`ovps_core.losses.partcatseg.PartCATSegLoss`.
     """
 
     model: PartCATSeg
     in_bar = ("total", "composition")
-
-    def __init__(
-        self,
-        model: PartCATSeg,
-        text_encoder: PromptBankEncoder,
-        vocabulary: Vocabulary,
-        optim: OptimRecipe,
-        criterion: PartCATSegLoss,
-        *,
-        train_towers: bool = False,
-        val_vocabulary: Vocabulary | None = None,
-    ) -> None:
-        super().__init__(
-            model,
-            text_encoder,
-            vocabulary,
-            optim,
-            train_towers=train_towers,
-            val_vocabulary=val_vocabulary,
-        )
-        self.criterion = criterion
 
     def losses(self, batch: Batch, *, scoring: bool = False) -> tuple[Losses, PartLogits]:
         """See :meth:`PartTraining.losses`."""

@@ -9,23 +9,21 @@ from ovps_core.losses.partcatseg import LossWeights
 from ovps_core.models.partcatseg.corrections import Corrections
 from training.recipe import (
     PRESETS,
+    ClipTowers,
     DataRecipe,
     Precision,
     Recipe,
     StepOptimRecipe,
-    check_pretrained_clip,
 )
 
 
 @dataclass(frozen=True)
-class ModelRecipe:
+class ModelRecipe(ClipTowers):
     """The network.
 
     Attributes:
         weights: name or file of a CAT-Seg or PartCATSeg to start from. Tensors of another shape are left at
             random; those of another guidance model are left out. ``clip`` must have its sizes.
-        clip: an open_clip model, or its configuration as a mapping for towers of any size.
-        pretrained: open_clip tag of ``clip``'s weights; empty for random ones.
         image_size: side of the square that CLIP sees, pixels.
         guidance: a timm model, its configuration as a mapping with ``name``, or empty for none.
         guidance_pretrained: start from the published weights of ``guidance``, unless ``weights`` has that model.
@@ -37,12 +35,8 @@ class ModelRecipe:
         text_guidance_dim: channels of the guidance of the aggregation over classes.
         decoder_dims: channels of the two upsampling steps.
         decoder_guidance_dims: channels of the guidance of each step.
-        train_towers: also train CLIP's towers, as random ones need.
     """
 
-    weights: str = ""
-    clip: str | dict[str, Any] = "ViT-B-16-quickgelu"
-    pretrained: str = "openai"
     image_size: int = 384
     guidance: str | dict[str, Any] = "vit_small_patch14_dinov2"
     guidance_pretrained: bool = True
@@ -56,12 +50,6 @@ class ModelRecipe:
     text_guidance_dim: int = 128
     decoder_dims: tuple[int, int] = (64, 32)
     decoder_guidance_dims: tuple[int, int] = (32, 16)
-    train_towers: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse pretrained weights for towers that have none."""
-        if not self.weights:
-            check_pretrained_clip(self.clip, self.pretrained)
 
 
 @dataclass(frozen=True)

@@ -8,51 +8,21 @@ import torch
 
 from ovps_core.language.vocabulary import Vocabulary
 from ovps_core.losses.labels import PartTargets
-from ovps_core.losses.partclipseg import Losses, LossWeights, PartCLIPSegLoss
+from ovps_core.losses.partclipseg import Losses
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partclipseg.model import PartCLIPSeg
-from ovps_core.models.text.tower import TextEncoder
 from training.clipseg.module import CLIPSegTraining
-from training.clipseg.recipe import OptimRecipe
 from training.part_training import Batch
 
 
 class PartCLIPSegTraining(CLIPSegTraining):
     """Names and image through the network, losses on its maps and attention.
 
-    Args:
-        model: the network; parameters that are not trained are frozen here.
-        text_encoder: its text encoder.
-        vocabulary: the names to train on; the labels of a batch are positions in it.
-        optim: optimiser and schedule.
-        weights: weights of the losses.
-        train_towers: also train the image and text towers.
-        val_vocabulary: names to score on, if they are others: those of training and unseen ones.
+    Its criterion is a :class:`ovps_core.losses.partclipseg.PartCLIPSegLoss`.
     """
 
     model: PartCLIPSeg
     in_bar = ("total", "separation", "enhancement")
-
-    def __init__(
-        self,
-        model: PartCLIPSeg,
-        text_encoder: TextEncoder,
-        vocabulary: Vocabulary,
-        optim: OptimRecipe,
-        weights: LossWeights,
-        *,
-        train_towers: bool = False,
-        val_vocabulary: Vocabulary | None = None,
-    ) -> None:
-        super().__init__(
-            model,
-            text_encoder,
-            vocabulary,
-            optim,
-            train_towers=train_towers,
-            val_vocabulary=val_vocabulary,
-        )
-        self.criterion = PartCLIPSegLoss(weights, model.config.corrections)
 
     @staticmethod
     def texts(vocabulary: Vocabulary) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ovps_core.losses.partclipseg import PartCLIPSegLoss
 from training.data import open_data
 from training.part_run import PartRun
 from training.partclipseg.module import PartCLIPSegTraining
@@ -20,13 +21,12 @@ def prepare(recipe: PartCLIPSegRecipe, sources: DataSources) -> PartRun:
     """
     data = open_data(recipe.data, sources.single())
     model, query_encoder = build_network(recipe.model, recipe.corrections, data.vocabulary)
-    module = PartCLIPSegTraining(
+    return PartRun(
+        recipe,
+        PartCLIPSegTraining,
         model,
-        query_encoder.text_encoder,
-        data.vocabulary,
-        recipe.optim,
-        recipe.losses,
-        train_towers=recipe.model.train_towers,
-        val_vocabulary=data.val_vocabulary if recipe.score_on == "val" else None,
+        query_encoder,
+        data,
+        criterion=PartCLIPSegLoss(recipe.losses, model.config.corrections),
+        corrections=recipe.corrections,
     )
-    return PartRun(recipe, module, query_encoder, data, recipe.corrections)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ovps_core.evaluation.benchmark_result import ScoredItem
 from ovps_core.evaluation.folder import AnsweredQuery
 from ovps_core.language.vocabulary import IGNORE
-from ovps_core.pipeline.drawing import colours
+from ovps_core.pipeline.drawing import colours, hex_colour
 from ovps_core.structures.image_files import encode_image
 from ovps_core.structures.whole_files import write_whole
 
@@ -67,7 +67,7 @@ class Gallery:
         def draw() -> tuple[NDArray[np.uint8], Legend]:
             rows = sorted({int(row) for row in np.union1d(item.truth, item.predicted)} - {IGNORE})
             palette = dict(zip(rows, colours(len(rows)), strict=True))
-            legend = tuple((self._names[row], _css(palette[row])) for row in rows)
+            legend = tuple((self._names[row], hex_colour(palette[row])) for row in rows)
             return _side_by_side(item.image, item.truth, item.predicted, palette), legend
 
         self._offer(f"{item.name}, {item.setting.value}", item.miou, draw)
@@ -129,10 +129,6 @@ class Gallery:
             f"<style>{STYLE}</style>\n{body}\n</html>\n",
         )
         return page
-
-
-def _css(colour: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def _figure(path: str, picture: _Picture) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import json
 import logging
 import xml.etree.ElementTree as ElementTree
@@ -34,6 +33,7 @@ from ovps_core.labelling.regions import (
     to_results,
 )
 from ovps_core.labelling.server import Server
+from ovps_core.pipeline.drawing import colours, hex_colour
 from ovps_core.structures.image_files import image_size
 from ovps_core.structures.whole_files import write_json
 
@@ -157,21 +157,13 @@ def interface(labels: Sequence[str]) -> str:
         row = ElementTree.SubElement(view, "View", style="display: flex; gap: 1em")
         ElementTree.SubElement(row, "Header", value=title, size="5")
         choices = ElementTree.SubElement(row, kind, name=tag, toName=IMAGE_TAG)
-        for number, label in enumerate(labels):
-            ElementTree.SubElement(choices, "Label", value=label, background=_colour(number))
+        # Label Studio draws brush masks in black if a colour is not "#rrggbb".
+        for label, colour in zip(labels, colours(len(labels)), strict=True):
+            ElementTree.SubElement(choices, "Label", value=label, background=hex_colour(colour))
     ElementTree.SubElement(
         view, "Image", name=IMAGE_TAG, value="$image", zoom="true", zoomControl="true"
     )
     return ElementTree.tostring(view, encoding="unicode")
-
-
-def _colour(number: int) -> str:
-    """Colour of a label; brush masks in colours other than "#rrggbb" are drawn in black.
-
-    The first is magenta, which few things have. Steps of the golden angle keep neighbours apart.
-    """
-    hue = (300 / 360 + number * 0.618) % 1
-    return "#" + "".join(f"{round(255 * v):02x}" for v in colorsys.hls_to_rgb(hue, 0.45, 0.8))
 
 
 def read_annotations(folder: Path) -> dict[str, Any]:

@@ -22,6 +22,15 @@ def colours(count: int) -> list[tuple[int, int, int]]:
     return [tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.85, 1.0)) for hue in hues]  # type: ignore[misc]
 
 
+def hex_colour(rgb: tuple[int, int, int]) -> str:
+    """Colour as HTML has it.
+
+    >>> hex_colour((255, 0, 128))
+    '#ff0080'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
+
+
 def draw_masks(image: RgbImage, masks: PartMasks, alpha: float = 0.5) -> RgbImage:
     """Draw every part in the colour of its query, with an outline, and a legend in the corner.
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
@@ -20,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
 
 from ovps_core.errors import OvpsError, UsageError
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
@@ -33,15 +31,8 @@ from training.clipseg.recipe import OptimRecipe
 from training.data import PartImagesModule, open_data
 from training.families import load_recipe
 from training.optimiser import scheduled
-from training.part_training import Batch, PartTraining
+from training.part_training import Batch, PartTraining, TotalLoss
 from training.partclipseg.recipe import PartCLIPSegRecipe
-
-
-@dataclass(frozen=True)
-class CrossEntropy:
-    """The only loss."""
-
-    total: Tensor
 
 
 class PlainTraining(PartTraining):
@@ -60,13 +51,13 @@ class PlainTraining(PartTraining):
         self.model = model
         self.optim = optim
 
-    def losses(self, batch: Batch, *, scoring: bool = False) -> tuple[CrossEntropy, PartLogits]:
+    def losses(self, batch: Batch, *, scoring: bool = False) -> tuple[TotalLoss, PartLogits]:
         """See :meth:`PartTraining.losses`."""
         pixels, object_parts, _ = batch
         scores = self.model.scores(pixels)[2].roll(-1, dims=1)  # the background comes last here
         maps = F.interpolate(scores, object_parts.shape[-2:], mode="bilinear")
         labels = torch.where(object_parts == IGNORE, maps.shape[1] - 1, object_parts)
-        return CrossEntropy(F.cross_entropy(maps, labels)), PartLogits(maps[:, :0], maps)
+        return TotalLoss(F.cross_entropy(maps, labels)), PartLogits(maps[:, :0], maps)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with the recipe's schedule."""

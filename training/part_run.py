@@ -12,7 +12,7 @@ from ovps_core.models.interface import QueryEncoder
 from ovps_core.models.network import PartModel
 from training.clipseg.recipe import CLIPSegRecipe
 from training.data import PartImagesModule, TrainingData
-from training.part_training import PartTraining
+from training.part_training import TowerTraining
 from training.partcatseg.recipe import CATSegRecipe
 from training.pictures import Answer, PreviewSample, unnormalised
 from training.run import TrainingRun, settings_by_steps
@@ -27,14 +27,14 @@ class PartRun(TrainingRun):
         model: the network.
         query_encoder: owner of the text encoder.
         data: the photographs or rendered scenes.
-        criterion: see :class:`PartTraining`.
+        criterion: see :class:`TowerTraining`.
         corrections: of the pixels and labels to train on; all by default.
     """
 
     def __init__(
         self,
         recipe: CLIPSegRecipe | CATSegRecipe,
-        training: type[PartTraining],
+        training: type[TowerTraining],
         model: PartModel,
         query_encoder: QueryEncoder,
         data: TrainingData,

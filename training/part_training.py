@@ -37,58 +37,25 @@ class PartTraining(L.LightningModule):
     """Lightning module that logs its losses, and the mean IoU of (object, part) classes.
 
     Args:
-        model: the network; parameters that are not trained are frozen here.
-        text_encoder: its text encoder.
         vocabulary: the names to train on; the labels of a batch are positions in it.
-        optim: optimiser and schedule.
-        criterion: the losses with their weights, of a family that has several.
-        train_towers: also train the image and text towers.
         val_vocabulary: names to score on, if they are others: those of training and unseen ones.
 
     Attributes:
         in_bar: losses that the progress bar shows.
-        trained_in_towers: beginnings of names of parameters that are trained while their tower is frozen.
+        model: the network.
         index, val_index: rows of the names to train on, and of those to score on.
     """
 
     in_bar: tuple[str, ...] = ("total",)
-    trained_in_towers: tuple[str, ...] = ()
     model: PartModel
 
-    def __init__(
-        self,
-        model: PartModel,
-        text_encoder: nn.Module,
-        vocabulary: Vocabulary,
-        optim: StepOptimRecipe,
-        criterion: Callable[..., Any] | None = None,
-        *,
-        train_towers: bool = False,
-        val_vocabulary: Vocabulary | None = None,
-    ) -> None:
+    def __init__(self, vocabulary: Vocabulary, val_vocabulary: Vocabulary | None = None) -> None:
         super().__init__()
-        self.model = model
-        self.text_encoder: Any = text_encoder
-        self.optim: Any = optim
-        self.criterion: Any = criterion
-        self.train_towers = train_towers
-        trained = set(self.trainable_names(model, text_encoder))
-        for name, parameter in named_parameters(model, text_encoder):
-            parameter.requires_grad_(train_towers or name in trained)
         self.vocabulary = vocabulary
         self.val_vocabulary = val_vocabulary or vocabulary
         self.index = _object_part_index(self.vocabulary)
         self.val_index = _object_part_index(self.val_vocabulary)
         self._pixel_counts: dict[str, Tensor] = {}
-
-    @classmethod
-    def trainable_names(cls, model: PartModel, text_encoder: nn.Module) -> list[str]:
-        """Names of the parameters that are trained while the towers are frozen."""
-        return [
-            name
-            for name, _ in named_parameters(model, text_encoder)
-            if not name.startswith(_TOWERS) or name.startswith(cls.trained_in_towers)
-        ]
 
     @abstractmethod
     def losses(self, batch: Batch, *, scoring: bool = False) -> tuple[Any, PartLogits]:
@@ -163,6 +130,55 @@ class PartTraining(L.LightningModule):
         self.log(
             "score/harmonic_miou", harmonic_miou(*(float(v) for v in means.values())), prog_bar=True
         )
+
+
+class TowerTraining(PartTraining):
+    """Training of a network with an image tower and a text tower, which stay as they are unless told otherwise.
+
+    Args:
+        model: the network; parameters that are not trained are frozen here.
+        text_encoder: its text encoder.
+        vocabulary: see :class:`PartTraining`.
+        optim: optimiser and schedule.
+        criterion: the losses with their weights, of a family that has several.
+        train_towers: also train the towers.
+        val_vocabulary: see :class:`PartTraining`.
+
+    Attributes:
+        trained_in_towers: beginnings of names of parameters that are trained while their tower is frozen.
+    """
+
+    trained_in_towers: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        model: PartModel,
+        text_encoder: nn.Module,
+        vocabulary: Vocabulary,
+        optim: StepOptimRecipe,
+        criterion: Callable[..., Any] | None = None,
+        *,
+        train_towers: bool = False,
+        val_vocabulary: Vocabulary | None = None,
+    ) -> None:
+        super().__init__(vocabulary, val_vocabulary)
+        self.model = model
+        self.text_encoder: Any = text_encoder
+        self.optim: Any = optim
+        self.criterion: Any = criterion
+        self.train_towers = train_towers
+        trained = set(self.trainable_names(model, text_encoder))
+        for name, parameter in named_parameters(model, text_encoder):
+            parameter.requires_grad_(train_towers or name in trained)
+
+    @classmethod
+    def trainable_names(cls, model: PartModel, text_encoder: nn.Module) -> list[str]:
+        """Names of the parameters that are trained while the towers are frozen."""
+        return [
+            name
+            for name, _ in named_parameters(model, text_encoder)
+            if not name.startswith(_TOWERS) or name.startswith(cls.trained_in_towers)
+        ]
 
 
 def _object_part_index(vocabulary: Vocabulary) -> ObjectPartIndex:

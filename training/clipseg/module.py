@@ -17,7 +17,7 @@ from ovps_core.models.clipseg.model import CLIPSeg
 from ovps_core.models.interface import Conditions, Features, PartLogits
 from training.clipseg.recipe import OptimRecipe
 from training.optimiser import adamw_groups, half_cosine, named_parameters, scheduled, undecayed
-from training.part_training import Batch, PartTraining, TotalLoss
+from training.part_training import Batch, TotalLoss, TowerTraining
 
 NAMES_AT_ONCE = 16
 """Names whose activations in the decoder are held at the same time."""
@@ -48,7 +48,7 @@ def decay(optim: OptimRecipe) -> Callable[[int], float]:
     return factor
 
 
-class CLIPSegTraining(PartTraining):
+class CLIPSegTraining(TowerTraining):
     """Phrases of (object, part) classes and image through the network, binary cross-entropy on each map.
 
     Source: the baseline in the code of OV-PARTS and PartCLIPSeg, a CLIPSeg with an adapter and a background.
@@ -59,7 +59,7 @@ class CLIPSegTraining(PartTraining):
     trained_in_towers = ("text.tower.token_embedding", "text.tower.positional_embedding")
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        """See :class:`PartTraining`."""
+        """See :class:`TowerTraining`."""
         super().__init__(*arguments, **options)
         self.model.backbone.train(self.train_towers)  # frozen, it keeps its running statistics
         self.tokens: Tensor

@@ -17,10 +17,10 @@ from ovps_core.models.catseg.text import possessive
 from ovps_core.models.interface import PartLogits
 from ovps_core.models.partcatseg.model import PartCATSeg
 from training.optimiser import adamw_groups, half_cosine, named_parameters, scheduled, undecayed
-from training.part_training import Batch, PartTraining, TotalLoss
+from training.part_training import Batch, TotalLoss, TowerTraining
 
 
-class CATSegTraining(PartTraining):
+class CATSegTraining(TowerTraining):
     """Names and image through the network, losses on its maps.
 
     Frozen texts are encoded once; a text tower that is trained encodes them in each step.

@@ -19,7 +19,7 @@ from ovps_core.checkpoints import CheckpointInfo, save_model
 from ovps_core.checkpoints.registry import known_models
 from ovps_core.cli import main
 from ovps_core.language.vocabulary import IGNORE, Vocabulary
-from ovps_core.losses.partclipseg import LossWeights
+from ovps_core.losses.partclipseg import LossWeights, PartCLIPSegLoss
 from ovps_core.models.families import FAMILIES
 from ovps_core.models.partclipseg.model import PartCLIPSegConfig
 from ovps_core.structures.masks import mask_iou
@@ -64,7 +64,11 @@ def test_another_loss_trains() -> None:
     model, query_encoder, _ = build("partclipseg", PartCLIPSegConfig(**TOY))
     vocabulary = Vocabulary("mugs", ("mug",), (("mug", "rim"), ("mug", "handle")))
     training = example("Add a loss")["WithDice"](
-        model, query_encoder.text_encoder, vocabulary, OptimRecipe(), LossWeights()
+        model,
+        query_encoder.text_encoder,
+        vocabulary,
+        OptimRecipe(),
+        criterion=PartCLIPSegLoss(LossWeights(), model.config.corrections),
     )
     size = model.spec.preprocessing.size
     pixels = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))

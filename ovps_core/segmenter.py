@@ -48,6 +48,8 @@ from ovps_core.structures.masks import ObjectMask, PartMask, PartMasks
 from ovps_core.structures.query import PartQuery, RefusedQuery
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from ovps_core.models.network import PartModel
 
 Queries = str | Iterable[str | PartQuery] | EncodedQueries
@@ -108,7 +110,7 @@ class PartSegmenter:
         objects: str | Path | None = None,
         object_options: ObjectOptions | None = None,
         depth: bool = False,
-    ) -> PartSegmenter:
+    ) -> Self:
         """Load a model by name or file (see ``ovps models``).
 
         Args:

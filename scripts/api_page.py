@@ -136,6 +136,8 @@ def _signature(name: str, value: Any) -> str:
         for p in kept
     ]
     returns = signature.return_annotation
+    if returns == "Self":
+        returns = name.split(".")[0]
     returned = (
         _Bare(returns)
         if isinstance(returns, str) and not inspect.isclass(value)

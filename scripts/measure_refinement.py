@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor
 from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.evaluation.folder import evaluate_folder
 from ovps_core.evaluation.household import HOUSEHOLD
+from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.interface import EncodedQueries
 from ovps_core.pipeline.postprocess.components import full_size
 from ovps_core.pipeline.preprocess import RgbImage, to_batch
@@ -36,7 +38,7 @@ _TEMPERATURE = 0.1  # of the softmax over cosines of features
 class RefinedSegmenter(PartSegmenter):
     """The packaged model with a refinement of its maps; one image at a time."""
 
-    refine: Callable[[RefinedSegmenter, RgbImage, EncodedQueries], NDArray[np.float32]]
+    refine: Callable[[RgbImage, EncodedQueries], NDArray[np.float32]]
 
     def query_maps(
         self, images: Sequence[RgbImage], queries: EncodedQueries, threshold: float = -np.inf
@@ -62,8 +64,8 @@ def mask_and_crop(
 ) -> NDArray[np.float32]:
     """Parts inside each object alone: everything else is black, and there is no part outside an object."""
     height, width = image.shape[:2]
-    names, probabilities = segmenter.objects(image, queries)
-    best, labels = probabilities.max(0)
+    names, maps = segmenter.objects(image, queries)
+    best, labels = maps.max(0)
     labels[best < 0.5] = len(names)
     probability = torch.full((len(queries.queries), height, width), _ABSENT)
     size = segmenter.spec.preprocessing.size
@@ -90,10 +92,11 @@ def crop(
         rows_of_box, columns = _padded(Box.of_mask(mask), height, width)
         rows = _rows(queries, name)
         asked = segmenter.encode_queries([queries.queries[row] for row in rows])
-        closer = segmenter.plain(np.ascontiguousarray(image[rows_of_box, columns]), asked)
-        here = whole[rows, rows_of_box, columns]
-        closer = F.interpolate(torch.from_numpy(closer)[None], here.shape[1:], mode="bilinear")[0]
-        whole[rows, rows_of_box, columns] = (here + closer) / 2
+        maps = segmenter.plain(np.ascontiguousarray(image[rows_of_box, columns]), asked)
+        for row, map_ in zip(rows, torch.from_numpy(maps), strict=True):
+            here = whole[row, rows_of_box, columns]
+            closer = F.interpolate(map_[None, None], here.shape, mode="bilinear")[0, 0]
+            whole[row, rows_of_box, columns] = (here + closer) / 2
     return whole.numpy()
 
 
@@ -101,6 +104,7 @@ def affinity(
     segmenter: RefinedSegmenter, image: RgbImage, queries: EncodedQueries
 ) -> NDArray[np.float32]:
     """Probabilities times the change that the affinity of the trunk's features makes at their resolution."""
+    assert isinstance(segmenter.model, PartFPN)
     maps = torch.from_numpy(segmenter.plain(image, queries)).sigmoid()
     with torch.inference_mode():
         level = segmenter.model.trunk(to_batch([image], segmenter.spec.preprocessing))[-2][0]
@@ -144,7 +148,7 @@ def main(names: Sequence[str]) -> None:
     rows = []
     for name in names or REFINEMENTS:
         segmenter = RefinedSegmenter.from_pretrained("ovps-tiny", backend="torch")
-        segmenter.refine = REFINEMENTS[name].__get__(segmenter)
+        segmenter.refine = partial(REFINEMENTS[name], segmenter)
         found = evaluate_folder(CocoFolder(HOUSEHOLD), segmenter).queries.as_dict()
         metrics = ("mean_iou", "best_threshold_iou", "precision_50", "false_alarm_rate")
         rows.append([name, *(f"{100 * found[metric]:.1f}" for metric in metrics)])

@@ -57,7 +57,8 @@ def measure(
     for each in read_json(folder / ANNOTATIONS)["annotations"][len(keys) :]:
         truth = truths.get(each["image_id"], {}).get(keys[each["category_id"]])
         if truth is not None:
-            mask = decode_segmentation(each["segmentation"], *truth.shape, "carried")
+            height, width = truth.shape
+            mask = decode_segmentation(each["segmentation"], height, width, "carried")
             found[each["image_id"]].append(mask_iou(mask, truth))
     return found
 

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -35,9 +34,6 @@ from ovps_core.pipeline.preprocess import RgbImage
 from ovps_core.structures.boxes import Box, ObjectBox, check_corners
 from ovps_core.structures.image_files import load_image
 from ovps_core.structures.masks import ObjectMask, ObjectMasks
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _MAX_CACHED_VOCABULARIES = 32
 
@@ -105,7 +101,7 @@ class ObjectSegmenter:
         precision: str = "auto",
         short_side: int | None = None,
         engine_cache: EngineCache = DEFAULT_CACHE,
-    ) -> Self:
+    ) -> ObjectSegmenter:
         """Load a model by name or file (see ``ovps models``).
 
         Args:

@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = next((word for word in words if word in COMMANDS), None)
     received = _handle_signals(chosen)
     try:
-        args = parser(chosen).parse_args(words)
+        args = parser(chosen).parse_args(words or ["--help"])
         logging.basicConfig(
             level=logging.INFO if "verbose" in args else logging.WARNING,
             format="%(levelname)s %(message)s",

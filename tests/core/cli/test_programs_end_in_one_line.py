@@ -94,6 +94,12 @@ def test_help_has_no_default_of_none(words: str, capsys) -> None:
     assert "default: None" not in capsys.readouterr().out
 
 
+def test_the_command_alone_prints_its_help(capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([])
+    assert end.value.code == 0 and "positional arguments" in capsys.readouterr().out
+
+
 def _wait_until_loaded(process_id: int, library: str) -> None:
     """Wait until the process has the library in memory: Python itself may take seconds to start."""
     deadline = time.monotonic() + 60

@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--val",
         type=Path,
         metavar="PATH",
-        help="compact: rendered scenes of the split val, scored during training, or labelled pictures, "
-        "scored at the end; openseed: a COCO file",
+        help="scored during training; compact: rendered scenes of the split val, or labelled pictures, which are "
+        "also evaluated at the end; openseed: a COCO file",
     )
     parser.add_argument(
         "--out", "--output", type=Path, default=Path("runs"), help="the run's folder is OUT/NAME"

@@ -19,6 +19,7 @@ from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.models.compact.model import PartFPN
 from ovps_core.synthetic.catalogue import HELD_OUT_OBJECT_PARTS, object_parts_of
 from ovps_core.synthetic.reader import RenderedScenes
+from ovps_core.synthetic.settings import IGNORED
 
 pytest.importorskip("lightning")
 from lightning.pytorch.callbacks import Timer
@@ -27,6 +28,7 @@ from training.compact import calibrate
 from training.compact.augment import crop
 from training.compact.data import CompactImages
 from training.compact.module import CompactTraining, network_config
+from training.compact.photographs import UNCERTAIN
 from training.compact.recipe import CompactRecipe
 from training.compact.run import CompactRun
 from training.families import load_recipe
@@ -136,14 +138,25 @@ def test_scores_do_not_depend_on_the_batches_and_empty_scenes_do_not_end_a_run(
     pictures = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
     ids = torch.zeros(3, 8, 8, dtype=torch.int64)
     ids[1, :4], ids[2, :, :6] = 1, 3  # nothing, half a mug body, and a knife blade
-    found = []
-    for batches in ([[0, 1, 2]], [[0], [1, 2]], [[0, 1], [2]]):
+    absent = torch.zeros(3, 256, dtype=torch.bool)
+
+    def score(batches: list[list[int]]) -> tuple[float, float]:
         module.on_validation_epoch_start()
         for rows in batches:
-            module.validation_step((pictures[rows], ids[rows], torch.zeros(3, 256)), 0)
+            module.validation_step((pictures[rows], ids[rows], absent[rows]), 0)
         module.on_validation_epoch_end()
-        found.append((float(logged["score/object_miou"]), float(logged["score/part_miou"])))
-    assert found == [(0.25, 0.25)] * 3
+        return float(logged["score/object_miou"]), float(logged["score/part_miou"])
+
+    for batches in ([[0, 1, 2]], [[0], [1, 2]], [[0, 1], [2]]):
+        assert score(batches) == (0.25, 0.25)
+
+    # Pixels without a label say nothing, unless the picture has no further mug bodies.
+    ids[1, 4:] = IGNORED
+    assert score([[0, 1, 2]]) == (0.5, 0.5)
+    absent[1, 1] = True
+    assert score([[0, 1, 2]]) == (0.5, 0.25), "of a mug, other parts may be there"
+    ids[1, 4:] = UNCERTAIN
+    assert score([[0, 1, 2]]) == (0.5, 0.5)
 
 
 def test_a_run_from_ones_own_model_is_scored_and_keeps_its_words(

@@ -141,6 +141,9 @@ def test_the_command_teaches_an_object_from_labelled_frames_alone(
     assert main([*arguments, *words, "--set", *changes]) == 0
     card = (tmp_path / "valve" / "MODEL_CARD.md").read_text()
     assert "valve wheel" in card and "final/mean IoU" in card
+    assert "Best: score/part_miou" in card, "labelled pictures are scored during the training, too"
+    assert (tmp_path / "valve" / "best.safetensors").is_file()
+    assert cv2.imread(str(tmp_path / "valve" / "answers.png")) is not None
     weights = tmp_path / "valve" / "model.safetensors"
     config, start = read_info(weights).config, read_info(find_weights("ovps-tiny")).config
     assert config.objects[-1] == "valve" and config.synonyms == (("valve", "stopcock"),)

@@ -22,6 +22,7 @@ from training.compact.photographs import (
     UNCERTAIN,
     PastedObjects,
     PhotographCrops,
+    photographs_to_score,
     read_photographs,
 )
 from training.families import load_recipe
@@ -116,6 +117,17 @@ def test_what_a_photograph_is_known_not_to_show_is_absent_from_its_unlabelled_pi
     file.write_text(json.dumps(content))
     (photograph,) = read_photographs(folder, OBJECT_PARTS)
     assert np.flatnonzero(photograph.absent).tolist() == [1, 2]
+
+
+def test_a_photograph_is_scored_whole_and_for_what_an_evaluation_asks(folder: Path) -> None:
+    source = CocoFolder(folder)
+    (photograph,) = photographs_to_score(source, OBJECT_PARTS, 9)
+    asked = {(each.object, each.part) for each in source.scored(source.images[0])}
+    lacking = {OBJECT_PARTS[i - 1] for i in np.flatnonzero(photograph.absent)}
+    assert lacking == asked == {("hammer", "handle")}, "heads may be missing"
+    rgb, ids, _ = PhotographCrops([photograph], 80, augment=False)[0]
+    assert ids[36, 30] == 2 and ids[36, 55] == 3
+    assert rgb[:, 36, 30].tolist() == photograph.rgb[54, 60].tolist()
 
 
 def test_only_the_absence_of_what_is_taught_is_learned(folder: Path) -> None:

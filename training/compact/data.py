@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler, Subset
 
+from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE
 from ovps_core.models.compact.config import PartFPNConfig
@@ -34,14 +35,17 @@ from training.compact.photographs import (
     Sample,
     as_sample,
     mirrored_ids,
+    photographs_to_score,
     read_photographs,
     read_unlabelled,
 )
 from training.stream import SampleStream, SeededIndex, SeededSamples, StreamPosition
 
 VAL_SIZE = 192
-"""Side of validation crops, pixels."""
-MAX_VAL_SCENES = 128
+"""Side of validation scenes, pixels."""
+VAL_PHOTOGRAPH_SIZE = 320
+"""Side of validation photographs, pixels; they show smaller parts than scenes do."""
+MAX_VAL_PICTURES = 128
 
 NOTHING_ABSENT = np.zeros(256, bool)
 
@@ -140,7 +144,8 @@ class CompactImages(L.LightningDataModule):
 
     Args:
         train: folders to learn from: rendered scenes, or labelled photographs with ``annotations.json``.
-        val: folder of rendered scenes to score on, at most ``MAX_VAL_SCENES`` of it; None for no scores.
+        val: rendered scenes or open photographs to score on, at most ``MAX_VAL_PICTURES`` of them; None for no
+            scores.
         size: side of the training crops at first, pixels.
         batch: pictures per step.
         limit: number of training scenes, from the first; 0 for all.
@@ -158,6 +163,7 @@ class CompactImages(L.LightningDataModule):
 
     Attributes:
         object_parts: (object, part) of the pixel values from 1 on.
+        val_pictures: what is scored; None for no scores.
 
     Raises:
         DatasetError: a folder holds neither kind of pictures, or there are too many object-parts.
@@ -166,7 +172,7 @@ class CompactImages(L.LightningDataModule):
     def __init__(
         self,
         train: Sequence[Path],
-        val: Path | None,
+        val: Path | CocoFolder | None,
         *,
         size: int,
         batch: int,
@@ -221,7 +227,7 @@ class CompactImages(L.LightningDataModule):
             self.shares = [share * (1 - unlabelled_share) for share in self.shares]
             self.sources.append(self.unlabelled)
             self.shares.append(unlabelled_share)
-        self.val_scenes = None if val is None else self._scenes_to_score(val)
+        self.val_pictures = None if val is None else self._pictures_to_score(val, object_parts)
 
     def __deepcopy__(self, memo: object) -> CompactImages:
         """Itself: a module with averaged weights needs no second copy of the pictures."""
@@ -261,14 +267,22 @@ class CompactImages(L.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
-        """Loader of the validation scenes in order; empty without any."""
-        return [] if self.val_scenes is None else DataLoader(self.val_scenes, 32)
+        """Loader of the validation pictures in order; empty without any."""
+        return [] if self.val_pictures is None else DataLoader(self.val_pictures, 32)
 
-    def _scenes_to_score(self, val: Path) -> Dataset[Sample]:
+    def _pictures_to_score(
+        self, val: Path | CocoFolder, known: Sequence[tuple[str, str]]
+    ) -> Dataset[Sample] | None:
+        """The pictures of a folder; of photographs those that show a known object-part, None without any."""
+        if isinstance(val, CocoFolder):
+            values = [v for v, pair in enumerate(self.object_parts, start=1) if pair in known]
+            photographs = photographs_to_score(val, self.object_parts, MAX_VAL_PICTURES)
+            shown = [each for each in photographs if np.isin(each.ids, values).any()]
+            return PhotographCrops(shown, VAL_PHOTOGRAPH_SIZE, augment=False) if shown else None
         crops = SceneCrops(
             RenderedScenes(val), VAL_SIZE, augment=False, object_parts=self.object_parts
         )
-        return Subset(crops, range(min(MAX_VAL_SCENES, len(crops))))
+        return Subset(crops, range(min(MAX_VAL_PICTURES, len(crops))))
 
     def _background(self, size: int, rng: np.random.Generator) -> tuple[Picture, Picture]:
         """A random crop to paste objects onto: of a rendered scene, of an unlabelled picture, or painted noise."""

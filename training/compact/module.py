@@ -188,17 +188,25 @@ class CompactTraining(L.LightningModule):
         self._ious = {name: torch.zeros(2, device=self.device) for name in ("object", "part")}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Sum up and count the IoU of objects and of parts."""
-        images, ids, _ = batch
-        objects, parts, _ = self.model.scores(images.float() / 127.5 - 1)
-        names = zip(("object", "part"), (objects, parts), self.labels(ids)[:2], strict=True)
-        for name, score, label in names:
-            prediction = F.interpolate(score.float(), size=label.shape[-2:], mode="bilinear")
-            ious = scene_ious(prediction.argmax(1), label)
-            self._ious[name] += torch.stack([ious.sum(), torch.ones_like(ious).sum()])
+        """Sum up and count the IoU of objects and of object-parts.
+
+        A pixel without a label counts only where the answer is an object-part that it is known not to show.
+        """
+        images, ids, absent = batch
+        objects, _, object_parts = self.model.scores(images.float() / 127.5 - 1)
+        object_labels, _, labels = self.labels(ids)
+        claimed = _classes(object_parts, labels.shape[-2:])
+        lacking = self.absent_classes(absent)[1].gather(1, claimed.flatten(1)).view_as(claimed)
+        labels = labels.masked_fill((ids == IGNORED) & lacking, 0)
+        ious = {
+            "object": picture_ious(_classes(objects, labels.shape[-2:]), object_labels),
+            "part": picture_ious(claimed, labels),
+        }
+        for name, each in ious.items():
+            self._ious[name] += torch.stack([each.sum(), torch.ones_like(each).sum()])
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean IoU of objects and of parts, over all (scene, class in the scene)."""
+        """Log the mean IoU of objects and of object-parts, over all (picture, class in the picture)."""
         for name, sums in self._ious.items():
             gathered = self.all_gather(sums)
             assert isinstance(gathered, Tensor)  # a tensor in, a tensor out
@@ -280,8 +288,13 @@ def _merge_classes(probabilities: Tensor, columns: Tensor) -> Tensor:
     return merged.index_add(1, columns, probabilities)
 
 
-def scene_ious(prediction: Tensor, labels: Tensor) -> Tensor:
-    """IoU of each (scene, class in the scene), float [N], background excluded; N may be 0.
+def _classes(scores: Tensor, size: Sequence[int]) -> Tensor:
+    """Classes int64 [B, H, W] with the highest of the scores float [B, C, h, w], at a size (H, W)."""
+    return F.interpolate(scores.float(), size=tuple(size), mode="bilinear").argmax(1)
+
+
+def picture_ious(prediction: Tensor, labels: Tensor) -> Tensor:
+    """IoU of each (picture, class in the picture), float [N], background excluded; N may be 0.
 
     Args:
         prediction: int64 [B, h, w].

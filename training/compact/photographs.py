@@ -31,6 +31,7 @@ from training.compact.augment import (
     mirrors,
     new_generator,
     random_similarity,
+    scaling,
 )
 
 UNCERTAIN = 254
@@ -133,10 +134,35 @@ def read_photographs(
         labelled_only=labelled_only,
         objects={name for name, _ in object_parts},
     )
-    id_of = {ObjectPart(*object_part): i + 1 for i, object_part in enumerate(object_parts)}
-    mirrored = mirrored_ids(object_parts)
+    id_of, mirrored = _ids(object_parts), mirrored_ids(object_parts)
     may_lack = {category for category in id_of if not taught or category.object in taught}
-    return [_read(source, image, id_of, mirrored, may_lack) for image in source.images]
+    return [
+        _read(source, image, id_of, mirrored, may_lack & source.exhaustive(image))
+        for image in source.images
+    ]
+
+
+def photographs_to_score(
+    source: CocoFolder, object_parts: Sequence[tuple[str, str]], count: int
+) -> list[Photograph]:
+    """Read at most ``count`` photographs, spread over a folder, at most 640 pixels wide or high.
+
+    Unlabelled pixels lack the categories that `ovps evaluate folder` asks of the picture.
+
+    Args:
+        source: the folder.
+        object_parts: (object, part) of the id i + 1; others stay unlabelled.
+        count: maximum number of photographs.
+
+    Raises:
+        DatasetError, ImageError: a photograph or its labels cannot be read.
+    """
+    id_of, mirrored, images = _ids(object_parts), mirrored_ids(object_parts), source.images
+    chosen = np.linspace(0, len(images), min(count, len(images)), endpoint=False, dtype=int)
+    return [
+        _read(source, image, id_of, mirrored, id_of.keys() & set(source.scored(image)))
+        for image in (images[i] for i in chosen)
+    ]
 
 
 def read_unlabelled(folder: Path, object_parts: Sequence[tuple[str, str]]) -> list[Photograph]:
@@ -154,13 +180,18 @@ def read_unlabelled(folder: Path, object_parts: Sequence[tuple[str, str]]) -> li
     return photographs
 
 
+def _ids(object_parts: Sequence[tuple[str, str]]) -> dict[ObjectPart, int]:
+    return {ObjectPart(*object_part): i + 1 for i, object_part in enumerate(object_parts)}
+
+
 def _read(
     source: CocoFolder,
     image: FolderImage,
     id_of: dict[ObjectPart, int],
     mirrored: Picture,
-    may_lack: Collection[ObjectPart],
+    complete: Collection[ObjectPart],
 ) -> Photograph:
+    """Read a photograph, of whose ``complete`` categories no unlabelled pixel shows one."""
     rgb = source.read(image)
     height, width = rgb.shape[:2]
     ids = np.full((height, width), IGNORED, np.uint8)
@@ -178,9 +209,7 @@ def _read(
     beside = (cv2.dilate(labelled, kernel) > 0) & (ids == IGNORED)
     ids[beside] = UNCERTAIN
     absent = np.zeros(256, bool)
-    for category in source.exhaustive(image):
-        if category in may_lack:
-            absent[id_of[category]] = True
+    absent[[id_of[category] for category in complete]] = True
     cutouts = [_shrink(m.view(np.uint8), cv2.INTER_NEAREST) for m in objects.values() if _whole(m)]
     return Photograph(
         _shrink(rgb, cv2.INTER_AREA),
@@ -221,22 +250,31 @@ class PhotographCrops(Dataset[Sample]):
     Args:
         photographs: in memory.
         size: side S of the crops, pixels.
+        augment: draw at random; False gives the whole photograph.
     """
 
-    def __init__(self, photographs: Sequence[Photograph], size: int) -> None:
+    def __init__(
+        self, photographs: Sequence[Photograph], size: int, *, augment: bool = True
+    ) -> None:
         self.photographs = photographs
         self.size = size
+        self.augment = augment
 
     def __len__(self) -> int:
         return len(self.photographs)
 
     def __getitem__(self, index: int) -> Sample:
-        """A new random crop at each call."""
+        """One crop; a new random one at each call if augmented."""
+        photograph = self.photographs[index]
+        absent = photograph.absent
+        if not self.augment:
+            height, width = photograph.ids.shape
+            matrix = scaling(height, width, self.size)
+            return as_sample(*_crop(photograph, matrix, self.size), absent)
         rng = new_generator()
         rgb, ids, mirrored = self.random_crop(index, rng)
-        absent = self.photographs[index].absent
         if mirrored:
-            absent = absent[self.photographs[index].mirrored_ids]
+            absent = absent[photograph.mirrored_ids]
         return as_sample(degrade(rgb, rng), ids, absent)
 
     def random_crop(self, index: int, rng: np.random.Generator) -> tuple[Picture, Picture, bool]:

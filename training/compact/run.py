@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
 from ovps_core.checkpoints import CheckpointInfo, find_weights, load_model
+from ovps_core.datasets.coco_folder import CocoFolder
 from ovps_core.errors import UsageError
 from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.models.compact.model import PartFPN
@@ -41,10 +43,13 @@ def prepare(recipe: CompactRecipe, sources: DataSources) -> CompactRun:
         )
     optim = recipe.optim
     config = network_config(recipe)
-    rendered = sources.val is not None and is_rendered(sources.val)
+    val: Path | CocoFolder | None = sources.val
+    if isinstance(val, Path) and not is_rendered(val):
+        # A model's masks are never scored against.
+        val = open_photographs(val, labelled_only=recipe.data.labelled_only, objects=config.objects)
     images = CompactImages(
         sources.train,
-        sources.val if rendered else None,
+        val,
         size=optim.phases[0][1],
         batch=optim.batch,
         limit=recipe.data.limit,
@@ -62,12 +67,7 @@ def prepare(recipe: CompactRecipe, sources: DataSources) -> CompactRun:
     timer = Timer(timedelta(minutes=optim.minutes), interval="step")
     module = CompactTraining(config, recipe, images, timer)
     run = CompactRun(recipe, module, images, timer)
-    if sources.val is not None and not rendered:
-        run.scored_finally = open_photographs(  # checked before the first step, not after the last
-            sources.val,
-            labelled_only=recipe.data.labelled_only,  # a model's masks are never scored against
-            objects=config.objects,
-        )
+    run.scored_finally = val if isinstance(val, CocoFolder) else None
     return run
 
 
@@ -106,7 +106,7 @@ class CompactRun(TrainingRun):
             VocabularyEncoder(config.vocabulary, config.synonyms),
             images,
             settings,
-            scored_on="val" if images.val_scenes is not None else "",
+            scored_on="val" if images.val_pictures is not None else "",
             curves=("loss/total", "loss/cross_entropy", "loss/dice", "score/part_miou"),
             callbacks=(timer,),
         )
@@ -133,12 +133,12 @@ class CompactRun(TrainingRun):
                 yield PreviewSample(rgb.numpy(), labels.numpy() - 1)
 
     def answers(self) -> Iterator[Answer]:
-        """True and predicted object-parts of the validation scenes; 0 is background."""
-        training, scenes = self.training, self.pictures.val_scenes
-        if scenes is None:
+        """True and predicted object-parts of the validation pictures; 0 is background."""
+        training, pictures = self.training, self.pictures.val_pictures
+        if pictures is None:
             return
-        for index in range(len(scenes)):  # type: ignore[arg-type]
-            rgb, ids, _ = scenes[index]
+        for index in range(len(pictures)):  # type: ignore[arg-type]
+            rgb, ids, _ = pictures[index]
             pixels = rgb[None].to(training.device).float() / 127.5 - 1
             scores = training.model.scores(pixels)[2].float()
             predicted = F.interpolate(scores, size=ids.shape[-2:], mode="bilinear")[0].argmax(0)

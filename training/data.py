@@ -26,6 +26,7 @@ from ovps_core.errors import DatasetError
 from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
 from ovps_core.models.interface import Preprocessing
 from training.augmentation import transforms
+from training.copy_paste import CopyPaste, paste_parts
 from training.left_out import LeftOut, read_or_replace
 from training.recipe import DataRecipe
 from training.rendered import open_rendered, open_rendered_to_score
@@ -216,6 +217,7 @@ class PartImages(Dataset[Sample]):
         self.is_training = recipe is not None
         self.left_out = left_out or LeftOut()
         self.rgb = rgb
+        self.copy_paste = CopyPaste(recipe.copy_paste if recipe else 0, paste_parts)
         self.augment = transforms(recipe, preprocessing.size, unshifted, vocabulary)
         self.normalise = v2.Compose(
             [
@@ -231,10 +233,19 @@ class PartImages(Dataset[Sample]):
         """One image; in training, a random other one replaces an image that is damaged or has no part."""
         if not self.is_training:
             return self.convert(self.reads[index]())
-        sample = read_or_replace(
+        sample = self._read(index)
+        return self.convert(
+            self.copy_paste(sample, lambda: self._read(int(torch.randint(len(self), ()))))
+        )
+
+    def _read(self, index: int) -> LabelledImage:
+        return read_or_replace(
             lambda i: self.reads[i](), index, len(self.reads), self.left_out, has_parts
         )
-        return self.convert(sample)
+
+    def convert_streamed(self, sample: LabelledImage) -> Sample:
+        """Augment and normalise one of the images that come one after the other."""
+        return self.convert(self.copy_paste.streamed(sample))
 
     def convert(self, sample: LabelledImage) -> Sample:
         """Augment and normalise one image."""
@@ -306,7 +317,7 @@ class PartImagesModule(L.LightningDataModule):
         """Endless loader of the training images."""
         start = StreamPosition.of(self.trainer, self.seed)
         if self.shards is not None:
-            convert = self.train_images.convert
+            convert = self.train_images.convert_streamed
             stream = ShardStream(self.shards, convert, start, self.left_out, is_usable=has_parts)
             return stream.loader(self.batch, num_workers=self.workers)
         return stream_loader(

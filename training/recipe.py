@@ -121,6 +121,7 @@ class DataRecipe:
         colour_jitter: strength of random brightness, contrast and saturation; 0 for none.
         blur: probability of a Gaussian blur.
         noise: standard deviation of Gaussian noise, for values in 0..1.
+        copy_paste: probability that objects of another image are pasted onto one, see ``training/copy_paste.py``.
         workers: processes that read images.
         cache: number of images that stay decoded in memory, in every worker.
     """
@@ -139,6 +140,7 @@ class DataRecipe:
     colour_jitter: float = 0.2
     blur: float = 0.0
     noise: float = 0.0
+    copy_paste: float = 0.0
     workers: int = 2
     cache: int = 0
 

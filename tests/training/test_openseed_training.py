@@ -113,16 +113,22 @@ def test_the_best_weights_are_chosen_by_the_score_that_is_logged(
     assert run.scored_on and set(logged) & set(run.best_by)
 
 
-@pytest.mark.parametrize("scale", [0.5, 1.0, 1.7])
-def test_boxes_and_masks_of_a_crop_belong_to_its_pixels(scale: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scale", "copy_paste"), [(0.5, 0), (1.0, 0), (1.7, 0), (1.0, 1)])
+def test_boxes_and_masks_of_a_crop_belong_to_its_pixels(
+    scale: float, copy_paste: float, tmp_path: Path
+) -> None:
     data = CocoObjects(write_pictures(tmp_path))
-    recipe = DataRecipe(size=SIZE, min_scale=scale, max_scale=scale, flip=0.5)
+    recipe = DataRecipe(
+        size=SIZE, min_scale=scale, max_scale=scale, flip=0.5, copy_paste=copy_paste
+    )
     plain = Preprocessing((SIZE, SIZE), (0, 0, 0), (1, 1, 1))
     crops = ObjectCrops(data, recipe, plain, augment=True)
     torch.manual_seed(0)
     for index in range(8):
         pixels, targets = crops[index % 4]
         assert targets.masks is not None and len(targets.masks) == len(targets.labels)
+        assert int(targets.masks.sum(0).max()) <= 2, "an object and the wall behind it"
+        assert len(targets.labels) <= 3 or copy_paste
         for label, box, mask in zip(
             targets.labels, targets.boxes_cxcywh, targets.masks, strict=True
         ):

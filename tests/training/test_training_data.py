@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -170,6 +170,30 @@ def test_each_change_of_colours_keeps_the_labels(option: str) -> None:
     for before, after in zip(pixels(0), pixels(1.0 if option == "blur" else 0.1), strict=True):
         assert 0.01 < float((before - after).abs().mean()) < 0.3
         assert float(after.min()) >= 0 and float(after.max()) <= 1
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_pasted_objects_bring_their_labels_and_hide_others(
+    packed: bool, mugs: Path, tmp_path: Path
+) -> None:
+    recipe = DataRecipe(object="mug", copy_paste=1, flip=0, min_crop=1, colour_jitter=0, workers=0)
+    data = open_data(recipe, mugs)
+    if packed:
+        pack(data.train, data.vocabulary, tmp_path / "shards")
+        data = open_data(replace(recipe, format="shards"), tmp_path / "shards")
+    images = part_images(data, recipe, (64, 64), batch=8)
+    pixels, parts, objects = next(iter(images.train_dataloader()))
+    bodies, handles = parts == 0, parts == 1
+    assert data.vocabulary.object_parts == (("mug", "body"), ("mug", "round handle"))
+    assert torch.equal(objects == 0, bodies | handles)
+    assert (bodies.sum((1, 2)) > 700).any(), "two mugs, of which one has 600 pixels"
+    for labelled, brighter, darker in ((bodies, 2, 0), (handles, 0, 2)):
+        for picture, mask in zip(pixels, labelled, strict=True):
+            inside = cv2.erode(mask.numpy().astype(np.uint8), np.ones((3, 3))) > 0
+            fits = (picture[brighter] > picture[darker] + 0.2)[torch.from_numpy(inside)]
+            assert fits.float().mean() > 0.98, "but for the colours that a JPEG smears"
+    again = next(iter(part_images(data, recipe, (64, 64), batch=8).train_dataloader()))
+    assert torch.equal(parts, again[1]), "the seed decides"
 
 
 @pytest.mark.parametrize("min_crop", [1.0, 0.4])

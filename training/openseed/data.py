@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ from ovps_core.models.interface import Preprocessing
 from ovps_core.models.layers.boxes import centres_and_sizes
 from ovps_core.structures.boxes import Box
 from training.augmentation import photometric
+from training.copy_paste import CopyPaste, paste_things
 from training.left_out import LeftOut, read_or_replace
 from training.openseed.recipe import DataRecipe
 from training.openseed.shards import ObjectShards
@@ -122,6 +124,19 @@ class Cropper:
         )
 
 
+def copy_paste(
+    source: ObjectDataset | ObjectShards, probability: float
+) -> CopyPaste[LabelledObjects]:
+    """Copy-paste augmentation of a data set."""
+    return CopyPaste(probability, partial(paste_things, things=len(source.things)))
+
+
+def _streamed_crop(
+    paste: CopyPaste[LabelledObjects], crop: Cropper, sample: LabelledObjects
+) -> Sample:
+    return crop(paste.streamed(sample))
+
+
 class ObjectCrops(Dataset[Sample]):
     """Data set of square crops of photographs with their objects.
 
@@ -144,16 +159,23 @@ class ObjectCrops(Dataset[Sample]):
         self.left_out = left_out
         self.limit = recipe.limit
         self.crop = Cropper(photographs.names, recipe, preprocessing, augment=augment)
+        self.copy_paste = copy_paste(photographs, recipe.copy_paste if augment else 0)
 
     def __len__(self) -> int:
         return min(self.limit or len(self.photographs), len(self.photographs))
 
     def __getitem__(self, index: int) -> Sample:
         """One crop, a new random one at each call if augmented."""
-        if self.left_out is None:
-            return self.crop(self.photographs.read(index))
+        sample = self._read(index)
+        return self.crop(
+            self.copy_paste(sample, lambda: self._read(int(torch.randint(len(self), ()))))
+        )
+
+    def _read(self, index: int) -> LabelledObjects:
         read = self.photographs.read
-        return self.crop(read_or_replace(read, index, len(self), self.left_out, lambda _: True))
+        if self.left_out is None:
+            return read(index)
+        return read_or_replace(read, index, len(self), self.left_out, lambda _: True)
 
 
 @dataclass(frozen=True)
@@ -287,7 +309,9 @@ class ObjectCropsModule(L.LightningDataModule):
     ) -> DataLoader[Sample]:
         if isinstance(source, ObjectShards):
             crop = Cropper(source.names, self.recipe, self.preprocessing, augment=True)
-            stream = ShardStream(source, crop, start, self.left_out)
+            paste = copy_paste(source, self.recipe.copy_paste)
+            convert = partial(_streamed_crop, paste, crop)
+            stream = ShardStream(source, convert, start, self.left_out)
             return stream.loader(self.batch, num_workers=self.workers, collate_fn=collate)
         crops = ObjectCrops(
             source, self.recipe, self.preprocessing, augment=True, left_out=self.left_out

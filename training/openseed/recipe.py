@@ -60,6 +60,7 @@ class DataRecipe:
         colour_jitter: strength of random brightness, contrast and saturation; 0 for none, as released.
         blur: probability of a Gaussian blur.
         noise: standard deviation of Gaussian noise, for values in 0..1.
+        copy_paste: probability that objects of another image of the file are pasted onto one, if it has masks.
         limit: number of images of each file, from the first; 0 for all. Packed data are learned from whole.
         pseudo_labels: learn from masks that a model made, such as those of `ovps annotate boxes`.
         workers: processes that read images, for each file.
@@ -73,6 +74,7 @@ class DataRecipe:
     colour_jitter: float = 0.0
     blur: float = 0.0
     noise: float = 0.0
+    copy_paste: float = 0.0
     limit: int = 0
     pseudo_labels: bool = False
     workers: int = 2

@@ -25,6 +25,10 @@ class BestWeights(Callback):
         path: the file.
         scores: names of logged scores; the first one that is logged decides.
         result: the weights and their header.
+
+    Attributes:
+        best, name, step: the highest score, its name, and the optimiser step that it is of.
+        scored: step of the last scores; -1 before the first ones.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class BestWeights(Callback):
         self._scored: tuple[dict[str, Tensor], CheckpointInfo] | None = None
         self.best: float | None = None
         self.step, self.name = 0, scores[0]
+        self.scored = -1
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Copy the weights that were scored; the scores of the module are not logged yet."""
@@ -48,6 +53,7 @@ class BestWeights(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compare, and write the file if it is better."""
         scored, self._scored = self._scored, None
+        self.scored = trainer.global_step
         name = next((name for name in self._scores if name in trainer.callback_metrics), None)
         if name is None:
             return
@@ -65,10 +71,11 @@ class BestWeights(Callback):
         return None if self.best is None else (self.name, self.best, self.step)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score, for a resumed run."""
-        return {"best": self.best, "step": self.step, "name": self.name}
+        """The best score and the step of the last ones, for a resumed run."""
+        return {"best": self.best, "step": self.step, "name": self.name, "scored": self.scored}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the best score of the run that is resumed."""
+        """Take the scores of the run that is resumed."""
         self.best, self.step = state_dict["best"], state_dict["step"]
-        self.name = state_dict.get("name", self.name)  # earlier versions wrote none
+        self.name = state_dict.get("name", self.name)  # earlier versions wrote neither
+        self.scored = state_dict.get("scored", -1)

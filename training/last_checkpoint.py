@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from ovps_core.errors import OutputError
 
@@ -28,6 +29,7 @@ class LastCheckpoint(Checkpoint):
         self._path = path
         self._every = every.total_seconds()
         self._due = 0.0
+        self._written_at: int | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
@@ -54,6 +56,17 @@ class LastCheckpoint(Checkpoint):
             self._write(trainer)
             self._due = time.monotonic() + self._every
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write a file of this step anew, with its scores: a run that is resumed need not repeat them.
+
+        Raises:
+            OutputError: the file cannot be written; the one before stays.
+        """
+        if trainer.state.fn == TrainerFn.FITTING and self._written_at == trainer.global_step:
+            for logger in trainer.loggers:
+                logger.save()
+            self._write(trainer)
+
     def _write(self, trainer: L.Trainer) -> None:
         # all processes save together, so the name must not depend on the process as in whole_files
         beside = self._path.with_name(f"{self._path.name}.part")
@@ -61,6 +74,7 @@ class LastCheckpoint(Checkpoint):
             trainer.save_checkpoint(beside)
             if trainer.is_global_zero:
                 os.replace(beside, self._path)
+            self._written_at = trainer.global_step
         except OSError as error:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)

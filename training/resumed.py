@@ -5,22 +5,26 @@ from __future__ import annotations
 import lightning as L
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 
+from training.best_weights import BestWeights
+
 
 class ResumedRun(Callback):
     """Do what Lightning leaves out where a run was killed after the step of its last checkpoint.
 
     Args:
-        score_every: optimiser steps between scores on the validation images; 0 for no scores on the way.
+        score_every: optimiser steps between scores on the validation images; 0 for none on the way.
+        best: knows the step of the last scores; None without images to score on.
     """
 
-    def __init__(self, score_every: int) -> None:
-        self._score_every = score_every
+    def __init__(self, score_every: int, best: BestWeights | None) -> None:
+        self._score_every, self._best = score_every, best
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Score a step that has scores: the checkpoint came before them, so the run may have been killed there."""
-        if not self._score_every or not trainer.global_step:
+        """Score a step that should have scores, if the checkpoint is from before them."""
+        step = trainer.global_step
+        if self._best is None or self._best.scored == step:
             return
-        if trainer.global_step % self._score_every:
+        if not self._score_every or not step or step % self._score_every:
             return
         scores = trainer.fit_loop.epoch_loop.val_loop
         scores.restarting = False

@@ -211,10 +211,8 @@ def make_trainer(
     _quiet_lightning()
     settings = run.settings
     every = launch.checkpoint_every
-    scored: list[Callback] = []
-    if run.scored_on:
-        scored = [BestWeights(folder / BEST, run.best_by, run.result)]
-        scored.append(DrawnAnswers(folder / ANSWERS, run.draw))
+    best = BestWeights(folder / BEST, run.best_by, run.result) if run.scored_on else None
+    scored = [best, DrawnAnswers(folder / ANSWERS, run.draw)] if best is not None else []
     all_callbacks = [
         *run.callbacks,
         *callbacks,
@@ -226,7 +224,7 @@ def make_trainer(
     ]
     if settings.ema_decay:
         all_callbacks.append(EMAWeightAveraging(decay=settings.ema_decay))
-    all_callbacks.append(ResumedRun(settings.score_every if run.scored_on else 0))
+    all_callbacks.append(ResumedRun(settings.score_every, best))
     unused = "ddp_find_unused_parameters_true" if settings.find_unused_parameters else "ddp"
     return L.Trainer(
         max_epochs=-1,

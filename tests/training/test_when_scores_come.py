@@ -59,6 +59,17 @@ class Module(L.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
+class _KillAfterValidation(Callback):
+    """End the run after the validation of a step, before the next step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            raise KilledHereError
+
+
 class Images(L.LightningDataModule):
     """An endless stream of samples, as each family has it."""
 
@@ -123,6 +134,28 @@ def test_a_run_killed_in_a_validation_makes_it_up_and_counts_its_rate_from_there
     done = 3 * accumulate  # batches in one second
     assert (bar.n, bar.total) == (7 * accumulate, 7 * accumulate)
     assert f"{done:.2f}it/s" in bar.format_meter(**{**bar.format_dict, "elapsed": 1.0})
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_run_killed_after_a_validation_does_not_repeat_it(
+    tmp_path: Path, accumulate: int
+) -> None:
+    settings = settings_by_steps(
+        StepOptimRecipe(steps=7, accumulate=accumulate, score_every=2, ema_decay=0.5)
+    )
+    whole, killed, resumed = Module(), Module(), Module()
+    killed.load_state_dict(whole.state_dict())
+    fit(whole, settings, tmp_path / "whole")
+    with pytest.raises(KilledHereError):
+        fit(killed, settings, tmp_path, _KillAfterValidation(4))
+    before = set_aside_curves(tmp_path / "csv" / "metrics.csv")
+    fit(resumed, settings, tmp_path, resume=True)
+    assert (killed.scored_at, resumed.scored_at) == ([2, 4], [6])
+    after = join_curves(before, read_curves(tmp_path / "csv" / "metrics.csv"))
+    assert [each.tolist() for each in after["score/part_miou"]] == [[1, 3, 5], [2, 4, 6]]
+    assert torch.equal(resumed.layer.weight, whole.layer.weight)
+    fit(longer := Module(), replace(settings, max_steps=9), tmp_path, resume=True)
+    assert longer.scored_at == [8]
 
 
 def test_weights_are_averaged_also_if_no_step_is_left_to_resume(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Squares around single objects of rendered scenes, as a folder of scenes: small networks see their parts there.
 
     ovps render --level tabletop --objects pot kettle jar mug --count 768 --out scenes/train
-    python -m scripts.close_ups scenes/train close/train --side 96
+    python -m scripts.close_ups scenes/train close/train
+
+Comparisons in docs/partcatseg.md were made on such squares.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ _HEADER = "scenes.json"
 
 
 def close_ups(scenes: RenderedScenes, side: int) -> Iterator[Scene]:
-    """Squares of ``side`` pixels around each object that is large enough; what is beyond the picture is background."""
+    """Squares of ``side`` pixels around each object that is large enough; beyond the picture is background."""
     for index in range(len(scenes)):
         scene = scenes[index]
         for value in np.unique(scene.objects[scene.objects > 0]):

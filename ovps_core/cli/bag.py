@@ -24,6 +24,7 @@ from ovps_core.structures.requirements import require_packages
 _RESULTS = ("images", "annotations", "masks", "parts in space")
 _WITHOUT_DEPTH = ("no depth", "no camera_info", "unusable")
 """How the reasons begin for which an image gets masks, but no parts in space."""
+_WITHOUT_POSE = "no camera pose: "
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_topics(extract)
     extract.add_argument(
         "--masks", metavar="T", default="", help="topic of PartMasks, for annotations"
+    )
+    extract.add_argument(
+        "--fixed-frame",
+        metavar="F",
+        default="",
+        help="frame in which the scene stands still, such as odom: writes the camera's pose in it, by /tf",
     )
     _add_out(extract, "folder to write")
     kept = extract.add_mutually_exclusive_group()
@@ -62,12 +69,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="topic of the depth camera's camera_info, for depth that is not aligned; needs /tf_static",
     )
-    annotate.add_argument(
-        "--image-geometry",
-        choices=("auto", "raw", "rectified"),
-        default="auto",
-        help="whether the images are rectified (default: auto, by the topic's name)",
-    )
     _add_out(annotate, "recording to write")
     add_threshold_options(annotate)
     add_model_options(annotate)
@@ -84,37 +85,56 @@ def run(args: argparse.Namespace) -> int:
         counts, refused = _annotate(args)
     print(tabulate(counts.items(), headers=(str(args.out), "")))
     # an image that is extracted has its depth
-    fault = _fault(counts, with_depth=bool(args.depth) and args.action == "annotate")
+    if args.action == "annotate":
+        fault = _fault(counts, "depth that could be used", _WITHOUT_DEPTH if args.depth else ())
+    else:
+        fault = _fault(counts, "a camera pose", (_WITHOUT_POSE,))
     if fault:
         print(f"ovps bag: {fault}", file=sys.stderr)
     return 1 if refused or fault else 0
 
 
-def _fault(counts: Mapping[str, int], with_depth: bool) -> str:
-    """Say that not one image, or not the depth of one, could be used; "" if some could."""
+def _fault(counts: Mapping[str, int], wanted: str, without: tuple[str, ...]) -> str:
+    """Say that not one image could be used, or that not one has what was wanted; "" if some could.
+
+    Args:
+        counts: what the command counted.
+        wanted: name of what an image may lack.
+        without: how the reasons begin for which it lacks that.
+    """
     images = counts.get("images", 0)
     reasons = {name: count for name, count in counts.items() if count and name not in _RESULTS}
     if not images:
         most = max(reasons, key=lambda name: reasons[name], default="the topic has no messages")
         return f"not one image could be used: {most}"
-    flat = {name: count for name, count in reasons.items() if name.startswith(_WITHOUT_DEPTH)}
-    if with_depth and sum(flat.values()) >= images:
-        return (
-            f"not one image has depth that could be used: {max(flat, key=lambda name: flat[name])}"
-        )
+    lacking = {name: count for name, count in reasons.items() if name.startswith(without)}
+    if lacking and sum(lacking.values()) >= images:
+        most = max(lacking, key=lambda name: lacking[name])
+        return f"not one image has {wanted}: {most.removeprefix(_WITHOUT_POSE)}"
     return ""
 
 
 def _extract(args: argparse.Namespace) -> Mapping[str, int]:
     from ovps_core.ros_io.bags import BagTopics, ExtractOptions, extract
 
+    if args.fixed_frame and not args.info:
+        raise UsageError(
+            "--fixed-frame needs the camera; name the topic of its camera_info with --info"
+        )
     topics = BagTopics(_image_topic(args), args.depth, args.info, args.masks)
     options = ExtractOptions(
-        args.every, args.min_motion, args.slop, args.depth_scale, not args.ignore_frames
+        args.every,
+        args.min_motion,
+        args.slop,
+        args.depth_scale,
+        not args.ignore_frames,
+        args.fixed_frame,
+        args.image_geometry,
     )
     manifest = extract(args.bag, topics, args.out, options)
     kept = {name: manifest[name] for name in ("images", "annotations")}
-    return {**kept, **manifest["dropped"]}
+    without = {_WITHOUT_POSE + name: count for name, count in manifest["without_pose"].items()}
+    return {**kept, **manifest["dropped"], **without}
 
 
 def _annotate(
@@ -167,6 +187,12 @@ def _add_topics(parser: argparse.ArgumentParser) -> None:
         "--ignore-frames",
         action="store_true",
         help="depth is aligned and camera_info fits, although their frame_id is another one",
+    )
+    parser.add_argument(
+        "--image-geometry",
+        choices=("auto", "raw", "rectified"),
+        default="auto",
+        help="whether the images are rectified (default: auto, by the topic's name)",
     )
 
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ovps_core.structures.image_files import load_image
 
-_Floats = NDArray[np.float32]
-_OUTSIDE = -1e6  # a coordinate far outside of every picture
+Floats = NDArray[np.float32]
+OUTSIDE = -1e6  # a coordinate far outside of every picture
 _MAX_ERROR = 3.0  # pixels between a pixel and its position after the flow forwards and backwards
 _MAX_ERROR_SHARE = 0.01  # of the squared flow, which the squared error may reach beside that
 # Of 255, between a pixel and its position in the next frame, both 3 x 3 means.
-_MAX_GREY_CHANGE = 25.0
+MAX_GREY_CHANGE = 25.0
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,16 @@ class Flow:
         forward: float32 [H, W, 2], for each pixel of the first frame its position (x, y) in the second, pixels.
             It is far outside of the picture where it is unknown.
         backward: the same for each pixel of the second frame.
+        seen: pixels of the first frame, bool [H, W], whose point is known to be seen in the second; None for none.
     """
 
-    forward: _Floats
-    backward: _Floats
+    forward: Floats
+    backward: Floats
+    seen: NDArray[np.bool_] | None = None
 
     def compose(self, step: Flow) -> Flow:
         """This flow and that of a further step, which begins at its second frame."""
-        return Flow(_sample(step.forward, self.forward), _sample(self.backward, step.backward))
+        return Flow(sample(step.forward, self.forward), sample(self.backward, step.backward))
 
     def reverse(self) -> Flow:
         """The flow from the second frame to the first."""
@@ -43,22 +45,24 @@ class Flow:
 
     def warp(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """A mask bool [H, W] of the first frame, in the second."""
-        return _sample(mask.astype(np.float32), self.backward) >= 0.5
+        return sample(mask.astype(np.float32), self.backward) >= 0.5
 
     def consistent_share(self, mask: NDArray[np.bool_]) -> float:
         """Share of a mask's pixels that the flow forwards and backwards brings back to where they were, 0..1.
 
         This is the test of Sundaram et al. (ECCV 2010), over all steps together, so that small errors add up. The
-        other pixels are hidden in the second frame, outside of it, or could not be followed.
+        other pixels are hidden in the second frame, outside of it, or could not be followed. Those of ``seen``
+        need no test.
 
         Args:
             mask: bool [H, W] in the first frame, not empty.
         """
         start, moved = _grid(*mask.shape)[mask], self.forward[mask]
-        returned = _sample(self.backward, self.forward)[mask]
+        returned = sample(self.backward, self.forward)[mask]
         lengths = _squared(moved - start) + _squared(returned - moved)
         allowed = _MAX_ERROR**2 + _MAX_ERROR_SHARE * lengths
-        return float(np.mean(_squared(returned - start) < allowed))
+        followed = _squared(returned - start) < allowed
+        return float(np.mean(followed if self.seen is None else followed | self.seen[mask]))
 
     def visible(self) -> NDArray[np.bool_]:
         """Pixels of the second frame whose position is known and within the first one, bool [H, W]."""
@@ -76,15 +80,15 @@ class _Search:
         changed, changed_back: pixels of the first and the second picture whose grey changes much, bool [H, W].
     """
 
-    forward: _Floats
-    backward: _Floats
+    forward: Floats
+    backward: Floats
     changed: NDArray[np.bool_]
     changed_back: NDArray[np.bool_]
 
     def flow(self) -> Flow:
         """The flow from the first picture; a pixel that changes much has no position: something else is there."""
         forward = self.forward.copy()
-        forward[self.changed] = _OUTSIDE
+        forward[self.changed] = OUTSIDE
         return Flow(forward, self.backward)
 
     def reverse(self) -> _Search:
@@ -137,22 +141,29 @@ class Flows:
 def _search(first: Path, second: Path) -> _Search:
     search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     search.setFinestScale(0)  # coarser ones lose thin parts
-    one, other = (cv2.cvtColor(load_image(path), cv2.COLOR_RGB2GRAY) for path in (first, second))
+    pictures = [load_image(path) for path in (first, second)]
+    one, other = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures)
     grid = _grid(*one.shape)
     forward = np.asarray(grid + search.calc(one, other, None), np.float32)
     backward = np.asarray(grid + search.calc(other, one, None), np.float32)
-    before, after = (cv2.blur(grey.astype(np.float32), (3, 3)) for grey in (one, other))
-    changed = np.abs(before - _sample(np.asarray(after), forward)) > _MAX_GREY_CHANGE
-    changed_back = np.abs(after - _sample(np.asarray(before), backward)) > _MAX_GREY_CHANGE
+    before, after = map(smooth_grey, pictures)
+    changed = np.abs(before - sample(after, forward)) > MAX_GREY_CHANGE
+    changed_back = np.abs(after - sample(before, backward)) > MAX_GREY_CHANGE
     return _Search(forward, backward, changed, changed_back)
 
 
-def _grid(height: int, width: int) -> _Floats:
+def smooth_grey(rgb: NDArray[np.uint8]) -> Floats:
+    """Means of the grey of 3 x 3 pixels, float32 [H, W], 0..255."""
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.asarray(cv2.blur(grey, (3, 3)), np.float32)
+
+
+def _grid(height: int, width: int) -> Floats:
     rows, columns = np.mgrid[:height, :width]
     return np.dstack([columns, rows]).astype(np.float32)
 
 
-def _sample(values: _Floats, positions: _Floats) -> _Floats:
+def sample(values: Floats, positions: Floats) -> Floats:
     """Values at positions; beyond the picture a mask is 0, and a flow leads outside."""
     sampled = cv2.remap(
         values,
@@ -160,10 +171,10 @@ def _sample(values: _Floats, positions: _Floats) -> _Floats:
         np.empty(0, np.float32),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=_OUTSIDE if values.ndim == 3 else 0.0,
+        borderValue=OUTSIDE if values.ndim == 3 else 0.0,
     )
     return np.asarray(sampled, np.float32)
 
 
-def _squared(vectors: _Floats) -> _Floats:
+def _squared(vectors: Floats) -> Floats:
     return np.sum(vectors**2, axis=-1, dtype=np.float32)

@@ -1,5 +1,8 @@
 """Labels from little: masks of people carried to neighbouring frames, and agreement of pseudo-labels over time.
 
+Optical flow carries them. So do depth and poses of the camera where frames have both (``ovps bag extract
+--fixed-frame``), for each mask of which they follow clearly more.
+
 A mask that was carried has these keys, beside ``"pseudo_label": true``:
 
 ``origin``
@@ -35,19 +38,23 @@ from ovps_core.datasets.coco_folder import (
     has_mask,
     is_pseudo_label,
 )
+from ovps_core.datasets.posed_camera import CAMERA, DEPTH_FILE, PosedCamera, load_depth
 from ovps_core.datasets.segmentations import encode_segmentation
 from ovps_core.errors import DatasetError
 from ovps_core.labelling.flow import Flow, Flows
 from ovps_core.labelling.merge import PROPAGATED
 from ovps_core.labelling.project import picture_path, read_annotations
+from ovps_core.labelling.reprojection import View, reproject
 from ovps_core.structures.boxes import Box
-from ovps_core.structures.image_files import image_size
+from ovps_core.structures.image_files import image_size, load_image
 from ovps_core.structures.masks import mask_iou
 from ovps_core.structures.whole_files import write_json
 
 _Annotation = dict[str, Any]
 _Masks = list[tuple[_Annotation, NDArray[np.bool_]]]
 _INHERITED = ("category_id", "object", "part", "query", "track_id", "instance")
+# Where flow can follow a mask, its outline is finer than that of depth, and poses may be wrong.
+_CLEARLY = 0.05  # share of a mask's pixels that depth must follow beyond those that flow follows
 _SAME_OBJECT = 0.5  # share of the smaller of two masks of one category that the other covers
 
 
@@ -77,6 +84,20 @@ class _Frame:
     height: int
     width: int
     annotations: list[_Annotation]
+
+    def view(self) -> View | None:
+        """The picture with its depth and the pose of its camera; None if one of them is missing.
+
+        Raises:
+            DatasetError: its camera or depth cannot be used.
+            ImageError: the picture or its depth cannot be read.
+        """
+        if CAMERA not in self.image or DEPTH_FILE not in self.image:
+            return None
+        place = f"{self.table}, {self.image['file_name']}"
+        camera = PosedCamera.read(self.image[CAMERA], self.height, self.width, place)
+        depth = picture_path(self.table.parent, str(self.image[DEPTH_FILE]))
+        return View(load_image(self.path), load_depth(depth, self.height, self.width), camera)
 
     @property
     def is_labelled(self) -> bool:
@@ -135,7 +156,7 @@ def spread_labels(folder: Path, options: SpreadOptions | None = None) -> Counter
             overlaps = _Overlaps()
             for stretch in _stretches(frames):
                 flows = Flows()
-                for frame, carried in _carry_both_ways(stretch, options, flows, bar.update):
+                for frame, carried in _carry_both_candidates(stretch, options, flows, bar.update):
                     kept, covered = _join(frame, carried)
                     new += kept
                     replaced |= covered
@@ -199,7 +220,7 @@ def _stretches(frames: Sequence[_Frame]) -> list[Sequence[_Frame]]:
     return [frames[first : last + 1] for first, last in pairwise(ends)]
 
 
-def _carry_both_ways(
+def _carry_both_candidates(
     frames: Sequence[_Frame], options: SpreadOptions, flows: Flows, advance: Callable[[int], Any]
 ) -> list[tuple[_Frame, list[_Annotation]]]:
     """The frames that masks of people can be carried to, with these masks."""
@@ -215,26 +236,41 @@ def _carry(
 ) -> Iterator[_Annotation]:
     """Carry masks of people from frame to frame in the given order, up to the next frame of a person."""
     sources: _Masks = []
+    start: View | None = None
     flow: Flow | None = None
     steps = 0
     for before, frame in pairwise(frames):
         advance(1)
         if before.is_labelled:
             drawn = (a for a in before.annotations if not (is_pseudo_label(a) or is_crowd(a)))
-            sources, flow, steps = before.masks(drawn), None, 0
+            sources, start, flow, steps = before.masks(drawn), before.view(), None, 0
         steps += 1
         if frame.is_labelled or not sources or steps > options.max_frames:
             sources = []
             continue
         step = flows.between(before.path, frame.path)
         flow = step if flow is None else flow.compose(step)
+        candidates = _candidates(flow, start, frame.view())
         going: _Masks = []
         for annotation, mask in sources:
-            share, carried = flow.consistent_share(mask), flow.warp(mask)
+            share, best = _best(candidates, mask)
+            carried = best.warp(mask)
             if share >= options.min_share and carried.any():
                 going.append((annotation, mask))
                 yield _carried(annotation, carried, share, frame)
         sources = going
+
+
+def _candidates(flow: Flow, one: View | None, other: View | None) -> list[Flow]:
+    """Optical flow from one frame to another, then reprojection if both frames have depth."""
+    return [flow] if one is None or other is None else [flow, reproject(one, other, flow)]
+
+
+def _best(candidates: Sequence[Flow], mask: NDArray[np.bool_]) -> tuple[float, Flow]:
+    """Share of a mask's pixels that a flow follows, and this flow: the last one if it follows clearly more."""
+    shares = [each.consistent_share(mask) for each in candidates]
+    best = len(candidates) - 1 if shares[-1] > shares[0] + _CLEARLY else 0
+    return shares[best], candidates[best]
 
 
 def _carried(
@@ -307,8 +343,10 @@ class _Overlaps:
             advance(1)
             if any(each["id"] in self._made for each in one.annotations + other.annotations):
                 flow = flows.between(one.path, other.path, for_good=True)
-                self._compare(one, other, flow.reverse())
-                self._compare(other, one, flow)
+                candidates = _candidates(flow, one.view(), other.view())
+                _, best = _best(candidates, np.ones((one.height, one.width), bool))
+                self._compare(one, other, best.reverse())
+                self._compare(other, one, best)
 
     def _compare(self, near: _Frame, far: _Frame, to_near: Flow) -> None:
         visible = to_near.visible()

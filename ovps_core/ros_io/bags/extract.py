@@ -17,8 +17,16 @@ from tqdm import tqdm
 from ovps_core.datasets.coco_categories import CategoryTable
 from ovps_core.datasets.coco_check import NOT_EXHAUSTIVE
 from ovps_core.datasets.coco_folder import ANNOTATIONS
+from ovps_core.datasets.posed_camera import CAMERA, DEPTH_FILE, PosedCamera
 from ovps_core.datasets.pseudo_labels import pseudo_label
-from ovps_core.errors import CameraError, DatasetError, DepthFrameError, ImageError, QueryError
+from ovps_core.errors import (
+    CameraError,
+    CameraInfoError,
+    DatasetError,
+    DepthFrameError,
+    ImageError,
+    QueryError,
+)
 from ovps_core.ros_io.bags.reading import (
     COMPRESSED,
     BagFrame,
@@ -26,9 +34,16 @@ from ovps_core.ros_io.bags.reading import (
     BagTopics,
     open_bag,
 )
-from ovps_core.ros_io.bags.transforms import static_transforms
+from ovps_core.ros_io.bags.transforms import Transforms, static_transforms
+from ovps_core.ros_io.camera_info import AUTO
 from ovps_core.ros_io.codec import image_rgb, masks_value
-from ovps_core.ros_io.depth_frames import STAMP_SLOP_S, DepthOptions, aligned_depth
+from ovps_core.ros_io.depth_frames import (
+    STAMP_SLOP_S,
+    DepthMessages,
+    DepthOptions,
+    aligned_depth,
+    colour_camera,
+)
 from ovps_core.structures.image_files import encode_image, is_upright, save_image
 from ovps_core.structures.masks import PartMask
 from ovps_core.structures.whole_files import write_json, write_whole
@@ -47,6 +62,10 @@ class ExtractOptions:
         slop_s: maximum difference of the stamps of an image and its depth, seconds.
         depth_scale: metres of one step of 16-bit depth.
         check_frames: whether the frames of colour and depth must agree.
+        fixed_frame: frame in which the scene stands still, such as odom or the base of an arm: images get a
+            ``camera`` with its pose in it (:mod:`ovps_core.datasets.posed_camera`), or are counted in the
+            manifest as ``without_pose``; "" for none.
+        image_geometry: whether the images are rectified: auto, raw or rectified; only for the pose's camera.
     """
 
     every: int = 1
@@ -54,6 +73,8 @@ class ExtractOptions:
     slop_s: float = STAMP_SLOP_S
     depth_scale: float = 0.001
     check_frames: bool = True
+    fixed_frame: str = ""
+    image_geometry: str = AUTO
 
 
 def extract(
@@ -84,22 +105,22 @@ def extract(
         RecordingError: the recording or a topic does not exist.
         DatasetError: OUT holds a data set already.
     """
-    options = options or ExtractOptions()
-    out = Path(out)
+    options, out = options or ExtractOptions(), Path(out)
     if (out / MANIFEST).exists() or (out / ANNOTATIONS).exists():
         raise DatasetError(f"{out} holds a data set already; give another folder, or remove it")
     required = frozenset({"depth", "masks"} & set(topics.named))
     with open_bag(bag) as reader:
         sha256 = digest(bag)  # before OUT is made, which may lie in the recording's folder
         frames = BagFrames(reader, topics, options.slop_s, required)
-        writer = _Writer(out, options, frames.drops)
+        transforms = Transforms(reader) if options.fixed_frame else None
+        writer = _Writer(out, options, frames.drops, topics.image, transforms)
         for number, frame in enumerate(tqdm(frames, "extract", unit="image", disable=None)):
             if number % options.every:
                 frames.drops["between those kept"] += 1
             else:
                 writer.add(frame)
         counts = _messages_by_topic(reader)
-        transforms = list(static_transforms(reader).by_child.values())
+        tf_static = list(static_transforms(reader).by_child.values())
     manifest = {
         "bag": {"name": Path(bag).name, "sha256": sha256},
         "topics": {
@@ -109,7 +130,8 @@ def extract(
         "images": len(writer.coco["images"]),
         "annotations": len(writer.coco["annotations"]),
         "dropped": dict(frames.drops),
-        "tf_static": transforms,
+        "without_pose": dict(writer.without_pose),
+        "tf_static": tf_static,
     }
     writer.mark_what_was_not_asked()
     write_json(out / ANNOTATIONS, {**writer.coco, "categories": writer.categories.entries})
@@ -144,6 +166,9 @@ class _Writer:
     out: Path
     options: ExtractOptions
     drops: Counter[str]
+    image_topic: str
+    transforms: Transforms | None
+    without_pose: Counter[str] = field(default_factory=Counter)
     coco: dict[str, list[dict[str, Any]]] = field(
         default_factory=lambda: {"images": [], "annotations": []}
     )
@@ -182,13 +207,18 @@ class _Writer:
         }
         write_whole(self.out / entry["file_name"], data)
         if depth is not None:
-            entry["depth_file"] = f"depth/{frame.stamp_ns}.png"
-            save_image(self.out / entry["depth_file"], depth)
+            entry[DEPTH_FILE] = f"depth/{frame.stamp_ns}.png"
+            save_image(self.out / entry[DEPTH_FILE], depth)
         if frame.info is not None:
             entry["camera_k"] = [float(value) for value in frame.info.k]
             entry["camera_p"] = [float(value) for value in frame.info.p]
             entry["distortion"] = [float(value) for value in frame.info.d]
             entry["distortion_model"] = frame.info.distortion_model
+        if self.transforms is not None:
+            try:
+                entry[CAMERA] = self._camera(frame, self.transforms, height, width).entry()
+            except CameraError as error:
+                self.without_pose[str(error)] += 1
         if masks is not None:
             entry["queries"] = [query.text for query in masks.queries]  # found or not
             self._asked.append({(query.object, query.part) for query in masks.queries})
@@ -215,6 +245,27 @@ class _Writer:
         options = DepthOptions(self.options.depth_scale, check_frames=self.options.check_frames)
         own = frame.image.header
         return _millimetres(aligned_depth(frame.depth, own, height, width, options))
+
+    def _camera(
+        self, frame: BagFrame, transforms: Transforms, height: int, width: int
+    ) -> PosedCamera:
+        """Camera of an image and its pose in the fixed frame.
+
+        Raises:
+            CameraError: there is no camera_info, it cannot be used, or no transform is known at that time.
+        """
+        if frame.info is None:
+            raise CameraInfoError("no camera_info")
+        options, own = self.options, frame.image.header
+        messages = DepthMessages(frame.depth, frame.info, image_topic=self.image_topic)
+        depth = DepthOptions(
+            image_geometry=options.image_geometry, check_frames=options.check_frames
+        )
+        camera = colour_camera(messages, own, height, width, depth)
+        pose = transforms.at(frame.stamp_ns).find(options.fixed_frame, own.frame_id)
+        if pose is None:
+            raise CameraError(f"no transform from {own.frame_id!r} to {options.fixed_frame!r}")
+        return PosedCamera(camera, pose)
 
     def _annotate(self, image_id: int, part: PartMask, height: int, width: int) -> None:
         ids = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,18 +13,23 @@ import pytest
 from ovps_core.bulk.collect import write_data_set
 from ovps_core.cli import main
 from ovps_core.datasets.coco_folder import CocoFolder
+from ovps_core.datasets.posed_camera import PosedCamera
 from ovps_core.datasets.segmentations import decode_segmentation, encode_segmentation
 from ovps_core.errors import BackendError, DatasetError
 from ovps_core.labelling import flow, spread
 from ovps_core.labelling.merge import Submission, merge, region_key
 from ovps_core.labelling.regions import Region
 from ovps_core.labelling.spread import SpreadOptions, spread_labels
+from ovps_core.structures.camera import CameraIntrinsics
 from ovps_core.structures.image_files import save_image
 from ovps_core.structures.masks import mask_iou
 from ovps_core.structures.whole_files import write_json
 
 pytest.importorskip("mujoco")
 pytest.importorskip("trimesh")
+
+if TYPE_CHECKING:
+    from ovps_core.synthetic.live import Frame
 
 HEIGHT, WIDTH, FRAMES = 120, 160, 8
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -33,15 +38,19 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 @pytest.fixture(scope="module")
 def rendered() -> list[tuple[np.ndarray, Mask]]:
     """Pictures of a camera that circles a pan at 10 frames a second, with the true mask of the pan."""
+    return [(frame.rgb, frame.masks["pan", ""]) for frame in circling(FRAMES, 0.1)]
+
+
+def circling(count: int, seconds: float) -> list[Frame]:
     from ovps_core.synthetic.live import LiveScene
 
     try:
         scene = LiveScene(["pan", "mug"], seed=3, width=WIDTH, height=HEIGHT)
     except BackendError as error:
         pytest.skip(str(error))
-    frames = [scene.frame(k / 10) for k in range(FRAMES)]
+    frames = [scene.frame(k * seconds) for k in range(count)]
     scene.close()
-    return [(frame.rgb, frame.masks["pan", ""]) for frame in frames]
+    return frames
 
 
 def person(image: int, mask: Mask, **keys: Any) -> dict[str, Any]:
@@ -155,6 +164,54 @@ def test_a_mask_ends_where_its_object_is_hidden(tmp_path: Path, rendered: Any) -
     spread_labels(folder)
     reached = {each["image_id"] for each in saved(folder)}
     assert {0, 1} <= reached and not reached & {4, 5, 6, 7}
+
+
+def spread_with_depth(
+    folder: Path, frames: list[Frame], poses: list[np.ndarray]
+) -> tuple[list[float], float]:
+    """IoU of masks of the pan that are carried from the first frame, and least agreement of true masks of the mug.
+
+    The first frames get the poses; depth is not measured at the left.
+    """
+    labels = [person(0, frames[0].masks["pan", ""])]
+    labels += [teacher(k, f.masks["mug", ""], category_id=2) for k, f in enumerate(frames)]
+    data_set(folder, [frame.rgb for frame in frames], labels)
+    coco = json.loads((folder / "annotations.json").read_text())
+    for image in coco["images"]:
+        frame = frames[image["id"]]
+        if image["id"] < len(poses):
+            lens = CameraIntrinsics.from_matrix(frame.intrinsics, WIDTH, HEIGHT)
+            image["camera"] = PosedCamera(lens, poses[image["id"]]).entry()
+        image["depth_file"] = f"depth/{image['id']}.png"
+        depth = np.rint(frame.depth * 1000).astype(np.uint16)
+        depth[:, : WIDTH // 8] = 0
+        save_image(folder / image["depth_file"], depth)
+    write_json(folder / "annotations.json", coco)
+    spread_labels(folder)
+    after = saved(folder)
+    ious = [
+        mask_iou(mask_of(each), frames[each["image_id"]].masks["pan", ""])
+        for each in after
+        if each["origin"] == "propagated"
+    ]
+    return ious, min(each["agreement"] for each in after if "agreement" in each)
+
+
+def test_depth_carries_masks_where_flow_fails(tmp_path: Path) -> None:
+    frames = circling(3, 2.0)  # 36 degrees apart
+    poses = [frame.camera_pose for frame in frames]
+    by_depth, agreement = spread_with_depth(tmp_path / "poses", frames, poses)
+    assert len(by_depth) == 2 and min(by_depth) >= 0.8
+    by_flow, less = spread_with_depth(tmp_path / "no poses", frames, [])
+    assert not by_flow and less + 0.1 < agreement
+    assert len(spread_with_depth(tmp_path / "two poses", frames, poses[:2])[0]) == 1
+
+
+def test_flow_carries_masks_of_objects_that_move(tmp_path: Path) -> None:
+    frames = circling(3, 0.3)
+    still = [frames[0].camera_pose] * 3  # for such poses all objects turn
+    carried, agreement = spread_with_depth(tmp_path, frames, still)
+    assert len(carried) == 2 and min(carried) >= 0.8 and agreement >= 0.8
 
 
 def test_pseudo_labels_say_how_far_they_agree_with_the_next_frames(

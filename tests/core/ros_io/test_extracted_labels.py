@@ -18,6 +18,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from ovps_core.cli import main
 from ovps_core.datasets.coco_folder import CocoFolder
+from ovps_core.datasets.posed_camera import PosedCamera
 from ovps_core.errors import DatasetError
 from ovps_core.ros_io.bags import BagTopics, ExtractOptions, extract
 from ovps_core.ros_io.bags.messages import make_message, message_encoder, typestore
@@ -28,6 +29,7 @@ from ovps_core.structures.query import PartQuery
 HEIGHT, WIDTH, SECOND = 48, 64, 10**9
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 MASKS = "ovps_ros/msg/PartMasks"
+INFO, TF = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
 HANDLE, PAN = PartQuery("mug handle", "mug", "handle"), PartQuery("pan handle", "pan", "handle")
 TOPICS = BagTopics("/image", masks="/masks")
 ORIENTATION = 0x0112  # EXIF tag
@@ -178,3 +180,67 @@ def test_what_was_not_asked_of_an_image_is_not_absent_there(tmp_path: Path) -> N
     folder = CocoFolder(tmp_path / "out", pseudo_labels=True)
     scored = [{category.object for category in folder.scored(each)} for each in folder.images]
     assert scored == [{"mug", "pan"}, {"mug"}, {"pan"}, {"mug", "pan"}]
+
+
+def camera_info(stamp: int) -> tuple[str, str, int, Any]:
+    roi = make_message(
+        "sensor_msgs/msg/RegionOfInterest",
+        x_offset=0, y_offset=0, height=0, width=0, do_rectify=False,
+    )  # fmt: skip
+    message = make_message(
+        INFO, header=message_encoder.header(stamp, "camera"), height=HEIGHT, width=WIDTH,
+        distortion_model="plumb_bob", d=np.zeros(5), k=np.array([60.0, 0, 31, 0, 60.0, 23, 0, 0, 1]),
+        r=np.eye(3).ravel(), p=np.zeros(12), binning_x=0, binning_y=0, roi=roi,
+    )  # fmt: skip
+    return "/info", INFO, stamp, message
+
+
+def transform(
+    topic: str, stamp: int, parent: str, child: str, x: float, turn: float
+) -> tuple[str, str, int, Any]:
+    """A frame at x metres in its parent, turned around z by an angle in radians."""
+    half = np.array([0.0, 0.0, np.sin(turn / 2), np.cos(turn / 2)])
+    moved = make_message(
+        "geometry_msgs/msg/Transform",
+        translation=make_message("geometry_msgs/msg/Vector3", x=x, y=0.0, z=0.0),
+        rotation=make_message(
+            "geometry_msgs/msg/Quaternion", **dict(zip("xyzw", half, strict=True))
+        ),
+    )
+    stamped = make_message(
+        "geometry_msgs/msg/TransformStamped",
+        header=message_encoder.header(stamp, parent), child_frame_id=child, transform=moved,
+    )  # fmt: skip
+    message = make_message(TF, transforms=[stamped])
+    return topic, TF, stamp, message
+
+
+def test_images_have_the_pose_of_their_camera_in_the_fixed_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start, end = 100 * SECOND, 102 * SECOND
+    stamps = [start + SECOND // 2, end, end + 1]
+    messages = [
+        transform("/tf_static", start, "base", "camera", 0.1, 0.0),
+        *(transform("/tf", t, "odom", "base", x, a) for t, x, a in ((start, 0, 0), (end, 4, 1))),
+        *(message for stamp in stamps for message in (camera_info(stamp), image(stamp))),
+    ]
+    bag, out = write(tmp_path / "bag", messages), tmp_path / "out"
+    words = ["bag", "extract", str(bag), "--fixed-frame", "odom"]
+    assert main([*words, "--info", "/info", "--out", str(out)]) == 0
+    assert "no camera pose: no transform from 'camera' to 'odom'" in capsys.readouterr().out
+    cameras = [entry.get("camera") for entry in content(out)["images"]]
+    assert cameras[2] is None, "nothing is known behind the last transform"
+    for camera, x, turn in zip(cameras, (1, 4), (0.25, 1), strict=False):
+        found = PosedCamera.read(camera, HEIGHT, WIDTH, "image")
+        assert (found.intrinsics.fx, found.intrinsics.cx) == (60, 31)
+        place = [x + 0.1 * np.cos(turn), 0.1 * np.sin(turn), 0]
+        np.testing.assert_allclose(found.pose[:3, 3], place, atol=1e-9)
+        np.testing.assert_allclose(found.pose[1, 0], np.sin(turn), atol=1e-9)
+    with pytest.raises(DatasetError, match="image: its 'camera' cannot be used"):
+        PosedCamera.read({"matrix": [1]}, HEIGHT, WIDTH, "image")
+    assert main([*words, "--out", str(tmp_path / "other")]) == 1
+    assert "--fixed-frame needs the camera" in capsys.readouterr().err
+    words[-1] = "map"
+    assert main([*words, "--info", "/info", "--out", str(tmp_path / "third")]) == 1
+    assert "not one image has a camera pose" in capsys.readouterr().err

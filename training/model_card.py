@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,7 +28,7 @@ _FINAL = {
 
 
 def final_scores(weights: Path, folder: CocoFolder) -> dict[str, float]:
-    """Scores of a weights file on labelled pictures, as ``ovps evaluate folder`` gives them.
+    """Scores of a weights file on labelled pictures, as ``ovps evaluate folder`` gives them; those of no query are left out.
 
     Raises:
         DatasetError: the folder has nothing to score, or an annotation cannot be read.
@@ -35,7 +36,8 @@ def final_scores(weights: Path, folder: CocoFolder) -> dict[str, float]:
     """
     segmenter = PartSegmenter.from_pretrained(weights, backend="torch")
     metrics = vars(evaluate_folder(folder, segmenter).queries.metrics())
-    return {text: float(metrics[name]) for name, text in _FINAL.items()}
+    scores = {text: float(metrics[name]) for name, text in _FINAL.items()}
+    return {text: score for text, score in scores.items() if not math.isnan(score)}
 
 
 def write_card(

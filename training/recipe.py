@@ -144,6 +144,10 @@ class DataRecipe:
     workers: int = 2
     cache: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse probabilities above 1."""
+        check_shares(self, "flip", "min_crop", "blur", "copy_paste")
+
 
 @dataclass(frozen=True)
 class ClipTowers:
@@ -168,6 +172,13 @@ class ClipTowers:
                 "`pretrained` names weights of an open_clip model, but `clip` is a configuration; "
                 "set `pretrained: ''`, or `clip` to a model's name"
             )
+
+
+def check_shares(section: object, *keys: str) -> None:
+    """Refuse a probability or share above 1; those below 0 are refused as all negative numbers."""
+    for key in keys:
+        if getattr(section, key) > 1:
+            raise ConfigError(f"{key} should be 0 to 1, got {getattr(section, key)}")
 
 
 def find_recipe(name: Path | str) -> Path:

@@ -21,8 +21,8 @@ def read_curves(metrics: Path) -> dict[str, Curve]:
     """
     curves: dict[str, tuple[list[float], list[float]]] = {}
     lines = metrics.read_text("utf-8", errors="replace").splitlines(keepends=True)
-    # A number without its end would read as another one.
-    whole = [line for line in lines if line.endswith("\n")]
+    # A number without its end would read as another one; Python 3.10 reads no line with zero bytes.
+    whole = [line for line in lines if line.endswith("\n") and "\0" not in line]
     for row in csv.DictReader(whole):
         try:
             step = float(row["step"])
@@ -69,8 +69,9 @@ def join_curves(earlier: Mapping[str, Curve], later: Mapping[str, Curve]) -> dic
 
 
 def first_and_last(curve: Curve, count: int = 5) -> tuple[float, float]:
-    """The first logged value and the mean of the last ``count``."""
-    return float(curve[1][0]), float(curve[1][-count:].mean())
+    """The first logged value and the mean of the last ``count``, at most of the later half."""
+    values = curve[1]
+    return float(values[0]), float(values[max(len(values) // 2, len(values) - count) :].mean())
 
 
 def plot_curves(curves: Mapping[str, Curve], path: Path) -> None:
@@ -78,7 +79,7 @@ def plot_curves(curves: Mapping[str, Curve], path: Path) -> None:
     figure = Figure(figsize=(3.2 * len(curves), 2.6))
     axes = figure.subplots(1, len(curves), squeeze=False)[0]
     for axis, (name, curve) in zip(axes, curves.items(), strict=True):
-        axis.plot(*curve)
+        axis.plot(*curve, marker="o" if len(curve[0]) == 1 else None)
         axis.set_title(name)
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)

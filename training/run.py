@@ -273,6 +273,8 @@ def _quiet_lightning() -> None:
     # The modules in eval mode are norm layers that are kept.
     warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    # The curves of the earlier run are set aside before.
+    warnings.filterwarnings("ignore", r"Experiment logs directory .* exists and is not empty")
 
 
 def _is_about_the_run(record: logging.LogRecord) -> bool:

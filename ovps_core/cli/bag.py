@@ -22,6 +22,8 @@ from ovps_core.structures.query import RefusedQuery
 from ovps_core.structures.requirements import require_packages
 
 _RESULTS = ("images", "annotations", "masks", "parts in space")
+_CHOSEN = ("between those kept", "too little motion")
+"""Why images are left out that could be used."""
 _WITHOUT_DEPTH = ("no depth", "no camera_info", "unusable")
 """How the reasons begin for which an image gets masks, but no parts in space."""
 _WITHOUT_POSE = "no camera pose: "
@@ -103,7 +105,8 @@ def _fault(counts: Mapping[str, int], wanted: str, without: tuple[str, ...]) -> 
         without: how the reasons begin for which it lacks that.
     """
     images = counts.get("images", 0)
-    reasons = {name: count for name, count in counts.items() if count and name not in _RESULTS}
+    faultless = {*_RESULTS, *_CHOSEN}
+    reasons = {name: count for name, count in counts.items() if count and name not in faultless}
     if not images:
         most = max(reasons, key=lambda name: reasons[name], default="the topic has no messages")
         return f"not one image could be used: {most}"

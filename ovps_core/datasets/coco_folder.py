@@ -323,9 +323,9 @@ class CocoFolder:
         self.unlabelled = len(images) - len(labelled)
         if images and not labelled:
             raise DatasetError(
-                f"{self._table}: nobody has labelled one of the {len(images)} pictures yet. Label some with "
-                f"`ovps label open {self._table.parent}` and `ovps label save`, or use masks that a model made: "
-                "--pseudo-labels, in a training recipe `data: {pseudo_labels: true}`."
+                f"{self._table}: nobody has labelled any of the {len(images)} pictures yet. Label some with "
+                f"`ovps label open {self._table.parent}` and `ovps label save {self._table.parent}`, or use masks "
+                "that a model made: `ovps evaluate --pseudo-labels`, `ovps train --set data.pseudo_labels=true`."
             )
         return labelled
 

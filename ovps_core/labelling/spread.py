@@ -137,7 +137,7 @@ def spread_labels(folder: Path, options: SpreadOptions | None = None) -> Counter
         Numbers of pictures and masks.
 
     Raises:
-        DatasetError: the data set cannot be read, or the order of its pictures is unknown.
+        DatasetError: the data set cannot be read or has no mask, or the order of its pictures is unknown.
         ImageError: a picture cannot be read.
         OutputError: the file cannot be written.
     """
@@ -145,6 +145,11 @@ def spread_labels(folder: Path, options: SpreadOptions | None = None) -> Counter
     coco = read_annotations(folder)
     earlier = {_source(each): each["id"] for each in coco["annotations"] if _is_carried(each)}
     others = [each for each in coco["annotations"] if not _is_carried(each)]
+    if not others:
+        raise DatasetError(
+            f"{folder} has no mask to carry; label a few pictures first, with `ovps label open {folder}` and "
+            f"`ovps label save {folder}`"
+        )
     recordings = _recordings(folder, coco["images"], others)
     new: list[_Annotation] = []
     replaced: set[Any] = set()
@@ -156,7 +161,7 @@ def spread_labels(folder: Path, options: SpreadOptions | None = None) -> Counter
             overlaps = _Overlaps()
             for stretch in _stretches(frames):
                 flows = Flows()
-                for frame, carried in _carry_both_candidates(stretch, options, flows, bar.update):
+                for frame, carried in _carry_both_ways(stretch, options, flows, bar.update):
                     kept, covered = _join(frame, carried)
                     new += kept
                     replaced |= covered
@@ -220,7 +225,7 @@ def _stretches(frames: Sequence[_Frame]) -> list[Sequence[_Frame]]:
     return [frames[first : last + 1] for first, last in pairwise(ends)]
 
 
-def _carry_both_candidates(
+def _carry_both_ways(
     frames: Sequence[_Frame], options: SpreadOptions, flows: Flows, advance: Callable[[int], Any]
 ) -> list[tuple[_Frame, list[_Annotation]]]:
     """The frames that masks of people can be carried to, with these masks."""

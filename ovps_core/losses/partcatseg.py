@@ -60,7 +60,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class PartCATSegLoss:
-    """L = L_fg + L_bg + w_o L_obj + w_p L_part + w_c L_JS; ``corrections`` selects the compositional loss."""
+    """L = L_fg + L_bg + w_p L_part + w_o L_obj + w_c L_JS; ``corrections`` selects the compositional loss."""
 
     weights: LossWeights = field(default_factory=LossWeights)
     corrections: Corrections = field(default_factory=Corrections)
@@ -85,11 +85,11 @@ class PartCATSegLoss:
         composition = names.new_zeros(())
         if self.weights.composition:
             composition = self._composition(outputs, index)
-        total = (
+        total = (  # in the released order, which decides the last digit
             masks.object_part_foreground
             + masks.object_part_background
-            + self.weights.object * masks.object
             + self.weights.part * masks.part
+            + self.weights.object * masks.object
             + self.weights.composition * composition
         )
         return Losses(

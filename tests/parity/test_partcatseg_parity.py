@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.catseg_recordings import Arrays, banks, encode, load, network, pixels, seeds
-from parity.catseg_checks import LOGITS, check, check_features, check_layers, check_map
+from parity.catseg_checks import LOGITS, check, check_features, check_layers
 from torch import Tensor
 
 from ovps_core.checkpoints import LoadedModel
@@ -96,7 +96,9 @@ def test_the_output_of_every_layer_is_the_originals(case: tuple[LoadedModel, Arr
             f"{split}_decoder{{}}_part_obj",
         ),
     )
-    check_map(arrays, f"{split}_conv_proj_feat", model.projected_pairs(maps, asked).flatten(0, 1))
+    # each value sums up twice as many maps as one has channels: 4e-5 off on a processor that sums in another order
+    projected = model.projected_pairs(maps, asked).flatten(0, 1)
+    check(arrays, f"{split}_conv_proj_feat", projected, atol=5e-5)
     check_layers(
         model,
         model.pair_branch,

@@ -184,6 +184,24 @@ def test_a_share_of_the_start_stays_in_the_result(frames: Path, tiny: PartFPN) -
         load_recipe("ovps-tiny", ["model.share=0.5"])
 
 
+def test_pictures_that_cannot_be_scored_are_refused_before_the_training(
+    frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "finetune",
+        "--data",
+        str(frames),
+        "--val",
+        str(frames),
+        "--out",
+        str(tmp_path / "runs"),
+    ]
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert f"--val {frames}: the model will know none of its 2 categories" in said
+    assert "valve" in said and "--objects" in said and not (tmp_path / "runs").exists()
+
+
 def test_pictures_that_nobody_has_labelled_are_left_out(
     frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

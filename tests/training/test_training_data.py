@@ -23,7 +23,7 @@ pytest.importorskip("webdataset", reason="WebDataset is not installed (extra `tr
 from ovps_core.datasets.benchmark_reader import LabelledImage
 from ovps_core.datasets.labelled_objects import LabelledObjects
 from ovps_core.datasets.pascal_part import PascalPart116
-from ovps_core.errors import DatasetError, ImageError
+from ovps_core.errors import ConfigError, DatasetError, ImageError
 from ovps_core.language.vocabulary import IGNORE, UNKNOWN, Vocabulary
 from ovps_core.losses.labels import PartTargets
 from ovps_core.models.interface import PartLogits, Preprocessing
@@ -170,6 +170,11 @@ def test_each_change_of_colours_keeps_the_labels(option: str) -> None:
     for before, after in zip(pixels(0), pixels(1.0 if option == "blur" else 0.1), strict=True):
         assert 0.01 < float((before - after).abs().mean()) < 0.3
         assert float(after.min()) >= 0 and float(after.max()) <= 1
+
+
+def test_a_probability_above_1_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"copy_paste should be 0 to 1, got 1\.5"):
+        DataRecipe(copy_paste=1.5)
 
 
 @pytest.mark.parametrize("packed", [False, True])

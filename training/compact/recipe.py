@@ -86,6 +86,10 @@ class DataRecipe:
     unlabelled_share: float = 0.3
     workers: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse shares above 1."""
+        recipe.check_shares(self, "photograph_share", "unlabelled_share")
+
     @property
     def unlabelled_folders(self) -> list[Path]:
         """The folders of ``unlabelled``."""

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from ovps_core.checkpoints import CheckpointInfo, find_weights, load_model
 from ovps_core.datasets.coco_folder import CocoFolder
-from ovps_core.errors import UsageError
+from ovps_core.errors import DatasetError, UsageError
 from ovps_core.models.compact.config import PartFPNConfig
 from ovps_core.models.compact.model import PartFPN
 from ovps_core.models.compact.query_encoder import VocabularyEncoder
+from ovps_core.structures.query import PartQuery
 from ovps_core.synthetic.reader import is_rendered
 from training.compact.augment import relight
 from training.compact.data import CompactImages
@@ -47,6 +48,7 @@ def prepare(recipe: CompactRecipe, sources: DataSources) -> CompactRun:
     if isinstance(val, Path) and not is_rendered(val):
         # A model's masks are never scored against.
         val = open_photographs(val, labelled_only=recipe.data.labelled_only, objects=config.objects)
+        _require_answers(val, VocabularyEncoder(config.vocabulary, config.synonyms))
     images = CompactImages(
         sources.train,
         val,
@@ -69,6 +71,27 @@ def prepare(recipe: CompactRecipe, sources: DataSources) -> CompactRun:
     run = CompactRun(recipe, module, images, timer)
     run.scored_finally = val if isinstance(val, CocoFolder) else None
     return run
+
+
+def _require_answers(val: CocoFolder, query_encoder: VocabularyEncoder) -> None:
+    """Refuse labelled pictures that cannot be scored in the end, before hours are spent.
+
+    Raises:
+        DatasetError: the model will know none of their categories, or no picture says which of them it shows.
+    """
+    queries = [PartQuery(each.name, object=each.object, part=each.part) for each in val.categories]
+    accepted, refused = query_encoder.read(queries)
+    if not accepted:
+        reason = refused[0].reason if refused else "it has no category"
+        raise DatasetError(
+            f"--val {val.directory}: the model will know none of its {len(queries)} categories: {reason} "
+            "Give pictures of objects that it knows, or add theirs with --objects."
+        )
+    if not any(map(val.scored, val.images)):
+        raise DatasetError(
+            f"--val {val.directory}: no picture has a mask that can be scored, or says that a category is absent. "
+            "Label some, or leave out --val."
+        )
 
 
 class CompactRun(TrainingRun):

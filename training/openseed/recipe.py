@@ -9,7 +9,7 @@ from ovps_core.errors import ConfigError
 from ovps_core.losses.matching import TermWeights
 from ovps_core.models.openseed.config import OpenSeeDConfig
 from ovps_core.models.openseed.corrections import Corrections
-from training.recipe import PRESETS, Recipe, StepOptimRecipe
+from training.recipe import PRESETS, Recipe, StepOptimRecipe, check_shares
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class DataRecipe:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        """Refuse sizes that the network cannot take."""
+        """Refuse sizes that the network cannot take, and probabilities above 1."""
+        check_shares(self, "flip", "blur", "copy_paste")
         if self.size < 32 or self.size % 32:
             raise ConfigError(f"size is {self.size}, expected a multiple of 32")
 

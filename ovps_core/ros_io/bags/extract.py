@@ -26,6 +26,7 @@ from ovps_core.errors import (
     DepthFrameError,
     ImageError,
     QueryError,
+    RecordingError,
 )
 from ovps_core.ros_io.bags.reading import (
     COMPRESSED,
@@ -90,7 +91,7 @@ def extract(
         OUT/manifest.json                       written last: digest, topics, counts, images left out
 
     Images without depth or masks are left out and counted, if ``topics`` names such topics. Depth of another
-    frame or size than the image is none of its own.
+    frame or size than the image is none of its own. Nothing is written if no image can be used.
 
     Args:
         bag: the recording, a rosbag2 folder or file.
@@ -102,7 +103,7 @@ def extract(
         The manifest.
 
     Raises:
-        RecordingError: the recording or a topic does not exist.
+        RecordingError: the recording, a topic or the fixed frame does not exist.
         DatasetError: OUT holds a data set already.
     """
     options, out = options or ExtractOptions(), Path(out)
@@ -112,7 +113,7 @@ def extract(
     with open_bag(bag) as reader:
         sha256 = digest(bag)  # before OUT is made, which may lie in the recording's folder
         frames = BagFrames(reader, topics, options.slop_s, required)
-        transforms = Transforms(reader) if options.fixed_frame else None
+        transforms = _transforms(reader, options.fixed_frame)
         writer = _Writer(out, options, frames.drops, topics.image, transforms)
         for number, frame in enumerate(tqdm(frames, "extract", unit="image", disable=None)):
             if number % options.every:
@@ -133,10 +134,30 @@ def extract(
         "without_pose": dict(writer.without_pose),
         "tf_static": tf_static,
     }
+    if not writer.coco["images"]:
+        return manifest  # so that a corrected command can have the same folder
     writer.mark_what_was_not_asked()
     write_json(out / ANNOTATIONS, {**writer.coco, "categories": writer.categories.entries})
     write_json(out / MANIFEST, manifest)
     return manifest
+
+
+def _transforms(reader: AnyReader, fixed_frame: str) -> Transforms | None:
+    """Frames of a recording over time; None if no frame is asked for.
+
+    Raises:
+        RecordingError: the recording does not have this frame.
+    """
+    if not fixed_frame:
+        return None
+    transforms = Transforms(reader)
+    if fixed_frame not in transforms.frames:
+        known = (
+            ", ".join(sorted(transforms.frames))
+            or "none: nothing was recorded on /tf and /tf_static"
+        )
+        raise RecordingError(f"the recording has no frame {fixed_frame!r}; it has {known}")
+    return transforms
 
 
 def _messages_by_topic(reader: AnyReader) -> Counter[str]:

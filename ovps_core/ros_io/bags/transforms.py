@@ -74,6 +74,12 @@ class Transforms:
         self._first = first or 0
         self._moving = {edge: _in_order(values) for edge, values in found.items()}
 
+    @property
+    def frames(self) -> set[str]:
+        """Names of all frames."""
+        edges = [*self._moving, *((each["parent"], child) for child, each in self._static.items())]
+        return {name for edge in edges for name in edge}
+
     def at(self, stamp_ns: int) -> StaticTransforms:
         """The tree at a time, without the frames that are not known then."""
         tree = dict(self._static)

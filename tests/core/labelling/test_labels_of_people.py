@@ -69,13 +69,13 @@ def test_a_suggestion_that_was_deleted_is_known_to_be_absent(frames: Path) -> No
 
 
 def test_without_any_submitted_picture_there_is_nothing_labelled(frames: Path) -> None:
-    with pytest.raises(DatasetError, match="nobody has labelled one of the 3 pictures yet"):
+    with pytest.raises(DatasetError, match="nobody has labelled any of the 3 pictures yet"):
         CocoFolder(frames, labelled_only=True)
     coco = content(frames)
     coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] != 0]
     coco["images"][0]["not_exhaustive_category_ids"] = [1]  # the model was not asked for it
     (frames / "annotations.json").write_text(json.dumps(coco))
-    with pytest.raises(DatasetError, match="nobody has labelled one of the 3 pictures yet"):
+    with pytest.raises(DatasetError, match="nobody has labelled any of the 3 pictures yet"):
         CocoFolder(frames, labelled_only=True)
 
 

@@ -243,4 +243,5 @@ def test_images_have_the_pose_of_their_camera_in_the_fixed_frame(
     assert "--fixed-frame needs the camera" in capsys.readouterr().err
     words[-1] = "map"
     assert main([*words, "--info", "/info", "--out", str(tmp_path / "third")]) == 1
-    assert "not one image has a camera pose" in capsys.readouterr().err
+    assert "no frame 'map'; it has base, camera, odom" in capsys.readouterr().err
+    assert not (tmp_path / "third").exists()

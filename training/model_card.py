@@ -28,7 +28,7 @@ _FINAL = {
 
 
 def final_scores(weights: Path, folder: CocoFolder) -> dict[str, float]:
-    """Scores of a weights file on labelled pictures, as ``ovps evaluate folder`` gives them; those of no query are left out.
+    """Scores of weights on labelled pictures, as ``ovps evaluate folder`` gives them; none that are undefined.
 
     Raises:
         DatasetError: the folder has nothing to score, or an annotation cannot be read.

@@ -343,7 +343,7 @@ class CocoFolder:
                 f"them (annotation {made[0].get('id', '?')} is the first). A score against them says how far two "
                 "models agree, not how far one is right; the model that made them gets 100 %. Correct them in a "
                 f'labelling tool and remove "{PSEUDO_LABEL}" and "score" from what you corrected, or say that you '
-                "mean it: --pseudo-labels, in a training recipe `data: {pseudo_labels: true}`. --labelled-only "
-                "scores the pictures that a person has labelled."
+                "mean it: `ovps evaluate --pseudo-labels`, `ovps train --set data.pseudo_labels=true`. "
+                "`ovps evaluate --labelled-only` scores the pictures that a person has labelled."
             )
         return len(made)

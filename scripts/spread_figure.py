@@ -28,7 +28,7 @@ from ovps_core.synthetic.live import LiveScene
 
 Truth = Mapping[tuple[str, str], NDArray[np.bool_]]
 """True masks bool [H, W] of a frame by (object, part)."""
-View = tuple[NDArray[np.float32], PosedCamera]
+DepthAndCamera = tuple[NDArray[np.float32], PosedCamera]
 """Depth [H, W] of a frame, metres, and its camera."""
 
 OBJECTS = ("knife", "mug", "pan", "hammer")
@@ -37,7 +37,10 @@ MIN_PIXELS = 100
 
 
 def measure(
-    frames: Sequence[RgbImage], truths: Mapping[int, Truth], views: Sequence[View], folder: Path
+    frames: Sequence[RgbImage],
+    truths: Mapping[int, Truth],
+    views: Sequence[DepthAndCamera],
+    folder: Path,
 ) -> dict[int, list[float]]:
     """IoU after each number of frames; the first frame is labelled with its true masks."""
     keys = [key for key, mask in truths[0].items() if mask.sum() >= MIN_PIXELS]
@@ -73,7 +76,7 @@ def measure(
 
 def simulated(
     seconds: float, count: int, pose_error: tuple[float, float]
-) -> Iterator[tuple[list[RgbImage], dict[int, Truth], list[View]]]:
+) -> Iterator[tuple[list[RgbImage], dict[int, Truth], list[DepthAndCamera]]]:
     """Frames of four scenes, with the true masks and the view of each.
 
     Args:
@@ -96,7 +99,9 @@ def simulated(
         yield [frame.rgb for frame in frames], {n: f.masks for n, f in enumerate(frames)}, views
 
 
-def recorded(folder: Path) -> Iterator[tuple[list[RgbImage], dict[int, Truth], list[View]]]:
+def recorded(
+    folder: Path,
+) -> Iterator[tuple[list[RgbImage], dict[int, Truth], list[DepthAndCamera]]]:
     """Frames of each folder from the first labelled one, and the masks of those that are labelled.
 
     Frames without labels lie beside them, and their names differ in the number that they begin with.

@@ -141,21 +141,28 @@ class Flows:
 def _search(first: Path, second: Path) -> _Search:
     search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     search.setFinestScale(0)  # coarser ones lose thin parts
-    pictures = [load_image(path) for path in (first, second)]
-    one, other = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures)
+    one, other = load_grey(first), load_grey(second)
     grid = _grid(*one.shape)
     forward = np.asarray(grid + search.calc(one, other, None), np.float32)
     backward = np.asarray(grid + search.calc(other, one, None), np.float32)
-    before, after = map(smooth_grey, pictures)
+    before, after = smooth_grey(one), smooth_grey(other)
     changed = np.abs(before - sample(after, forward)) > MAX_GREY_CHANGE
     changed_back = np.abs(after - sample(before, backward)) > MAX_GREY_CHANGE
     return _Search(forward, backward, changed, changed_back)
 
 
-def smooth_grey(rgb: NDArray[np.uint8]) -> Floats:
-    """Means of the grey of 3 x 3 pixels, float32 [H, W], 0..255."""
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return np.asarray(cv2.blur(grey, (3, 3)), np.float32)
+def load_grey(path: Path) -> NDArray[np.uint8]:
+    """Grey picture, uint8 [H, W].
+
+    Raises:
+        ImageError: the picture cannot be read.
+    """
+    return np.asarray(cv2.cvtColor(load_image(path), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def smooth_grey(grey: NDArray[np.uint8]) -> Floats:
+    """Means of 3 x 3 pixels of a grey picture [H, W], float32 [H, W], 0..255."""
+    return np.asarray(cv2.blur(grey.astype(np.float32), (3, 3)), np.float32)
 
 
 def _grid(height: int, width: int) -> Floats:

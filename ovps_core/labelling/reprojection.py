@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovps_core.datasets.posed_camera import PosedCamera
-from ovps_core.labelling.flow import MAX_GREY_CHANGE, OUTSIDE, Floats, Flow, sample, smooth_grey
+from ovps_core.labelling.flow import MAX_GREY_CHANGE, OUTSIDE, Floats, Flow, sample
 
 # Metres, and metres at a distance of 1 m: errors of depth cameras grow with the square of the distance
 # (Khoshelham and Elberink, Sensors 2012: a standard deviation of 4 cm at 5 m).
@@ -25,12 +25,12 @@ class View:
     """Picture with depth.
 
     Attributes:
-        rgb: uint8 [H, W, 3].
+        grey: float32 [H, W], see :func:`ovps_core.labelling.flow.smooth_grey`.
         depth_m: float32 [H, W] along the optical axis, metres; 0 is "not measured".
         camera: camera of the picture and its pose.
     """
 
-    rgb: NDArray[np.uint8]
+    grey: Floats
     depth_m: NDArray[np.float32]
     camera: PosedCamera
 
@@ -63,7 +63,7 @@ def _positions(one: View, other: View, flow: Floats) -> tuple[Floats, NDArray[np
     behind[inside] = _behind(depth[inside], pixels[inside], other.depth_m)
     tolerance = _TOLERANCE + _TOLERANCE_AT_1_M * depth**2
     positions = np.where(inside[..., None], pixels, OUTSIDE).astype(np.float32)
-    change = np.abs(smooth_grey(one.rgb) - sample(smooth_grey(other.rgb), positions))
+    change = np.abs(one.grey - sample(other.grey, positions))
     seen = (np.abs(behind) <= tolerance) & (change <= MAX_GREY_CHANGE)
     positions = np.where(seen[..., None], positions, flow)
     positions[(behind > tolerance) | (np.isfinite(depth) & ~inside)] = OUTSIDE

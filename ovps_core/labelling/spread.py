@@ -41,12 +41,12 @@ from ovps_core.datasets.coco_folder import (
 from ovps_core.datasets.posed_camera import CAMERA, DEPTH_FILE, PosedCamera, load_depth
 from ovps_core.datasets.segmentations import encode_segmentation
 from ovps_core.errors import DatasetError
-from ovps_core.labelling.flow import Flow, Flows
+from ovps_core.labelling.flow import Flow, Flows, load_grey, smooth_grey
 from ovps_core.labelling.merge import PROPAGATED
 from ovps_core.labelling.project import picture_path, read_annotations
 from ovps_core.labelling.reprojection import View, reproject
 from ovps_core.structures.boxes import Box
-from ovps_core.structures.image_files import image_size, load_image
+from ovps_core.structures.image_files import image_size
 from ovps_core.structures.masks import mask_iou
 from ovps_core.structures.whole_files import write_json
 
@@ -54,7 +54,7 @@ _Annotation = dict[str, Any]
 _Masks = list[tuple[_Annotation, NDArray[np.bool_]]]
 _INHERITED = ("category_id", "object", "part", "query", "track_id", "instance")
 # Where flow can follow a mask, its outline is finer than that of depth, and poses may be wrong.
-_CLEARLY = 0.05  # share of a mask's pixels that depth must follow beyond those that flow follows
+_MIN_GAIN = 0.05  # share of a mask's pixels that depth must follow beyond those that flow follows
 _SAME_OBJECT = 0.5  # share of the smaller of two masks of one category that the other covers
 
 
@@ -97,7 +97,8 @@ class _Frame:
         place = f"{self.table}, {self.image['file_name']}"
         camera = PosedCamera.read(self.image[CAMERA], self.height, self.width, place)
         depth = picture_path(self.table.parent, str(self.image[DEPTH_FILE]))
-        return View(load_image(self.path), load_depth(depth, self.height, self.width), camera)
+        grey = smooth_grey(load_grey(self.path))
+        return View(grey, load_depth(depth, self.height, self.width), camera)
 
     @property
     def is_labelled(self) -> bool:
@@ -274,7 +275,7 @@ def _candidates(flow: Flow, one: View | None, other: View | None) -> list[Flow]:
 def _best(candidates: Sequence[Flow], mask: NDArray[np.bool_]) -> tuple[float, Flow]:
     """Share of a mask's pixels that a flow follows, and this flow: the last one if it follows clearly more."""
     shares = [each.consistent_share(mask) for each in candidates]
-    best = len(candidates) - 1 if shares[-1] > shares[0] + _CLEARLY else 0
+    best = len(candidates) - 1 if shares[-1] > shares[0] + _MIN_GAIN else 0
     return shares[best], candidates[best]
 
 
